@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from fastcore.basics import patch
 from pathlib import Path
 from .records import Job, Message, Outcome, Todo, ToolCall, Turn, Usage, content_hash
-from .agent import AgentState, BOOKKEEPING, FULL, Rules, SHORT, TOOLS, check_call, tool_schemas
+from .agent import AgentState, BOOKKEEPING, FULL, LEAN, Rules, SHORT, TOOLS, check_call, tool_schemas
 
 # %% ../nbs/02_arena.ipynb #aa4f0641
 class ToolError(Exception): "A tool refused; the text goes back to the model."
@@ -366,8 +366,8 @@ def changelog(r):
                 files={'CHANGELOG.md': text, 'VERSION': old+'\n'}, items=items, deliverables=['CHANGELOG.md', 'VERSION'], summary=f'Cut release {new}.')
 
 # %% ../nbs/02_arena.ipynb #5e8dbb93
-SYSTEM = ('You are an agent that works in phases. Strategic phase: stage todos with next_phase_todos, or end with job_complete. '
-          'Tactical phase: do the current todo, then call todo_complete. Answer with one tool call.')
+SYSTEM = ('You work in phases. Strategic: stage todos with next_phase_todos, or end with job_complete. '
+          'Tactical: do the todo, then todo_complete. Answer with one tool call.')
 
 class Session:
     "A task being played under `rules`; a context manager that removes its scratch folder."
@@ -377,7 +377,9 @@ class Session:
         if rules.guide: files |= {'instructions.md': task.instruction+'\n', rules.guide: _GUIDE, 'workspace.md': files.get('workspace.md', '# Workspace\n')}
         self.ws, self.state = Workspace(files, line_numbers=bool(rules.guide)), AgentState(rules)
         self.before = self.ws.files()
-        self.tools = tool_schemas(task.tools + (['git_log', 'git_tags'] if rules.guide else []))
+        names = task.tools + (['git_log', 'git_tags'] if rules.guide else [])
+        self.contract = {n: (TOOLS if rules.guide else LEAN)[n] for n in names}
+        self.tools = tool_schemas(tools=self.contract)
         self.turns, self.todos, self.idle, self.end = [], [], 0, ''
         self.pending = [Message('system', SYSTEM), Message('user', f'{task.instruction}\n{self._where()}')]
         self._track()
@@ -432,8 +434,7 @@ def step(
 @patch
 def _do(self: Session, c: ToolCall, turn: int) -> tuple:
     "Check and execute one call: (text, did it succeed)."
-    offered = {n: TOOLS[n] for n in (t['function']['name'] for t in self.tools)}
-    if problems := check_call(c, self.phase, offered): return problems[0].message, False
+    if problems := check_call(c, self.phase, self.contract): return problems[0].message, False
     if c.name not in BOOKKEEPING:
         text, ok = self.ws.run(c)
         if ok and c.name == 'read_file': self.state.note_read(c.arguments['path'])
