@@ -1,0 +1,168 @@
+"Phase 1: audit trails in every form they come in, read into jobs."
+import gzip, json, os, random, tarfile
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+import pytest
+from agentft.audit import COLLECTIONS, DATABASE, Documents, collect_jobs, embedded_server, from_documents, open_source, read_jobs, to_documents
+from agentft.records import Job, from_dict, to_dict
+
+AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2]/'shared'/'audit')
+recorded = pytest.mark.skipif(not (AUDIT/'jobs.json').exists(), reason=f'no recorded audit documents at {AUDIT} (set AGENTFT_AUDIT)')
+secantus = pytest.importorskip('secantus', reason="the embedded server is not installed (pip install 'agentft[embedded]')")
+
+
+def truths(): return {x['job_id']: x for x in json.loads((AUDIT/'jobs.json').read_text())}
+
+
+@pytest.fixture(scope='module')
+def server():
+    "The recorded dump, loaded into the embedded server."
+    import bson, pymongo
+    with embedded_server() as uri:
+        db = pymongo.MongoClient(uri)[DATABASE]
+        for c in COLLECTIONS:
+            p = AUDIT/'dump'/DATABASE/f'{c}.bson'
+            raw = p.read_bytes() if p.exists() else gzip.decompress(p.with_suffix('.bson.gz').read_bytes())
+            db[c].insert_many(bson.decode_all(raw))
+        yield uri
+
+
+def check(jobs, want):
+    assert {j.id for j in jobs} == set(want)
+    for j in jobs:
+        x = want[j.id]
+        tact, strat = ([t for t in j.todos if t.phase == p] for p in ('tactical', 'strategic'))
+        assert (j.description, j.instructions) == (x['description'], x['instructions'])
+        assert j.outcome.status == x['expected_outcome'], (x['key'], j.outcome)
+        assert len(tact) == x['tactical_todos_planned']
+        assert sum(t.completed_turn is not None for t in tact) == x['tactical_todos_marked_complete']
+        assert sum(t.completed_turn is not None for t in strat) == x['strategic_todos_completed']
+        assert Counter(c.name for _, c, _ in j.calls()) == Counter(x['counts']['by_tool'])
+        assert all(t.text for t in tact)
+        assert len(j.turns) == x['counts']['llm_requests']
+        assert any(t.said.reasoning for t in j.turns) == x['has_reasoning']
+        assert all(m.role != 'tool' and not m.content.startswith('# Workspace Memory') for t in j.turns for m in t.seen)
+        assert from_dict(Job, json.loads(json.dumps(to_dict(j)))) == j
+
+
+@recorded
+@pytest.mark.parametrize('form', ['dump', 'dump/graphrag_logs', 'export'])
+def test_recorded_forms(form):
+    jobs, rejected = collect_jobs(AUDIT/form)
+    check(jobs, truths())
+    assert not rejected
+    assert not any('arguments' in t.meta for j in jobs for t in j.turns)                   # full arguments everywhere
+    assert all('results' not in t.meta for j in jobs for t in j.turns[:-1])                # only last results may be previews
+
+
+@recorded
+@pytest.mark.parametrize('form,missing', [('one_job/dump', False), ('one_job/export_canonical', True)])
+def test_recorded_one_job(form, missing):
+    jobs, rejected = collect_jobs(AUDIT/form)
+    check(jobs, {k: x for k, x in truths().items() if x['key'] == 'changelog-forgot-todos'})
+    assert rejected == (Counter({'llm_requests: collection missing': 1}) if missing else Counter())
+
+
+@recorded
+def test_recorded_server(server):
+    jobs, rejected = collect_jobs(server)
+    check(jobs, truths())
+    assert not rejected and {j.source for j in jobs} == {'mongodb'}
+    dump = {j.id: j for j in collect_jobs(AUDIT/'dump')[0]}
+    for j in jobs:
+        assert j.provenance == dump[j.id].provenance and j.todos == dump[j.id].todos and j.tools == dump[j.id].tools and j.meta == dump[j.id].meta
+
+
+@recorded
+def test_filters(server):
+    done, rejected = collect_jobs(server, outcomes=['success'])
+    assert len(done) == 5 and rejected['jobs: other outcome'] == 3
+    dump = AUDIT/'dump'
+    assert {j.meta['agent_type'] for j in read_jobs(dump, agent_types=['coder'])} == {'coder'}
+    assert not list(read_jobs(dump, models=['no-such-model'])) and len(list(read_jobs(dump, max_jobs=2))) == 2
+    assert len(list(read_jobs(dump, phase='tactical'))) == 8 and not list(read_jobs(dump, since=datetime(2027, 1, 1)))
+
+
+@recorded
+def test_replayed_files_are_the_real_ones():
+    "Files rebuilt from arguments and results equal the recorded workspaces."
+    same = 0
+    for j in read_jobs(AUDIT/'dump'):
+        with tarfile.open(AUDIT/'workspaces'/f'{j.id}.tar.gz') as tar:
+            real = {n.split('/', 1)[1]: tar.extractfile(n).read().decode('utf-8', 'replace') for n in tar.getnames() if tar.getmember(n).isfile()}
+        for p, text in j.files_after.items():
+            if p in real: assert text.rstrip('\n') == real[p].rstrip('\n'), (j.id, p); same += 1
+    assert same > 20
+
+
+@recorded
+def test_every_document_may_be_missing():
+    "Whatever single document is lost, the job is still read."
+    with open_source(AUDIT/'one_job/dump') as src: docs = src.of(src.job_ids()[0])
+    rnd = random.Random(0)
+    for _ in range(40):
+        c = rnd.choice(COLLECTIONS); i = rnd.randrange(len(docs[c]))
+        job = from_documents({**docs, c: docs[c][:i] + docs[c][i+1:]})
+        assert 24 <= len(job.turns) <= 26
+    for c in COLLECTIONS:
+        job = from_documents({k: v for k, v in docs.items() if k != c})
+        assert len(job.turns) == 26, c
+
+
+@recorded
+@pytest.mark.parametrize('cut', [1, 7, 1000, 20000])
+def test_truncated_dump(tmp_path, cut):
+    for c in COLLECTIONS: (tmp_path/f'{c}.bson').write_bytes((AUDIT/'one_job/dump'/DATABASE/f'{c}.bson').read_bytes())
+    p = tmp_path/'agent_audit.bson'; p.write_bytes(p.read_bytes()[:-cut])
+    jobs, rejected = collect_jobs(tmp_path)
+    assert len(jobs) == 1 and len(jobs[0].turns) == 26 and rejected['agent_audit: truncated end'] == 1
+    z = gzip.compress((AUDIT/'one_job/dump'/DATABASE/'llm_requests.bson').read_bytes())
+    (tmp_path/'llm_requests.bson').unlink(); (tmp_path/'llm_requests.bson.gz').write_bytes(z[:len(z)//2])
+    jobs, rejected = collect_jobs(tmp_path)
+    assert len(jobs[0].turns) == 26 and rejected['llm_requests: truncated end'] == 1
+
+
+def test_old_shapes():
+    "Documents of older agent versions: event_type, llm_call/llm_response, tool_call/tool_result."
+    a = lambda n, **k: dict(job_id='old', _id=n, step_number=n, phase='tactical', phase_number=1, **k)
+    docs = [a(1, event_type='phase_transition', from_phase='strategic', to_phase='tactical'),
+            a(2, event_type='tool_call', tool_name='read_file', inputs={'path': 'a.md'}, output='hello'),
+            a(3, step_type='llm_call', llm=dict(model='m')),
+            a(4, step_type='llm_response', llm=dict(model='m', response_content_preview='ok', tool_calls=[dict(name='write_file', call_id='c1')])),
+            a(5, step_type='tool_call', tool=dict(name='write_file', call_id='c1', arguments=dict(path='b.md', content='x'))),
+            a(6, step_type='tool_result', tool=dict(name='write_file', call_id='c1', result_preview='Written: b.md (1 bytes)')),
+            a(7, step_type='routing'), a(8, step_type='mystery'), a(9, step_type='llm_call', llm=dict(model='m')), a(9, step_type='llm_call')]
+    bad = Counter(); job = from_documents({'agent_audit': docs}, rejected=bad)
+    assert [(c.name, r.ok) for _, c, r in job.calls()] == [('read_file', True), ('write_file', True)]
+    assert job.turns[1].said.content == 'ok' and job.files_after['b.md'] == 'x' and job.meta['unanswered'] == 1
+    assert bad == {"agent_audit: unknown step type 'mystery'": 1, 'agent_audit: repeated document': 1}
+
+
+def test_resumed_with_feedback():
+    "A frozen job that is sent back is no success until it is frozen again; iteration goes back on resume."
+    a = lambda n, **k: dict(job_id='r', _id=n, step_number=n, phase='strategic', phase_number=2, **k)
+    llm = lambda n, i: a(n, step_type='llm', iteration=i, llm=dict(model='m', request_id=None, response_content_preview='working'))
+    docs = [llm(1, 5), a(2, step_type='check', check=dict(decision='frozen')), a(3, step_type='feedback_resume', feedback_length=9), llm(4, 0)]
+    job = from_documents({'agent_audit': docs})
+    assert (job.outcome.status, job.outcome.source, job.meta['resumed']) == ('failed', 'none', 1)
+    job = from_documents({'agent_audit': docs + [a(5, step_type='check', check=dict(decision='frozen'))]})
+    assert (job.outcome.status, job.outcome.source) == ('success', 'frozen')
+
+
+@pytest.mark.parametrize('junk', [None, 3, 'x', [], {}, {'job_id': 'a'}, {'job_id': 'a', 'step_type': 7}, {'job_id': 'a', 'step_type': 'llm', 'llm': 'x'},
+    {'job_id': 'a', 'step_type': 'llm', 'llm': {'request_id': 'r', 'tool_calls': 5}}, {'job_id': 'a', 'step_type': 'tool', 'tool': {'arguments': 'no', 'result_preview': 5}},
+    {'job_id': 'a', 'step_type': 'check', 'check': 1}, {'job_id': 'a', 'step_type': 'error', 'error': None}, {'job_id': 'a', 'step_type': 'phase_complete', 'phase': {}},
+    {'job_id': 'a', '_id': 'r', 'request': None, 'response': None}, {'job_id': 'a', '_id': 'r', 'request': {'messages': [1, {'role': 9}]}, 'response': {'tool_calls': [1, {'args': 2}]}},
+    {'job_id': 'a', 'request_id': 'r', 'inputs': 4, 'response': {'tool_calls': 'x'}, 'phase': {}, 'phase_number': 'one'}])
+def test_one_bad_document_never_stops_an_import(junk):
+    good = dict(job_id='a', _id='l', step_number=1, step_type='llm', phase='tactical', llm=dict(request_id='r0', response_content_preview='hi'))
+    for c in COLLECTIONS:
+        docs = {k: [] for k in COLLECTIONS}; docs['agent_audit'] = [good]; docs[c] = docs[c] + [junk]
+        jobs, _ = collect_jobs(docs)
+        assert any(t.said.content == 'hi' for j in jobs for t in j.turns)
+
+
+def test_unreachable_server_says_what_to_do():
+    with pytest.raises(ConnectionError, match='mongodump') as e: open_source('mongodb://user:secret@127.0.0.1:1/', timeout_s=0.2)
+    assert 'secret' not in str(e.value)
