@@ -9,7 +9,7 @@ __all__ = ['Request', 'Answer', 'Teacher', 'stored_answers', 'ask', 'vary_seed',
 import json, os, random, re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from .records import *
 from .arena import *
 from .seeds import *
