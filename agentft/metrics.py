@@ -237,7 +237,7 @@ class Files:
     def __init__(self, before: dict, complete: bool):
         self.text = dict(before)       # path -> text
         self.complete = complete       # is a path that is not in `text` known not to exist?
-        self.rough = set()             # known but for the newline at the end: it came from a read
+        self.rough = set() if complete else {*before}  # known but for the newline at the end: it came from a read
         self.gone = {}                 # what a deleted file held
     def norm(self, path) -> str: return re.sub(r'/+', '/', str(path)).removeprefix('./').strip('/')
     def exists(self, p):               # True, False, or None where nobody knows
