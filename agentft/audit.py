@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLLECTIONS', 'DATABASE', 'Documents', 'FileDocuments', 'MongoDocuments', 'open_source', 'text_of', 'judge',
-           'todo_life', 'replay_files', 'skeleton', 'from_documents', 'read_jobs', 'collect_jobs', 'to_documents',
-           'write_audit', 'embedded_server']
+           'todo_life', 'replay_files', 'skeleton', 'deliverables', 'from_documents', 'read_jobs', 'collect_jobs',
+           'to_documents', 'write_audit', 'embedded_server']
 
 # %% ../nbs/10_audit.ipynb #7fc27c74
 import ast, bz2, gzip, hashlib, json, lzma, re, tempfile, zlib
@@ -16,6 +16,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from .records import *
 from .agent import BOOKKEEPING, TOOLS
+from .metrics import Files, numbered
 
 # %% ../nbs/10_audit.ipynb #4669d720
 COLLECTIONS = 'agent_audit', 'llm_requests', 'chat_history'
@@ -161,7 +162,8 @@ def _explain(e, uri: str) -> ConnectionError:
     "A connection problem in words that say what to do."
     where = re.sub(r'//[^@/]*@', '//', uri); name = type(e).__name__
     if name in ('OperationFailure', 'ConfigurationError', 'InvalidURI'): why = 'it refused the connection: check user, password and authSource in the URI'
-    else: why = 'nothing answers there: check host, port, VPN and whether the server runs'
+    elif name in ('ServerSelectionTimeoutError', 'AutoReconnect', 'NetworkTimeout', 'ConnectionFailure'): why = 'nothing answers there: check host, port, VPN and whether the server runs'
+    else: return ConnectionError(f'MongoDB at {where}: {name}: {str(e)[:300]}')
     return ConnectionError(f'MongoDB at {where}: {why}. Without a connection, read a dump: mongodump --db {DATABASE}, then give the folder. ({str(e)[:200]})')
 
 class MongoDocuments(Documents):
@@ -390,7 +392,7 @@ def _input(m: dict) -> dict:
     "A request or chat input message under our names."
     role = _ROLE.get(m.get('role') or m.get('type') or '', 'user')
     return dict(role=role, text=text_of(m.get('content')), id=str(m.get('tool_call_id') or ''), name=m.get('name', m.get('tool_name')) or '',
-                ids=tuple(str(c.get('id') or '') for c in m.get('tool_calls') or [] if isinstance(c, dict)), kind=str(m.get('type') or ''))
+                ids=tuple(str(c.get('id') or '') for k in ('tool_calls', 'invalid_tool_calls') for c in m.get(k) or [] if isinstance(c, dict)), kind=str(m.get('type') or ''))
 
 def _inputs(d: dict) -> list[dict]:
     if d.get('cache') is None:
@@ -499,7 +501,7 @@ class _Ledger:
     def __init__(self): self.todos, self.open, self.staged, self.at = [], [], [], None
     def add(self, text, phase, number, turn=None):
         n = sum(t.phase_number == number and t.phase == phase for t in self.todos) + 1
-        self.todos.append(t := Todo(f'{number}.{n}', text, phase, number, turn)); return t
+        self.todos.append(t := Todo(f'p{number}_todo_{n}', text, phase, number, turn)); return t
     def enter(self, i, turn):
         "A new phase begins: what was staged becomes the list, or the list is read from the system prompt."
         self.at = (turn.phase, turn.phase_number)
@@ -533,7 +535,7 @@ def todo_life(
         for m in t.seen:   # a reminder lists what is open: it fills in texts that were cut
             for n, x in re.findall(r'^\s*- todo_(\d+): (.*)$', m.content if m.role == 'user' else '', re.M):
                 for o in led.open:
-                    if not o.text and o.id.endswith(f'.{n}'): o.text = x.strip()
+                    if not o.text and o.id.endswith(f'_todo_{n}'): o.text = x.strip()
         for _, c, r in Job('', '', turns=[t]).calls():
             if r is None or not r.ok: continue
             if c.name == 'next_phase_todos':
@@ -542,43 +544,38 @@ def todo_life(
                 led.stage(i, t, texts, int(n[1]) if n else len(texts))
             elif c.name == 'todo_complete': led.complete(i, t, r.content)
             elif c.name == 'todo_rewind':
-                for o in led.open: o.done_rule = 'rewound'
+                for o in led.open: o.work_done, o.done_rule = False, 'rewound'
                 led.open = []
             elif c.name not in bookkeeping and led.open: led.open[0].work_done, led.open[0].done_rule = True, 'successful_call'
     for o in led.todos:
-        if o.work_done is None and o.done_rule != 'rewound': o.work_done, o.done_rule = False, 'successful_call'
+        if o.work_done is None: o.work_done, o.done_rule = False, 'successful_call'
     return led.todos
 
 # %% ../nbs/10_audit.ipynb #9b3c1358
-def _unnumber(text: str) -> str | None:
-    "A `read_file` result without its line numbers; None where it is not the whole file."
-    lines = text.split('\n')
-    m = [re.match(r'\s*(\d+)\t(.*)', l, re.S) for l in lines]
-    if all(m): return '\n'.join(x[2] for x in m) if m[0][1] == '1' else None
-    return None if any(m) else text
-
 def replay_files(job: Job) -> tuple:  # (before, after): path -> text
     "Files before and after the job, from the arguments and results of its successful calls; only files that are known in full."
-    before, now, fresh = {}, {}, set()
+    fs, before = Files({}, complete=False), {}
     for _, c, r in job.calls():
-        if r is None or not r.ok: continue
-        a = c.arguments; p = str(a.get('path') or a.get('source') or '').removeprefix('./')
-        if c.name == 'read_file' and not set(a) & {'offset', 'limit', 'page_start', 'page_end', 'describe'} and not _is_cut(r.content):
-            if p not in now and p not in fresh and (text := _unnumber(r.content)) is not None: before[p] = now[p] = text
-        elif c.name == 'write_file': now[p] = str(a.get('content') or ''); fresh.add(p)
-        elif c.name == 'edit_file':
-            old, new, text = str(a.get('old_string') or ''), str(a.get('new_string') or ''), now.get(p)
-            if text is None: fresh.add(p)
-            elif a.get('position') == 'start': now[p] = new + text
-            elif a.get('position') == 'end': now[p] = text + new
-            elif text.count(old) == 1 and old: now[p] = text.replace(old, new)
-            else: now.pop(p)   # what we know of this file is not what the agent saw
-        elif c.name in ('move_file', 'copy_file', 'rename_file'):
-            to = str(a.get('dest') or str(Path(p).with_name(str(a.get('new_name') or 'x'))))
-            if p in now: now[to] = now[p] if c.name == 'copy_file' else now.pop(p)
-            fresh.add(to)
-        elif c.name == 'delete_file': now.pop(p, None); fresh.add(p)
-    return before, now
+        if r is None or not r.ok or c.malformed: continue
+        get = lambda k: c.arguments.get(k) if isinstance(c.arguments.get(k), str) else ''
+        p, src, dst = (fs.norm(get(k)) for k in ('path', 'source', 'dest'))
+        if c.name == 'read_file' and not set(c.arguments) & {'offset', 'limit', 'page_start', 'page_end', 'describe'} and not _is_cut(r.content):
+            if (text := numbered(r.content)) is None: continue
+            if p not in fs.text and p not in fs.gone: before[p] = text
+            fs.see(p, text)
+        elif c.name == 'write_file': fs.put(p, get('content') if not _is_cut(get('content')) else None)
+        elif c.name == 'edit_file': _replay_edit(fs, p, get)
+        elif c.name in ('move_file', 'rename_file', 'copy_file'):
+            if c.name == 'rename_file': src, dst = p, fs.norm(str(Path(p).with_name(get('new_name') or 'unnamed')))
+            fs.put(dst, fs.text.get(src))
+            if c.name != 'copy_file': fs.drop(src) if src in fs.text else None
+        elif c.name == 'delete_file' and p in fs.text: fs.drop(p)
+    return before, {p: t for p, t in fs.text.items() if t is not None}
+
+def _replay_edit(fs, p, get):
+    rough = p in fs.rough
+    fs.put(p, fs.edit(p, get('old_string'), get('new_string'), get('position')) if not _is_cut(get('new_string')) else None)
+    if rough and fs.text[p] is not None: fs.rough.add(p)
 
 # %% ../nbs/10_audit.ipynb #3f35b312
 _HOLLOW = re.compile(r'^[\s>*\-#|\d.]*(?:(?:\[|<|\{)?\s*(?:todo|tbd|fixme|placeholder|lorem ipsum|coming soon|to be (?:added|written|done|completed|filled)|fill in|insert )\b.*|\.{3,}|…|\[[^\]]*\b(?:to be|added|here|placeholder|tbd|todo)\b[^\]]*\]|<[^>]*\b(?:insert|your|placeholder|here)\b[^>]*>)\s*$', re.I)
@@ -599,7 +596,7 @@ def skeleton(
     return hollow[0] if hollow and len(hollow) * 2 >= len(body) else ''
 
 # %% ../nbs/10_audit.ipynb #e8aa4566
-def _deliverables(job: Job) -> list[str]:
+def deliverables(job: Job) -> list[str]:
     "Paths that the job had to produce: from its last successful `job_complete`, else from the instructions."
     for _, c, r in reversed(list(job.calls())):
         if c.name in ('job_complete', 'mark_complete') and r is not None and r.ok and isinstance(c.arguments.get('deliverables'), list): return [str(p) for p in c.arguments['deliverables']]
@@ -618,7 +615,7 @@ def _outcome(job: Job, steps: list, unanswered: int) -> Outcome:
     if not decision:
         why = '; '.join(filter(None, [reason, f'{unanswered} model call without an answer' if unanswered else '', f'last error: {errors[-1][:200]}' if errors else '']))
         return Outcome('failed', 'none', 0.6, f'no check ended the job (killed, died, out of iterations, or still running){"; " + why if why else ""}')
-    for p in _deliverables(job):
+    for p in deliverables(job):
         if p in job.files_after and (quote := skeleton(job.files_after[p], p)):
             return Outcome('failed', 'content_check', 0.9, f'claimed {decision}, but {p} is a skeleton: {quote[:120]!r}')
     return Outcome('success', decision, 0.6 if decision == 'frozen' else 0.8, reason)
@@ -651,20 +648,22 @@ def from_documents(
     job.meta = {k: v for k, v in dict(agent_type=str(pick('agent_type')), config=str(meta.get('config_name') or ''), started=times[0] if times else '', ended=times[-1] if times else '',
         documents={c: len(docs[c]) for c in COLLECTIONS}, steps=dict(Counter(str(d.get('step_type') or d.get('event_type')) for d in docs['agent_audit'])),
         unanswered=unanswered, resumed=sum(b < a for a, b in zip(its, its[1:])), errors=sum(s['kind'] == 'error' for s in steps)).items() if v}
-    if isinstance(meta.get('arena'), dict): _arena_truth(job, to_dict(meta['arena']))
+    if isinstance(meta.get('arena'), dict) and 'outcome' in meta['arena']: _arena_truth(job, to_dict(meta['arena']))
     job.provenance = dict(content_hash=content_hash(dict(d=job.description, t=job.turns)), importer='agentft.audit 1', documents=content_hash(sorted(str(d.get('_id')) for d in every)))
     return job
 
 # %% ../nbs/10_audit.ipynb #4de8853b
 def _arena_truth(job: Job, truth: dict):
     "What the arena's checkers said replaces what a trail can only guess."
-    job.family = str(truth.get('family') or '')
-    job.meta.update(truth.get('meta') or {})
-    if isinstance(o := truth.get('outcome'), dict): job.outcome = from_dict(Outcome, o)
-    if isinstance(truth.get('todos'), list):
-        byplace = {(t.phase, t.phase_number, t.text): t for t in job.todos}
-        for d in truth['todos']:
-            if t := byplace.get((d.get('phase', 'tactical'), d.get('phase_number', 1), d.get('text'))): t.id, t.work_done, t.done_rule = d.get('id', t.id), d.get('work_done'), d.get('done_rule', '')
+    job.meta.update(truth.get('meta') or {}, collected_from=job.source)
+    job.source, job.family, job.outcome = 'arena', str(truth.get('family') or ''), from_dict(Outcome, truth['outcome'])
+    job.files_before, job.files_after = truth.get('files_before') or {}, truth.get('files_after') or {}
+    place = lambda t: (t.phase, t.phase_number, t.text)
+    found, todos = {place(t): t for t in job.todos}, []
+    for d in truth.get('todos') or []:
+        t = from_dict(Todo, d); todos.append(t)
+        if o := found.pop(place(t), None): t.staged_turn, t.completed_turn = o.staged_turn, o.completed_turn
+    job.todos = todos + list(found.values())
 
 def read_jobs(
     source,                     # URI, folder, `Documents`, or a dict of lists
@@ -731,8 +730,8 @@ class _Writer:
     def __init__(self, job):
         self.job, self.docs, self.step = job, {c: [] for c in COLLECTIONS}, 0
         self.meta = dict(description=job.description, instructions=job.instructions, config_name=job.meta.get('agent_type') or job.source)
-        self.truth = dict(family=job.family, outcome=to_dict(job.outcome), meta={k: v for k, v in job.meta.items() if k not in ('documents', 'steps', 'started', 'ended')},
-            todos=[{**to_dict(t), 'work_done': t.work_done} for t in job.todos]) if job.outcome.source == 'checker' else None
+        self.truth = to_dict(dict(family=job.family, outcome=job.outcome, meta={k: v for k, v in job.meta.items() if k not in ('documents', 'steps', 'started', 'ended')},
+                                  todos=job.todos, files_before=job.files_before, files_after=job.files_after)) if job.outcome.source == 'checker' else None
     def audit(self, kind, node, iteration, phase, number, **parts):
         self.step += 1; t = _START + timedelta(seconds=self.step)
         meta = self.meta | ({'arena': self.truth} if self.truth and self.step == 1 else {})   # one copy is enough
@@ -800,6 +799,7 @@ def write_audit(
     from pymongo import MongoClient
     from pymongo.errors import PyMongoError
     n, jobs = Counter(), list(jobs)
+    if twice := [i for i, k in Counter(j.id for j in jobs).items() if k > 1]: raise ValueError(f'two jobs have the id {twice[0]!r}')
     try:
         with MongoClient(uri, serverSelectionTimeoutMS=5000, appname='agentft') as client:
             db = client[database]
