@@ -192,7 +192,7 @@ def _execute(nb, out_nb, parameters, relay, cwd):
     from papermill.engines import NBClientEngine, papermill_engines
     logging.getLogger('papermill').setLevel(logging.CRITICAL)
     logging.getLogger('traitlets').setLevel(logging.CRITICAL)
-    clients, state, t0 = [], dict(cell='', error=None), time.time()
+    clients, state, done, t0 = [], dict(cell='', error=None), threading.Event(), time.time()
     class Engine(NBClientEngine):
         @classmethod
         def execute_managed_notebook(cls, nb_man, kernel_name, **kw):
@@ -203,17 +203,19 @@ def _execute(nb, out_nb, parameters, relay, cwd):
                     def cell_start(cell, cell_index, **k):
                         n = sum(c.cell_type == 'code' for c in cells[:cell_index + 1])
                         heads = [m[1] for c in cells[:cell_index + 1] if c.cell_type == 'markdown' and (m := re.search(r'^##? (.+)', c.source, flags=re.M))]
-                        if heads and heads[-1] != state['cell']: state['cell'] = heads[-1]; relay.say(f'  {n:>3}/{total}  {heads[-1]}')
+                        if heads and heads[-1] != state['cell']: state['cell'] = heads[-1]; relay.say(f'  {max(n, 1):>3}/{total}  {heads[-1]}')
                         return start(cell, cell_index, **k)
                     self.nb_man.cell_start = cell_start
                     super().papermill_execute_cells()
-            c = Client(nb_man, timeout=None, startup_timeout=120, kernel_name=kernel_name, stdout_file=relay, stderr_file=relay)
+            c = Client(nb_man, timeout=None, startup_timeout=120, kernel_name=kernel_name, stdout_file=relay, stderr_file=relay,
+                       extra_arguments=['--log-level=40'])
             clients.append(c)
             return c.execute()
     papermill_engines.register('agentft', Engine)
     def work():
         try: pm.execute_notebook(str(nb), str(out_nb), parameters=parameters, engine_name='agentft', progress_bar=False, kernel_name='python3', cwd=str(cwd))
         except BaseException as e: state['error'] = e
+        finally: done.set()
     def kernel():
         km = clients[0].km if clients else None
         pid = getattr(getattr(km, 'provisioner', None), 'pid', None)
@@ -224,10 +226,10 @@ def _execute(nb, out_nb, parameters, relay, cwd):
             try: k.send_signal(sig)
             except psutil.NoSuchProcess: pass
     peak, interrupted = 0, None
-    thread = threading.Thread(target=work, daemon=True); thread.start()
-    while thread.is_alive():
+    threading.Thread(target=work, daemon=True).start()
+    while not done.is_set():  # an interrupted Thread.join takes a living thread for dead
         try:
-            thread.join(0.5)
+            done.wait(0.5)
             if k := kernel():
                 try: peak = max(peak, sum(p.memory_info().rss for p in [k, *k.children(recursive=True)]))
                 except psutil.Error: pass

@@ -1,0 +1,45 @@
+# agentft: every target makes .venv by itself and is quick when nothing changed.
+.DEFAULT_GOAL := help
+SHELL  := /bin/bash
+PY     := .venv/bin/python
+RECIPE ?= quickstart
+ARGS   ?=
+
+.PHONY: help run test test-sync test-notebooks test-python lab export readme measured clean
+
+help:  ## this list
+	@echo 'make TARGET, where TARGET is one of'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  %-16s%s\n", $$1, $$2}'
+	@echo
+	@echo 'make run RECIPE=name ARGS="--from train -p train.seed 2"; make run PYTHON=/path/to/python3.11'
+
+.venv/ready: settings.ini setup.py .ci/venv
+	@.ci/venv
+
+run: .venv/ready  ## the four phases of recipes/quickstart.yaml, into runs/quickstart/; goes on where it stopped
+	@.venv/bin/agentft run $(RECIPE) $(ARGS)
+
+test: test-sync test-notebooks test-python  ## everything that has to hold
+	@echo && echo 'make test: all passed'
+
+test-sync: .venv/ready  ## agentft/, README.md and the notebooks agree
+	@$(PY) tests/in_sync.py
+
+test-notebooks: .venv/ready  ## every notebook runs and puts out what is stored in it
+	@$(PY) tests/replay.py
+
+test-python: .venv/ready  ## what crosses notebooks: pipeline, faults, servers
+	@$(PY) -m pytest -q tests --durations=5
+
+lab: .venv/ready  ## JupyterLab on the notebooks
+	@.venv/bin/jupyter lab --notebook-dir=nbs
+
+export: .venv/ready  ## agentft/ and README.md from the notebooks, notebooks cleaned
+	@.venv/bin/nbdev_export && .venv/bin/nbdev_clean && $(PY) tests/in_sync.py --write-readme
+
+measured: .venv/ready  ## keep the results and pages of runs/$(RECIPE) as the ones that the README shows
+	@$(PY) tests/in_sync.py --keep $(RECIPE)
+
+clean:  ## remove .venv and caches; runs/ stays
+	rm -rf .venv *.egg-info build .pytest_cache .hypothesis .replay
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
