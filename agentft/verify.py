@@ -9,8 +9,7 @@ __all__ = ['check_rules', 'check_execution', 'example_text', 'to_text', 'shingle
 # %% ../nbs/23_verify.ipynb #a28ed005
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
-from tqdm import tqdm
+from itertools import takewhile
 from .records import *
 from .agent import *
 from .arena import *
@@ -26,10 +25,11 @@ def check_rules(
 ) -> list[Problem]:  # empty when every trained turn is right
     "What is wrong with the trained turns of `example`."
     state, tools = AgentState(_RULES[example.meta.get('rules', 'full')]), tools_from_schemas(example.tools)
-    results = {m.tool_call_id: m for m in example.messages if m.role == 'tool'}
     seen, worked, last, out = {}, False, None, []
-    for m, w in zip(example.messages, example.weights):
+    for k, (m, w) in enumerate(zip(example.messages, example.weights)):
         if m.role != 'assistant': continue
+        answers = list(takewhile(lambda x: x.role == 'tool', example.messages[k+1:]))   # ids may come twice in a job
+        results = {x.tool_call_id: x for x in answers}
         found = [] if m.tool_calls else [Problem('text_only_turn', m.content[:80])]
         for c in m.tool_calls:
             phase, r = state.phase, results.get(c.id)

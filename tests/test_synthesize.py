@@ -1,0 +1,182 @@
+"""Phase 2 from end to end: what comes out, what is turned away, and what a kill leaves behind."""
+import inspect, json, os, signal, subprocess, sys, time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from agentft.arena import EVAL_SEED, FAMILIES, FAULTS, Expert, Faulty, make_task, play
+from agentft.expand import pair
+from agentft.failures import detect
+from agentft.records import Example, Job, Message, Preference, content_hash, read_jsonl, write_jsonl
+from agentft.recipes import notebook_of, notebook_parameters
+from agentft.runs import is_finished, read_result, write_result
+from agentft.seeds import Rejected, Seed, check_seeds, read_seeds, seed_task
+from agentft.synthesize import synthesize
+from agentft.teacher import OfflineTeacher, Request, stored_answers
+from agentft.verify import Gate, Reserved, check_execution, check_rules, example_task, groups, split_jobs
+
+SEEDS = Path(__file__).resolve().parent.parent/'seeds'
+FILES = 'examples.jsonl preferences.jsonl rejected.jsonl split.json'.split()
+
+
+def phase1(folder, finished=True):
+    "A small phase 1: every fault once, the expert between them, and jobs that must not be learned from."
+    seen = [f for f in FAMILIES if FAMILIES[f].seen]
+    jobs = [play(make_task(seen[i % len(seen)], 100 + i), p) for i, p in enumerate(x for m in FAULTS for x in (Faulty(m), Expert()))]
+    jobs.append(play(make_task('notes', 7), Expert()))             # held-out family
+    jobs.append(play(make_task('config', EVAL_SEED + 3), Expert()))  # a job of the evaluation
+    cut = play(make_task('table', 5), Expert()); cut.id = 'cut'; cut.turns[2].meta['results'] = 'preview'; jobs.append(cut)
+    write_jsonl(folder/'failures.jsonl', [f for j in jobs for f in detect(j)])
+    write_jsonl(folder/'jobs.jsonl', jobs)
+    if finished: write_result(folder, 'collect', {})
+    return jobs
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    d = tmp_path_factory.mktemp('run')
+    jobs = phase1(d/'1-collect')
+    synthesize(out=str(d/'2-synthesize'), seeds=str(SEEDS), n_examples=60)
+    out = d/'2-synthesize'
+    return dict(out=out, jobs=jobs, examples=read_jsonl(out/'examples.jsonl', Example), pairs=read_jsonl(out/'preferences.jsonl', Preference),
+                rejected=read_jsonl(out/'rejected.jsonl', Rejected), split=json.loads((out/'split.json').read_text()), result=read_result(out))
+
+
+def test_every_example_is_right_when_it_is_played_again(run):
+    assert len(run['examples']) == 60
+    for e in run['examples']:
+        task = example_task(e)
+        assert check_rules(e) == [] and check_execution(e, task) == [] and 'execution' in e.verified
+        assert e.messages[0].role == 'system' and sum(e.weights) > 0
+        assert all(m.role == 'assistant' for m, w in zip(e.messages, e.weights) if w)
+
+
+def test_a_wrong_turn_stays_as_context_and_is_not_trained(run):
+    recovered = [e for e in run['examples'] if e.meta['wrong_turns']]
+    assert recovered
+    for e in recovered:
+        for m, w, after in zip(e.messages, e.weights, [*e.messages[1:], Message('user')]):
+            if m.role == 'assistant' and (not m.tool_calls or after.ok is False): assert w == 0
+        assert len(e.meta['wrong_turns']) == sum(m.role == 'assistant' and not w for m, w in zip(e.messages, e.weights))
+
+
+def test_nothing_of_the_evaluation_is_trained_on(run):
+    for e in run['examples']:
+        assert all(FAMILIES[f].seen and n < EVAL_SEED for f, n in e.meta['arena'])
+        assert e.family not in FAMILIES or FAMILIES[e.family].seen
+    why = {(r.id, r.reason) for r in run['rejected']}
+    assert ('notes-7-expert', 'held_out_family') in why
+    assert any(r.reason == 'reserved_seed' and f'config-{EVAL_SEED + 3}-expert' in r.parents for r in run['rejected'])
+
+
+def test_nothing_is_silently_dropped(run):
+    used = {p for e in run['examples'] if e.meta['origin'] == 'job' for p in e.parents}
+    refused = {p for r in run['rejected'] if r.source in ('jobs', 'job') for p in [r.id, *r.parents]}
+    assert {j.id for j in run['jobs']} <= used | refused
+    assert not used & {r.id for r in run['rejected']}
+    assert all(r.reason and r.source for r in run['rejected'])
+    assert ('cut', 'incomplete_conversation') in {(r.id, r.reason) for r in run['rejected']}
+    asked = stored_answers(run['out']/'answers.jsonl')
+    assert len(asked) == sum(e.meta['origin'] == 'teacher' for e in run['examples']) + sum(r.source == 'teacher' for r in run['rejected'])
+    assert all(a.offline for a in asked.values())
+
+
+def test_relatives_stand_on_one_side(run):
+    side = {}
+    for r in run['examples'] + run['pairs']:
+        for p in [r.id, *r.parents]: assert side.setdefault(p, r.split) == r.split
+    assert {e.split for e in run['examples']} == {'train', 'valid'}
+    assert set(run['split']['train']) | set(run['split']['valid']) == {r.id for r in run['examples'] + run['pairs']}
+
+
+def test_pairs_differ_in_the_first_action_and_quote_evidence(run):
+    assert run['pairs']
+    for p in run['pairs']:
+        assert p.chosen != p.rejected and p.rejected_why and p.context[-1].role in ('user', 'tool')
+        assert p.meta['players'] == 'scripted'
+
+
+def test_the_same_parameters_give_the_same_files(run, tmp_path):
+    phase1(tmp_path/'1-collect')
+    synthesize(out=str(tmp_path/'2-synthesize'), seeds=str(SEEDS), n_examples=60)
+    for f in FILES: assert (tmp_path/'2-synthesize'/f).read_bytes() == (run['out']/f).read_bytes(), f
+    synthesize(out=str(tmp_path/'other'), jobs='none', seeds=str(SEEDS), n_examples=60, seed=1)
+    other = {e.id for e in read_jsonl(tmp_path/'other'/'examples.jsonl', Example)}
+    assert not other & {e.id for e in run['examples']}
+
+
+def test_what_fails_more_gets_more(run, tmp_path):
+    jobs = [play(make_task('rename', i), Faulty('failed_edit')) for i in range(5)]
+    write_jsonl(tmp_path/'1-collect'/'jobs.jsonl', jobs); write_jsonl(tmp_path/'1-collect'/'failures.jsonl', [f for j in jobs for f in detect(j)])
+    write_result(tmp_path/'1-collect', 'collect', {})
+    synthesize(out=str(tmp_path/'2-synthesize'), seeds=str(SEEDS), n_examples=40, jobs_share=0.)
+    quota = read_result(tmp_path/'2-synthesize')['numbers']['quota']
+    assert quota['edit/rename'] == max(quota.values()) and quota['edit/rename'] > 3 * quota['edit/config'] and quota['compact/compact'] > 0
+
+
+def test_a_killed_run_asks_only_for_what_is_missing(tmp_path):
+    args = [sys.executable, '-c', f'from agentft.synthesize import synthesize; synthesize(out={str(tmp_path/"a")!r}, jobs="none", seeds={str(SEEDS)!r}, n_examples=120)']
+    p = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    store = tmp_path/'a'/'answers.jsonl'
+    until = time.time() + 60
+    while time.time() < until and p.poll() is None and not (store.exists() and store.read_bytes().count(b'\n') > 10): time.sleep(.005)
+    p.send_signal(signal.SIGKILL); p.wait()
+    assert not is_finished(tmp_path/'a') and not [f for f in FILES if (tmp_path/'a'/f).exists()]
+    kept = stored_answers(store)
+    assert kept
+    synthesize(out=str(tmp_path/'a'), jobs='none', seeds=str(SEEDS), n_examples=120)
+    synthesize(out=str(tmp_path/'b'), jobs='none', seeds=str(SEEDS), n_examples=120)
+    for f in FILES: assert (tmp_path/'a'/f).read_bytes() == (tmp_path/'b'/f).read_bytes(), f
+    lines = [json.loads(l)['key'] for l in store.read_text().splitlines()]
+    assert len(lines) == len(set(lines)) and set(kept) <= set(lines)
+
+
+def test_bad_input_says_what_to_do(tmp_path):
+    phase1(tmp_path/'1-collect', finished=False)
+    with pytest.raises(FileNotFoundError, match='has not finished'): synthesize(out=str(tmp_path/'2-synthesize'), seeds=str(SEEDS))
+    with pytest.raises(FileNotFoundError, match='not finished'): synthesize(out=str(tmp_path/'x'), jobs=str(tmp_path/'nowhere'), seeds=str(SEEDS))
+    with pytest.raises(ValueError, match='there are offline'): synthesize(out=str(tmp_path/'x'), jobs='none', teacher='nobody')
+    with pytest.raises(FileNotFoundError, match='is no folder'): synthesize(out=str(tmp_path/'x'), jobs='none', seeds=str(tmp_path/'none'))
+    assert not is_finished(tmp_path/'x')
+
+
+def test_a_broken_seed_is_rejected_and_the_rest_is_used(tmp_path):
+    d = tmp_path/'seeds'; d.mkdir()
+    (d/'edit.jsonl').write_text('{"id": "ok", "behaviour": "edit", "family": "config", "seed": 4}\n{"id": "torn", "behav\n'
+                                '{"id": "held", "behaviour": "edit", "family": "changelog", "seed": 4}\n{"id": "odd", "behaviour": "edit", "family": "config", "colour": 1}\n')
+    synthesize(out=str(tmp_path/'out'), jobs='none', seeds=str(d), n_examples=6)
+    assert len(read_jsonl(tmp_path/'out'/'examples.jsonl')) == 6
+    reasons = [r.reason for r in read_jsonl(tmp_path/'out'/'rejected.jsonl', Rejected) if r.source == 'seeds']
+    assert sorted(reasons) == ['held_out_family', 'unreadable_seed', 'unreadable_seed']
+
+
+def test_starter_seeds_can_all_be_played_and_varied(tmp_path):
+    seeds = read_seeds(SEEDS)
+    good, bad = check_seeds(seeds)
+    assert not bad and {s.behaviour for s in good} == {'todo', 'edit', 'phase', 'compact', 'tools', 'notes'}
+    answers = OfflineTeacher(tmp_path/'a.jsonl').ask([Request(k, s, i) for s in good for k in ('vary', 'evolve') for i in range(4)])
+    for a in answers:
+        if a.error: continue
+        class Said(Expert):
+            def script(self, task, rules): return a.said
+        assert play(seed_task(a.seed), Said()).outcome.status == 'success', (a.seed.id, a.seed.note)
+    assert sum(bool(a.error) for a in answers) < len(answers) / 20
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 12).map(lambda i: f'p{i}'), max_size=3), min_size=1, max_size=25), st.floats(0, .6))
+def test_no_split_separates_relatives(parents, share):
+    rows = [Example([Message('user', str(i)), Message('assistant', 'x')], family=f'f{i % 3}', parents=p) for i, p in enumerate(parents)]
+    g = groups({r.id: r.parents for r in rows})
+    split_jobs(rows, share)
+    side = {}
+    for r in rows:
+        assert side.setdefault(g[r.id], r.split) == r.split
+        for p in r.parents: assert side.setdefault(p, r.split) == r.split
+    assert any(r.split == 'train' for r in rows)
+
+
+def test_notebook_and_function_have_the_same_parameters():
+    sig = {k: v.default for k, v in inspect.signature(getattr(synthesize, '__wrapped__', synthesize)).parameters.items()}
+    assert {k: v[1] for k, v in notebook_parameters(notebook_of('synthesize')).items()} == sig
