@@ -183,7 +183,7 @@ class Gate:
     def __call__(self, e: Example) -> Rejected | None:
         "None, and `e` is marked as verified; or why not."
         if p := self.problems(e):
-            return Rejected(e.id, p[0].kind, p[0].message[:200], e.meta.get('origin', ''), e.behaviour, e.family, list(e.parents), to_dict(e))
+            return Rejected(e.id, p[0].kind, p[0].message[:200], dict(job='jobs').get(o := e.meta.get('origin', ''), o), e.behaviour, e.family, list(e.parents), to_dict(e))
         text = example_text(e)
         self.exact[content_hash(text)] = e.id; self.index.add(e.id, text)
         e.verified = ['rules', *(['execution'] if example_task(e) else []), 'no_duplicate', 'not_in_evaluation']

@@ -1,20 +1,19 @@
 """Phase 2 from end to end: what comes out, what is turned away, and what a kill leaves behind."""
-import inspect, json, os, signal, subprocess, sys, time
+import inspect, json, signal, subprocess, sys, time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from agentft.arena import EVAL_SEED, FAMILIES, FAULTS, Expert, Faulty, make_task, play
-from agentft.expand import pair
 from agentft.failures import detect
-from agentft.records import Example, Job, Message, Preference, content_hash, read_jsonl, write_jsonl
+from agentft.records import Example, Message, Preference, read_jsonl, write_jsonl
 from agentft.recipes import notebook_of, notebook_parameters
 from agentft.runs import is_finished, read_result, write_result
-from agentft.seeds import Rejected, Seed, check_seeds, read_seeds, seed_task
+from agentft.seeds import Rejected, check_seeds, read_seeds, seed_task
 from agentft.synthesize import synthesize
 from agentft.teacher import OfflineTeacher, Request, stored_answers
-from agentft.verify import Gate, Reserved, check_execution, check_rules, example_task, groups, split_jobs
+from agentft.verify import check_execution, check_rules, example_task, groups, split_jobs
 
 SEEDS = Path(__file__).resolve().parent.parent/'seeds'
 FILES = 'examples.jsonl preferences.jsonl rejected.jsonl split.json'.split()
@@ -72,7 +71,7 @@ def test_nothing_of_the_evaluation_is_trained_on(run):
 
 def test_nothing_is_silently_dropped(run):
     used = {p for e in run['examples'] if e.meta['origin'] == 'job' for p in e.parents}
-    refused = {p for r in run['rejected'] if r.source in ('jobs', 'job') for p in [r.id, *r.parents]}
+    refused = {p for r in run['rejected'] if r.source == 'jobs' for p in [r.id, *r.parents]}
     assert {j.id for j in run['jobs']} <= used | refused
     assert not used & {r.id for r in run['rejected']}
     assert all(r.reason and r.source for r in run['rejected'])
