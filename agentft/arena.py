@@ -243,23 +243,17 @@ def _other(r, old, lo, hi): return r.choice([n for n in range(lo, hi) if n != ol
 # %% ../nbs/02_arena.ipynb #db346fa5
 @family(seen=True, behaviour='edit')
 def config(r):
-    "Change settings in a config file and leave a note of old and new value."
+    "Change a setting in a config file and leave a note of old and new value."
     path = f'{r.choice(["config", "conf", "settings", "etc"])}/{_pick(r, "area")}.{r.choice(["yaml", "yml"])}'
-    keys = _pick(r, 'key', r.randint(3, 5)); old = {k: r.randint(2, 90) for k in keys}
-    changed = r.sample(keys, r.choice([1, 1, 2])); new = {k: _other(r, old[k], 2, 99) for k in changed}
+    old = {k: r.randint(2, 90) for k in _pick(r, 'key', r.randint(3, 5))}
+    key = r.choice(list(old)); new = _other(r, old[key], 2, 99)
     text = f'# {_pick(r, "area")} settings\n' + ''.join(f'{k}: {v}\n' for k, v in old.items())
-    after, items = text, []
-    for k in changed:
-        after = after.replace(f'\n{k}: {old[k]}\n', f'\n{k}: {new[k]}\n')
-        items.append(Item(f'Set {k} to {new[k]} in {path}', ([_read(path)] if not items else []) + [_edit(path, f'{k}: {old[k]}', f'{k}: {new[k]}')],
-                          {path: [f'{k}: {new[k]}']}))
-    items[-1].want[path] = after
-    note = ''.join(f'{k}: {old[k]} -> {new[k]}\n' for k in changed)
-    items.append(Item('Write output/note.md with old and new value', [_write('output/note.md', note)], {'output/note.md': note.splitlines()}))
-    what = ' and '.join(f'{k} to {new[k]}' for k in changed)
-    ask = r.choice([f'Set {what} in {path}.', f'In {path} change {what}.', f'Please update {path}: {what}.'])
-    return dict(instruction=f'{ask} Write output/note.md with `key: old -> new`.', files={path: text}, items=items,
-                deliverables=[path, 'output/note.md'], summary=f'Set {what}.')
+    was, now = f'{key}: {old[key]}', f'{key}: {new}'; note = f'{was} -> {new}\n'
+    items = [Item(f'Set {key} to {new} in {path}', [_read(path), _edit(path, was, now)], {path: text.replace(f'\n{was}\n', f'\n{now}\n')}),
+             Item(f'Write old and new {key} to output/note.md', [_write('output/note.md', note)], {'output/note.md': [note.strip()]})]
+    ask = r.choice([f'Set {key} to {new} in {path}.', f'In {path} change {key} to {new}.', f'Please update {path}: {key} to {new}.'])
+    return dict(instruction=f'{ask} Write `key: old -> new` to output/note.md.', files={path: text}, items=items,
+                deliverables=[path, 'output/note.md'], summary=f'Set {key} to {new}.')
 
 # %% ../nbs/02_arena.ipynb #6dc41715
 @family(seen=True, behaviour='edit')
@@ -289,14 +283,12 @@ _FACTS = dict(founded=lambda r: (r.randint(1950, 2020), ['It was founded in {}.'
 @family(seen=True, behaviour='tools')
 def facts(r):
     "Extract facts from documents into a report."
-    firms, want = _pick(r, 'firm', r.choice([1, 1, 2])), r.sample(sorted(_FACTS), 2)
+    firms, want = _pick(r, 'firm', r.choice([1, 2])), r.sample(sorted(_FACTS), 2)
     files, items = {}, []
     for firm in firms:
-        vals = {}; lines = []
-        for f in r.sample(sorted(_FACTS), 4) if r.random() < .5 else r.sample(want, 2) + r.sample([k for k in sorted(_FACTS) if k not in want], 1):
+        vals, lines = {}, []
+        for f in r.sample([*want, r.choice([k for k in sorted(_FACTS) if k not in want])], 3):
             vals[f], forms = _FACTS[f](r); lines.append(r.choice(forms).format(vals[f]))
-        for f in want:
-            if f not in vals: vals[f], forms = _FACTS[f](r); lines.insert(r.randint(0, len(lines)), r.choice(forms).format(vals[f]))
         doc = f'documents/{firm.lower()}.md'; files[doc] = f'# {firm}\n' + '\n'.join(lines) + '\n'
         part = f'## {firm}\n' + ''.join(f'- {f}: {vals[f]}\n' for f in want)
         put = _write('output/report.md', part) if not items else _call('edit_file', path='output/report.md', new_string=part, position='end')
@@ -312,9 +304,9 @@ def compact(r):
     keep, drop = r.choice([('Rule', 'Log'), ('Decision', 'Done'), ('Rule', 'Done'), ('Decision', 'Log'), ('Fact', 'Step'), ('Pinned', 'Old')])
     kept = r.sample([f'{keep}: {_pick(r, "area")} uses {_pick(r, "key")} {r.randint(2, 90)}', f'{keep}: never touch {_pick(r, "area")}/{_pick(r, "noun")}.py',
                      f'{keep}: ask {_pick(r, "person")} about {_pick(r, "topic")}', f'{keep}: write {_pick(r, "topic")} in English',
-                     f'{keep}: the office is in {_pick(r, "city")}'], r.randint(2, 3))
+                     f'{keep}: the office is in {_pick(r, "city")}'], 2)
     dropped = r.sample([f'{drop}: read {_pick(r, "area")}/{_pick(r, "noun")}.py', f'{drop}: looked at {_pick(r, "topic")}', f'{drop}: step {r.randint(2, 40)} finished',
-                        f'{drop}: called {_pick(r, "person")}', f'{drop}: listed {_pick(r, "area")}'], r.randint(3, 4))
+                        f'{drop}: called {_pick(r, "person")}', f'{drop}: listed {_pick(r, "area")}'], r.randint(2, 3))
     lines = kept + dropped; r.shuffle(lines); kept = [l for l in lines if l in kept]
     small = '# Workspace\n' + ''.join(l+'\n' for l in kept)
     ask = r.choice([f'workspace.md is too long. Keep the {keep} lines, drop the {drop} lines.', f'Rewrite workspace.md: keep every {keep} line, no {drop} line.',
@@ -324,10 +316,10 @@ def compact(r):
                 deliverables=['workspace.md'], summary=f'Kept {len(kept)} {keep} lines.', limits={'workspace.md': len(kept)+1})
 
 # %% ../nbs/02_arena.ipynb #095d597f
-@family(seen=True, behaviour='edit')
+@family(seen=False, behaviour='edit')
 def table(r):
     "Add a row to a CSV file and correct a value in it."
-    a, b = r.sample('name city units price stock weight floor shelf'.split(), 2); path = f'data/{_pick(r, "area")}.csv'
+    b = r.choice('units price stock weight floor shelf'.split()); path = f'data/{_pick(r, "area")}.csv'
     firms = _pick(r, 'firm', r.randint(4, 5)); vals = r.sample(range(11, 99), 6)
     rows = [f'{f},{v}' for f, v in zip(firms, vals)]; new_firm, rest = firms[-1], firms[:-1]
     fix = r.choice(rest); old = vals[firms.index(fix)]; new = vals[5]
@@ -335,10 +327,10 @@ def table(r):
     fixed = text.replace(f'{fix},{old}', f'{fix},{new}'); row = f'{rows[-1]}\n'
     items = [Item(f'Set {fix} to {new} in {path}', [_read(path), _edit(path, f'{fix},{old}', f'{fix},{new}')], {path: [f'{fix},{new}']}),
              Item(f'Add the row {row.strip()} to {path}', [_call('edit_file', path=path, new_string=row, position='end')], {path: fixed+row})]
-    ask = r.choice([f'In {path} set {b} of {fix} to {new} and add the row {row.strip()} at the end.', f'Correct {path}: {fix} has {b} {new}. Then append {row.strip()}.'])
+    ask = r.choice([f'In {path} set {fix} to {new} and add the row {row.strip()} at the end.', f'Set {fix} to {new} in {path}, then add the row {row.strip()}.'])
     return dict(instruction=ask, files={path: text}, items=items, deliverables=[path], summary=f'Corrected {fix}, added {new_firm}.')
 
-# %% ../nbs/02_arena.ipynb #f347f0af
+# %% ../nbs/02_arena.ipynb #8e3f95a1
 @family(seen=False, behaviour='notes')
 def notes(r):
     "Write an atomic Obsidian note with frontmatter and a link, and link it from the index."
@@ -365,7 +357,7 @@ def changelog(r):
     return dict(instruction=f'Cut release {new}: in CHANGELOG.md change the heading `## Unreleased` to `## {new} - {date}` and set {new} in VERSION.',
                 files={'CHANGELOG.md': text, 'VERSION': old+'\n'}, items=items, deliverables=['CHANGELOG.md', 'VERSION'], summary=f'Cut release {new}.')
 
-# %% ../nbs/02_arena.ipynb #5e8dbb93
+# %% ../nbs/02_arena.ipynb #3091ca0b
 SYSTEM = ('You work in phases. Strategic: stage todos with next_phase_todos, or end with job_complete. '
           'Tactical: do the todo, then todo_complete. Answer with one tool call.')
 
@@ -398,7 +390,7 @@ class Session:
 
 _GUIDE = '# How to write todos\n\nOne todo is one to three tool calls. Name the file and the result. Stage five to twenty.\n'
 
-# %% ../nbs/02_arena.ipynb #6920b5ff
+# %% ../nbs/02_arena.ipynb #5e8dbb93
 @patch
 def _track(self: Session, staged_turn=None):
     "Record the todos of the phase that begins."
@@ -430,7 +422,7 @@ def step(
     self.end = 'job_complete' if self.state.done else 'stuck' if self.idle >= self.patience else 'max_turns' if len(self.turns) >= self.max_turns else ''
     return self.pending
 
-# %% ../nbs/02_arena.ipynb #6e53f145
+# %% ../nbs/02_arena.ipynb #6920b5ff
 @patch
 def _do(self: Session, c: ToolCall, turn: int) -> tuple:
     "Check and execute one call: (text, did it succeed)."
@@ -457,7 +449,7 @@ def _todo(self: Session, item, number=None):
     key = f'p{self.state.phase_number if number is None else number}_{item.id}'
     return next((t for t in self.todos if t.id == key), None)
 
-# %% ../nbs/02_arena.ipynb #b251a0db
+# %% ../nbs/02_arena.ipynb #944a047e
 def _words(s): return set(re.findall(r'[\w./]+', s.lower())) - {'the', 'to', 'in', 'and', 'a', 'of', 'with', 'at'}
 
 def match_todos(
@@ -491,7 +483,7 @@ def job(self: Session, player: str = '', source: str = 'arena') -> Job:
     j.provenance = dict(content_hash=content_hash(j.turns), importer='arena/1')
     return j
 
-# %% ../nbs/02_arena.ipynb #09ea45ce
+# %% ../nbs/02_arena.ipynb #010556f1
 def _say(*calls, text=''): return Message('assistant', text, [replace(c, arguments=dict(c.arguments)) for c in calls])
 
 def expert_script(task: Task, rules: Rules = SHORT) -> list:
@@ -528,7 +520,7 @@ def play(
         while not s.done: s.step(player(s))
         return s.job(player.name)
 
-# %% ../nbs/02_arena.ipynb #82b180f1
+# %% ../nbs/02_arena.ipynb #b030d06f
 def _tactical(script): 
     "Indices of the tactical work calls and of the `todo_complete`s of a short expert script."
     names = [m.tool_calls[0].name for m in script]
@@ -548,7 +540,7 @@ def _repeat(s, t, r):
 def _chatter(s, t, r): start, _ = _tactical(s); return s[:start] + [Message('assistant', f'I will now start with: {t.items[0].text}')] + s[start:]
 def _silent(s, t, r): start, _ = _tactical(s); return s[:start] + [Message('assistant', '')] + s[start:]
 
-# %% ../nbs/02_arena.ipynb #1ce254f9
+# %% ../nbs/02_arena.ipynb #c138374d
 def _rewrite(s, t, r):
     "Each first edit of a file becomes a `write_file` of the whole result."
     out, files = [], dict(t.files)
