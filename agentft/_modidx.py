@@ -797,7 +797,9 @@ d = { 'settings': { 'branch': 'main',
                                 'agentft.verify.example_text': ('verify.html#example_text', 'agentft/verify.py'),
                                 'agentft.verify.groups': ('verify.html#groups', 'agentft/verify.py'),
                                 'agentft.verify.jaccard': ('verify.html#jaccard', 'agentft/verify.py'),
+                                'agentft.verify.rule_problems': ('verify.html#rule_problems', 'agentft/verify.py'),
                                 'agentft.verify.shingles': ('verify.html#shingles', 'agentft/verify.py'),
                                 'agentft.verify.split_jobs': ('verify.html#split_jobs', 'agentft/verify.py'),
                                 'agentft.verify.task_hash': ('verify.html#task_hash', 'agentft/verify.py'),
-                                'agentft.verify.to_text': ('verify.html#to_text', 'agentft/verify.py')}}}
+                                'agentft.verify.to_text': ('verify.html#to_text', 'agentft/verify.py'),
+                                'agentft.verify.untrain': ('verify.html#untrain', 'agentft/verify.py')}}}

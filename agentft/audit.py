@@ -683,7 +683,7 @@ def read_jobs(
         try:
             n, ids = 0, src.job_ids()
             if progress:
-                from tqdm.auto import tqdm
+                from tqdm import tqdm
                 ids = tqdm(ids, desc=f'jobs from {src.kind}', unit='job')
             for i in ids:
                 if max_jobs is not None and n >= max_jobs: break
@@ -820,5 +820,5 @@ def embedded_server(
     "A MongoDB-compatible server inside this process, on a real socket; gives its URI."
     try: from secantus import SecantusDBServer
     except ImportError:
-        raise ImportError("the embedded server is not installed: pip install 'agentft[embedded]'; or start a real one (docker compose up -d) and give its mongodb:// URI") from None
+        raise RuntimeError("the embedded server is not installed: pip install 'agentft[embedded]'; or start a real one (docker compose up -d) and give its mongodb:// URI") from None
     with SecantusDBServer(port=0, storage_path=storage) as s: yield s.uri

@@ -1,15 +1,18 @@
 "Phase 1: audit trails in every form they come in, read into jobs."
-import gzip, json, os, random, tarfile
+import gzip, json, os, random, re, subprocess, sys, tarfile
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
 import pytest
 from agentft.agent import FULL
-from agentft.arena import Expert, FAMILIES, FAULTS, Faulty, make_task, play
+from agentft.arena import EVAL_SEED, Expert, FAMILIES, FAULTS, Faulty, make_task, play
 from agentft.audit import COLLECTIONS, DATABASE, collect_jobs, embedded_server, from_documents, open_source, read_jobs, to_documents, write_audit
+from agentft.collect import collect, simulate
 from agentft.failures import detect
-from agentft.metrics import job_counts
-from agentft.records import Job, from_dict, to_dict
+from agentft.metrics import five, job_counts
+from agentft.privacy import redact
+from agentft.records import Job, from_dict, read_jsonl, to_dict
+from agentft.runs import read_result
 
 AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2]/'shared'/'audit')
 recorded = pytest.mark.skipif(not (AUDIT/'jobs.json').exists(), reason=f'no recorded audit documents at {AUDIT} (set AGENTFT_AUDIT)')
@@ -209,3 +212,86 @@ def test_server_round_trip_of_full_rules():
         back, rejected = collect_jobs(uri)
     assert not rejected and n['llm_requests'] == sum(len(j.turns) for j in jobs) and len(back) == 2
     for a, b in zip(sorted(jobs, key=lambda j: j.id), sorted(back, key=lambda j: j.id)): assert job_counts(a) == job_counts(b) and [t.said for t in a.turns] == [t.said for t in b.turns]
+
+
+@recorded
+def test_collect_command_leaves_no_secret(tmp_path):
+    "`agentft collect --source DUMP --out DIR`, as a user runs it."
+    r = subprocess.run([sys.executable, '-c', 'import sys; from agentft.cli import main; sys.exit(main())', 'collect', '--source', str(AUDIT/'dump'), '--out', str(tmp_path)], capture_output=True, text=True)
+    assert r.returncode == 0, r.stderr
+    result = read_result(tmp_path)
+    jobs = read_jsonl(tmp_path/'jobs.jsonl', Job)
+    check(jobs, truths())
+    assert result['numbers']['jobs'] == 8 and result['numbers']['documents'] == 593+264+264 and result['numbers']['metrics']['task_success']['numerator'] == 5
+    canaries = [c for x in truths().values() for c in x['canaries']]
+    assert len(canaries) == 5
+    for p in tmp_path.rglob('*'):
+        if p.is_file(): assert not [c for c in canaries if c.encode() in p.read_bytes()], p
+    same = {m for j in jobs for _, c, r in j.calls() if r for m in re.findall(r'<AWS_KEY_\d+>', r.content)}
+    assert same == {'<AWS_KEY_1>'}                                                          # one secret, one placeholder
+    hashes = re.compile(r'\b[0-9a-f]{7,40}\b|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]+\b')
+    plain = {j.id: j for j in collect_jobs(AUDIT/'dump')[0]}
+    for j in jobs: assert hashes.findall(json.dumps(to_dict(j.turns))) == hashes.findall(json.dumps(to_dict(plain[j.id].turns)))
+    assert not list(tmp_path.glob('.pending*'))
+
+
+def test_collect_arena_over_the_socket(tmp_path):
+    "Simulated jobs: played, written to the embedded server, read back; never a held-out family."
+    collect(out=str(tmp_path/'a'), jobs_per_family=2, faulty_share=0.5, seed=3)
+    jobs, n = read_jsonl(tmp_path/'a'/'jobs.jsonl', Job), read_result(tmp_path/'a')['numbers']
+    seen = [f for f in FAMILIES if FAMILIES[f].seen]
+    assert Counter(j.family for j in jobs) == {f: 2 for f in seen} and n['kind'] == 'mongodb' and all(j.outcome.source == 'checker' for j in jobs)
+    assert sum(j.model.startswith('faulty') for j in jobs) == len(seen) and all(j.meta['seed'] < EVAL_SEED for j in jobs)
+    played = {j.id: j for j in simulate(2, .5, 3)}
+    for j in jobs: assert [t.said for t in j.turns] == [t.said for t in played[j.id].turns]
+    assert five(list(played.values()))['edit_precision'].value == pytest.approx(n['metrics']['edit_precision']['value'])
+    failures, seeds = (read_jsonl(tmp_path/'a'/f'{x}.jsonl') for x in ('failures', 'seeds'))
+    assert failures and all(f['evidence'] and f['rule'] for f in failures) and not {f['job_id'] for f in failures} & {p for s in seeds for p in s['parents']}
+    collect(out=str(tmp_path/'b'), jobs_per_family=2, faulty_share=0.5, seed=3)
+    assert (tmp_path/'a'/'jobs.jsonl').read_bytes() == (tmp_path/'b'/'jobs.jsonl').read_bytes()
+
+
+def test_collect_says_what_is_wrong(tmp_path):
+    for kw, what in [(dict(source=str(tmp_path/'none')), 'does not exist'), (dict(since='yesterday'), 'date or time'), (dict(outcomes='won'), 'outcomes are'), (dict(faulty_share=2.), 'share from 0 to 1'),
+                     (dict(source='mongodb://u:secret@127.0.0.1:1/?serverSelectionTimeoutMS=100'), 'mongodump')]:
+        with pytest.raises((ValueError, OSError), match=what) as e: collect(out=str(tmp_path/'o'), **kw)
+        assert 'secret@' not in str(e.value)
+    (tmp_path/'empty').mkdir(); (tmp_path/'empty'/'agent_audit.jsonl').write_text('{"job_id": \n')
+    with pytest.raises(ValueError, match='no job'): collect(out=str(tmp_path/'o'), source=str(tmp_path/'empty'))
+    assert not [p for p in (tmp_path/'o').rglob('*') if p.is_file()]
+
+
+def test_stopped_collect_leaves_nothing_half_written(tmp_path, monkeypatch):
+    import agentft.collect as c
+    calls = []
+    def stop(job):
+        calls.append(1)
+        if len(calls) > 3: raise KeyboardInterrupt
+        return detect(job)
+    monkeypatch.setattr(c, 'detect', stop)
+    with pytest.raises(KeyboardInterrupt): collect(out=str(tmp_path/'o'), jobs_per_family=1)
+    assert not [p for p in (tmp_path/'o').rglob('*') if p.is_file()]
+
+
+@pytest.mark.parametrize('place', ['content', 'reasoning', 'argument', 'result', 'file', 'path', 'description', 'tool', 'meta', 'todo', 'detail'])
+def test_canary_in_every_kind_of_field(place):
+    s = 'ghp_' + 'FAKEcanary0123456789abcdefghijklmnop'
+    job = play(make_task('config', 1), Expert()); t = job.turns[2]
+    if place == 'content': t.said.content = f'The key is {s}.'
+    if place == 'reasoning': t.said.reasoning = s
+    if place == 'argument': t.said.tool_calls[0].arguments['path'] = {'deep': [s]}
+    if place == 'result': t.results[0].content = f'1\t{s}'
+    if place == 'file': job.files_after['x'] = f'k={s}\n'
+    if place == 'path': job.files_after[f'{s}.txt'] = ''
+    if place == 'description': job.description = s
+    if place == 'tool': job.tools[0]['function']['description'] = s
+    if place == 'meta': job.meta['note'] = s
+    if place == 'todo': job.todos[0].text = s
+    if place == 'detail': job.outcome.detail = s
+    clean, report = redact(job)
+    assert s not in json.dumps(to_dict(clean)) and '<GITHUB_TOKEN_1>' in json.dumps(to_dict(clean)) and report['GITHUB_TOKEN'] == 1
+
+
+def test_arena_jobs_hold_nothing_that_looks_secret():
+    jobs = [play(make_task(f, s), Expert()) for f in FAMILIES for s in range(8)]
+    assert not sum((redact(j)[1] for j in jobs), Counter())
