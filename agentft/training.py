@@ -469,7 +469,7 @@ def _valid_loss(model, rows, fast):
 def _explain_full_disk(e: BaseException, out):
     "Disk-full errors arrive in three shapes; say what to do."
     s = str(e)
-    if isinstance(e, OSError) and e.errno == 28 or 'No space left' in s or 'file write failed' in s or 'PytorchStreamWriter failed' in s:
+    if isinstance(e, OSError) and e.errno == 28 and ' needs ' not in s or 'No space left' in s or 'file write failed' in s or 'PytorchStreamWriter failed' in s:
         return OSError(28, f'the disk of {out} is full: free some space and run the same again, it goes on from its last checkpoint')
 
 # %% ../nbs/34_training.ipynb #573ee42d
