@@ -72,7 +72,8 @@ def job_example(
     def no(reason, detail=''): return Rejected(job.id, reason, detail, 'jobs', behaviour, job.family, [job.id])
     if f and not f.seen: return no('held_out_family', f'{job.family} is kept for evaluation')
     if job.outcome.status != 'success': return no('job_not_successful', f'{job.outcome.status}: {job.outcome.detail or job.outcome.source}'[:200])
-    if cut := next((t for t in job.turns if 'preview' in (t.meta.get('arguments'), t.meta.get('results')) or len(t.results) < len(t.said.tool_calls)), None):
+    if cut := next((t for t in job.turns if t.meta.get('arguments') == 'preview' or len(t.results) < len(t.said.tool_calls)
+                    or t.meta.get('results') == 'preview' and t is not job.turns[-1]), None):   # after the last turn nothing is trained
         return no('incomplete_conversation', f'turn {job.turns.index(cut)}: arguments or results are cut or missing')
     if all(wrong): return no('nothing_to_train', ', '.join(seen))
     messages, weights = [], []

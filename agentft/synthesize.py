@@ -56,7 +56,9 @@ def _from_jobs(found, gate, most) -> tuple[list, list]:
         for f in sorted(queues):
             if not queues[f]: continue
             e = job_example(queues[f].pop(0))
-            if isinstance(e, Rejected): out.append(e)
+            if isinstance(e, Rejected): out.append(e); continue
+            e = untrain(e)
+            if not any(e.weights): out.append(Rejected(e.id, 'nothing_to_train', '', 'jobs', e.behaviour, e.family, e.parents))
             elif len(kept) >= most: out.append(Rejected(e.id, 'enough_jobs', f'{most} are wanted from phase 1', 'jobs', e.behaviour, e.family, e.parents))
             elif no := gate(e): out.append(no)
             else: kept.append(e)

@@ -25,7 +25,7 @@ def phase1(folder, finished=True):
     jobs = [play(make_task(seen[i % len(seen)], 100 + i), p) for i, p in enumerate(x for m in FAULTS for x in (Faulty(m), Expert()))]
     jobs.append(play(make_task('notes', 7), Expert()))             # held-out family
     jobs.append(play(make_task('config', EVAL_SEED + 3), Expert()))  # a job of the evaluation
-    cut = play(make_task('table', 5), Expert()); cut.id = 'cut'; cut.turns[2].meta['results'] = 'preview'; jobs.append(cut)
+    cut = play(make_task('rename', 5), Expert()); cut.id = 'cut'; cut.turns[2].meta['results'] = 'preview'; jobs.append(cut)
     write_jsonl(folder/'failures.jsonl', [f for j in jobs for f in detect(j)])
     write_jsonl(folder/'jobs.jsonl', jobs)
     if finished: write_result(folder, 'collect', {})
@@ -179,3 +179,19 @@ def test_no_split_separates_relatives(parents, share):
 def test_notebook_and_function_have_the_same_parameters():
     sig = {k: v.default for k, v in inspect.signature(getattr(synthesize, '__wrapped__', synthesize)).parameters.items()}
     assert {k: v[1] for k, v in notebook_parameters(notebook_of('synthesize')).items()} == sig
+
+
+def test_real_jobs_become_examples():
+    import os
+    folder = Path(os.environ.get('AGENTFT_AUDIT', Path(__file__).resolve().parents[2]/'shared'/'audit'))/'dump'
+    if not folder.is_dir(): pytest.skip(f'no audit documents at {folder}: set AGENTFT_AUDIT')
+    from agentft.audit import read_jobs
+    from agentft.expand import job_example
+    from agentft.verify import Gate, Reserved, untrain
+    gate, jobs = Gate(Reserved(2), max_tokens=100_000), list(read_jobs(folder, {}))
+    for j in jobs: detect(j)
+    made = {j.id: job_example(j) for j in jobs}
+    assert all(isinstance(made[j.id], Example) == (j.outcome.status == 'success') for j in jobs)
+    kept = [untrain(e) for e in made.values() if isinstance(e, Example)]
+    assert kept and not any(gate(e) for e in kept)
+    assert all(check_rules(e) == [] and 'execution' not in e.verified for e in kept)   # there is no arena to replay them in
