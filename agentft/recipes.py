@@ -151,30 +151,33 @@ def why_run(
 # %% ../nbs/06_recipes.ipynb #38dcefe6
 class Relay:
     "A file-like object that passes a notebook's output on to `out`, indented, progress bars included."
-    def __init__(self, out=None, indent='      ', every_s=15.):
-        self.out, self.indent, self.every_s = out or sys.stderr, indent, every_s
+    def __init__(self, out=None, indent='      ', every_s=15., max_lines=6):
+        self.out, self.indent, self.every_s, self.max_lines, self.lines = out or sys.stderr, indent, every_s, max_lines, 0
         self.tty = bool(getattr(self.out, 'isatty', bool)())
-        self.line, self.told, self.last, self.open = '', 0., time.time(), False
+        self.line, self.told, self.last, self.open, self.bar = '', 0., time.time(), False, False
     def write(self, text):
         self.last = time.time()
         for piece in re.split(r'([\r\n])', text):
-            if piece == '\n': self._show(True); self.line = ''
-            elif piece == '\r':
-                self._show(False); self.line = ''
+            if piece in ('\r', '\n'):
+                self._show(piece == '\n')
+                self.line, self.bar = '', piece == '\r'
             else: self.line += piece
         if self.line: self._show(False)
     def _show(self, final):
         s = re.sub(r'\x1b\[[\d;]*[A-Za-z]', '', self.line).rstrip()
+        if final and s and not self.bar:
+            self.lines += 1
+            if self.lines > self.max_lines: s = '… more in the report' if self.lines == self.max_lines + 1 else ''
         if self.tty:
-            if not s and not (final and self.open): return
-            if s: self.out.write('\r\x1b[K' + self.indent + (s if final else s[:max(shutil.get_terminal_size().columns - len(self.indent) - 1, 20)]))
-            if final: self.out.write('\n')
-            self.open = not final
-        elif s and (final or ('%' in s or 'it/s' in s) and time.time() - self.told > self.every_s):
+            if s: self.out.write('\r\x1b[K' + self.indent + (s if final and not self.bar else s[:max(shutil.get_terminal_size().columns - len(self.indent) - 1, 20)]))
+            if final and (s or self.open): self.out.write('\n')
+            self.open = bool(s or self.open) and not final
+        elif s and (final or self.bar and time.time() - self.told > self.every_s):
             self.out.write(f'{self.indent}{s}\n'); self.told = time.time()
         self.out.flush()
     def say(self, text):
-        "A line of our own."
+        "A line of our own; the notebook may print `max_lines` lines again after it."
+        self.lines = 0
         if self.tty and self.open: self.out.write('\n'); self.open = False
         self.out.write(text + '\n'); self.out.flush(); self.last = time.time()
     def flush(self): self.out.flush()

@@ -61,19 +61,20 @@ CSS = '''
 :root {--ink: #1f2328; --soft: #59636e; --line: #d8dee4; --tint: #f6f8fa; --blue: #0072B2; --green: #00795a; --red: #b34700}
 * {box-sizing: border-box}
 body {margin: 0; color: var(--ink); background: #fff; font: 16px/1.6 system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif}
-main {max-width: 60rem; margin: 0 auto; padding: 1.5rem 1.5rem 4rem}
+main {max-width: 66rem; margin: 0 auto; padding: 1.5rem 1.5rem 4rem}
 h1 {font-size: 1.9rem; line-height: 1.25; margin: 1.2rem 0 .4rem} h2 {font-size: 1.35rem; margin: 2.4rem 0 .6rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line)}
 h3 {font-size: 1.1rem; margin: 1.8rem 0 .4rem} a {color: var(--blue)} a.anchor-link {display: none}
 blockquote {margin: .5rem 0 1rem; padding: .1rem 1rem; border-left: 4px solid var(--blue); color: var(--soft); font-size: 1.05rem}
 nav {font-size: .9rem; color: var(--soft); display: flex; gap: 1rem; justify-content: space-between; flex-wrap: wrap}
-table {border-collapse: collapse; margin: .8rem 0; font-size: .92rem; font-variant-numeric: tabular-nums; display: block; overflow-x: auto; max-width: 100%}
-th, td {padding: .35rem .8rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top} td[align=right], th[align=right], td.num, th.num {text-align: right}
-thead th {border-bottom: 2px solid var(--line); white-space: nowrap} tbody tr:hover {background: var(--tint)}
+table {border-collapse: collapse; margin: .8rem 0; font-size: .88rem; font-variant-numeric: tabular-nums; display: block; overflow-x: auto; max-width: 100%}
+th, td {padding: .35rem .55rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top} td.s {white-space: nowrap} td[align=right], th[align=right], td.num, th.num {text-align: right}
+thead th {border-bottom: 2px solid var(--line)} tbody tr:hover {background: var(--tint)}
 pre, code {font: .86rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace} code {background: var(--tint); padding: .1em .3em; border-radius: 4px}
 pre {background: var(--tint); padding: .7rem .9rem; border-radius: 6px; overflow: auto; max-height: 34rem; margin: .6rem 0; white-space: pre-wrap; overflow-wrap: anywhere} pre code {padding: 0; background: none}
 img {max-width: 100%; height: auto} .prompt, .jp-Stderr {display: none}
 .output_stderr pre {color: var(--soft)} .output_error pre {border-left: 4px solid var(--red)}
-.input {display: none} #code {accent-color: var(--blue)} body:has(#code:checked) .input {display: block}
+.input {display: none} #code {accent-color: var(--blue)} body:has(#code:checked) .input {display: block} .code-only {display: none} body:has(#code:checked) .code-only {display: block}
+.figures {display: flex; flex-wrap: wrap; gap: 1rem} .figures img {max-width: 31rem}
 .verdict {font-size: 1.15rem; padding: .8rem 1rem; background: var(--tint); border-left: 4px solid var(--blue); border-radius: 0 6px 6px 0}
 .ok {color: var(--green); white-space: nowrap} .bad {color: var(--red); white-space: nowrap} .soft {color: var(--soft)} .small {font-size: .88rem}
 @media print {nav label {display: none} main {max-width: none}}
@@ -111,6 +112,14 @@ def _tidy(cell):
         if o.output_type == 'stream': o.text = '\n'.join(x.rstrip('\r').split('\r')[-1] for x in o.text.split('\n'))
     cell.outputs = [o for o in outs if o.output_type != 'stream' or o.text.strip()]
 
+def _quiet_headings(nb):
+    "Headings with nothing under them but code that put out nothing are shown with the code only."
+    level = lambda c: len(m[1]) if c.cell_type == 'markdown' and (m := re.match(r'(#+) [^\n]+$', c.source.strip())) else 0
+    heads = [(i, level(c)) for i, c in enumerate(nb.cells) if c.cell_type == 'markdown']
+    for (i, n), (j, _) in zip(heads, heads[1:] + [(len(nb.cells), 0)]):
+        if n > 1 and not any(c.outputs for c in nb.cells[i + 1:j]) and (j == len(nb.cells) or re.match('#', nb.cells[j].source)):
+            nb.cells[i].source = f'<h{n} class="code-only">{html.escape(nb.cells[i].source.strip("# "))}</h{n}>'
+
 def notebook_page(
     path,                  # executed notebook
     back: str = '',        # relative link to the run's index
@@ -123,8 +132,10 @@ def notebook_page(
     nb.cells = [c for c in nb.cells if c.cell_type != 'raw' and not re.match(r'#\| *(hide|default_exp)\b', c.source)]
     for c in nb.cells:
         if c.cell_type == 'code': _tidy(c)
+    _quiet_headings(nb)
     body, _ = HTMLExporter(template_name='basic', embed_images=True).from_notebook_node(nb)
     body = re.sub(r'<script\b.*?</script>', '', body, flags=re.S | re.I)
+    body = re.sub(r'<td([^>]*)>([^<]{0,20})</td>', r'<td\1 class="s">\2</td>', body)
     title = next((m[1] for c in nb.cells if c.cell_type == 'markdown' and (m := re.search(r'^# (.+)', c.source, flags=re.M))), Path(path).stem)
     nav = (f'<a href="{html.escape(back)}">← all phases</a>' if back else '<span></span>') + '<label><input type="checkbox" id="code"> show the code</label>'
     return page(title, body, nav, HtmlFormatter(style='friendly').get_style_defs('.highlight'))
@@ -134,9 +145,10 @@ def _html_table(rows) -> str:
     "Rows as an HTML table, numbers to the right."
     df = table(rows, limit=60)
     num = {c: all(re.fullmatch(r'[-–]?[\d.,]*( ?%)?(e[-+]\d+)?', x) for x in df[c]) for c in df.columns}
-    cls = lambda c: ' class="num"' if num[c] else ''
+    df = df[[c for c in df.columns if any(x not in ('', '–') for x in df[c])]]
+    cls = lambda c, v='': f' class="{"num" if num[c] else ""}{" s" if 0 < len(v) < 21 else ""}"'
     head = ''.join(f'<th{cls(c)}>{html.escape(str(c))}</th>' for c in df.columns)
-    body = ''.join('<tr>' + ''.join(f'<td{cls(c)}>{html.escape(str(v))}</td>' for c, v in zip(df.columns, r)) + '</tr>\n' for r in df.itertuples(index=False))
+    body = ''.join('<tr>' + ''.join(f'<td{cls(c, v)}>{html.escape(v)}</td>' for c, v in zip(df.columns, r)) + '</tr>\n' for r in df.itertuples(index=False))
     return f'<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>'
 
 def duration(seconds) -> str:
@@ -165,13 +177,21 @@ def phase_status(
     state = 'finished' if result else stamp.get('state', 'not started')
     return dict(phase=phase, dir=d, state=state, result=result, stamp=stamp, report=(d/'report.html').exists())
 
-def _phase_section(s):
+def _figures(d) -> str:
+    "The first two figures of a phase, in the page."
+    import base64
+    found = sorted((d/'figures').glob('*.png'), key=lambda p: p.stat().st_mtime_ns)[:2]
+    data = [(p.stem, base64.b64encode(p.read_bytes()).decode()) for p in found]
+    return '<div class="figures">' + ''.join(f'<img alt="{html.escape(n)}" src="data:image/png;base64,{b}">' for n, b in data) + '</div>' if data else ''
+
+def _phase_section(s, short=False):
     d, r = s['dir'], s['result']
     out = [f'<h3 id="{s["phase"]}">{PHASES[s["phase"]]} {s["phase"]}</h3>']
-    if r.get('verdict'): out.append(f'<p>{html.escape(r["verdict"])}</p>')
-    if r.get('summary'): out.append(_html_table(r['summary']))
+    if short: pass
+    elif r.get('summary'): out += [f'<p>{html.escape(r.get("verdict", ""))}</p>', _html_table(r['summary'])]
     elif flat := [dict(number=k.replace('_', ' '), value=v) for k, v in r.get('numbers', {}).items() if isinstance(v, (int, float, str, bool))][:20]:
-        out.append(_html_table(flat))
+        out += [f'<p>{html.escape(r.get("verdict", ""))}</p>', _html_table(flat)]
+    out.append(_figures(d))
     if err := s['stamp'].get('error'): out.append(f'<pre>{html.escape(err)}</pre>')
     files = sorted(p for p in d.rglob('*') if p.is_file() and p.name not in ('phase.json', 'report.html') and not p.name.startswith('.') and 'figures' not in p.parts)
     if files: out.append('<p class="small soft">Files: ' + ', '.join(
@@ -218,10 +238,11 @@ def index_page(
     if recipe.get('description'): out.append(f'<blockquote>{html.escape(recipe["description"])}</blockquote>')
     said = done[-1].get('verdict') if done and whole else f'{len(done)} of {len(wanted)} phases have finished.'
     out.append(f'<p class="verdict">{html.escape(said or "All phases have finished.")}</p>')
-    if whole and done and done[-1].get('summary'): out.append(_html_table(done[-1]['summary']))
+    top = bool(whole and done and done[-1].get('summary'))
+    if top: out.append(_html_table(done[-1]['summary']))
     out.append('<h2>Phases</h2><table><thead><tr><th>phase</th><th>state</th><th class="num">time</th><th class="num">peak memory</th>'
                '<th>finished (UTC)</th><th></th></tr></thead><tbody>' + '\n'.join(map(_row, wanted)) + '</tbody></table>')
-    out += [_phase_section(s) for s in wanted if s['state'] != 'not started']
+    out += [_phase_section(s, top and s is wanted[-1]) for s in wanted if s['state'] != 'not started']
     return page(run.name, '\n'.join([*out, _made_by(done, recipe)]))
 
 def report(
