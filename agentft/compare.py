@@ -223,9 +223,10 @@ def compare_rows(comparisons: dict) -> list[dict]:
     rows = []
     for n, c in comparisons.items():
         need = c.jobs_needed if c.verdict == 'not enough evidence' else None
+        none = ' and '.join(w for w, i in (('baseline', c.baseline), ('candidate', c.candidate)) if i.value is None)
         rows.append(dict(metric=LABELS[n], baseline=show_interval(n, c.baseline), candidate=show_interval(n, c.candidate),
                          difference='–' if c.difference is None else ('+' if c.difference > 0 else '')+show(n, c.difference).replace('%', 'points'),
-                         p=_p(c.p_holm), verdict=c.verdict, jobs=c.jobs, jobs_needed=f'about {max(need, c.jobs+1):,}' if need else ''))
+                         p=_p(c.p_holm), verdict=c.verdict + (f' (no value for {none})' if none else ''), jobs=c.jobs, jobs_needed=f'about {max(need, c.jobs+1):,}' if need else ''))
     return rows
 
 def verdict_line(comparisons: dict, who: str = 'The tuned model', than: str = 'its base') -> str:
