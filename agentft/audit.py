@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLLECTIONS', 'DATABASE', 'Documents', 'FileDocuments', 'MongoDocuments', 'open_source', 'text_of', 'judge',
-           'todo_life', 'replay_files', 'skeleton', 'deliverables', 'from_documents', 'read_jobs', 'collect_jobs',
-           'to_documents', 'write_audit', 'embedded_server']
+           'todo_life', 'replay_files', 'skeleton', 'deliverables', 'from_documents', 'left_out', 'read_jobs',
+           'collect_jobs', 'to_documents', 'write_audit', 'embedded_server']
 
 # %% ../nbs/10_audit.ipynb #7fc27c74
 import ast, bz2, gzip, hashlib, json, lzma, re, tempfile, zlib
@@ -665,23 +665,36 @@ def _arena_truth(job: Job, truth: dict):
         if o := found.pop(place(t), None): t.staged_turn, t.completed_turn = o.staged_turn, o.completed_turn
     job.todos = todos + list(found.values())
 
-def read_jobs(
-    source,                     # URI, folder, `Documents`, or a dict of lists
-    rejected: Counter = None,   # counts unusable documents, by reason
-    database: str = DATABASE,
+def left_out(
+    job: Job,
     since: datetime = None,     # only jobs that started at or after this time (UTC)
     until: datetime = None,     # ... and before this one
     models: list = None, agent_types: list = None, outcomes: list = None,  # keep only these; None: all
     phase: str = '',            # keep only jobs that reached this phase
+) -> str:                       # '' when the job is wanted
+    "Why `job` is not among those asked for."
+    began, iso = job.meta.get('started', ''), lambda t: _when(t) if t else ''
+    if (since and began < iso(since)) or (until and began >= iso(until)): return 'started outside the time span'
+    if models and job.model not in models: return 'other model'
+    if agent_types and job.meta.get('agent_type') not in agent_types: return 'other agent type'
+    if outcomes and job.outcome.status not in outcomes: return 'other outcome'
+    if phase and all(t.phase != phase for t in job.turns): return 'phase not reached'
+    return '' if job.turns else 'no model call'
+
+# %% ../nbs/10_audit.ipynb #67023ded
+def read_jobs(
+    source,                     # URI, folder, `Documents`, or a dict of lists
+    rejected: Counter = None,   # counts unusable documents, by reason
+    database: str = DATABASE,
     max_jobs: int = None,
     progress: bool = False,     # show a progress bar
+    **filters,                  # for `left_out`
 ):
     "Yields one `Job` after another; memory holds one at a time."
-    rejected = Counter() if rejected is None else rejected
-    iso = lambda t: _when(t) if t else ''
+    rejected, n = Counter() if rejected is None else rejected, 0
     with open_source(source, database) as src:
         try:
-            n, ids = 0, src.job_ids()
+            ids = src.job_ids()
             if progress:
                 from tqdm import tqdm
                 ids = tqdm(ids, desc=f'jobs from {src.kind}', unit='job')
@@ -689,11 +702,7 @@ def read_jobs(
                 if max_jobs is not None and n >= max_jobs: break
                 try: job = from_documents(src.of(i), src.kind, rejected)
                 except (TypeError, ValueError, KeyError, AttributeError, IndexError) as e: rejected[f'jobs: documents that do not fit together ({type(e).__name__})'] += 1; continue
-                why = ('started outside the time span' if (since and job.meta.get('started', '') < iso(since)) or (until and job.meta.get('started', '') >= iso(until)) else
-                       'other model' if models and job.model not in models else 'other agent type' if agent_types and job.meta.get('agent_type') not in agent_types else
-                       'other outcome' if outcomes and job.outcome.status not in outcomes else 'phase not reached' if phase and all(t.phase != phase for t in job.turns) else
-                       'no model call' if not job.turns else '')
-                if why: rejected[f'jobs: {why}'] += 1; continue
+                if why := left_out(job, **filters): rejected[f'jobs: {why}'] += 1; continue
                 n += 1; yield job
         finally: rejected.update(src.rejected); src.rejected.clear()
 
@@ -706,7 +715,7 @@ def collect_jobs(
     jobs = sorted(read_jobs(source, rejected, **kw), key=lambda j: (j.meta.get('started', ''), j.id))
     return jobs, rejected
 
-# %% ../nbs/10_audit.ipynb #b6a8902b
+# %% ../nbs/10_audit.ipynb #bec95a47
 _START = datetime(2026, 1, 1)   # simulated jobs have no real time; one step is one second
 
 def _cut(x, n): s = x if isinstance(x, str) else str(x); return s[:n] + _TAIL if len(s) > n else s
@@ -724,7 +733,7 @@ def _langchain(m: Message) -> dict:
     if m.role == 'tool': d.update(tool_call_id=m.tool_call_id, name=m.name)
     return d
 
-# %% ../nbs/10_audit.ipynb #bec95a47
+# %% ../nbs/10_audit.ipynb #a108a7fa
 class _Writer:
     "Collects the documents of one job."
     def __init__(self, job):
@@ -756,7 +765,7 @@ def to_documents(job: Job) -> dict:  # collection -> documents
                                  check=dict(decision='frozen', goal_achieved=False, should_stop=True, reason='job_frozen_for_review'))
     return w.docs
 
-# %% ../nbs/10_audit.ipynb #a108a7fa
+# %% ../nbs/10_audit.ipynb #95b73a4d
 def _write_transition(w, k, a, b):
     w.audit('phase_complete', 'archive_phase', k, dict(completed=None, archive_path=f'archive/todos_phase_{a.phase_number}_{a.phase}.md'), a.phase_number)
     w.audit('phase_transition', 'handle_transition', k, a.phase, a.phase_number,
@@ -788,7 +797,7 @@ def _write_turn(w, k, t, history, inputs):
             arguments={n: v if isinstance(v, (int, float, bool)) or v is None else _cut(v, 200) for n, v in c.arguments.items()}, result_preview=_cut(r.content, 500),
             result_size_bytes=len(r.content.encode()), success=bool(r.ok), error=None if r.ok else r.content), started_at=at, completed_at=at)
 
-# %% ../nbs/10_audit.ipynb #29306cd8
+# %% ../nbs/10_audit.ipynb #d22b735b
 def write_audit(
     jobs,                      # `Job`s
     uri: str,                  # mongodb:// of the server to write to

@@ -17,7 +17,8 @@ from .records import Job, to_dict, write_atomic, write_jsonl
 from .arena import EVAL_SEED, FAMILIES, FAULTS, Expert, Faulty, make_task, play
 from .metrics import TARGETS, job_counts, metric_rows, total
 from .runs import PALETTE, check_disk, markdown_table, plot_save, use_style, write_result
-from .audit import embedded_server, open_source, read_jobs, write_audit
+from .audit import embedded_server, left_out, open_source, read_jobs, write_audit
+from .sessions import read_source
 from .failures import MODES, detect, rank
 from .privacy import ALLOW, Redactor, redact, redact_file, refuse_leaks
 
@@ -43,6 +44,7 @@ def simulate(
 @contextmanager
 def opened(source, database, jobs_per_family, faulty_share, seed):
     "The source's documents; `arena` is played, written to an embedded server, and read from its socket."
+    if source == 'none': yield None; return
     if source != 'arena':
         with open_source(source, database) as src: yield src
         return
@@ -65,6 +67,25 @@ def _seed_of(job, failures) -> dict | None:
     return dict(id=f'collected-{job.family}-{job.meta["seed"]}', behaviour=FAMILIES[job.family].behaviour, family=job.family, seed=job.meta['seed'],
                 note='played without a failure in a collected job', author='collected', parents=[job.id])
 
+def _jobs(src, sessions, rejected, max_jobs, filters):
+    "Jobs of the audit trail, then those of the sessions."
+    if src: yield from read_jobs(src, rejected, max_jobs=max_jobs, progress=True, **filters)
+    for path in _names(sessions) or []:
+        found, bad = read_source(path)
+        for n, job in enumerate(j for j in found if not (why := left_out(j, **filters)) or rejected.update([f'sessions: {why}'])):
+            if max_jobs and n >= max_jobs: break
+            yield job
+        rejected.update({f'sessions: {k}': v for k, v in bad.items()})
+
+def _edits(repos, max_edits, redactor, r) -> list:
+    "Edits from the history of git repositories."
+    if not _names(repos): return []
+    from agentft.edits import collect_edits
+    edits, r.edit_report = collect_edits(_names(repos), max_edits=max_edits, progress=True)
+    for f in r.edit_report['failed']: r.notes.append(f'{f["repo"]}: {f["error"]}')
+    r.rejected.update({f'edits: {k}': v for k, v in r.edit_report['left_out'].items()})
+    return [redact(e, redactor)[0] for e in edits]
+
 def _lines(jobs, redactor, rows, files):
     "Redact, judge and count each job; yields its line for jobs.jsonl."
     for job in jobs:
@@ -77,10 +98,10 @@ def _lines(jobs, redactor, rows, files):
         yield job
 
 # %% ../nbs/19_collect.ipynb #e00f56bf
-def _collect(out, source, database, since, until, models, agent_types, outcomes, max_jobs, jobs_per_family, faulty_share, allow, seed) -> SimpleNamespace:
+def _collect(out, source, sessions, repos, database, since, until, models, agent_types, outcomes, max_jobs, max_edits, jobs_per_family, faulty_share, allow, seed) -> SimpleNamespace:
     "All of phase 1 but `result.json`."
-    r = SimpleNamespace(started=time.time(), out=Path(out or tempfile.mkdtemp(prefix='agentft-collect-')), jobs=[], rejected=Counter(), notes=[], source=re.sub(r'//[^@/]*@', '//', source))
-    filters = dict(since=_when(since, 'since'), until=_when(until, 'until'), models=_names(models), agent_types=_names(agent_types), outcomes=_names(outcomes), max_jobs=max_jobs or None)
+    r = SimpleNamespace(started=time.time(), out=Path(out or tempfile.mkdtemp(prefix='agentft-collect-')), jobs=[], rejected=Counter(), notes=[], edits=[], edit_report={}, source=re.sub(r'//[^@/]*@', '//', source))
+    filters = dict(since=_when(since, 'since'), until=_when(until, 'until'), models=_names(models), agent_types=_names(agent_types), outcomes=_names(outcomes))
     if bad := set(filters['outcomes'] or []) - {'success', 'failed', 'unknown'}: raise ValueError(f'outcomes are success, failed and unknown, not {bad.pop()!r}')
     check_disk(r.out, 0.2, 'collect')
     (r.out/'result.json').unlink(missing_ok=True)
@@ -89,10 +110,11 @@ def _collect(out, source, database, since, until, models, agent_types, outcomes,
     pending = Path(tempfile.mkdtemp(prefix='.pending-', dir=r.out))
     try:
         with opened(source, database, jobs_per_family, faulty_share, seed) as src:
-            r.kind = src.kind
-            write_jsonl(pending/'jobs.jsonl', _lines(read_jobs(src, r.rejected, progress=True, **filters), r.redactor, r.jobs, files))
+            r.kind = src.kind if src else 'none'
+            write_jsonl(pending/'jobs.jsonl', _lines(_jobs(src, sessions, r.rejected, max_jobs or None, filters), r.redactor, r.jobs, files))
             r.notes = list(getattr(src, 'notes', []))
-        if not r.jobs: raise ValueError(f'no job in {r.source}' + (f': {dict(r.rejected)}' if r.rejected else ': is the database or folder the right one?'))
+        r.edits = files['edits'] = _edits(repos, max_edits, r.redactor, r)
+        if not r.jobs and not r.edits: raise ValueError(f'no job in {r.source}' + (f': {dict(r.rejected)}' if r.rejected else ': is the database or folder the right one?'))
         for name, rows in files.items(): write_jsonl(pending/f'{name}.jsonl', rows)
         write_atomic(pending/'rejected.json', json.dumps(dict(r.rejected), indent=1) + '\n')
         for p in pending.iterdir(): redact_file(p, r.redactor)
@@ -107,15 +129,15 @@ def _collect(out, source, database, since, until, models, agent_types, outcomes,
 def _verdict(r) -> str:
     ok, top = sum(j.outcome.status == 'success' for j in r.jobs), rank(r.failures, r.jobs)
     hit = sum(bool(j.modes) for j in r.jobs)
-    sim = ' simulated' if all(j.source == 'arena' for j in r.jobs) else ''
+    sim = ' simulated' if r.jobs and all(j.source == 'arena' for j in r.jobs) else ''
     return (f'{len(r.jobs)}{sim} jobs, {ok} of them successful; {hit} have at least one of {len(r.failures)} failures'
-            + (f', most often {top[0]["mode"]} ({top[0]["jobs"]} jobs)' if top else '') + f'; {sum(r.redactor.count.values())} secrets replaced.')
+            + (f', most often {top[0]["mode"]} ({top[0]["jobs"]} jobs)' if top else '') + (f'; {len(r.edits)} edits from git history' if r.edits else '') + f'; {sum(r.redactor.count.values())} secrets replaced.')
 
 def _numbers(r) -> dict:
     return dict(jobs=len(r.jobs), turns=sum(j.turns for j in r.jobs), calls=sum(j.calls for j in r.jobs), documents=sum(j.documents for j in r.jobs), source=r.source, kind=r.kind,
                 outcomes=dict(sorted(Counter(f'{j.outcome.status} ({j.outcome.source})' for j in r.jobs).items())), families=dict(sorted(Counter(j.family or 'unknown' for j in r.jobs).items())),
                 failures=len(r.failures), jobs_with_failures=sum(bool(j.modes) for j in r.jobs), by_mode={x['mode']: dict(times=x['times'], jobs=x['jobs'], share=x['share'], low=x['low'], high=x['high']) for x in rank(r.failures, r.jobs)},
-                redacted=dict(r.redactor.count), distinct_secrets=len(r.redactor.names), rejected=dict(r.rejected), notes=r.notes, seeds=len(r.seeds), edits=0,
+                redacted=dict(r.redactor.count), distinct_secrets=len(r.redactor.names), rejected=dict(r.rejected), notes=r.notes, seeds=len(r.seeds), edits=len(r.edits), by_source=dict(sorted(Counter(j.source for j in r.jobs).items())),
                 metrics={k: dict(value=m.value, numerator=m.numerator, denominator=m.denominator, target=m.target, meets=m.meets, unknown=m.unknown, rule=m.rule) for k, m in r.metrics.items()})
 
 def _summary(r) -> list[dict]:
@@ -125,14 +147,17 @@ def _summary(r) -> list[dict]:
 @call_parse
 def collect(
     out: str = '',               # folder of this phase; '': a scratch folder
-    source: str = 'arena',       # mongodb:// URI, mongodump folder, mongoexport folder, or arena: simulated jobs
+    source: str = 'arena',       # mongodb:// URI, mongodump folder, mongoexport folder, arena: simulated jobs, or none
+    sessions: str = '',          # files or folders of coding-agent sessions, chat JSONL or job logs, by comma
+    repos: str = '',             # folders of git repositories whose history shows edits, by comma
     database: str = 'graphrag_logs', # where the agent writes in that MongoDB
     since: str = '',             # only jobs that started at this time or later, such as 2026-11-01
     until: str = '',             # only jobs that started before this time
     models: str = '',            # only jobs of these models, by comma
     agent_types: str = '',       # only jobs of these agent types, by comma
     outcomes: str = '',          # only jobs that ended so: success, failed, unknown, by comma
-    max_jobs: int = 0,           # at most this many; 0: all
+    max_jobs: int = 0,           # at most this many of each source; 0: all
+    max_edits: int = 200,        # at most this many edits of each repository
     jobs_per_family: int = 4,    # arena: jobs of each family that may be trained on
     faulty_share: float = 0.5,   # arena: share of them whose player has one failure mode
     allow: str = '',             # regular expression of what looks like a secret and is none

@@ -25,7 +25,7 @@ _PATTERNS = [(k, re.compile(p, f)) for k, p, f in [
     ('BEARER_TOKEN', r'\b[Bb]earer\s+(?P<secret>[A-Za-z0-9_\-.=+/]{20,})', 0),
     ('SECRET', _WORD + r'\\?["\']?\s*(?:[:=]|=>)\s*\\?(?P<q>["\'])(?P<secret>[^"\'\\\n]{6,200})(?P=q)', re.I),
     ('SECRET', _WORD + r'\\?["\']?\s*(?:[:=]|=>)\s*(?P<q>(?:\\["\'])?)(?P<secret>[^\s"\'\\,;`<>(){}\[\]]{6,})', re.I),
-    ('EMAIL', r'(?<![\w.+\-/:])(?P<secret>[A-Za-z0-9][\w.+\-]*@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,})\b(?!:)', 0),
+    ('EMAIL', r'(?<![\w.+\-/:\\])(?P<secret>[A-Za-z0-9][\w.+\-]*@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,})\b(?!:)', 0),
 ]]
 _CODE = re.compile(r'[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[\d.,]+|true|false|null|none|undefined|string|str|int|bytes|optional|required|\$.*|%.*|\*+|x{3,}|\.{3,}|[\w\-.]*/[\w\-./]*(?:\.\w{1,5}|/)', re.I)
 _NAMES_OK = re.compile(r'tokens|tokeni[sz]|token_(?:count|usage|type|limit|len|ids?)|secret_?name|key_?name|_(?:path|file|dir|name|type|url|length|count)$', re.I)

@@ -295,3 +295,22 @@ def test_canary_in_every_kind_of_field(place):
 def test_arena_jobs_hold_nothing_that_looks_secret():
     jobs = [play(make_task(f, s), Expert()) for f in FAMILIES for s in range(8)]
     assert not sum((redact(j)[1] for j in jobs), Counter())
+
+
+def test_collect_sessions_and_repositories(tmp_path):
+    "Beside the audit trail: chat rows become jobs, git history becomes edits, all of it redacted."
+    key = 'AKIA' + 'FAKEFAKEFAKE0002'
+    row = dict(messages=[dict(role='user', content=f'Is {key} still in app.yaml?'),
+                         dict(role='assistant', content='', tool_calls=[dict(id='c1', type='function', function=dict(name='read_file', arguments='{"path": "app.yaml"}'))]),
+                         dict(role='tool', tool_call_id='c1', content=f'key: {key}'), dict(role='assistant', content='Yes.')])
+    (tmp_path/'chat.jsonl').write_text(json.dumps(row) + '\n')
+    repo = tmp_path/'repo'; repo.mkdir()
+    git = lambda *a: subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@example.invalid', *a], cwd=repo, check=True, capture_output=True)
+    git('init', '-q')
+    text = '# service\n' + ''.join(f'option_{i} = {i}\n' for i in range(12)) + f'key = "{key}"\n'
+    for n, t in enumerate([text, text.replace('option_3 = 3', 'option_3 = 30'), text.replace('option_3 = 3', 'option_3 = 30').replace('option_7 = 7', 'option_seven = 7')]):
+        (repo/'app.py').write_text(t); git('add', '-A'); git('commit', '-qm', ['Add the service options', 'Raise option_3 from 3 to 30', 'Rename option_7 to option_seven'][n])
+    collect(out=str(tmp_path/'o'), source='none', sessions=str(tmp_path/'chat.jsonl'), repos=str(repo))
+    n = read_result(tmp_path/'o')['numbers']
+    assert n['jobs'] == 1 and n['edits'] == len(read_jsonl(tmp_path/'o'/'edits.jsonl')) > 0
+    assert all(key not in p.read_text() for p in (tmp_path/'o').rglob('*') if p.is_file()) and '<AWS_KEY_1>' in (tmp_path/'o'/'jobs.jsonl').read_text()
