@@ -37,7 +37,7 @@ lab: .venv/ready  ## JupyterLab on the notebooks
 export: .venv/ready  ## agentft/ and README.md from the notebooks, notebooks cleaned
 	@.venv/bin/nbdev_export && .venv/bin/nbdev_clean && $(PY) tests/in_sync.py --write-readme
 
-measured: .venv/ready  ## keep the results and pages of runs/$(RECIPE) as the ones that the README shows
+measured: .venv/ready  ## keep results and pages of the last make run as the ones that the README shows
 	@$(PY) tests/in_sync.py --keep $(RECIPE)
 
 clean:  ## remove .venv and caches; runs/ stays

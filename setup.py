@@ -16,6 +16,8 @@ setup(
     license="Apache-2.0",
     author=cfg["author"],
     url=cfg["git_url"],
+    keywords=cfg["keywords"].split(),
+    classifiers=["Intended Audience :: Developers", "Programming Language :: Python :: 3.11"],
     packages=find_packages(include=["agentft", "agentft.*"]),
     include_package_data=True,
     python_requires=f">={cfg['min_python']}",

@@ -61,7 +61,7 @@ CSS = '''
 :root {--ink: #1f2328; --soft: #59636e; --line: #d8dee4; --tint: #f6f8fa; --blue: #0072B2; --green: #00795a; --red: #b34700}
 * {box-sizing: border-box}
 body {margin: 0; color: var(--ink); background: #fff; font: 16px/1.6 system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif}
-main {max-width: 66rem; margin: 0 auto; padding: 1.5rem 1.5rem 4rem}
+main {max-width: 70rem; margin: 0 auto; padding: 1.5rem 1.5rem 4rem}
 h1 {font-size: 1.9rem; line-height: 1.25; margin: 1.2rem 0 .4rem} h2 {font-size: 1.35rem; margin: 2.4rem 0 .6rem; padding-bottom: .25rem; border-bottom: 1px solid var(--line)}
 h3 {font-size: 1.1rem; margin: 1.8rem 0 .4rem} a {color: var(--blue)} a.anchor-link {display: none}
 blockquote {margin: .5rem 0 1rem; padding: .1rem 1rem; border-left: 4px solid var(--blue); color: var(--soft); font-size: 1.05rem}
