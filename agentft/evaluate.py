@@ -7,7 +7,7 @@ __all__ = ['SPLITS', 'ENDINGS', 'STEPS', 'held_out', 'phase3', 'Model', 'Script'
            'family_bars', 'step_of', 'timelines', 'chat_view', 'examples']
 
 # %% ../nbs/49_evaluate.ipynb #0768d915
-import hashlib, html, json, re, tempfile, time
+import gc, hashlib, html, json, re, tempfile, time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,6 +97,7 @@ def play_all(
                 job.meta['evaluation'] = keys[job.meta['task']]; have[job.meta['task']] = job
                 f.write(json.dumps(to_dict(job), ensure_ascii=False) + '\n'); f.flush()
             who.play(missing, name, on_job)
+        gc.collect()                                     # its model goes before the next one comes
     jobs = [have[t.id] for t in tasks]
     write_jsonl(path, jobs); part.unlink(missing_ok=True)
     return jobs, len(missing)
