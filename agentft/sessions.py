@@ -57,6 +57,7 @@ def _rows(path, unit: str, bad: Counter):
                 else: yield n, d
     except (EOFError, OSError, lzma.LZMAError, zlib.error): bad[f'{unit}: truncated end'] += 1
 
+# %% ../nbs/11_sessions.ipynb #4e47e3bc
 _CHUNK, _MAX_ROW = 1 << 20, 64 << 20   # bytes
 
 def _array(f):
@@ -75,7 +76,7 @@ def _array(f):
             yield text[at:end] + '\n'; at = end
     if text[at:].strip(' \t\r\n,]'): yield text[at:].strip()   # cut off: counted by the caller
 
-# %% ../nbs/11_sessions.ipynb #4e47e3bc
+# %% ../nbs/11_sessions.ipynb #c0a1c696
 def _peek(path, n_bytes: int = 1 << 16) -> tuple:
     "First rows and first text of a file; more is read only while the first row is not complete."
     head, rows = b'', []
@@ -89,6 +90,7 @@ def _peek(path, n_bytes: int = 1 << 16) -> tuple:
     except (OSError, EOFError, lzma.LZMAError, zlib.error): rows = _first_rows(head.decode('utf-8', 'replace'))
     return ([], '') if b'\0' in head else (rows, head.decode('utf-8', 'replace'))
 
+# %% ../nbs/11_sessions.ipynb #a42849c6
 def _first_rows(text: str) -> list:
     rows = [d for l in text.split('\n')[:50] if l.lstrip()[:1] == '{' for d in [_loads(l + '\n')[0]] if d]
     text = text.lstrip('\ufeff \t\r\n')
@@ -104,7 +106,7 @@ def sniff_source(
     rows, text = _peek(path)
     return next((s.name for s in SOURCES.values() if text.strip() and s.sniff(rows, text)), '')
 
-# %% ../nbs/11_sessions.ipynb #a4efe1e7
+# %% ../nbs/11_sessions.ipynb #ba47a565
 def _jobs(path: Path, bad: Counter, name: str):
     files = sorted(p for p in path.rglob('*') if p.is_file()) if path.is_dir() else [path]
     together = defaultdict(list)
@@ -126,7 +128,7 @@ def read_source(
     if name and name not in SOURCES: raise ValueError(f'no source {name!r}; there are {", ".join(SOURCES)}')
     return _jobs(path, bad, name), bad
 
-# %% ../nbs/11_sessions.ipynb #a42849c6
+# %% ../nbs/11_sessions.ipynb #b0a477ae
 def _attach(turn: Turn, m: Message) -> bool:
     "Give a tool message to the call of `turn` that waits for it."
     done = {r.tool_call_id for r in turn.results}
@@ -162,11 +164,12 @@ def job_from_messages(
     if any(c.name in BOOKKEEPING for _, c, _ in job.calls()): job.todos = todo_life(turns)
     return _sign(job)
 
+# %% ../nbs/11_sessions.ipynb #367a4786
 def _sign(job: Job, **more) -> Job:
     job.provenance = dict(content_hash=content_hash(dict(d=job.description, t=[content_hash(t) for t in job.turns])), importer='agentft.sessions 1') | more
     return job
 
-# %% ../nbs/11_sessions.ipynb #ba47a565
+# %% ../nbs/11_sessions.ipynb #004e992e
 def parse_call(
     name,
     arguments,      # an object, its JSON text, or the text of a Python dict
@@ -183,7 +186,7 @@ def parse_call(
         if isinstance(d, dict): return ToolCall(name, to_dict(d), id)
     return ToolCall(name, {}, id, text or '{')
 
-# %% ../nbs/11_sessions.ipynb #b0a477ae
+# %% ../nbs/11_sessions.ipynb #563541e6
 _ROLES = dict(system='system', developer='system', user='user', human='user', assistant='assistant', gpt='assistant', model='assistant', chatgpt='assistant', bot='assistant',
               ai='assistant', tool='tool', function='tool', observation='tool', function_response='tool', tool_response='tool', function_call='assistant', tool_call='assistant')
 
@@ -214,7 +217,7 @@ def _openai_message(m, bad) -> Message | None:
     why = next((m[k] for k in ('reasoning_content', 'reasoning', 'thinking') if isinstance(m.get(k), str)), '')
     return Message(role, _text(m.get('content'), bad), made, str(m.get('tool_call_id') or '') if role == 'tool' else '', str(m.get('name') or '') if role == 'tool' else '', why)
 
-# %% ../nbs/11_sessions.ipynb #cb1527dc
+# %% ../nbs/11_sessions.ipynb #6cc74cfe
 def _schemas(tools) -> list:
     "Tool schemas of a row in OpenAI shape; they may be JSON text, and bare functions."
     if isinstance(tools, str):
@@ -241,7 +244,7 @@ def read_openai(path, bad: Counter):
         ms = [x for m in d['messages'] if (x := _openai_message(m, bad))]
         if job := _row_job(path, n, d, ms, _schemas(d.get('tools') or d.get('functions')), 'openai', bad): yield job
 
-# %% ../nbs/11_sessions.ipynb #daee4974
+# %% ../nbs/11_sessions.ipynb #a9abe717
 _TAGGED = re.compile(r'<tool_call>\s*(.*?)\s*(?:</tool_call>|(?=<tool_call>)|\Z)', re.S)
 _THINK = re.compile(r'<(think|scratch_pad)>(.*?)</\1>\s*', re.S)
 _TOOLS = re.compile(r'<tools>\s*(.*?)\s*</tools>', re.S)
@@ -276,7 +279,7 @@ def _sharegpt_messages(m, bad) -> list[Message]:
     bad.update(['call: malformed arguments'] * sum(bool(c.malformed) for c in calls))
     return [Message('assistant', text, calls, reasoning=why)]
 
-# %% ../nbs/11_sessions.ipynb #fc1c3dd0
+# %% ../nbs/11_sessions.ipynb #aa2db556
 def _hermes_tools(d: dict, text: str) -> list:
     "Schemas from the row, else from `<tools>` in its system message: one array, or one object per line."
     if found := _schemas(d.get('tools')): return found
@@ -293,7 +296,7 @@ def read_sharegpt(path, bad: Counter):
         tools = _hermes_tools(d, '\n'.join(m.content for m in ms if m.role == 'system'))
         if job := _row_job(path, n, d, ms, tools, 'sharegpt', bad): yield job
 
-# %% ../nbs/11_sessions.ipynb #cbf7e010
+# %% ../nbs/11_sessions.ipynb #5a34eee6
 @dataclass(slots=True)
 class _Line:
     "Where one line stands in the tree."
@@ -326,8 +329,9 @@ def _blocks(d) -> list:
     if isinstance(c, str): return [dict(type='text', text=c)]
     return [b for b in c if isinstance(b, dict)] if isinstance(c, list) else []
 
-# %% ../nbs/11_sessions.ipynb #6725650b
-_QUIET = {'summary', 'file-history-snapshot', 'queue-operation', 'progress', 'attachment', 'system', 'result', 'ai-title', 'custom-title', 'last-prompt', 'permission-mode', 'mode', 'agent-name', 'tag', 'pr-link'}
+# %% ../nbs/11_sessions.ipynb #f0b62147
+_QUIET = set('summary file-history-snapshot queue-operation progress attachment system result ai-title custom-title last-prompt'.split()
+             + 'permission-mode mode agent-name tag pr-link'.split())
 
 def _kind(d) -> str:
     "What part a line has in the conversation: one of the kinds of `_Line`, or why it has none."
@@ -340,6 +344,7 @@ def _kind(d) -> str:
     if t == 'attachment' and isinstance(a := d.get('attachment'), dict) and a.get('type') == 'queued_command' and isinstance(a.get('prompt'), str): return 'u'
     return f'line: {t} is no part of the conversation' if isinstance(t, str) and t in _QUIET else 'line: unknown type'
 
+# %% ../nbs/11_sessions.ipynb #c234c0e5
 class _Tree:
     "The lines of many session files, tied together."
     def __init__(self, paths, bad: Counter):
@@ -365,7 +370,7 @@ def _seekable(p):
     out.seek(0)
     return out
 
-# %% ../nbs/11_sessions.ipynb #aa2db556
+# %% ../nbs/11_sessions.ipynb #82cd07a0
 @patch
 def _scan(self: _Tree, i: int, f):
     "Note where the lines of file `i` stand and whom they follow."
@@ -401,7 +406,7 @@ def _add(self: _Tree, uuid, kind, d, i, at, size):
     r = d.get('toolUseResult', d.get('tool_use_result'))
     if line.calls and isinstance(r, dict) and _str(r, 'agentId'): self.agent_call[r['agentId']] = line.calls[0]
 
-# %% ../nbs/11_sessions.ipynb #98d96158
+# %% ../nbs/11_sessions.ipynb #a111064a
 @patch
 def _note(self: _Tree, d):
     "Titles and endings, which lines outside the conversation tell."
@@ -416,6 +421,7 @@ def _note_agent(self: _Tree, b):
     a = b.get('input')
     if isinstance(a, dict) and isinstance(a.get('prompt'), str): self.prompt_call[hash(a['prompt'].strip())] = b['id']
 
+# %% ../nbs/11_sessions.ipynb #2ef83210
 @patch
 def _tie(self: _Tree):
     "Put lines together that are one answer, and tie each group to the one before it."
@@ -444,7 +450,7 @@ def _before(self: _Tree, l: _Line):
         l, n = p, p.n
     return None
 
-# %% ../nbs/11_sessions.ipynb #5a34eee6
+# %% ../nbs/11_sessions.ipynb #a925edc0
 @dataclass(slots=True)
 class _Branch:
     "Groups that become one job."
@@ -480,7 +486,7 @@ def _stem(g) -> list:
 @patch
 def _unused(self: _Tree, g: _Group): self.bad['line: message without an answer'] += len(g.lines)
 
-# %% ../nbs/11_sessions.ipynb #e2690a70
+# %% ../nbs/11_sessions.ipynb #e128d2b3
 class Left(Exception): "A call has no faithful counterpart; the text says why."
 
 @dataclass
@@ -507,7 +513,7 @@ def maps(name: str):
 def _only(a, *known):
     if extra := [k for k, v in a.items() if k not in known and v not in (None, False, '')]: raise Left(f'argument {extra[0][:20]!r}')
 
-# %% ../nbs/11_sessions.ipynb #c234c0e5
+# %% ../nbs/11_sessions.ipynb #70b93557
 @maps('Read')
 def _read(a, ctx):
     _only(a, 'file_path', 'offset', 'limit', 'pages')
@@ -537,6 +543,7 @@ def _edits(a, ctx, edits) -> list:
         if text is not None: text = text.replace(old, new, 1)
     return out
 
+# %% ../nbs/11_sessions.ipynb #17c732d4
 @maps('Edit')
 def _edit(a, ctx): return _edits(a, ctx, [a])
 
@@ -547,7 +554,7 @@ def _multi_edit(a, ctx):
     if not ctx.ok: raise Left('failed as a whole')   # ours would have applied the first ones
     return _edits(a, ctx, a['edits'])
 
-# %% ../nbs/11_sessions.ipynb #e74d28ef
+# %% ../nbs/11_sessions.ipynb #459c6f0b
 @maps('Bash')
 def _bash(a, ctx):
     _only(a, 'command', 'description', 'timeout')
@@ -573,7 +580,7 @@ def _grep(a, ctx):
 @maps('WebSearch')
 def _web_search(a, ctx): _only(a, 'query'); return [('web_search', dict(query=a.get('query')))]
 
-# %% ../nbs/11_sessions.ipynb #82cd07a0
+# %% ../nbs/11_sessions.ipynb #9f5021af
 def map_call(
     name: str,
     a: dict,        # input of the call
@@ -585,13 +592,14 @@ def map_call(
     if any(check_call(c, '') for c in calls): raise Left('arguments that our tool refuses')
     return calls
 
-# %% ../nbs/11_sessions.ipynb #2ef83210
+# %% ../nbs/11_sessions.ipynb #e4b5ab65
 @dataclass(eq=False)
 class _Item:
     todo: Todo
     status: str = 'pending'
     key: str = ''      # id in their list, where it has one
 
+# %% ../nbs/11_sessions.ipynb #db73f79b
 class _TodoList:
     "Follows the todos of one session."
     def __init__(self): self.items, self.every, self.mapped, self.n = [], [], False, 0
@@ -628,7 +636,7 @@ class _TodoList:
         ids = ','.join(f'todo_{self.items.index(x)+1}' for x in done)
         return ToolCall('todo_complete', {} if first else dict(todo_id=ids)), head + (f'\nRemaining: {len(left)} tasks\nNext: {left[0].todo.text}' if left else '')
 
-# %% ../nbs/11_sessions.ipynb #5a86398b
+# %% ../nbs/11_sessions.ipynb #a57a9b32
 @patch
 def write(self: _TodoList, todos, i):
     "A `TodoWrite`: (our call, what ours would answer), or `Left`."
@@ -646,6 +654,7 @@ def write(self: _TodoList, todos, i):
     if not done: raise Left('only says what is in progress')
     return self.complete(done, i)
 
+# %% ../nbs/11_sessions.ipynb #1aa3d04f
 @patch
 def _status(self: _TodoList, new, i, mark=True) -> list:
     "Take over the statuses; gives the items that are now complete and were not."
@@ -665,7 +674,7 @@ def _merge(self: _TodoList, new, i):
         if x.status != 'completed': x.todo.done_rule = x.todo.done_rule or 'dropped'
     self._status(new, i)
 
-# %% ../nbs/11_sessions.ipynb #e128d2b3
+# %% ../nbs/11_sessions.ipynb #074faac5
 @patch
 def task(self: _TodoList, name: str, a: dict, i: int):
     "A `TaskUpdate`, `TaskList` or `TaskGet`: (our call, what ours would answer or None to keep theirs), or `Left`."
@@ -681,7 +690,7 @@ def task(self: _TodoList, name: str, a: dict, i: int):
         raise Left('opens a todo again' if again else 'only says what is in progress')
     raise Left('changes the text of a task')
 
-# %% ../nbs/11_sessions.ipynb #582b2d30
+# %% ../nbs/11_sessions.ipynb #e9d4c55a
 @dataclass
 class _Files:
     before: dict = field(default_factory=dict)
@@ -691,30 +700,36 @@ class _Files:
     def saw(self, p, text):
         if p not in self.now and p not in self.fresh: self.before.setdefault(p, text)
         self.now[p] = text
-    def track(self, name, a, ctx, text):
-        "Take over what a successful call says about a file."
-        try: p = ctx.path(a.get('file_path'))
-        except Left: return
-        was = ctx.meta.get('originalFile')
-        if name == 'Read':
-            f = ctx.meta.get('file') if isinstance(ctx.meta.get('file'), dict) else {}
-            if isinstance(f.get('content'), str) and f.get('startLine', 1) == 1 and f.get('numLines') == f.get('totalLines'): self.saw(p, f['content'])
-            elif not f and not a.get('offset') and not a.get('limit') and (full := _unnumbered(_tabs(text))) is not None: self.saw(p, full)
-            return
-        if isinstance(was, str) and was: self.saw(p, was)
-        if name == 'Write' and isinstance(a.get('content'), str):
-            if p not in self.now: self.fresh.add(p)
-            self.now[p] = a['content']; return
-        for e in a['edits'] if isinstance(a.get('edits'), list) else [a]: self._replace(p, e)
-    def _replace(self, p, e):
-        old, new = (e.get('old_string'), e.get('new_string')) if isinstance(e, dict) else (None, None)
-        text = self.now.get(p)
-        if not isinstance(old, str) or not isinstance(new, str): return
-        if not old:
-            if p not in self.now: self.fresh.add(p)
-            self.now[p] = new
-        elif text is not None and old in text: self.now[p] = text.replace(old, new) if e.get('replace_all') else text.replace(old, new, 1)
-        elif text is not None: del self.now[p]     # what we know is not what the program saw
+
+# %% ../nbs/11_sessions.ipynb #a534cecb
+@patch
+def track(self: _Files, name, a, ctx, text):
+    "Take over what a successful call says about a file."
+    try: p = ctx.path(a.get('file_path'))
+    except Left: return
+    was = ctx.meta.get('originalFile')
+    if name == 'Read':
+        f = ctx.meta.get('file') if isinstance(ctx.meta.get('file'), dict) else {}
+        if isinstance(f.get('content'), str) and f.get('startLine', 1) == 1 and f.get('numLines') == f.get('totalLines'): self.saw(p, f['content'])
+        elif not f and not a.get('offset') and not a.get('limit') and (full := _unnumbered(_tabs(text))) is not None: self.saw(p, full)
+        return
+    if isinstance(was, str) and was: self.saw(p, was)
+    if name == 'Write' and isinstance(a.get('content'), str):
+        if p not in self.now: self.fresh.add(p)
+        self.now[p] = a['content']; return
+    for e in a['edits'] if isinstance(a.get('edits'), list) else [a]: self.replace(p, e)
+
+@patch
+def replace(self: _Files, p, e):
+    "One replacement in file `p`."
+    old, new = (e.get('old_string'), e.get('new_string')) if isinstance(e, dict) else (None, None)
+    text = self.now.get(p)
+    if not isinstance(old, str) or not isinstance(new, str): return
+    if not old:
+        if p not in self.now: self.fresh.add(p)
+        self.now[p] = new
+    elif text is not None and old in text: self.now[p] = text.replace(old, new) if e.get('replace_all') else text.replace(old, new, 1)
+    elif text is not None: del self.now[p]
 
 def _tabs(text: str) -> str:
     "A numbered listing whose numbers end in an arrow, as ours is: with tabs."
@@ -727,11 +742,12 @@ def _unnumbered(text: str) -> str | None:
     m = [re.match(r'\s*(\d+)\t(.*)', l, re.S) for l in text.split('\n')]
     return '\n'.join(x[2] for x in m) if m and all(m) and m[0][1] == '1' else None
 
-# %% ../nbs/11_sessions.ipynb #459c6f0b
-_REMINDER = re.compile(r'\s*<system-reminder>.*?</system-reminder>', re.S)
+# %% ../nbs/11_sessions.ipynb #6f6eaa2c
+_REMINDER = re.compile(r'\s{0,9}<system-reminder>.*?</system-reminder>', re.S)
 _FINISH = dict(tool_use='tool_calls', end_turn='stop', stop_sequence='stop', max_tokens='length', refusal='refusal', model_context_window_exceeded='length')
 _NOT_ASKED = re.compile(r'\s*(<(command-|local-command|system-reminder|task-notification|bash-)|Caveat:|\[Request interrupted|$)')
 
+# %% ../nbs/11_sessions.ipynb #7d1b9de6
 class _Reader:
     "Builds one job from the groups of a branch."
     def __init__(self, tree: _Tree, branch: _Branch):
@@ -767,7 +783,7 @@ def _user(self: _Reader, g: _Group):
         if not self.asked and d.get('isMeta') is not True and not _NOT_ASKED.match(text): self.asked = text
         self.seen.append(Message('user', text))
 
-# %% ../nbs/11_sessions.ipynb #9f5021af
+# %% ../nbs/11_sessions.ipynb #387080c0
 @patch
 def _answer(self: _Reader, g: _Group):
     "One answer of the model with its results, as a turn."
@@ -795,6 +811,7 @@ def _answer(self: _Reader, g: _Group):
     self.turns.append(turn)
     if g.key in self.tree.stems: self.tree.stems[g.key] = self.todos.later(), self.files.later()   # a branch starts from here
 
+# %% ../nbs/11_sessions.ipynb #3cf4ed28
 @patch
 def lines_of(self: _Reader, g: _Group): return len(g.lines)
 
@@ -813,7 +830,7 @@ def _results(self: _Reader, g: _Group) -> dict:
         out[c] = (clean, b.get('is_error') is not True, r if isinstance(r, dict) else {})
     return out
 
-# %% ../nbs/11_sessions.ipynb #5b46d015
+# %% ../nbs/11_sessions.ipynb #60b81539
 _TODO_TOOLS = {'TodoWrite', 'TaskCreate', 'TaskUpdate', 'TaskList', 'TaskGet'}
 
 @patch
@@ -837,8 +854,10 @@ def _calls(self: _Reader, turn: Turn, raw: list, results: dict, i: int):
             c.id = cid if j == 0 else f'{cid}.{j+1}'; turn.said.tool_calls.append(c)
             if text is not None: turn.results.append(Message('tool', self._result(name, text), tool_call_id=c.id, name=c.name, ok=ok))
 
+# %% ../nbs/11_sessions.ipynb #040bbb3f
 @patch
 def _result(self: _Reader, name, text):
+    "The result text, with paths inside the working folder as our tools show them."
     if name == 'Read': text = _tabs(text)
     return text.replace(self.root.rstrip('/') + '/', '') if len(self.root) > 1 else text
 
@@ -853,7 +872,7 @@ def _leave(self: _Reader, turn, name, a, cid, why):
 
 def _json_type(v): return next((n for t, n in ((bool, 'boolean'), (int, 'integer'), (float, 'number'), (str, 'string'), (list, 'array'), (dict, 'object')) if isinstance(v, t)), 'string')
 
-# %% ../nbs/11_sessions.ipynb #5b0829d7
+# %% ../nbs/11_sessions.ipynb #ef9bde18
 @patch
 def _todo(self: _Reader, name, a, created, b, results, text, ok, i) -> tuple:
     "A todo or task call: (our calls, result text). Several `TaskCreate` of one answer become one call."
@@ -871,6 +890,7 @@ def _todo(self: _Reader, name, a, created, b, results, text, ok, i) -> tuple:
     else: call, mine = self.todos.task(name, a, i)
     return [call], text if mine is None else mine
 
+# %% ../nbs/11_sessions.ipynb #c0acc99c
 @patch
 def _finish(self: _Reader) -> Job:
     t, b = self.tree, self.branch
@@ -885,15 +905,17 @@ def _finish(self: _Reader) -> Job:
     title = next((t.titles[k] for k in (*self.sessions, *self._leaves()) if t.titles.get(k)), '')
     meta = dict(title=title, cwd=self.root, version=self.version, sessions=[*self.sessions], started=(self.times or [''])[0], ended=(self.times or [''])[-1],
                 calls_left=dict(self.left.most_common()), **self.count) | self._links(first)
-    job = Job(b.id, 'claude_code', self.asked[:500] or title, self.asked, next((m for m, _ in self.models.most_common(1)), ''), tools=tool_schemas([n for n in TOOLS if n in used and n not in self.own]) + own,
-              turns=self.turns, todos=self.todos.every, files_before=self.files.before, files_after=self.files.now, meta={k: v for k, v in meta.items() if v or k == 'shared_turns'},
+    model = next((m for m, _ in self.models.most_common(1)), '')
+    tools = [n for n in TOOLS if n in used and n not in self.own]
+    job = Job(b.id, 'claude_code', self.asked[:500] or title, self.asked, model, tools=(tool_schemas(tools) if tools else []) + own, turns=self.turns, todos=self.todos.every,
+              files_before=self.files.before, files_after=self.files.now, meta={k: v for k, v in meta.items() if v or k == 'shared_turns'},
               outcome=Outcome('failed', 'none', .6, f'the program ended with {end}') if failed else Outcome(detail=f'the program ended with {end}' if end else ''))
     return _sign(job, files=sorted({t.paths[l.file].name for g in b.groups for l in g.lines}), lines=self.lines)
 
 @patch
 def _leaves(self: _Reader): return [k for k in self.tree.titles if (l := self.tree.lines.get(k)) is not None and (g := self.tree.groups.get(l.group)) is not None and g.owner is self.branch]
 
-# %% ../nbs/11_sessions.ipynb #e4b5ab65
+# %% ../nbs/11_sessions.ipynb #e07277ac
 @patch
 def _links(self: _Reader, first: _Line) -> dict:
     "What ties this job to others: the branch it left, the call that started it."
@@ -911,6 +933,7 @@ def _links(self: _Reader, first: _Line) -> dict:
         out.update(sidechain=True, started_by=call, sidechain_of=g.owner.id if g is not None and g.owner is not None else first.session)
     return out
 
+# %% ../nbs/11_sessions.ipynb #170ed8f5
 def _is_claude(rows, text):
     return any(d.get('type') in ('user', 'assistant', 'system', *_QUIET) and any(k in d for k in ('sessionId', 'session_id', 'parentUuid', 'leafUuid', 'snapshot')) for d in rows)
 
@@ -933,7 +956,7 @@ def _project(p: Path) -> str:
     "The folder whose sessions belong together; sub-agents may stand in `SESSION/subagents/`."
     return str(p.parent.parent.parent if p.parent.name == 'subagents' else p.parent)
 
-# %% ../nbs/11_sessions.ipynb #3fc5c114
+# %% ../nbs/11_sessions.ipynb #4764b4e7
 def with_history(
     job: Job,      # perhaps an abandoned branch
     jobs: dict,    # id -> Job, with the one that it left
@@ -943,7 +966,7 @@ def with_history(
     while m.get('branch_of') in jobs: turns, m = jobs[m['branch_of']].turns[:m['shared_turns']] + turns, jobs[m['branch_of']].meta
     return turns
 
-# %% ../nbs/11_sessions.ipynb #66355c0b
+# %% ../nbs/11_sessions.ipynb #caa29e6a
 _STAMP = re.compile(r'\s*\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)\]?')
 _HEAD = re.compile(r'[\s|:-]*(?:\[?(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL)\]?(?=[\s:|\]-]|$)|[A-Za-z_]\w*(?:\.\w+)+(?::\w+:\d+|:\d+)?(?=\s*[:|-]\s|\s+-)|[a-z_]\w*(?=\s+(?:-|\|)\s))')
 _JOB_ID = re.compile(r'\[(?=[\w-]*\d)((?=[\w-]*[a-z\d])[\w-]{2,64})\]\s*|job_id[=: ]+([\w-]{2,64})[\s,;|]*')
@@ -982,6 +1005,9 @@ def _event(msg: str, kind: str) -> dict | None:
     return next((dict(all=m[0]) | m.groupdict() for p in EVENTS[kind] if (m := p.search(msg[:5000]))), None)
 _ITEM = re.compile(r'\s*(?:[-*]\s+)?(?:\[(?P<box>[ xX~!→])\]\s*(?:(?P<id>todo_\d+)\s*[:.]\s*)?|(?P<id2>todo_\d+)\s*[:.]\s*|\d+[.)]\s+|[-*]\s+)(?P<text>\S.*)')
 
+# %% ../nbs/11_sessions.ipynb #b17518ec
+_BOXED = re.compile(r'\s*(?:[-*] )?(?:\[[ xX~]\]|todo_\d+[:.])')   # surely a todo, wherever it stands
+
 def log_line(line: str) -> tuple:  # (time, job id, message)
     "A log line without what its logger put in front."
     m = _STAMP.match(line); when, rest = (m[1], line[m.end():]) if m else ('', line)
@@ -992,7 +1018,7 @@ def log_line(line: str) -> tuple:  # (time, job id, message)
     j = _JOB_ID.match(rest)
     return when, (j[1] or j[2]) if j else '', (rest[j.end():] if j else rest).rstrip()
 
-# %% ../nbs/11_sessions.ipynb #4ee72bea
+# %% ../nbs/11_sessions.ipynb #f65f2af4
 class _LogJob:
     "Collects one job out of log lines."
     def __init__(self, id, file, line):
@@ -1015,13 +1041,13 @@ class _LogJob:
         staged = next((i for i in range(len(self.turns)-1, -1, -1) if any(c.name == 'next_phase_todos' for c in self.turns[i].said.tool_calls) and self.turns[i].phase != 'tactical'), None)
         if staged is None and h['todos']:
             staged = len(self.turns)
-            self.turns.append(Turn('strategic', Message('assistant', tool_calls=[ToolCall('next_phase_todos', dict(todos=h['todos']) | (dict(phase_name=h['name']) if h['name'] else {}), f'{self.id}-{staged}-0')]), self.seen,
-                                   phase_number=h['from'], finish_reason='tool_calls', meta=dict(line=h['line'], inferred='todos listed at the hand-over')))
+            call = ToolCall('next_phase_todos', dict(todos=h['todos']) | (dict(phase_name=h['name']) if h['name'] else {}), f'{self.id}-{staged}-0')
+            self.turns.append(Turn('strategic', Message('assistant', tool_calls=[call]), self.seen, phase_number=h['from'], finish_reason='tool_calls', meta=dict(line=h['line'], inferred='todos listed at the hand-over')))
             self.seen = []
         h['turn'] = staged
         self.todos += [Todo(f'p{h["to"]}_todo_{k}', t, 'tactical', h['to'], staged) for k, t in enumerate(h['todos'], 1)]
 
-# %% ../nbs/11_sessions.ipynb #6f6eaa2c
+# %% ../nbs/11_sessions.ipynb #cd8fccad
 @patch
 def enter(self: _LogJob, phase, number, name, n):
     "A phase begins; a log may say so twice."
@@ -1032,7 +1058,8 @@ def enter(self: _LogJob, phase, number, name, n):
     self.settle()
     if not self.phase: self.was('tactical' if phase == 'strategic' else 'strategic')
     before, self.number = self.number, self.number + 1 if number is None else number
-    staged = next((c.arguments.get('todos') for t in reversed(self.turns[-30:]) if t.phase == 'strategic' and t.phase_number == before for c in t.said.tool_calls if c.name == 'next_phase_todos'), None)
+    last = [c for t in self.turns[-30:] if t.phase == 'strategic' and t.phase_number == before for c in t.said.tool_calls if c.name == 'next_phase_todos']
+    staged = last[-1].arguments.get('todos') if last else None
     if phase == 'tactical':
         self.open = {'line': n, 'from': before, 'to': self.number, 'name': name, 'todos': [str(x) for x in staged] if isinstance(staged, list) else []}
         self.handed.append(self.open); self.listing = not self.list
@@ -1044,6 +1071,7 @@ def was(self: _LogJob, phase):
     self.phase = phase
     for t in self.turns: t.phase = phase
 
+# %% ../nbs/11_sessions.ipynb #4eef7d64
 @patch
 def called(self: _LogJob, name, args, n, bad):
     c = ToolCall(name)
@@ -1062,12 +1090,13 @@ def answered(self: _LogJob, tool, text, ok):
     t.results.append(Message('tool', text, tool_call_id=c.id, name=c.name, ok=ok)); self.text = t.results[-1]
     return True
 
-# %% ../nbs/11_sessions.ipynb #873c6575
+# %% ../nbs/11_sessions.ipynb #740f1df2
 @patch
 def feed(self: _LogJob, msg: str, stamped: bool, n: int, bad: Counter) -> bool:
     "Take one message; False when nothing in it is recognised."
     if not stamped and self.text is not None: self.text.content += f'\n{msg}'; return True
-    if (self.listing or re.match(r'\s*(?:[-*] )?(?:\[[ xX~]\]|todo_\d+[:.])', msg)) and (m := _ITEM.match(msg)): self.listing = True; self.list.append((m['text'].strip(), (m['box'] or '') in 'xX' and bool(m['box']))); return True
+    if (self.listing or _BOXED.match(msg)) and (m := _ITEM.match(msg)):
+        self.listing = True; self.list.append((m['text'].strip(), m['box'] in ('x', 'X'))); return True
     self.text = None
     if m := _event(msg, 'result'): return self.answered(m['tool'] or m.get('tool2') or '', m['text'], False if (m.get('how') or '').lower() == 'failed' else None)
     if m := _event(msg, 'call'): self.called(m['tool'], m['args'], n, bad); return True
@@ -1097,7 +1126,7 @@ def mark(self: _LogJob, text):
 def end(self: _LogJob, kind, msg):
     self.outcome = dict(frozen=Outcome('success', 'frozen', .5, msg[:200]), done=Outcome('success', 'goal_achieved', .7, msg[:200]), failed=Outcome('failed', 'none', .7, msg[:200]))[kind]
 
-# %% ../nbs/11_sessions.ipynb #7d1b9de6
+# %% ../nbs/11_sessions.ipynb #f5315f81
 @patch
 def job(self: _LogJob, bad) -> Job | None:
     self.settle()
@@ -1106,12 +1135,14 @@ def job(self: _LogJob, bad) -> Job | None:
         for r in t.results: r.ok = judge(r.name, r.content) if r.ok is None else r.ok
     unseen = len(self.seen)
     if unseen: bad['turn: message without an answer'] += unseen
-    used = {c.name for t in self.turns for c in t.said.tool_calls}
+    called = {c.name for t in self.turns for c in t.said.tool_calls}; used = [n for n in TOOLS if n in called]
     life = todo_life(self.turns) if any(r.name == 'next_phase_todos' for t in self.turns for r in t.results) else self.todos
     meta = dict(started=self.when[0], ended=self.when[1], handovers=self.handed, inferred_turns=sum('inferred' in t.meta for t in self.turns))
-    job = Job(self.id, 'job_log', self.asked[:500], self.asked, self.model, tools=tool_schemas([n for n in TOOLS if n in used]), turns=self.turns, todos=life, outcome=self.outcome, meta={k: v for k, v in meta.items() if v})
+    job = Job(self.id, 'job_log', self.asked[:500], self.asked, self.model, tools=tool_schemas(used) if used else [],
+              turns=self.turns, todos=life, outcome=self.outcome, meta={k: v for k, v in meta.items() if v})
     return _sign(job, file=self.file, lines=self.lines)
 
+# %% ../nbs/11_sessions.ipynb #ccb990f8
 @source('job_log', lambda rows, text: not rows and any(_event(log_line(l)[2], k) for l in text.splitlines()[:2000] for k in ('phase', 'over')))
 def read_log(path, bad: Counter):
     "Plain text logs; a new job begins where a line names another job."
@@ -1138,7 +1169,7 @@ def _log_done(cur, bad):
     if job: yield job
     else: bad['line: of a job without a call or answer'] += cur.lines
 
-# %% ../nbs/11_sessions.ipynb #3cf4ed28
+# %% ../nbs/11_sessions.ipynb #7002c28b
 @source('jobs', lambda rows, text: any('turns' in d and 'source' in d for d in rows))
 def read_jobs_file(path, bad: Counter):
     "`jobs.jsonl` of an earlier collect."
