@@ -115,8 +115,15 @@ class Problem:
 
 @lru_cache(maxsize=512)
 def _validator(schema: str):
-    from jsonschema import Draft202012Validator
-    return Draft202012Validator(json.loads(schema))
+    import fastjsonschema
+    return fastjsonschema.compile(json.loads(schema), use_default=False)
+
+def _schema_error(arguments: dict, schema: dict) -> str:
+    "Why `arguments` don't fit the JSON `schema`; empty when they do."
+    import fastjsonschema
+    try: _validator(json.dumps(schema))(arguments)
+    except fastjsonschema.JsonSchemaException as e: return e.message.replace('data.', '').replace('data ', 'arguments ')
+    return ''
 
 def check_call(
     call: ToolCall,
@@ -131,9 +138,8 @@ def check_call(
         out.append(Problem('phase_violation', f'ERROR: {call.name} can only be called during a {tool.phases[0]} phase.'))
     if call.malformed:
         out.append(Problem('malformed_arguments', f'Error: the arguments of {call.name} are no JSON object.'))
-    elif err := next(_validator(json.dumps(tool.parameters)).iter_errors(call.arguments), None):
-        where = ''.join(f' {p}:' for p in err.absolute_path)
-        out.append(Problem('malformed_arguments', f'Error: {call.name}:{where} {err.message}'))
+    elif err := _schema_error(call.arguments, tool.parameters):
+        out.append(Problem('malformed_arguments', f'Error: {call.name}: {err}'))
     return out
 
 # %% ../nbs/01_agent.ipynb #654125cb

@@ -224,7 +224,15 @@ def make_task(family: str, seed: int) -> Task:
 
 def _call(name, **args): return ToolCall(name, args)
 def _read(path): return _call('read_file', path=path)
-def _edit(path, old, new): return _call('edit_file', path=path, old_string=old, new_string=new)
+def _edit(path, text, old, new):
+    "The smallest edit that turns `old` into `new` where `text` holds `old` once: shared words at both ends go, as long as the match stays unique."
+    a, b = (re.findall(r'[A-Za-z]+|\d+|.', x, re.S) for x in (old, new))
+    for k in (0, -1):
+        while len(a) > 1 and len(b) > 1 and a[k] == b[k]:
+            rest = a[1:] if k == 0 else a[:-1]
+            if text.count(''.join(rest)) != 1: break
+            a, b = rest, b[1:] if k == 0 else b[:-1]
+    return _call('edit_file', path=path, old_string=''.join(a), new_string=''.join(b))
 def _write(path, content): return _call('write_file', path=path, content=content)
 
 # %% ../nbs/02_arena.ipynb #bed1f0ed
@@ -249,7 +257,7 @@ def config(r):
     key = r.choice(list(old)); new = _other(r, old[key], 2, 99)
     text = f'# {_pick(r, "area")} settings\n' + ''.join(f'{k}: {v}\n' for k, v in old.items())
     was, now = f'{key}: {old[key]}', f'{key}: {new}'; note = f'{was} -> {new}\n'
-    items = [Item(f'Set {key} to {new} in {path}', [_read(path), _edit(path, was, now)], {path: text.replace(f'\n{was}\n', f'\n{now}\n')}),
+    items = [Item(f'Set {key} to {new} in {path}', [_read(path), _edit(path, text, was, now)], {path: text.replace(f'\n{was}\n', f'\n{now}\n')}),
              Item(f'Write old and new {key} to output/note.md', [_write('output/note.md', note)], {'output/note.md': [note.strip()]})]
     ask = r.choice([f'Set {key} to {new} in {path}.', f'In {path} change {key} to {new}.', f'Please update {path}: {key} to {new}.'])
     return dict(instruction=f'{ask} Write `key: old -> new` to output/note.md.', files={path: text}, items=items,
@@ -268,7 +276,7 @@ def rename(r):
                     f'import {pkg}.{a} as m\n\nprint(m.{old}([{r.randint(1, 99)}]))\n',
                     f'from {pkg} import {a}\n\nresult = {a}.{old}([{r.randint(1, 9)}, {r.randint(10, 99)}])\n'])
     pa, pb = f'{pkg}/{a}.py', f'{pkg}/{b}.py'
-    items = [Item(f'Rename {old} to {new} in {p}', [_read(p), _edit(p, old, new)], {p: text.replace(old, new)}) for p, text in ((pa, define), (pb, use))]
+    items = [Item(f'Rename {old} to {new} in {p}', [_read(p), _edit(p, text, old, new)], {p: text.replace(old, new)}) for p, text in ((pa, define), (pb, use))]
     ask = r.choice([f'Rename the function {old} to {new} in {pa} and {pb}.', f'{old} should be called {new}: change {pa} and {pb}.',
                     f'In {pa} and {pb} rename {old} to {new}.'])
     return dict(instruction=ask, files={pa: define, pb: use}, items=items, deliverables=[pa, pb], summary=f'Renamed {old} to {new}.')
@@ -325,7 +333,7 @@ def table(r):
     fix = r.choice(rest); old = vals[firms.index(fix)]; new = vals[5]
     text = f'firm,{b}\n' + ''.join(f'{x}\n' for x in rows[:-1])
     fixed = text.replace(f'{fix},{old}', f'{fix},{new}'); row = f'{rows[-1]}\n'
-    items = [Item(f'Set {fix} to {new} in {path}', [_read(path), _edit(path, f'{fix},{old}', f'{fix},{new}')], {path: [f'{fix},{new}']}),
+    items = [Item(f'Set {fix} to {new} in {path}', [_read(path), _edit(path, text, f'{fix},{old}', f'{fix},{new}')], {path: [f'{fix},{new}']}),
              Item(f'Add the row {row.strip()} to {path}', [_call('edit_file', path=path, new_string=row, position='end')], {path: fixed+row})]
     ask = r.choice([f'In {path} set {fix} to {new} and add the row {row.strip()} at the end.', f'Set {fix} to {new} in {path}, then add the row {row.strip()}.'])
     return dict(instruction=ask, files={path: text}, items=items, deliverables=[path], summary=f'Corrected {fix}, added {new_firm}.')
@@ -351,9 +359,9 @@ def changelog(r):
     major, minor = r.randint(0, 4), r.randint(1, 20); old, new = f'{major}.{minor}.0', f'{major}.{minor+1}.0'
     date = f'2026-{r.randint(1, 12):02d}-{r.randint(1, 28):02d}'
     text = f'# Changelog\n\n## Unreleased\n- {_pick(r, "topic")} fixed\n- {_pick(r, "area")} added\n\n## {old}\n- first {_pick(r, "noun")}\n'
-    items = [Item(f'Rename the heading Unreleased to {new} - {date} in CHANGELOG.md', [_read('CHANGELOG.md'), _edit('CHANGELOG.md', '## Unreleased', f'## {new} - {date}')],
+    items = [Item(f'Rename the heading Unreleased to {new} - {date} in CHANGELOG.md', [_read('CHANGELOG.md'), _edit('CHANGELOG.md', text, '## Unreleased', f'## {new} - {date}')],
                   {'CHANGELOG.md': text.replace('## Unreleased', f'## {new} - {date}')}),
-             Item(f'Set VERSION to {new}', [_read('VERSION'), _edit('VERSION', old, new)], {'VERSION': new+'\n'})]
+             Item(f'Set VERSION to {new}', [_read('VERSION'), _edit('VERSION', old, old, new)], {'VERSION': new+'\n'})]
     return dict(instruction=f'Cut release {new}: in CHANGELOG.md change the heading `## Unreleased` to `## {new} - {date}` and set {new} in VERSION.',
                 files={'CHANGELOG.md': text, 'VERSION': old+'\n'}, items=items, deliverables=['CHANGELOG.md', 'VERSION'], summary=f'Cut release {new}.')
 
@@ -407,7 +415,7 @@ def step(
     "Carry out one decision."
     if self.done: raise ValueError(f'{self.task.id}: the job has ended ({self.end})')
     i, phase, number, valid = len(self.turns), self.phase, self.state.phase_number, False
-    for k, c in enumerate(said.tool_calls): c.id = c.id or f'{self.task.id}-{i}-{k}'
+    said = replace(said, tool_calls=[replace(c, id=f'{self.task.id}-{i}-{k}') for k, c in enumerate(said.tool_calls)])
     results = []
     for c in said.tool_calls:
         text, ok = self._do(c, i); valid |= ok
