@@ -50,8 +50,8 @@ def main(args):
         (quiet/'ipython_kernel_config.py').write_text('c.IPKernelApp.log_level = 40\n')
         env = dict(os.environ, IPYTHONDIR=str(d/'ipython'), PYDEVD_DISABLE_FILE_VALIDATION='1', PYTHONWARNINGS='ignore::DeprecationWarning')
         print(f'nbval: {len(copies)} notebooks', flush=True)
-        ok = subprocess.run([sys.executable, '-m', 'pytest', '--nbval', '--nbval-current-env', '--nbval-cell-timeout=900', '-q', '-p', 'no:cacheprovider',
-                             '--durations=8', '--rootdir', str(d/'root'), *map(str, copies)], cwd=d/'root', env=env).returncode == 0
+        ok = subprocess.run([sys.executable, '-m', 'pytest', '--nbval', '--nbval-current-env', '--nbval-cell-timeout=900', '--no-header', '-p', 'no:cacheprovider',
+                             '--durations=8', '--color=auto', '--rootdir', str(d/'root'), *map(str, copies)], cwd=d/'root', env=env).returncode == 0
     if not ok: sys.exit('\nA notebook puts out something else than what is stored in it, or fails: open it in JupyterLab (make lab), '
                         'run it, read the difference, save it, make export.')
     print(f'nbval: {time.time() - t0:.0f} s', flush=True)
