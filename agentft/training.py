@@ -58,7 +58,7 @@ def add_lora(
 
 def trained_modules(
     model,  # PEFT model
-) -> dict:  # trained and total parameters, and adapted layers by name
+) -> dict:  # parameters that are trained and that the base has, and adapted layers by name
     "Count what is trained; a linear layer without an adapter, or anything else that is trained, is an error."
     import torch
     from peft.tuners.lora import LoraLayer
@@ -70,7 +70,7 @@ def trained_modules(
     odd = [n for n, p in model.named_parameters() if p.requires_grad and '.lora_' not in n]
     if odd: raise RuntimeError(f'{odd[0]} would be trained, and is no adapter: nothing was trained')
     layers = Counter(n.rsplit('.', 1)[-1] for n, m in base.named_modules() if isinstance(m, LoraLayer))
-    return dict(trained=sum(p.numel() for p in model.parameters() if p.requires_grad), total=sum(p.numel() for p in base.parameters()), layers=dict(layers))
+    return dict(trained=sum(p.numel() for p in model.parameters() if p.requires_grad), total=sum(p.numel() for n, p in base.named_parameters() if '.lora_' not in n), layers=dict(layers))
 
 # %% ../nbs/34_training.ipynb #62aa8275
 def _linear(x, w, bias=None):
@@ -409,7 +409,7 @@ def model_card(
     "README.md of an adapter."
     use = intended_use or 'Tool calls of the agent whose jobs it was trained on, with the prompt layout of `agentft.chat`. Not meant for chat, and not tested on anything else.'
     valid = ', '.join(f'{x:.4f} (step {s})' for s, x in r.valid) or 'not measured'
-    rows = [('base model', f'`{r.base}`'), ('trained parameters', f'{r.trained_parameters:,} of {r.total_parameters:,}'), ('adapted layers', ', '.join(f'{v} {k}' for k, v in r.layers.items())),
+    rows = [('base model', f'`{r.base}`'), ('trained parameters', f'{r.trained_parameters:,}, beside {r.total_parameters:,} frozen ones'), ('adapted layers', ', '.join(f'{v} {k}' for k, v in r.layers.items())),
         ('data', f'{r.examples} examples, hash `{r.data_hash}`'), ('left out', ', '.join(f'{v} {k}' for k, v in r.skipped.items()) or 'none'),
         ('steps', f'{r.steps} of {r.planned_steps}' + (f', stopped by {r.stopped}' if r.stopped else '')),
         ('tokens', f'{r.tokens:,}, {r.supervised_tokens:,} of them trained ({r.supervised_tokens/max(r.tokens, 1):.0%})'),
@@ -518,7 +518,7 @@ def train_sft(
         weight_decay=weight_decay, max_grad_norm=max_grad_norm, max_len=max_len, seed=seed, time_budget_s=time_budget_s, dtype=str(model.dtype).removeprefix('torch.'))
     base = model.config._name_or_path or model.name_or_path or type(model).__name__
     data_hash = content_hash([[r['id'], r['input_ids'], r['labels']] for r in rows])
-    if cpu: torch.set_num_threads(threads or free_threads())
+    if cpu: torch.set_num_threads(threads or free_threads(1.))   # a second: a shorter look mistakes this process's own start for a busy machine
     try:
         return _train(rows, held, skipped, model, tokenizer, out, recipe, base, data_hash, cpu=cpu, micro=micro, checkpoint_every_s=checkpoint_every_s,
             resume=resume, fast=fast, progress=progress, card=dict(licence=licence, intended_use=intended_use))
@@ -574,7 +574,7 @@ def _train(rows, held, skipped, model, tokenizer, out, recipe, base, data_hash, 
         else: run.log.unlink(missing_ok=True)
         trainer.model_accepts_loss_kwargs = True
         trainer.remove_callback(PrinterCallback); trainer.add_callback(Watch(run))
-        if progress: print(f'training {what["trained"]:,} of {what["total"]:,} parameters on {sum(what["layers"].values())} linear layers; {len(rows)} jobs, {run.total:,} tokens'
+        if progress: print(f'training {what["trained"]:,} parameters beside {what["total"]:,} frozen ones, on {sum(what["layers"].values())} linear layers; {len(rows)} jobs, {run.total:,} tokens'
             + (f', {sum(skipped.values())} examples left out' if skipped else '') + (f'; going on from step {step0}' if checkpoint else ''), file=sys.stderr, flush=True)
         try: trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         finally:
