@@ -90,9 +90,14 @@ def _plan(job):
             n += 1
             if n == 3: yield i, f'third change of plan.md without a completed todo: {_show(c)}'
 
+def _ends_by_call(job):
+    "Is this an agent that ends a job by a call? A coding assistant's session is not."
+    tools = tools_from_schemas(job.tools) if job.tools else TOOLS
+    return 'job_complete' in tools
+
 @detector('no_job_complete', 'the trail ends and no job_complete has succeeded')
 def _no_end(job):
-    if job.turns and not any(c.name == 'job_complete' and _worked(r) for _, _, c, r in _calls(job)):
+    if job.turns and _ends_by_call(job) and not any(c.name == 'job_complete' and _worked(r) for _, _, c, r in _calls(job)):
         last = job.turns[-1].said
         yield len(job.turns)-1, f'last turn: {_show(last.tool_calls[-1]) if last.tool_calls else _quote(last.content) or "(nothing)"}'
 
@@ -129,7 +134,7 @@ def _empty(job):
 
 @detector('text_only', 'an answer with text and no call, while the job goes on')
 def _text(job):
-    for i, t in enumerate(job.turns):
+    for i, t in enumerate(job.turns if _ends_by_call(job) else []):
         if not t.said.tool_calls and t.said.content.strip() and t.finish_reason != 'length': yield i, _quote(t.said.content)
 
 @detector('context_overflow', 'the answer was cut because the context or the token limit was full')

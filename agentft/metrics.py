@@ -154,13 +154,17 @@ def minimal_edit(
     count=count_tokens,         # text -> number of tokens
 ) -> list[tuple[str, str]]:     # (old, new), to be applied in this order; each old occurs exactly once when it is applied
     "The replacements with the fewest tokens, old plus new, that turn `before` into `after`."
-    if before == after: return []
-    if not before: return [('', after)]
+    return list(_minimal(before, after, count))
+
+@lru_cache(maxsize=4096)   # detectors and metrics ask about the same edits
+def _minimal(before, after, count):
+    if before == after: return ()
+    if not before: return (('', after),)
     c, old, new = single_edit(before, after, count)
     found = [(c, ((old, new),))]
     for hunks in _hunks(before, after):
         if len(hunks) > 1: found += _orders(before, after, hunks, count)
-    return list(min(found, key=lambda x: x[0])[1])
+    return min(found, key=lambda x: x[0])[1]
 
 def _orders(before, after, hunks, count) -> list[tuple]:
     "The cheapest way to work through `hunks`, as `(cost, edits)`; a set of hunks is a bit mask."
