@@ -5,7 +5,7 @@ PY     := .venv/bin/python
 RECIPE ?= quickstart
 ARGS   ?=
 
-.PHONY: help run test test-sync test-notebooks test-python lab export readme measured clean
+.PHONY: help run test test-sync test-notebooks test-python lab export outputs measured clean
 
 help:  ## this list
 	@echo 'make TARGET, where TARGET is one of'
@@ -36,6 +36,9 @@ lab: .venv/ready  ## JupyterLab on the notebooks
 
 export: .venv/ready  ## agentft/ and README.md from the notebooks, notebooks cleaned
 	@.venv/bin/nbdev_export && .venv/bin/nbdev_clean && $(PY) tests/in_sync.py --write-readme
+
+outputs: .venv/ready  ## run every notebook in place and keep what it puts out
+	@$(PY) tests/replay.py --store
 
 measured: .venv/ready  ## keep results and pages of the last make run as the ones that the README shows
 	@$(PY) tests/in_sync.py --keep $(RECIPE)

@@ -2,6 +2,7 @@
 
     python tests/replay.py                     every notebook (nbval), then nbdev's tests of the library notebooks
     python tests/replay.py nbs/04_runs.ipynb   only these, with nbval
+    python tests/replay.py --store nbs/...     run these in place and keep what they put out (make outputs: all of them)
 
 nbval needs execution counts, which nbdev_clean takes away: so it gets a scratch copy in which they are restored. The copy stands in a
 folder with links to everything else of the checkout, so that relative paths lead to the same places. nbdev_test reads the
@@ -35,12 +36,25 @@ def scratch(folder, notebooks):
     return out
 
 
+def store(notebooks):
+    "Run notebooks in place, and clean them."
+    for p in notebooks:
+        t0 = time.time()
+        print(f'{p.relative_to(ROOT)} ', end='', flush=True)
+        r = subprocess.run([sys.executable, '-m', 'jupyter', 'nbconvert', '--to', 'notebook', '--execute', '--inplace', '--ExecutePreprocessor.timeout=900', str(p)],
+                           capture_output=True, text=True)
+        if r.returncode: sys.exit(f'failed:\n{r.stderr[-3000:]}')
+        subprocess.run([str(Path(sys.executable).parent/'nbdev_clean'), '--fname', str(p)], check=True, cwd=ROOT)
+        print(f'{time.time() - t0:.0f} s', flush=True)
+
+
 def main(args):
-    t0 = time.time()
-    given = [Path(a).resolve() for a in args]
+    t0, keep = time.time(), args[:1] == ['--store']
+    given = [Path(a).resolve() for a in args[keep:]]
     notebooks = given or sorted(p for p in (ROOT/'nbs').glob('*.ipynb') if not p.name.startswith(('_', '.')))
     missing = [p for p in notebooks if not p.exists()]
     if missing: sys.exit(f'there is no {missing[0]}')
+    if keep: return store(notebooks)
     with tempfile.TemporaryDirectory(prefix='agentft-replay-') as d:
         d = Path(d)
         (d/'root').mkdir()
@@ -52,8 +66,8 @@ def main(args):
         print(f'nbval: {len(copies)} notebooks', flush=True)
         ok = subprocess.run([sys.executable, '-m', 'pytest', '--nbval', '--nbval-current-env', '--nbval-cell-timeout=900', '--no-header', '-p', 'no:cacheprovider',
                              '--durations=8', '--color=auto', '--rootdir', str(d/'root'), *map(str, copies)], cwd=d/'root', env=env).returncode == 0
-    if not ok: sys.exit('\nA notebook puts out something else than what is stored in it, or fails: open it in JupyterLab (make lab), '
-                        'run it, read the difference, save it, make export.')
+    if not ok: sys.exit('\nA notebook puts out something else than what is stored in it, or fails: read the difference above. '
+                        'Where the new output is right, keep it: python tests/replay.py --store nbs/NAME.ipynb')
     print(f'nbval: {time.time() - t0:.0f} s', flush=True)
     if not given:
         t0 = time.time()
