@@ -344,7 +344,7 @@ def explain(
 def file_edits(
     before: str, after: str,
     count=count_tokens,
-    large: int = 6000,   # characters; a smaller file is searched as a whole
+    large: int = 1500,   # characters; a smaller file is searched as a whole
 ) -> list[tuple[str, str]]:
     "The minimal edit from `before` to `after`, in a large file found on the lines that matter."
     if len(before) < large or before == after: return minimal_edit(before, after, count)
