@@ -6,7 +6,7 @@ from agentft.agent import LEAN, tool_schemas
 from agentft.models import load_tokenizer
 from agentft.records import Message, ToolCall
 
-relaxed = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+relaxed = settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
 TOOLS = tool_schemas(['read_file', 'edit_file', 'next_phase_todos'], tools=LEAN)
 
 @pytest.fixture(scope='module')
