@@ -20,6 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 from .records import Example, Job, ToolCall, content_hash
 from .arena import Expert, Item, Task, Workspace, play
+from . import metrics
 from .metrics import Files, apply_edits, count_tokens, edit_cost, minimal_edit, numbered, succeeded
 
 # %% ../nbs/12_edits.ipynb #ac29a835
@@ -341,13 +342,15 @@ def explain(
     return out[0].upper() + out[1:] + '.'
 
 # %% ../nbs/12_edits.ipynb #85e69873
+_search = getattr(getattr(metrics, '_minimal', None), '__wrapped__', minimal_edit)   # without its memory of earlier answers: a history asks once for each edit
+
 def file_edits(
     before: str, after: str,
     count=count_tokens,
     large: int = 1500,   # characters; a smaller file is searched as a whole
 ) -> list[tuple[str, str]]:
     "The minimal edit from `before` to `after`, in a large file found on the lines that matter."
-    if len(before) < large or before == after: return minimal_edit(before, after, count)
+    if len(before) < large or before == after: return list(_search(before, after, count))
     a, b = _lines(before), _lines(after)
     hunks = line_hunks(a, b)
     for context in (2, 6):
@@ -356,12 +359,12 @@ def file_edits(
         more = []
         for _ in range(8):
             rest = ''.join(f'\0{t}' for t in more)
-            edits = minimal_edit(x+rest, y+rest, count)
+            edits = _search(x+rest, y+rest, count)
             clash = _clashes(before, after, x+rest, edits)
-            if clash == []: return edits
+            if clash == []: return list(edits)
             if clash is None: break
             more += clash
-    return minimal_edit(before, after, count)
+    return list(_search(before, after, count))
 
 def _slices(a, b, hunks, context) -> tuple[str, str]:
     "The changed lines with `context` around them, before and after; a zero byte stands for what is left out."
