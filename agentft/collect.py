@@ -81,7 +81,8 @@ def _edits(repos, max_edits, redactor, r) -> list:
     "Edits from the history of git repositories."
     if not _names(repos): return []
     from agentft.edits import collect_edits
-    edits, r.edit_report = collect_edits(_names(repos), max_edits=max_edits, progress=True)
+    scan = lambda text: find_secrets(text, redactor.allow)   # an edit with a secret in it is left out: redacting it could break the match
+    edits, r.edit_report = collect_edits(_names(repos), max_edits=max_edits, scan=scan, progress=True)
     for f in r.edit_report['failed']: r.notes.append(f'{f["repo"]}: {f["error"]}')
     r.rejected.update({f'edits: {k}': v for k, v in r.edit_report['left_out'].items()})
     return [redact(e, redactor)[0] for e in edits]
