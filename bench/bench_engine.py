@@ -74,7 +74,7 @@ def main(n_jobs, runs, slots, threads, quantize):
 
 if __name__ == '__main__':
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--jobs', type=int, default=16, help='simulated jobs')
+    p.add_argument('--jobs', type=int, default=8, help='simulated jobs')
     p.add_argument('--runs', type=int, default=3, help='runs; medians are reported')
     p.add_argument('--slots', type=int, default=32, help='jobs at once in the engine')
     p.add_argument('--threads', type=int, default=0, help='CPU threads; 0: the free cores')
