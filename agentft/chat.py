@@ -28,7 +28,7 @@ def said_text(
 
 _CALL = re.compile(r'\s*\{\s*"name"')  # what a call starts with, well formed or not
 
-# %% ../nbs/30_chat.ipynb #74830309
+# %% ../nbs/30_chat.ipynb #dc1d59d3
 def _object(call: dict):
     "The `ToolCall` that the decoded object `call` is, or None."
     name, args = call.get('name'), call.get('arguments')
@@ -69,7 +69,7 @@ def parse_said(
             calls.append(_broken(text[start:stop])); pos = stop + (text[stop:stop+1] == '\n')
     return Message('assistant', '\n'.join(said), calls)
 
-# %% ../nbs/30_chat.ipynb #503ba075
+# %% ../nbs/30_chat.ipynb #690f00fb
 def signature(
     schema: dict,  # OpenAI tool schema
 ) -> str:
@@ -113,7 +113,7 @@ class ChatFormat:
         return s + (self.opening(self._last(messages, tools)) if generate else '')
     def _last(self, messages, tools): return ('user' if messages[-1].role == 'tool' else messages[-1].role) if messages else 'system' if tools else ''
 
-# %% ../nbs/30_chat.ipynb #b3b1f1f2
+# %% ../nbs/30_chat.ipynb #93bb7413
 from fastcore.basics import patch
 
 @patch
@@ -150,7 +150,7 @@ def count(self: ChatFormat, text: str) -> int:
     "Tokens of `text` as data."
     return len(self.ids(text))
 
-# %% ../nbs/30_chat.ipynb #73b17bed
+# %% ../nbs/30_chat.ipynb #038a0c39
 @patch
 def show(
     self: ChatFormat,
@@ -177,7 +177,7 @@ def show(
     return HTML(f'<div style="font-family:monospace;font-size:12px;line-height:1.5;white-space:pre-wrap">{"".join(out)}</div>'
                 f'<p style="font-size:12px">{len(labels)} tokens, {share:.0%} trained (green)</p>')
 
-# %% ../nbs/30_chat.ipynb #ce926bd6
+# %% ../nbs/30_chat.ipynb #68cdf2dd
 @patch
 def prompt(self: ChatFormat, messages: list, tools: list | None = None) -> list[int]:
     "Token ids of the conversation, ending with the assistant's header."
@@ -206,7 +206,7 @@ def parse(
         reply = self.tokenizer.decode(reply)
     return parse_said(reply)
 
-# %% ../nbs/30_chat.ipynb #b1c2d64e
+# %% ../nbs/30_chat.ipynb #5d8d8cba
 _TEMPLATE = r'''
 {%- set intro = INTRO -%}
 {%- set ns = namespace(last='') -%}
