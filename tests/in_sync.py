@@ -58,6 +58,7 @@ def check() -> list:
 
 def keep(name):
     "Copy results and pages of a finished run to runs/measured/."
+    from agentft.models import cache_dir
     from agentft.reports import report
     from agentft.runs import PHASES, phase_dir, read_result
     src, dst = ROOT/'runs'/name, ROOT/'runs'/'measured'/name
@@ -68,6 +69,10 @@ def keep(name):
         to.mkdir(parents=True)
         for f in ('result.json', 'phase.json', 'report.html'): shutil.copy2(phase_dir(src, p)/f, to/f)
     shutil.copy2(src/'recipe.json', dst/'recipe.json')
+    for f in [x for x in dst.rglob('*') if x.is_file()]:   # where it was run is nobody's business
+        text = f.read_text(encoding='utf-8')
+        for folder, short in ((str(ROOT)+'/', ''), (str(cache_dir()), '~/.cache/agentft')): text = text.replace(folder, short)
+        f.write_text(text, encoding='utf-8')
     report(dst)
     print(f'kept in {dst.relative_to(ROOT)}: now run nbs/index.ipynb, then make export')
 
