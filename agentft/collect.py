@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from fastcore.script import call_parse
 from .records import Job, to_dict, write_atomic, write_jsonl
 from .arena import EVAL_SEED, FAMILIES, FAULTS, Expert, Faulty, make_task, play
-from .metrics import TARGETS, job_counts, metric_rows, total
+from .metrics import apply_edits, TARGETS, job_counts, metric_rows, total
 from .runs import PALETTE, check_disk, markdown_table, plot_save, use_style, write_result
 from .audit import embedded_server, left_out, open_source, read_jobs, write_audit
 from .sessions import read_source
@@ -81,11 +81,18 @@ def _edits(repos, max_edits, redactor, r) -> list:
     "Edits from the history of git repositories."
     if not _names(repos): return []
     from agentft.edits import collect_edits
-    scan = lambda text: find_secrets(text, redactor.allow)   # an edit with a secret in it is left out: redacting it could break the match
-    edits, r.edit_report = collect_edits(_names(repos), max_edits=max_edits, scan=scan, progress=True)
+    edits, r.edit_report = collect_edits(_names(repos), max_edits=max_edits, progress=True)
     for f in r.edit_report['failed']: r.notes.append(f'{f["repo"]}: {f["error"]}')
     r.rejected.update({f'edits: {k}': v for k, v in r.edit_report['left_out'].items()})
-    return [redact(e, redactor)[0] for e in edits]
+    clean = [redact(e, redactor)[0] for e in edits]
+    good = [e for e in clean if _applies(e)]
+    if len(good) < len(clean): r.rejected['edits: the change itself holds a secret'] += len(clean)-len(good)
+    return good
+
+def _applies(e) -> bool:
+    "Do the redacted edits still turn *before* into *after*?"
+    try: return apply_edits(e.before, e.edits) == e.after
+    except ValueError: return False
 
 def _lines(jobs, redactor, rows, files):
     "Redact, judge and count each job; yields its line for jobs.jsonl."
