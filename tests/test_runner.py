@@ -36,7 +36,7 @@ def place(tmp_path):
 
 
 def agentft(place, *args, **kw):
-    return subprocess.run([*CLI, 'run', 'tiny.yaml', '--nbs', 'nbs', *args], cwd=place, capture_output=True, text=True, timeout=120, **kw)
+    return subprocess.run([*CLI, 'run', 'tiny.yaml', '--nbs', 'nbs', *args], cwd=place, capture_output=True, text=True, timeout=300, **kw)
 
 
 def folder(place, phase): return phase_dir(place/'runs/tiny', phase)
@@ -135,7 +135,7 @@ def _alive(pid):
     except OSError: return False
 
 
-def _until(f, timeout=60):
+def _until(f, timeout=240):
     t = time.time()
     while not f():
         assert time.time() - t < timeout
@@ -159,7 +159,7 @@ def test_stopped_and_resumed(place, sig, code):
     kernel = int(pid.read_text())
     time.sleep(0.5)
     p.send_signal(sig)
-    _, err = p.communicate(timeout=60)
+    _, err = p.communicate(timeout=240)
     assert p.returncode == code, err
     _until(lambda: not _alive(kernel))
     assert not (folder(place, 'synthesize')/'result.json').exists() and not (folder(place, 'synthesize')/'big.txt').exists()
@@ -216,7 +216,7 @@ def test_reports_in_a_browser(place):
     agentft(place)
     for p in (place/'runs/tiny').rglob('*.html'):
         r = subprocess.run([BROWSER, '--headless', '--no-sandbox', '--disable-gpu', f'--user-data-dir={place}/profile', '--dump-dom', p.as_uri()],
-                           capture_output=True, text=True, timeout=60)
+                           capture_output=True, text=True, timeout=240)
         assert '<main>' in r.stdout and '<title>owned' not in r.stdout and '<title>1' not in r.stdout
 
 

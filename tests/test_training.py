@@ -85,7 +85,7 @@ train_sft(arena_examples(6), model, tok, sys.argv[1], rank=4, lr=1e-2, epochs=in
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_killed_and_run_again(tmp_path, tiny, how):
     "A process that is killed leaves no adapter; the same call goes on and ends where an undisturbed run ends."
-    p = subprocess.Popen([sys.executable, '-c', KILLED, str(tmp_path/'a'), '6'], stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([sys.executable, '-c', KILLED, str(tmp_path/'a'), '15'], stderr=subprocess.PIPE, text=True)
     log = tmp_path/'a'/'training_log.jsonl'
     while p.poll() is None and not (log.exists() and len(log.read_text().splitlines()) >= 5): time.sleep(.02)
     assert p.poll() is None, p.stderr.read()
@@ -93,9 +93,9 @@ def test_killed_and_run_again(tmp_path, tiny, how):
     assert not (tmp_path/'a'/'adapter').exists()
     if how == signal.SIGINT: assert 'the same command goes on from step' in err
     model, tok = tiny
-    kw = dict(RECIPE, epochs=6)
+    kw = dict(RECIPE, epochs=15)
     r = train_sft(arena_examples(6), model, tok, tmp_path/'a', **kw)
-    assert 0 < r.resumed_from < r.steps and r.jobs == 36
+    assert 0 < r.resumed_from < r.steps and r.jobs == 90
     train_sft(arena_examples(6), model, tok, tmp_path/'b', **kw)
     assert same(weights(tmp_path/'a'), weights(tmp_path/'b'))
     assert [json.loads(x)['step'] for x in log.read_text().splitlines()] == list(range(1, r.steps+1))
