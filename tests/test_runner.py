@@ -150,10 +150,15 @@ def pieces():
 write_atomic(os.path.join(out, 'big.txt'), pieces())'''
 
 
+def _listen():
+    "In the child: hear Ctrl-C also where the tests run in the background, which makes every child ignore it."
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize('sig,code', [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_stopped_and_resumed(place, sig, code):
     notebook(place/'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", SLOW, SYNTHESIZE)
-    p = subprocess.Popen([*CLI, 'run', 'tiny.yaml', '--nbs', 'nbs'], cwd=place, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    p = subprocess.Popen([*CLI, 'run', 'tiny.yaml', '--nbs', 'nbs'], cwd=place, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_listen)
     pid = folder(place, 'synthesize')/'pid'
     _until(lambda: p.poll() is not None or pid.exists() and pid.read_text())
     kernel = int(pid.read_text())

@@ -85,7 +85,8 @@ train_sft(arena_examples(6), model, tok, sys.argv[1], rank=4, lr=1e-2, epochs=in
 @pytest.mark.parametrize('how', [signal.SIGKILL, signal.SIGINT])
 def test_killed_and_run_again(tmp_path, tiny, how):
     "A process that is killed leaves no adapter; the same call goes on and ends where an undisturbed run ends."
-    p = subprocess.Popen([sys.executable, '-c', KILLED, str(tmp_path/'a'), '15'], stderr=subprocess.PIPE, text=True)
+    p = subprocess.Popen([sys.executable, '-c', KILLED, str(tmp_path/'a'), '15'], stderr=subprocess.PIPE, text=True,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))   # in the background a child would ignore Ctrl-C
     log = tmp_path/'a'/'training_log.jsonl'
     while p.poll() is None and not (log.exists() and len(log.read_text().splitlines()) >= 5): time.sleep(.02)
     assert p.poll() is None, p.stderr.read()
