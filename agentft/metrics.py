@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['TOKENIZER', 'TARGETS', 'LABELS', 'RULES', 'count_tokens', 'single_edit', 'minimal_edit', 'edit_cost', 'apply_edits',
            'line_edit', 'numbered', 'Files', 'FileEdit', 'succeeded', 'job_edits', 'work_done', 'job_counts', 'Metric',
-           'task_key', 'total', 'against', 'five', 'metric_rows']
+           'task_key', 'total', 'against', 'wilson', 'five', 'metric_rows']
 
 # %% ../nbs/03_metrics.ipynb #b7f55e2d
-import difflib, heapq, re
+import difflib, heapq, math, re
 from functools import lru_cache
 from itertools import accumulate
 from collections import Counter
+from statistics import NormalDist
 from dataclasses import dataclass, field
 from .records import Job, Message, Todo, ToolCall, Turn
 from .agent import BOOKKEEPING, TOOLS, check_call, tools_from_schemas
@@ -488,6 +489,17 @@ def against(counts: dict, baseline: dict) -> Metric:
     value = n/d-1 if d else None
     return Metric('vs_baseline', n, d, value, *_meets('tokens_per_job', value), RULES['vs_baseline'], len(same),
                   {'jobs without a partner': len(counts)+len(baseline)-2*len(same)} if len(counts)+len(baseline) > 2*len(same) else {})
+
+# %% ../nbs/03_metrics.ipynb #a3c1e002
+def wilson(
+    hits: float, n: int,
+    level: float = .95,
+) -> tuple[float, float]:
+    "Wilson score interval of a proportion (Wilson, 1927)."
+    if not n: return 0., 1.
+    z = NormalDist().inv_cdf((1+level)/2); p = hits/n
+    mid, half = (p+z*z/(2*n))/(1+z*z/n), z/(1+z*z/n)*math.sqrt(p*(1-p)/n+z*z/(4*n*n))
+    return max(0., mid-half), min(1., mid+half)
 
 # %% ../nbs/03_metrics.ipynb #bbf21390
 def five(
