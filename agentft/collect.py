@@ -17,7 +17,8 @@ from .records import Job, to_dict, write_atomic, write_jsonl
 from .arena import EVAL_SEED, FAMILIES, FAULTS, Expert, Faulty, make_task, play
 from .metrics import apply_edits, TARGETS, job_counts, metric_rows, total
 from .runs import PALETTE, check_disk, markdown_table, plot_save, use_style, write_result
-from .audit import embedded_server, left_out, open_source, read_jobs, write_audit
+from .documents import embedded_server, open_source
+from .audit import left_out, read_jobs, write_audit
 from .sessions import read_source
 from .failures import MODES, detect, rank
 from .privacy import ALLOW, Redactor, redact, redact_file, refuse_leaks

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from agentft.agent import FULL
 from agentft.arena import EVAL_SEED, Expert, FAMILIES, FAULTS, Faulty, make_task, play
-from agentft.audit import COLLECTIONS, DATABASE, collect_jobs, embedded_server, from_documents, open_source, read_jobs, to_documents, write_audit
+from agentft.audit import collect_jobs, from_documents, read_jobs, to_documents, write_audit
 from agentft.collect import collect, simulate
+from agentft.documents import COLLECTIONS, DATABASE, embedded_server, open_source
 from agentft.failures import detect
 from agentft.metrics import five, job_counts
 from agentft.privacy import redact

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from agentft.agent import FULL, SHORT
 from agentft.arena import FAMILIES, FAULTS, Expert, Faulty, make_task, play
-from agentft.audit import Documents, collect_jobs, to_documents
+from agentft.audit import collect_jobs, to_documents
+from agentft.documents import Documents
 from agentft.metrics import (TARGETS, apply_edits, count_tokens, edit_cost, five, job_counts, job_edits, line_edit, minimal_edit, single_edit)
 from agentft.records import Job, Message, Outcome, Todo, ToolCall, Turn
 
