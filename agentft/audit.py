@@ -10,6 +10,7 @@ __all__ = ['text_of', 'judge', 'todo_life', 'replay_files', 'skeleton', 'deliver
 import ast, hashlib, json, re
 from collections import Counter
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from .records import *
 from .agent import BOOKKEEPING, TOOLS
 from .metrics import Files, numbered
