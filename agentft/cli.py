@@ -16,6 +16,7 @@ COMMANDS = dict(
     synthesize='phase 2: seeds, jobs and failures -> verified examples',
     train='phase 3: examples -> an adapter',
     evaluate='phase 4: base and adapter play held-out jobs -> metrics and a verdict',
+    seeds='check a folder of seeds: play every one, name the bad ones with their place',
     report='write the HTML pages of a run again')
 
 USAGE = 'usage: agentft COMMAND [options]\n\n' + '\n'.join(f'  {k:<12}{v}' for k, v in COMMANDS.items()) + '''
@@ -45,6 +46,19 @@ def _report(argv):
     from agentft.reports import report
     print(report(p.parse_args(argv).run))
 
+def _seeds(argv):
+    import argparse
+    p = argparse.ArgumentParser(prog='agentft seeds', description='Look after the seeds that training data grows from.')
+    c = p.add_subparsers(dest='what', required=True, metavar='check').add_parser('check', help='play every seed in a folder', description='Play every seed in a folder. '
+        'A bad line is named with its place and reason, and the exit status is 1; few seeds, twins and missing no-action seeds are warnings.')
+    c.add_argument('folder', nargs='?', default='seeds', help='holds JSONL files of seeds (default: %(default)s)')
+    c.add_argument('--enough', type=int, default=50, metavar='N', help='seeds that a behaviour should have (default: %(default)s)')
+    a = p.parse_args(argv)
+    from agentft.seeds import check_folder
+    found = check_folder(a.folder, a.enough)
+    print(found)
+    return int(bool(found.bad))
+
 def _phase(name, argv):
     "Call the function of phase `name`, with options made from its parameters."
     from fastcore.script import anno_parser
@@ -70,7 +84,7 @@ def main(argv=None) -> int:
         return 2
     def stop(*_): raise KeyboardInterrupt
     if own: signal.signal(signal.SIGTERM, stop)
-    try: dict(run=_run, report=_report).get(cmd, lambda a: _phase(cmd, a))(rest)
+    try: status = dict(run=_run, report=_report, seeds=_seeds).get(cmd, lambda a: _phase(cmd, a))(rest)
     except KeyboardInterrupt as e:
         print(f'\nagentft {cmd}: stopped' + (f'; {e}' if str(e) else ''), file=sys.stderr)
         return 130
@@ -78,7 +92,7 @@ def main(argv=None) -> int:
         if os.environ.get('AGENTFT_DEBUG'): raise
         print(f'\nagentft {cmd}: {_say(e)}\n(AGENTFT_DEBUG=1 shows where it was raised)', file=sys.stderr)
         return 1
-    return 0
+    return status or 0
 
 def _say(e) -> str:
     "An error as one sentence, with the next step where the error itself has none."
