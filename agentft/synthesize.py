@@ -13,7 +13,8 @@ from types import SimpleNamespace
 from fastcore.script import call_parse
 from .records import *
 from .arena import FAMILIES, FAULTS
-from .failures import Failure
+from .failures import BEHAVIOUR_OF, Failure
+from .patterns import read_patterns
 from .runs import *
 from .recipes import project
 from .seeds import *
@@ -25,20 +26,21 @@ from .verify import *
 def phase1(
     out: str,   # folder of this phase
     jobs: str,  # auto, none, or phase 1's folder
-) -> tuple[list[Job], list[tuple], str]:  # jobs, (behaviour, family) of each failure, where from
+) -> tuple[list[Job], list[tuple], dict, str]:  # jobs, (behaviour, family) of each failure, data budget ({}: none), where from
     "Jobs and failures of phase 1; nothing where there is none beside `out` and none was named."
     folder = phase_dir(Path(out).resolve().parent, 'collect') if jobs == 'auto' else Path(jobs)
-    if jobs == 'none' or jobs == 'auto' and not folder.exists(): return [], [], ''
+    if jobs == 'none' or jobs == 'auto' and not folder.exists(): return [], [], {}, ''
     read_result(folder)   # says what to do when it has not finished
     found = read_jsonl(folder/'jobs.jsonl', Job)
     family = {j.id: j.family for j in found}
     rows = read_jsonl(folder/'failures.jsonl', Failure) if (folder/'failures.jsonl').exists() else []
+    shares = read_patterns(folder/'patterns.json')['budget'] if (folder/'patterns.json').exists() else {}
     at = defaultdict(list)
     for r in rows: at[r.job_id].append(r)
     for j in found:
         for r in at[j.id]:
             if 0 <= r.turn < len(j.turns) and r.mode not in {l.mode for l in j.turns[r.turn].labels}: j.turns[r.turn].labels.append(Label(r.mode, r.evidence, r.rule))
-    return found, [(BEHAVIOUR_OF.get(r.mode, 'tools'), family.get(r.job_id, '')) for r in rows], str(folder)
+    return found, [(BEHAVIOUR_OF.get(r.mode, 'tools'), family.get(r.job_id, '')) for r in rows], shares, str(folder)
 
 def seed_folder(seeds: str) -> Path:
     "`seeds` as given, or the project's own folder of that name."
@@ -64,13 +66,13 @@ def _from_jobs(found, gate, most) -> tuple[list, list]:
             else: kept.append(e)
     return kept, out
 
-def budget(seeds, failures, n, spelled_share, even_share) -> dict:
-    "Quotas of spelled-out seeds and of the arena's families, each weighted by its number of seeds; failures steer the latter."
+def budget(seeds, failures, n, spelled_share, even_share, shares=None) -> dict:
+    "Quotas of spelled-out seeds and of the arena's families, each weighted by its number of seeds; failures, by their `shares` of the data budget where there is one, steer the latter."
     count = [Counter((s.behaviour, s.family) for s in seeds if bool(s.steps) == k) for k in (True, False)]
     m = n if not count[1] else round(n * spelled_share) if count[0] else 0
     q = Counter()
     for c, n, f in ((count[0], m, []), (count[1], n - m, failures)):
-        if c: q.update(quotas(c, f, n, even_share, c))
+        if c: q.update(quotas(c, f, n, even_share, c, shares if f is failures else None))
     return dict(q)
 
 def _mixed(examples) -> list:
@@ -86,13 +88,13 @@ def _synthesize(out, jobs, seeds, teacher, n_examples, jobs_share, spelled_share
     r = SimpleNamespace(started=time.time(), out=Path(out or tempfile.mkdtemp(prefix='agentft-synthesize-')))
     check_disk(r.out, 0.1, 'synthesize')
     (r.out/'result.json').unlink(missing_ok=True)
-    found, failures, r.phase1 = phase1(r.out, jobs)
+    found, failures, r.budget, r.phase1 = phase1(r.out, jobs)
     bad = []
     good, r.rejected = check_seeds(read_seeds(seed_folder(seeds), bad))
     r.rejected += [Rejected(where, 'unreadable_seed', why, 'seeds') for where, why in bad]
     gate = Gate(Reserved(), max_tokens, near=near)
     own, no = _from_jobs(found, gate, round(n_examples * jobs_share)); r.rejected += no
-    r.quota = budget(good, failures, n_examples - len(own), spelled_share, even_share)
+    r.quota = budget(good, failures, n_examples - len(own), spelled_share, even_share, r.budget)
     made, no, r.short = expand(good, r.quota, TEACHERS[teacher](r.out/'answers.jsonl'), gate, evolve_share, start=seed * 1_000_000, progress=True); r.rejected += no
     r.examples = _mixed(own + made)
     r.preferences = _pairs(r.examples, n_preferences)
@@ -127,7 +129,7 @@ def _numbers(r) -> dict:
                 by_origin=count(r.examples, lambda e: e.meta['origin']), by_family=count(r.examples, lambda e: e.family), by_behaviour=count(r.examples, lambda e: e.behaviour),
                 recovered=sum(bool(e.meta['wrong_turns']) for e in r.examples), executed=sum('execution' in e.verified for e in r.examples),
                 rejected_by_reason=count(r.rejected, lambda x: f'{x.source}: {x.reason}'), short={f'{b}/{f}': n for (b, f), n in r.short.items()},
-                quota={f'{b}/{f}': n for (b, f), n in r.quota.items()}, failures=len(r.failures), seeds=len(r.seeds), phase1=r.phase1, cost_usd=0.)
+                quota={f'{b}/{f}': n for (b, f), n in r.quota.items()}, failures=len(r.failures), budget=r.budget, seeds=len(r.seeds), phase1=r.phase1, cost_usd=0.)
 
 def _summary(r) -> list[dict]:
     n = _numbers(r)
