@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IDLE_HOURS', 'text_of', 'judge', 'todo_life', 'replay_files', 'skeleton', 'deliverables', 'from_documents',
-           'left_out', 'settle', 'read_jobs', 'collect_jobs', 'to_documents', 'write_audit']
+           'left_out', 'settle', 'each_job', 'read_jobs', 'collect_jobs', 'to_documents', 'write_audit']
 
 # %% ../nbs/11_audit.ipynb #02c652fb
 import ast, hashlib, json, re
@@ -490,34 +490,43 @@ def settle(
     return job
 
 # %% ../nbs/11_audit.ipynb #e8f31bd6
+def each_job(
+    src: Documents,
+    rejected: Counter,           # counts documents that can't be used, and jobs outside the time span
+    skip=lambda id, stamp: False,  # True for what is known already
+    reviews: dict = None,        # what people said, for `settle`
+    progress: bool = False,      # show a progress bar
+    **filters,                   # for `left_out`
+):
+    "Yields `(id, stamp, job, why it is left out)`; the job is None where its documents do not fit together. A job outside the time span is not even read, where the source knows its times."
+    ids, stamps = [], src.jobs()
+    for i, s in stamps.items():
+        if skip(i, s): continue
+        if s.first and _outside(s.first, filters.get('since'), filters.get('until')): rejected[f'jobs: {_OUTSIDE}'] += 1
+        else: ids.append(i)
+    found = src.read(ids)
+    if progress and ids:
+        from tqdm import tqdm
+        found = tqdm(found, desc=f'jobs from {src.kind}', unit='job', total=len(ids))
+    for i, docs in found:
+        try: job = settle(from_documents(docs, src.kind, rejected), reviews)
+        except (TypeError, ValueError, KeyError, AttributeError, IndexError) as e: yield i, stamps[i], None, f'documents that do not fit together ({type(e).__name__})'; continue
+        yield i, stamps[i], job, left_out(job, **filters)
+
 def read_jobs(
     source,                     # URI, folder, archive, `Documents`, or a dict of lists
     rejected: Counter = None,   # counts unusable documents and jobs that were not asked for, by reason
     database: str = DATABASE,
     max_jobs: int = None,
-    progress: bool = False,     # show a progress bar
-    skip=(),                    # ids of jobs that are known already
-    reviews: dict = None,       # what people said, for `settle`
-    **filters,                  # for `left_out`
+    **kw,                       # progress, reviews, and filters, as for `each_job`
 ):
-    "Yields one `Job` after another; memory holds one at a time. A job outside the time span is not even read, where the source knows its times."
+    "Yields one `Job` after another; memory holds one at a time."
     rejected, n = Counter() if rejected is None else rejected, 0
     with open_source(source, database) as src:
         try:
-            ids = []
-            for i, s in src.jobs().items():
-                if i in skip: continue
-                if s.first and _outside(s.first, filters.get('since'), filters.get('until')): rejected[f'jobs: {_OUTSIDE}'] += 1
-                else: ids.append(i)
-            found = src.read(ids)
-            if progress:
-                from tqdm import tqdm
-                found = tqdm(found, desc=f'jobs from {src.kind}', unit='job', total=len(ids))
-            for i, docs in found:
+            for _, _, job, why in each_job(src, rejected, **kw):
                 if max_jobs is not None and n >= max_jobs: break
-                try: job = settle(from_documents(docs, src.kind, rejected), reviews)
-                except (TypeError, ValueError, KeyError, AttributeError, IndexError) as e: rejected[f'jobs: documents that do not fit together ({type(e).__name__})'] += 1; continue
-                if why := left_out(job, **filters): rejected[f'jobs: {why}'] += 1; continue
+                if why: rejected[f'jobs: {why}'] += 1; continue
                 n += 1; yield job
         finally: rejected.update(src.rejected); src.rejected.clear()
 

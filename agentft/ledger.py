@@ -52,7 +52,7 @@ class Ledger:
         for f in (self.jobs, self.lines, self.lock): f.close()
     def _line(self, d): self.lines.write((json.dumps(d, ensure_ascii=False) + '\n').encode('utf-8', 'replace')); self.lines.flush()
     def _forget(self):
-        for n in ('jobs.jsonl', 'ledger.jsonl'): (self.work/n).unlink(missing_ok=True)
+        for f in self.work.glob('*.jsonl'): f.unlink()
     @property
     def entries(self) -> list[Entry]:
         "Every job that is known, in the order of jobs.jsonl; a newer reading replaces an older one."
@@ -105,8 +105,11 @@ def known(self: Ledger,
 def add(self: Ledger,
     entry: Entry,
     job=None,     # the record for jobs.jsonl; None: it was read and left out
+    **sides,      # name -> rows for NAME.jsonl, each with the key `job`: what is too large to be remembered
 ):
-    "Remember a job; what this returns from is on the disk's side of the process."
+    "Remember a job; when this returns, a kill of the process can't undo it."
+    for name, rows in sides.items():
+        with (self.work/f'{name}.jsonl').open('ab') as f: f.write(''.join(json.dumps(dict(stamp=entry.stamp, row=to_dict(x)), ensure_ascii=False) + '\n' for x in rows).encode('utf-8', 'replace'))
     raw = (json.dumps(to_dict(job), ensure_ascii=False) + '\n').encode('utf-8', 'replace') if job is not None else b''
     entry.size = len(raw)
     if raw: self.jobs.write(raw); self.jobs.flush()
@@ -115,24 +118,42 @@ def add(self: Ledger,
 
 # %% ../nbs/18_ledger.ipynb #dc8af53c
 @patch
-def merge(self: Ledger) -> Path:
-    "Write jobs.jsonl and ledger.jsonl anew; gives the folder for whatever else belongs to them."
+def merge(self: Ledger,
+    sides=(),       # names of further files that `add` was given rows for
+) -> Path:
+    "Write jobs.jsonl, ledger.jsonl and `sides` anew; gives the folder for whatever else belongs to them."
     self.jobs.flush(); self.lines.flush()
     into = self.work/'merged'
     shutil.rmtree(into, ignore_errors=True); into.mkdir()
     kept = {}
     def lines():
-        for jobs, mine, skip in ((self.folder/'jobs.jsonl', self.old, self.new), (self.work/'jobs.jsonl', self.new, ())):
-            if not jobs.exists() or not mine: continue
-            with jobs.open('rb') as f:
-                for e, raw in _paired(f, self.folder if skip else self.work, mine):
+        for folder, mine, skip in ((self.folder, self.old, self.new), (self.work, self.new, ())):
+            if not mine: continue
+            with (folder/'jobs.jsonl').open('rb') as f:
+                for e, raw in _paired(f, folder, mine):
                     if e.id not in skip and e.id not in kept: kept[e.id] = e; yield raw
     write_atomic(into/'jobs.jsonl', lines())
     out = [e for e in self.entries if e.id in kept or not e.size]
     order = {i: n for n, i in enumerate(kept)}
     out.sort(key=lambda e: order.get(e.id, -1))
     write_atomic(into/'ledger.jsonl', (json.dumps(d, ensure_ascii=False) + '\n' for d in ({'settings': self.settings}, *map(to_dict, out))))
+    for name in sides: write_atomic(into/f'{name}.jsonl', self._side(name, kept))
     return into
+
+def _rows(f):
+    for raw in f.open('rb') if f.exists() else ():
+        try: yield json.loads(raw), raw
+        except ValueError: pass   # the end of a row whose job is read again
+
+@patch
+def _side(self: Ledger, name, kept):
+    "The rows of `name` that belong to a job as it is kept."
+    for row, raw in _rows(self.folder/f'{name}.jsonl'):
+        if row['job'] in kept and row['job'] in self.old and row['job'] not in self.new: yield raw
+    seen = set()
+    for d, raw in _rows(self.work/f'{name}.jsonl'):
+        e = self.new.get(d['row']['job'])
+        if e and e.id in kept and e.stamp == d['stamp'] and (h := hash(raw)) not in seen: seen.add(h); yield json.dumps(d['row'], ensure_ascii=False) + '\n'
 
 def _paired(f, folder, mine):
     "Each ledger line of `folder` that has a job, with the job's bytes."
