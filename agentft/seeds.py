@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BEHAVIOURS', 'NO_ACTION', 'LOOKS', 'Step', 'Seed', 'seed_task', 'read_seeds', 'Rejected', 'check_seed', 'check_seeds',
-           'near_pairs', 'FolderCheck', 'check_folder', 'show_turn', 'turn_seed', 'add_seed']
+           'near_pairs', 'FolderCheck', 'check_folder', 'show_turn', 'turn_seed', 'add_seed', 'show_seed']
 
 # %% ../nbs/20_seeds.ipynb #6f701512
 import json, re
@@ -29,7 +29,7 @@ BEHAVIOURS = dict(
 # %% ../nbs/20_seeds.ipynb #d5f2e255
 NO_ACTION = dict(
     done='what is asked for is there already',
-    nothing='nothing that was looked for is there, so there is nothing to change',
+    nothing='there is nothing to change: what was looked for is not there, or only an answer is asked for',
     missing='something that it needs is missing or unclear: say what, invent nothing',
     phase='it belongs to the other phase: leave it for then',
     tool='it needs a tool that the agent does not have')
@@ -425,3 +425,19 @@ def add_seed(
     path = folder/f'{seed.behaviour}.jsonl'
     old = path.read_bytes() if path.exists() else b''
     return write_atomic(path, old + b'\n'*(bool(old) and not old.endswith(b'\n')) + (json.dumps(to_dict(seed), ensure_ascii=False) + '\n').encode('utf-8', 'replace'))
+
+# %% ../nbs/20_seeds.ipynb #41096ad7
+def show_seed(
+    seed: Seed,
+    max_lines: int = 12,  # of a file; longer ones are cut
+) -> str:
+    "`seed` as a job on paper: what there is, what is asked, what is done, what is reported."
+    t = seed_task(seed)
+    rows = [f'{seed.id} ({seed.behaviour}, {seed.family}): {seed.note}', f'  asked     {t.instruction}']
+    for p, text in t.files.items():
+        lines = text.splitlines()
+        rows += [f'  {p}'] + [f'  | {l}' for l in lines[:max_lines]] + [f'  | ... {len(lines) - max_lines} more lines']*(len(lines) > max_lines)
+    for k, i in enumerate(t.items):
+        why = seed.steps[k].no_action if k < len(seed.steps) else ''
+        rows += [f'  todo      {i.text}' + f'   [{why}: nothing changes]'*bool(why)] + [f'    {c.name} ' + ', '.join(f'{a}={v!r}' for a, v in c.arguments.items()) for c in i.calls]
+    return '\n'.join([*rows, f'  reported  {t.summary}'])
