@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'MAPPERS', 'EVENTS', 'Source', 'source', 'sniff_source', 'read_source', 'job_from_messages', 'parse_call',
-           'read_openai', 'read_sharegpt', 'Left', 'maps', 'map_call', 'read_claude', 'with_history', 'log_line',
-           'read_log', 'read_jobs_file']
+           'read_openai', 'read_sharegpt', 'Left', 'maps', 'map_call', 'read_claude', 'with_history', 'lessons',
+           'log_line', 'read_log', 'read_jobs_file']
 
-# %% ../nbs/12_sessions.ipynb #be591dcb
+# %% ../nbs/12_sessions.ipynb #3a355f2c
 import ast, gzip, json, lzma, os, re, shutil, tempfile, zlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from .records import *
 from .agent import BOOKKEEPING, TOOLS, check_call, tool_schemas
 from .audit import judge, todo_life
 
-# %% ../nbs/12_sessions.ipynb #aa73b3e7
+# %% ../nbs/12_sessions.ipynb #a7e96add
 @dataclass(frozen=True)
 class Source:
     "A format that can be read."
@@ -36,7 +36,7 @@ def source(
     def deco(f): SOURCES[name] = Source(name, sniff, f, together); return f
     return deco
 
-# %% ../nbs/12_sessions.ipynb #79cceb5f
+# %% ../nbs/12_sessions.ipynb #e42982ce
 _OPEN = {'.gz': gzip.open, '.xz': lzma.open}
 def _open(path): return _OPEN.get(Path(path).suffix, open)(path, 'rb')
 
@@ -57,7 +57,7 @@ def _rows(path, unit: str, bad: Counter):
                 else: yield n, d
     except (EOFError, OSError, lzma.LZMAError, zlib.error): bad[f'{unit}: truncated end'] += 1
 
-# %% ../nbs/12_sessions.ipynb #4e47e3bc
+# %% ../nbs/12_sessions.ipynb #c66ffb02
 _CHUNK, _MAX_ROW = 1 << 20, 64 << 20   # bytes
 
 def _array(f):
@@ -76,7 +76,7 @@ def _array(f):
             yield text[at:end] + '\n'; at = end
     if text[at:].strip(' \t\r\n,]'): yield text[at:].strip()   # cut off: counted by the caller
 
-# %% ../nbs/12_sessions.ipynb #c0a1c696
+# %% ../nbs/12_sessions.ipynb #d4d2f760
 def _peek(path, n_bytes: int = 1 << 16) -> tuple:
     "First rows and first text of a file; more is read only while the first row is not complete."
     head, rows = b'', []
@@ -90,7 +90,7 @@ def _peek(path, n_bytes: int = 1 << 16) -> tuple:
     except (OSError, EOFError, lzma.LZMAError, zlib.error): rows = _first_rows(head.decode('utf-8', 'replace'))
     return ([], '') if b'\0' in head else (rows, head.decode('utf-8', 'replace'))
 
-# %% ../nbs/12_sessions.ipynb #a42849c6
+# %% ../nbs/12_sessions.ipynb #d1db8f71
 def _first_rows(text: str) -> list:
     rows = [d for l in text.split('\n')[:50] if l.lstrip()[:1] == '{' for d in [_loads(l + '\n')[0]] if d]
     text = text.lstrip('\ufeff \t\r\n')
@@ -106,7 +106,7 @@ def sniff_source(
     rows, text = _peek(path)
     return next((s.name for s in SOURCES.values() if text.strip() and s.sniff(rows, text)), '')
 
-# %% ../nbs/12_sessions.ipynb #ba47a565
+# %% ../nbs/12_sessions.ipynb #63a9c90b
 def _jobs(path: Path, bad: Counter, name: str):
     files = sorted(p for p in path.rglob('*') if p.is_file()) if path.is_dir() else [path]
     together = defaultdict(list)
@@ -128,7 +128,7 @@ def read_source(
     if name and name not in SOURCES: raise ValueError(f'no source {name!r}; there are {", ".join(SOURCES)}')
     return _jobs(path, bad, name), bad
 
-# %% ../nbs/12_sessions.ipynb #b0a477ae
+# %% ../nbs/12_sessions.ipynb #28bc2272
 def _attach(turn: Turn, m: Message) -> bool:
     "Give a tool message to the call of `turn` that waits for it."
     done = {r.tool_call_id for r in turn.results}
@@ -164,12 +164,12 @@ def job_from_messages(
     if any(c.name in BOOKKEEPING for _, c, _ in job.calls()): job.todos = todo_life(turns)
     return _sign(job)
 
-# %% ../nbs/12_sessions.ipynb #367a4786
+# %% ../nbs/12_sessions.ipynb #387099b9
 def _sign(job: Job, **more) -> Job:
     job.provenance = dict(content_hash=content_hash(dict(d=job.description, t=[content_hash(t) for t in job.turns])), importer='agentft.sessions 1') | more
     return job
 
-# %% ../nbs/12_sessions.ipynb #004e992e
+# %% ../nbs/12_sessions.ipynb #4b9f9886
 def parse_call(
     name,
     arguments,      # an object, its JSON text, or the text of a Python dict
@@ -186,7 +186,7 @@ def parse_call(
         if isinstance(d, dict): return ToolCall(name, to_dict(d), id)
     return ToolCall(name, {}, id, text or '{')
 
-# %% ../nbs/12_sessions.ipynb #563541e6
+# %% ../nbs/12_sessions.ipynb #b31a273a
 _ROLES = dict(system='system', developer='system', user='user', human='user', assistant='assistant', gpt='assistant', model='assistant', chatgpt='assistant', bot='assistant',
               ai='assistant', tool='tool', function='tool', observation='tool', function_response='tool', tool_response='tool', function_call='assistant', tool_call='assistant')
 
@@ -217,7 +217,7 @@ def _openai_message(m, bad) -> Message | None:
     why = next((m[k] for k in ('reasoning_content', 'reasoning', 'thinking') if isinstance(m.get(k), str)), '')
     return Message(role, _text(m.get('content'), bad), made, str(m.get('tool_call_id') or '') if role == 'tool' else '', str(m.get('name') or '') if role == 'tool' else '', why)
 
-# %% ../nbs/12_sessions.ipynb #6cc74cfe
+# %% ../nbs/12_sessions.ipynb #e61e5db4
 def _schemas(tools) -> list:
     "Tool schemas of a row in OpenAI shape; they may be JSON text, and bare functions."
     if isinstance(tools, str):
@@ -244,7 +244,7 @@ def read_openai(path, bad: Counter):
         ms = [x for m in d['messages'] if (x := _openai_message(m, bad))]
         if job := _row_job(path, n, d, ms, _schemas(d.get('tools') or d.get('functions')), 'openai', bad): yield job
 
-# %% ../nbs/12_sessions.ipynb #a9abe717
+# %% ../nbs/12_sessions.ipynb #3e2da502
 _TAGGED = re.compile(r'<tool_call>\s*(.*?)\s*(?:</tool_call>|(?=<tool_call>)|\Z)', re.S)
 _THINK = re.compile(r'<(think|scratch_pad)>(.*?)</\1>\s*', re.S)
 _TOOLS = re.compile(r'<tools>\s*(.*?)\s*</tools>', re.S)
@@ -279,7 +279,7 @@ def _sharegpt_messages(m, bad) -> list[Message]:
     bad.update(['call: malformed arguments'] * sum(bool(c.malformed) for c in calls))
     return [Message('assistant', text, calls, reasoning=why)]
 
-# %% ../nbs/12_sessions.ipynb #aa2db556
+# %% ../nbs/12_sessions.ipynb #13e9f4b7
 def _hermes_tools(d: dict, text: str) -> list:
     "Schemas from the row, else from `<tools>` in its system message: one array, or one object per line."
     if found := _schemas(d.get('tools')): return found
@@ -296,7 +296,7 @@ def read_sharegpt(path, bad: Counter):
         tools = _hermes_tools(d, '\n'.join(m.content for m in ms if m.role == 'system'))
         if job := _row_job(path, n, d, ms, tools, 'sharegpt', bad): yield job
 
-# %% ../nbs/12_sessions.ipynb #5a34eee6
+# %% ../nbs/12_sessions.ipynb #80f1262c
 @dataclass(slots=True)
 class _Line:
     "Where one line stands in the tree."
@@ -329,9 +329,9 @@ def _blocks(d) -> list:
     if isinstance(c, str): return [dict(type='text', text=c)]
     return [b for b in c if isinstance(b, dict)] if isinstance(c, list) else []
 
-# %% ../nbs/12_sessions.ipynb #f0b62147
+# %% ../nbs/12_sessions.ipynb #a570135f
 _QUIET = set('summary file-history-snapshot queue-operation progress attachment system result ai-title custom-title last-prompt'.split()
-             + 'permission-mode mode agent-name tag pr-link'.split())
+             + 'permission-mode mode agent-name agent-color agent-setting tag pr-link task-summary attribution-snapshot content-replacement worktree-state speculation-accept'.split())
 
 def _kind(d) -> str:
     "What part a line has in the conversation: one of the kinds of `_Line`, or why it has none."
@@ -344,7 +344,7 @@ def _kind(d) -> str:
     if t == 'attachment' and isinstance(a := d.get('attachment'), dict) and a.get('type') == 'queued_command' and isinstance(a.get('prompt'), str): return 'u'
     return f'line: {t} is no part of the conversation' if isinstance(t, str) and t in _QUIET else 'line: unknown type'
 
-# %% ../nbs/12_sessions.ipynb #c234c0e5
+# %% ../nbs/12_sessions.ipynb #34ac3517
 class _Tree:
     "The lines of many session files, tied together."
     def __init__(self, paths, bad: Counter):
@@ -370,7 +370,7 @@ def _seekable(p):
     out.seek(0)
     return out
 
-# %% ../nbs/12_sessions.ipynb #82cd07a0
+# %% ../nbs/12_sessions.ipynb #e296a196
 @patch
 def _scan(self: _Tree, i: int, f):
     "Note where the lines of file `i` stand and whom they follow."
@@ -406,7 +406,7 @@ def _add(self: _Tree, uuid, kind, d, i, at, size):
     r = d.get('toolUseResult', d.get('tool_use_result'))
     if line.calls and isinstance(r, dict) and _str(r, 'agentId'): self.agent_call[r['agentId']] = line.calls[0]
 
-# %% ../nbs/12_sessions.ipynb #a111064a
+# %% ../nbs/12_sessions.ipynb #d2452696
 @patch
 def _note(self: _Tree, d):
     "Titles and endings, which lines outside the conversation tell."
@@ -421,7 +421,7 @@ def _note_agent(self: _Tree, b):
     a = b.get('input')
     if isinstance(a, dict) and isinstance(a.get('prompt'), str): self.prompt_call[hash(a['prompt'].strip())] = b['id']
 
-# %% ../nbs/12_sessions.ipynb #2ef83210
+# %% ../nbs/12_sessions.ipynb #f9336518
 @patch
 def _tie(self: _Tree):
     "Put lines together that are one answer, and tie each group to the one before it."
@@ -450,7 +450,7 @@ def _before(self: _Tree, l: _Line):
         l, n = p, p.n
     return None
 
-# %% ../nbs/12_sessions.ipynb #a925edc0
+# %% ../nbs/12_sessions.ipynb #99aed704
 @dataclass(slots=True)
 class _Branch:
     "Groups that become one job."
@@ -486,7 +486,7 @@ def _stem(g) -> list:
 @patch
 def _unused(self: _Tree, g: _Group): self.bad['line: message without an answer'] += len(g.lines)
 
-# %% ../nbs/12_sessions.ipynb #e128d2b3
+# %% ../nbs/12_sessions.ipynb #8d517c16
 class Left(Exception): "A call has no faithful counterpart; the text says why."
 
 @dataclass
@@ -513,7 +513,7 @@ def maps(name: str):
 def _only(a, *known):
     if extra := [k for k, v in a.items() if k not in known and v not in (None, False, '')]: raise Left(f'argument {extra[0][:20]!r}')
 
-# %% ../nbs/12_sessions.ipynb #70b93557
+# %% ../nbs/12_sessions.ipynb #a73f19c5
 @maps('Read')
 def _read(a, ctx):
     _only(a, 'file_path', 'offset', 'limit', 'pages')
@@ -543,7 +543,7 @@ def _edits(a, ctx, edits) -> list:
         if text is not None: text = text.replace(old, new, 1)
     return out
 
-# %% ../nbs/12_sessions.ipynb #17c732d4
+# %% ../nbs/12_sessions.ipynb #866e7f19
 @maps('Edit')
 def _edit(a, ctx): return _edits(a, ctx, [a])
 
@@ -554,7 +554,7 @@ def _multi_edit(a, ctx):
     if not ctx.ok: raise Left('failed as a whole')   # ours would have applied the first ones
     return _edits(a, ctx, a['edits'])
 
-# %% ../nbs/12_sessions.ipynb #459c6f0b
+# %% ../nbs/12_sessions.ipynb #977bc40e
 @maps('Bash')
 def _bash(a, ctx):
     _only(a, 'command', 'description', 'timeout')
@@ -577,10 +577,13 @@ def _grep(a, ctx):
     if a.get('output_mode') == 'count': raise Left('only counts')
     return [('search_files', dict(query=q) | (dict(path=ctx.path(a['path'])) if a.get('path') else {}) | ({} if a.get('-i') else dict(case_sensitive=True)))]
 
+@maps('NotebookEdit')
+def _notebook_edit(a, ctx): raise Left('a cell of a notebook')
+
 @maps('WebSearch')
 def _web_search(a, ctx): _only(a, 'query'); return [('web_search', dict(query=a.get('query')))]
 
-# %% ../nbs/12_sessions.ipynb #9f5021af
+# %% ../nbs/12_sessions.ipynb #d96fd45f
 def map_call(
     name: str,
     a: dict,        # input of the call
@@ -592,17 +595,17 @@ def map_call(
     if any(check_call(c, '') for c in calls): raise Left('arguments that our tool refuses')
     return calls
 
-# %% ../nbs/12_sessions.ipynb #e4b5ab65
+# %% ../nbs/12_sessions.ipynb #24e0ff38
 @dataclass(eq=False)
 class _Item:
     todo: Todo
     status: str = 'pending'
     key: str = ''      # id in their list, where it has one
 
-# %% ../nbs/12_sessions.ipynb #db73f79b
+# %% ../nbs/12_sessions.ipynb #f6de7c63
 class _TodoList:
     "Follows the todos of one session."
-    def __init__(self): self.items, self.every, self.mapped, self.n = [], [], False, 0
+    def __init__(self): self.items, self.every, self.mapped, self.n, self.growing = [], [], False, 0, None
     def _new(self, text, i, key=''):
         self.every.append(Todo(f'l{self.n}_todo_{len(self.items)+1}', text, 'tactical', self.n, i)); return _Item(self.every[-1], key=key)
     @property
@@ -615,19 +618,23 @@ class _TodoList:
         return out
     def worked(self):
         "A call succeeded: it counts for the todo in progress, else for the first open one."
+        self.growing = None
         x = next((x for x in self.items if x.status == 'in_progress'), None) or next(iter(self.open), None)
         if x: x.todo.work_done, x.todo.done_rule = True, 'successful_call'
     def stage(self, texts, i, keys=()):
-        "A new list, when nothing of the old one is open."
-        fresh = not self.open
+        "A new list, when nothing of the old one is open; or more of a list that nobody has begun."
+        fresh, grows = not self.open, self.growing
         if fresh: self.items = []; self.n += 1; self.mapped = True
+        elif grows: i = self.items[0].todo.staged_turn
         for k, t in enumerate(texts): self.items.append(self._new(t, i, keys[k] if k < len(keys) else ''))
-        if not fresh: self.mapped = False; raise Left('the list grew in the middle of the work')
-        call = ToolCall('next_phase_todos', dict(todos=list(texts)))
-        if len(texts) > 20 or any(len(t.strip()) < 10 for t in texts): self.mapped = False; raise Left('todos that our agent refuses')
-        return call, f'Staged {len(texts)} todos for the next tactical phase.'
+        if not fresh and grows is None: self.mapped = False; raise Left('the list grew in the middle of the work')
+        call = ToolCall('next_phase_todos', dict(todos=(grows.arguments['todos'] if grows else []) + list(texts)))
+        if len(call.arguments['todos']) > 20 or any(len(t.strip()) < 10 for t in texts): self.mapped, self.growing = False, None; raise Left('todos that our agent refuses')
+        if grows: grows.arguments = call.arguments
+        return grows or call, f'Staged {len(call.arguments["todos"])} todos for the next tactical phase.'
     def complete(self, done, i):
         "Mark the items `done`."
+        self.growing = None
         first = self.open[:len(done)] == done and len(done) == 1
         for x in done: x.status = 'completed'; x.todo.completed_turn = i
         if not self.mapped: raise Left('of a list that was left')
@@ -636,7 +643,7 @@ class _TodoList:
         ids = ','.join(f'todo_{self.items.index(x)+1}' for x in done)
         return ToolCall('todo_complete', {} if first else dict(todo_id=ids)), head + (f'\nRemaining: {len(left)} tasks\nNext: {left[0].todo.text}' if left else '')
 
-# %% ../nbs/12_sessions.ipynb #a57a9b32
+# %% ../nbs/12_sessions.ipynb #ca1299a4
 @patch
 def write(self: _TodoList, todos, i):
     "A `TodoWrite`: (our call, what ours would answer), or `Left`."
@@ -654,7 +661,7 @@ def write(self: _TodoList, todos, i):
     if not done: raise Left('only says what is in progress')
     return self.complete(done, i)
 
-# %% ../nbs/12_sessions.ipynb #1aa3d04f
+# %% ../nbs/12_sessions.ipynb #af56ca84
 @patch
 def _status(self: _TodoList, new, i, mark=True) -> list:
     "Take over the statuses; gives the items that are now complete and were not."
@@ -674,7 +681,7 @@ def _merge(self: _TodoList, new, i):
         if x.status != 'completed': x.todo.done_rule = x.todo.done_rule or 'dropped'
     self._status(new, i)
 
-# %% ../nbs/12_sessions.ipynb #074faac5
+# %% ../nbs/12_sessions.ipynb #e7e99d30
 @patch
 def task(self: _TodoList, name: str, a: dict, i: int):
     "A `TaskUpdate`, `TaskList` or `TaskGet`: (our call, what ours would answer or None to keep theirs), or `Left`."
@@ -686,11 +693,11 @@ def task(self: _TodoList, name: str, a: dict, i: int):
     if s == 'completed' and x.status != 'completed': return self.complete([x], i)
     if s == 'deleted': self.items.remove(x); x.todo.done_rule = x.todo.done_rule or 'dropped'; self.mapped = False; raise Left('takes a task off the list')
     if s in ('pending', 'in_progress'):
-        again = x.status == 'completed'; x.status = s; self.mapped &= not again
+        again = x.status == 'completed'; x.status = s; self.mapped &= not again; self.growing = None
         raise Left('opens a todo again' if again else 'only says what is in progress')
-    raise Left('changes the text of a task')
+    raise Left('changes the text of a task' if {'subject', 'description'} & {k for k, v in a.items() if v} else 'order, owner or notes of a task')
 
-# %% ../nbs/12_sessions.ipynb #e9d4c55a
+# %% ../nbs/12_sessions.ipynb #4fcd016e
 @dataclass
 class _Files:
     before: dict = field(default_factory=dict)
@@ -701,7 +708,7 @@ class _Files:
         if p not in self.now and p not in self.fresh: self.before.setdefault(p, text)
         self.now[p] = text
 
-# %% ../nbs/12_sessions.ipynb #a534cecb
+# %% ../nbs/12_sessions.ipynb #4440db6e
 @patch
 def track(self: _Files, name, a, ctx, text):
     "Take over what a successful call says about a file."
@@ -742,17 +749,19 @@ def _unnumbered(text: str) -> str | None:
     m = [re.match(r'\s*(\d+)\t(.*)', l, re.S) for l in text.split('\n')]
     return '\n'.join(x[2] for x in m) if m and all(m) and m[0][1] == '1' else None
 
-# %% ../nbs/12_sessions.ipynb #6f6eaa2c
+# %% ../nbs/12_sessions.ipynb #f1b8fcd4
 _REMINDER = re.compile(r'\s{0,9}<system-reminder>.*?</system-reminder>', re.S)
+_MEANWHILE = re.compile(r'<system-reminder>\s*The user sent (?:a new|the following) message[^\n:]*:\n(.*?)(?:\n\s*\n(?:This is how|IMPORTANT|Please address)[^<]*)?\s*</system-reminder>', re.S)
+_STOPPED = re.compile(r"\s*(The user doesn't want to |User rejected |\[Request interrupted by user|The user wants to clarify|Permission to use \S+ has been denied|Tool use was rejected)")
 _FINISH = dict(tool_use='tool_calls', end_turn='stop', stop_sequence='stop', max_tokens='length', refusal='refusal', model_context_window_exceeded='length')
 _NOT_ASKED = re.compile(r'\s*(<(command-|local-command|system-reminder|task-notification|bash-)|Caveat:|\[Request interrupted|$)')
 
-# %% ../nbs/12_sessions.ipynb #7d1b9de6
+# %% ../nbs/12_sessions.ipynb #822ecab1
 class _Reader:
     "Builds one job from the groups of a branch."
     def __init__(self, tree: _Tree, branch: _Branch):
         self.tree, self.branch, self.bad = tree, branch, tree.bad
-        self.turns, self.seen, self.todos, self.files = [], [], _TodoList(), _Files()
+        self.turns, self.seen, self.meanwhile, self.todos, self.files = [], [], [], _TodoList(), _Files()
         self.root = self.asked = self.compacted = self.version = ''
         self.models, self.left, self.own, self.sessions, self.count, self.lines = Counter(), Counter(), {}, {}, Counter(), 0
         self.times = []
@@ -783,7 +792,7 @@ def _user(self: _Reader, g: _Group):
         if not self.asked and d.get('isMeta') is not True and not _NOT_ASKED.match(text): self.asked = text
         self.seen.append(Message('user', text))
 
-# %% ../nbs/12_sessions.ipynb #387080c0
+# %% ../nbs/12_sessions.ipynb #ddae5a8c
 @patch
 def _answer(self: _Reader, g: _Group):
     "One answer of the model with its results, as a turn."
@@ -801,19 +810,28 @@ def _answer(self: _Reader, g: _Group):
     results = self._results(g)
     if not raw and not any(said): self.bad['line: cut off before an answer'] += self.lines_of(g); self.lines -= self.lines_of(g); return
     i, turn = len(self.turns), Turn('', Message('assistant', '\n'.join(filter(None, said)), reasoning='\n'.join(filter(None, why))), self.seen)
-    g.turn, self.seen = i, []
+    g.turn, self.seen, self.meanwhile = i, self.meanwhile, []
     self.models[model] += bool(model)
     n = lambda k: u[k] if isinstance(u.get(k), int) and not isinstance(u[k], bool) else 0
     if u: turn.usage = Usage(n('input_tokens') + n('cache_read_input_tokens') + n('cache_creation_input_tokens'), n('output_tokens'))
     turn.finish_reason, turn.meta = _FINISH.get(stop, stop[:20]), {k: v for k, v in dict(message=g.key.split('#', 1)[1], time=first, compacted=bool(self.compacted)).items() if v}
     self.compacted = ''
     self._calls(turn, raw, results, i)
-    self.turns.append(turn)
+    if raw and not turn.said.tool_calls: self._fold(turn); g.turn = i - 1
+    else: self.turns.append(turn)
     if g.key in self.tree.stems: self.tree.stems[g.key] = self.todos.later(), self.files.later()   # a branch starts from here
 
-# %% ../nbs/12_sessions.ipynb #3cf4ed28
+# %% ../nbs/12_sessions.ipynb #1158e07a
 @patch
 def lines_of(self: _Reader, g: _Group): return len(g.lines)
+
+@patch
+def _fold(self: _Reader, turn: Turn):
+    "An answer all of whose calls went into the answer before."
+    to = self.turns[-1]; self.count['answers_folded'] += 1
+    to.said.content, to.said.reasoning = ('\n'.join(filter(None, x)) for x in ((to.said.content, turn.said.content), (to.said.reasoning, turn.said.reasoning)))
+    add = lambda a, b: a if b is None else b + (a or 0)
+    to.usage, self.seen = Usage(add(to.usage.prompt_tokens, turn.usage.prompt_tokens), add(to.usage.completion_tokens, turn.usage.completion_tokens)), turn.seen + self.seen
 
 @patch
 def _results(self: _Reader, g: _Group) -> dict:
@@ -826,11 +844,12 @@ def _results(self: _Reader, g: _Group) -> dict:
         b = next((b for b in _blocks(d) if b.get('type') == 'tool_result' and b.get('tool_use_id') == c), {})
         text = _text(b.get('content'), self.bad).removeprefix('<tool_use_error>').removesuffix('</tool_use_error>')
         clean = _REMINDER.sub('', text) if '<system-reminder>' in text else text; self.count['reminders_removed'] += clean != text
+        self.meanwhile += [Message('user', m.strip()) for m in _MEANWHILE.findall(text)]
         r = d.get('toolUseResult', d.get('tool_use_result'))
         out[c] = (clean, b.get('is_error') is not True, r if isinstance(r, dict) else {})
     return out
 
-# %% ../nbs/12_sessions.ipynb #60b81539
+# %% ../nbs/12_sessions.ipynb #45eea015
 _TODO_TOOLS = {'TodoWrite', 'TaskCreate', 'TaskUpdate', 'TaskList', 'TaskGet'}
 
 @patch
@@ -843,6 +862,7 @@ def _calls(self: _Reader, turn: Turn, raw: list, results: dict, i: int):
         ctx = _Ctx(self.root, meta, ok, self.files.now)
         a = a if isinstance(a, dict) else {} if a is None else {'input': a}
         try:
+            if ok is False and _STOPPED.match(text): raise Left('stopped by the user')    # not the model's failure
             if name in _TODO_TOOLS: mapped, text = self._todo(name, a, created, b, results, text, ok, i)
             else: mapped = map_call(name, a, ctx)
             self.count['calls_mapped'] += 1
@@ -854,7 +874,7 @@ def _calls(self: _Reader, turn: Turn, raw: list, results: dict, i: int):
             c.id = cid if j == 0 else f'{cid}.{j+1}'; turn.said.tool_calls.append(c)
             if text is not None: turn.results.append(Message('tool', self._result(name, text), tool_call_id=c.id, name=c.name, ok=ok))
 
-# %% ../nbs/12_sessions.ipynb #040bbb3f
+# %% ../nbs/12_sessions.ipynb #0e4c22bb
 @patch
 def _result(self: _Reader, name, text):
     "The result text, with paths inside the working folder as our tools show them."
@@ -872,7 +892,7 @@ def _leave(self: _Reader, turn, name, a, cid, why):
 
 def _json_type(v): return next((n for t, n in ((bool, 'boolean'), (int, 'integer'), (float, 'number'), (str, 'string'), (list, 'array'), (dict, 'object')) if isinstance(v, t)), 'string')
 
-# %% ../nbs/12_sessions.ipynb #ef9bde18
+# %% ../nbs/12_sessions.ipynb #b933ac26
 @patch
 def _todo(self: _Reader, name, a, created, b, results, text, ok, i) -> tuple:
     "A todo or task call: (our calls, result text). Several `TaskCreate` of one answer become one call."
@@ -884,13 +904,17 @@ def _todo(self: _Reader, name, a, created, b, results, text, ok, i) -> tuple:
             raise Left(self._why)
         keys = [str(t.get('id') or '') if isinstance(t := results[c['id']][2].get('task'), dict) else (re.search(r'#(\d+)', results[c['id']][0]) or ['', ''])[1] for c in created]
         self._merged, self._why = False, ''
+        grows = self.todos.growing
         try: call, mine = self.todos.stage([_str(c['input'], 'subject', 'description') for c in created], i, keys)
         except Left as e: self._why = str(e); raise
-        self._merged = True
+        self._merged, self.todos.growing = True, call
+        if grows:      # the list was begun in an earlier answer, and its result says more now
+            for r in (r for t in reversed(self.turns) for r in t.results if r.tool_call_id == call.id): r.content = mine; break
+            return [], None
     else: call, mine = self.todos.task(name, a, i)
     return [call], text if mine is None else mine
 
-# %% ../nbs/12_sessions.ipynb #c0acc99c
+# %% ../nbs/12_sessions.ipynb #5a04bbc9
 @patch
 def _finish(self: _Reader) -> Job:
     t, b = self.tree, self.branch
@@ -915,7 +939,7 @@ def _finish(self: _Reader) -> Job:
 @patch
 def _leaves(self: _Reader): return [k for k in self.tree.titles if (l := self.tree.lines.get(k)) is not None and (g := self.tree.groups.get(l.group)) is not None and g.owner is self.branch]
 
-# %% ../nbs/12_sessions.ipynb #e07277ac
+# %% ../nbs/12_sessions.ipynb #94c617f6
 @patch
 def _links(self: _Reader, first: _Line) -> dict:
     "What ties this job to others: the branch it left, the call that started it."
@@ -933,7 +957,7 @@ def _links(self: _Reader, first: _Line) -> dict:
         out.update(sidechain=True, started_by=call, sidechain_of=g.owner.id if g is not None and g.owner is not None else first.session)
     return out
 
-# %% ../nbs/12_sessions.ipynb #170ed8f5
+# %% ../nbs/12_sessions.ipynb #2360d042
 def _is_claude(rows, text):
     return any(d.get('type') in ('user', 'assistant', 'system', *_QUIET) and any(k in d for k in ('sessionId', 'session_id', 'parentUuid', 'leafUuid', 'snapshot')) for d in rows)
 
@@ -956,7 +980,7 @@ def _project(p: Path) -> str:
     "The folder whose sessions belong together; sub-agents may stand in `SESSION/subagents/`."
     return str(p.parent.parent.parent if p.parent.name == 'subagents' else p.parent)
 
-# %% ../nbs/12_sessions.ipynb #4764b4e7
+# %% ../nbs/12_sessions.ipynb #8a16c06a
 def with_history(
     job: Job,      # perhaps an abandoned branch
     jobs: dict,    # id -> Job, with the one that it left
@@ -966,7 +990,29 @@ def with_history(
     while m.get('branch_of') in jobs: turns, m = jobs[m['branch_of']].turns[:m['shared_turns']] + turns, jobs[m['branch_of']].meta
     return turns
 
-# %% ../nbs/12_sessions.ipynb #caa29e6a
+# %% ../nbs/12_sessions.ipynb #5353af20
+_ABOUT = dict.fromkeys(('Edit', 'MultiEdit', 'Write', 'NotebookEdit'), 'edit') | dict.fromkeys((*_TODO_TOOLS,), 'todo')
+
+def lessons(
+    job: Job,      # from any source; add up the counters of many
+) -> Counter:      # `edit: ...`, `todo: ...`, `other: ...`; what was left has its reason
+    "How many targeted edits and todo events of `job` can be trained on, and why the others can't."
+    n = Counter()
+    for _, c, r in job.calls():
+        ok = r is not None and r.ok is not False and not c.malformed
+        if c.name == 'edit_file': n['edit: replaced in our tools' if ok else 'edit: failed, kept as context'] += 1
+        elif c.name == 'write_file': n['edit: whole file written' if ok else 'edit: failed, kept as context'] += 1
+        elif c.name == 'next_phase_todos' and ok: n['todo: list staged'] += 1
+        elif c.name == 'todo_complete' and ok: n['todo: completed'] += 1
+    late = [t for t in job.todos if t.completed_turn is not None and t.work_done is False]
+    if late: n['todo: completed without work'] += len(late)
+    if open_ := [t for t in job.todos if t.completed_turn is None and t.done_rule != 'dropped']: n['todo: never completed'] += len(open_)
+    for k, m in job.meta.get('calls_left', {}).items():
+        name, _, why = k.partition(': ')
+        n[f'{_ABOUT.get(name, "other")}: left, {why}'] += m
+    return n
+
+# %% ../nbs/12_sessions.ipynb #d8798450
 _STAMP = re.compile(r'\s*\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)\]?')
 _HEAD = re.compile(r'[\s|:-]*(?:\[?(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL)\]?(?=[\s:|\]-]|$)|[A-Za-z_]\w*(?:\.\w+)+(?::\w+:\d+|:\d+)?(?=\s*[:|-]\s|\s+-)|[a-z_]\w*(?=\s+(?:-|\|)\s))')
 _JOB_ID = re.compile(r'\[(?=[\w-]*\d)((?=[\w-]*[a-z\d])[\w-]{2,64})\]\s*|job_id[=: ]+([\w-]{2,64})[\s,;|]*')
@@ -1005,7 +1051,7 @@ def _event(msg: str, kind: str) -> dict | None:
     return next((dict(all=m[0]) | m.groupdict() for p in EVENTS[kind] if (m := p.search(msg[:5000]))), None)
 _ITEM = re.compile(r'\s*(?:[-*]\s+)?(?:\[(?P<box>[ xX~!→])\]\s*(?:(?P<id>todo_\d+)\s*[:.]\s*)?|(?P<id2>todo_\d+)\s*[:.]\s*|\d+[.)]\s+|[-*]\s+)(?P<text>\S.*)')
 
-# %% ../nbs/12_sessions.ipynb #b17518ec
+# %% ../nbs/12_sessions.ipynb #75250846
 _BOXED = re.compile(r'\s*(?:[-*] )?(?:\[[ xX~]\]|todo_\d+[:.])')   # surely a todo, wherever it stands
 
 def log_line(line: str) -> tuple:  # (time, job id, message)
@@ -1018,7 +1064,7 @@ def log_line(line: str) -> tuple:  # (time, job id, message)
     j = _JOB_ID.match(rest)
     return when, (j[1] or j[2]) if j else '', (rest[j.end():] if j else rest).rstrip()
 
-# %% ../nbs/12_sessions.ipynb #f65f2af4
+# %% ../nbs/12_sessions.ipynb #2a8191eb
 class _LogJob:
     "Collects one job out of log lines."
     def __init__(self, id, file, line):
@@ -1047,7 +1093,7 @@ class _LogJob:
         h['turn'] = staged
         self.todos += [Todo(f'p{h["to"]}_todo_{k}', t, 'tactical', h['to'], staged) for k, t in enumerate(h['todos'], 1)]
 
-# %% ../nbs/12_sessions.ipynb #cd8fccad
+# %% ../nbs/12_sessions.ipynb #4c83b56a
 @patch
 def enter(self: _LogJob, phase, number, name, n):
     "A phase begins; a log may say so twice."
@@ -1071,7 +1117,7 @@ def was(self: _LogJob, phase):
     self.phase = phase
     for t in self.turns: t.phase = phase
 
-# %% ../nbs/12_sessions.ipynb #4eef7d64
+# %% ../nbs/12_sessions.ipynb #04ada759
 @patch
 def called(self: _LogJob, name, args, n, bad):
     c = ToolCall(name)
@@ -1090,7 +1136,7 @@ def answered(self: _LogJob, tool, text, ok):
     t.results.append(Message('tool', text, tool_call_id=c.id, name=c.name, ok=ok)); self.text = t.results[-1]
     return True
 
-# %% ../nbs/12_sessions.ipynb #740f1df2
+# %% ../nbs/12_sessions.ipynb #78f6ae1f
 @patch
 def feed(self: _LogJob, msg: str, stamped: bool, n: int, bad: Counter) -> bool:
     "Take one message; False when nothing in it is recognised."
@@ -1126,7 +1172,7 @@ def mark(self: _LogJob, text):
 def end(self: _LogJob, kind, msg):
     self.outcome = dict(frozen=Outcome('success', 'frozen', .5, msg[:200]), done=Outcome('success', 'goal_achieved', .7, msg[:200]), failed=Outcome('failed', 'none', .7, msg[:200]))[kind]
 
-# %% ../nbs/12_sessions.ipynb #f5315f81
+# %% ../nbs/12_sessions.ipynb #cabe56f7
 @patch
 def job(self: _LogJob, bad) -> Job | None:
     self.settle()
@@ -1142,7 +1188,7 @@ def job(self: _LogJob, bad) -> Job | None:
               turns=self.turns, todos=life, outcome=self.outcome, meta={k: v for k, v in meta.items() if v})
     return _sign(job, file=self.file, lines=self.lines)
 
-# %% ../nbs/12_sessions.ipynb #ccb990f8
+# %% ../nbs/12_sessions.ipynb #21745bf7
 @source('job_log', lambda rows, text: not rows and any(_event(log_line(l)[2], k) for l in text.splitlines()[:2000] for k in ('phase', 'over')))
 def read_log(path, bad: Counter):
     "Plain text logs; a new job begins where a line names another job."
@@ -1169,7 +1215,7 @@ def _log_done(cur, bad):
     if job: yield job
     else: bad['line: of a job without a call or answer'] += cur.lines
 
-# %% ../nbs/12_sessions.ipynb #7002c28b
+# %% ../nbs/12_sessions.ipynb #1f01cb1e
 @source('jobs', lambda rows, text: any('turns' in d and 'source' in d for d in rows))
 def read_jobs_file(path, bad: Counter):
     "`jobs.jsonl` of an earlier collect."

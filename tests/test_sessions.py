@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from agentft.agent import TOOLS, check_call
 from agentft.records import Job, Message, ToolCall, from_dict, to_dict
-from agentft.sessions import SOURCES, Left, log_line, map_call, read_source, sniff_source, source, with_history, _TodoList
+from agentft.sessions import SOURCES, Left, lessons, log_line, map_call, read_source, sniff_source, source, with_history, _TodoList
 
 quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def units(bad, unit): return sum(v for k, v in bad.items() if k.startswith(f'{unit}:'))
@@ -152,6 +152,36 @@ def test_task_tools(tmp_path):
     assert [(t.completed_turn, t.work_done) for t in job.todos] == [(3, True), (4, False)]
     assert dict(bad) == {'call: TaskUpdate: only says what is in progress': 1}
     assert job.turns[3].results[0].content == 'Completed: Write the parser\nRemaining: 1 tasks\nNext: Write the tests'
+
+def test_tasks_created_one_after_another_are_one_list(tmp_path):
+    s = Script(); s.user('Go'); T = ['Write the parser', 'Write the tests', 'Write the manual']
+    for k, t in enumerate(T, 1): s.call(f'c{k}', 'TaskCreate', f'Task #{k} created successfully: {t}', dict(task=dict(id=str(k), subject=t)), subject=t, description='d')
+    s.call('b', 'TaskUpdate', taskId='2', addBlockedBy=['1']); s.call('w', 'Bash', command='make')
+    for k in (1, 2): s.call(f'u{k}', 'TaskUpdate', taskId=str(k), status='completed')
+    s.call('c4', 'TaskCreate', 'Task #4 created successfully: x', subject='Write the release notes', description='d')   # in the middle of the work: ours can't
+    (job,), bad = read(s.write(tmp_path/'s1.jsonl'))
+    assert [(c.name, c.arguments) for _, c, _ in job.calls()][0] == ('next_phase_todos', dict(todos=T))
+    assert [c.name for _, c, _ in job.calls()] == ['next_phase_todos', 'TaskUpdate', 'run_command', 'todo_complete', 'todo_complete', 'TaskCreate']
+    assert [(t.staged_turn, t.completed_turn) for t in job.todos] == [(0, 3), (0, 4), (0, None), (5, None)]
+    assert job.turns[0].results[0].content.startswith('Staged 3 todos') and job.turns[0].usage.completion_tokens == 21   # nothing that was paid for is lost
+    assert {k for k in bad if k.startswith('call')} == {'call: TaskUpdate: order, owner or notes of a task', 'call: TaskCreate: the list grew in the middle of the work'}
+    balanced(len(s.rows), [job], bad)
+
+def test_what_the_user_stopped_is_no_failure_of_the_model(tmp_path):
+    s = Script(); s.user('Go')
+    s.call('e', 'Edit', "The user doesn't want to proceed with this tool use. The tool use was rejected.", error=True, file_path='/w/shop/a.py', old_string='x', new_string='y')
+    s.call('f', 'Edit', 'String to replace not found in file.', error=True, file_path='/w/shop/a.py', old_string='x', new_string='y')
+    (job,), bad = read(s.write(tmp_path/'s1.jsonl'))
+    assert [c.name for _, c, _ in job.calls()] == ['Edit', 'edit_file'] and bad['call: Edit: stopped by the user'] == 1
+    n = lessons(job)
+    assert n['edit: left, stopped by the user'] == 1 and n['edit: failed, kept as context'] == 1 and not n['edit: replaced in our tools']
+
+def test_what_the_user_wrote_meanwhile_is_seen_by_the_next_turn(tmp_path):
+    s = Script(); s.user('Go')
+    note = '\n\n<system-reminder>\nThe user sent a new message while you were working:\nUse tabs.\n\nThis is how it is shown.\n</system-reminder>'
+    s.call('r', 'Bash', 'done' + note + '<system-reminder>Be brief.</system-reminder>', command='make'); s.say(text('Tabs it is.'), stop='end_turn')
+    (job,), bad = read(s.write(tmp_path/'s1.jsonl'))
+    assert [[m.content for m in t.seen] for t in job.turns] == [['Go'], ['Use tabs.']] and job.turns[0].results[0].content == 'done'
 
 def test_todos_that_have_no_counterpart_keep_their_life(tmp_path):
     s = Script(); s.user('Go'); A, B, C = 'Write the parser', 'Write the tests', 'Write the manual'
