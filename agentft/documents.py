@@ -81,34 +81,56 @@ def _job_of(d):
     return ('', 'no job_id') if j in (None, '') else (str(j), '')
 
 # %% ../nbs/10_documents.ipynb #7cef85cd
-_SHARED = {'metadata', 'messages', 'tools', 'inputs'}   # keys whose parts come again and again
+_FIXED = {1: 8, 6: 0, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16, 127: 0, 255: 0}   # bytes of a value, by its type (bsonspec.org)
+
+def _int(b, at): return int.from_bytes(b[at:at+4], 'little')
+
+def _elements(b: bytes, at: int = 4):
+    "Yields `(type, key, where it begins, where its value begins, where it ends)` for each element of a document or array."
+    last = len(b) - 1
+    while at < last:
+        t = b[at]; v = b.index(0, at + 1) + 1
+        if t in _FIXED: end = v + _FIXED[t]
+        elif t in (3, 4, 15): end = v + _int(b, v)
+        elif t in (2, 13, 14): end = v + 4 + _int(b, v)
+        elif t == 5: end = v + 5 + _int(b, v)
+        elif t == 12: end = v + 16 + _int(b, v)
+        elif t == 11: end = b.index(0, b.index(0, v) + 1) + 1
+        else: raise ValueError(f'no BSON type {t}')
+        if end <= at or end > last: raise ValueError('an element ends outside its document')
+        yield t, b[at+1:v-1], at, v, end
+        at = end
+
+# %% ../nbs/10_documents.ipynb #469622de
+_SHARED = {b'metadata', b'messages', b'tools'}   # keys whose parts come again and again
 
 class Decoder:
     "BSON to documents that share what is equal; equal parts must not be changed."
     def __init__(self):
         from bson import decode
         from bson.codec_options import CodecOptions
-        from bson.raw_bson import RawBSONDocument
         plain = CodecOptions(unicode_decode_error_handler='replace')
-        self.raw, self.seen, self.kind = CodecOptions(document_class=RawBSONDocument, unicode_decode_error_handler='replace'), {}, RawBSONDocument
-        self.plain = lambda raw: decode(raw, plain)
-    def _part(self, v):
-        if isinstance(v, list): return [self._part(x) for x in v]
-        if not isinstance(v, self.kind): return v
-        if (d := self.seen.get(v.raw)) is None: d = self.seen[v.raw] = self.plain(v.raw)
+        self.plain, self.seen = (lambda raw: decode(raw, plain)), {}
+    def _part(self, raw):
+        if (d := self.seen.get(raw)) is None: d = self.seen[raw] = self.plain(raw)
         return d
-    def __call__(self, doc) -> dict:
-        "One document, from its bytes or from a raw document."
-        out = {}
-        for k, v in (doc if isinstance(doc, self.kind) else self.kind(doc, self.raw)).items():
-            if k in _SHARED: out[k] = self._part(v)
-            elif k == 'request' and isinstance(v, self.kind): out[k] = {n: self._part(x) if n in _SHARED else _whole(self, x) for n, x in v.items()}
-            else: out[k] = _whole(self, v)
-        return out
+    def _list(self, raw): return [self._part(raw[v:e]) if t == 3 else next(iter(self.plain(_document(raw[a:e])).values())) for t, k, a, v, e in _elements(raw)]
+    def __call__(self, raw: bytes) -> dict:
+        "One document from its bytes."
+        if b'\x03request\0' not in raw: return self.plain(raw)   # the others are small
+        return self._cut(raw)
+    def _cut(self, raw):
+        rest, parts = [], {}
+        for t, k, a, v, e in _elements(raw):
+            if k in _SHARED and t == 3: parts[k.decode()] = self._part(raw[v:e])
+            elif k in _SHARED and t == 4: parts[k.decode()] = self._list(raw[v:e])
+            elif k == b'request' and t == 3: parts['request'] = self._cut(raw[v:e])
+            else: rest.append(raw[a:e])
+        return self.plain(_document(b''.join(rest)) if parts else raw) | parts
 
-def _whole(dec, v): return dec.plain(v.raw) if isinstance(v, dec.kind) else [_whole(dec, x) for x in v] if isinstance(v, list) else v
+def _document(elements: bytes) -> bytes: return (len(elements) + 5).to_bytes(4, 'little') + elements + b'\0'
 
-# %% ../nbs/10_documents.ipynb #c6d25e98
+# %% ../nbs/10_documents.ipynb #b2ae7447
 _OPEN = {'.gz': gzip.open, '.xz': lzma.open, '.bz2': bz2.open}
 _CUT = (EOFError, OSError, zlib.error, lzma.LZMAError)   # what decompressors raise at a damaged end
 _MAX_DOC = 64 << 20  # bytes; MongoDB itself stops at 16 MB
@@ -140,7 +162,7 @@ def _is_archive(path: Path) -> bool:
         try: return f.read(4) == _ARCHIVE
         except _CUT: return False
 
-# %% ../nbs/10_documents.ipynb #c0e769b1
+# %% ../nbs/10_documents.ipynb #f9311727
 def _bson_records(f):
     "Yields `(bytes, problem)` for each document of an open .bson file, or of one block of an archive."
     while True:
@@ -168,7 +190,7 @@ def _archive_records(f, database: str):
             if problem: yield c if mine else '', b'', problem; return
             if mine: yield c, raw, ''
 
-# %% ../nbs/10_documents.ipynb #f9311727
+# %% ../nbs/10_documents.ipynb #80807f70
 def _json_records(f):
     "Yields `(bytes, problem)` for each document of an open JSON file: lines, array or pretty-printed."
     try: first = f.readline()
@@ -201,7 +223,7 @@ def _json_stream(f, buf: bytes):
         yield json.dumps(doc).encode(), ''
         text = text[end:]
 
-# %% ../nbs/10_documents.ipynb #80807f70
+# %% ../nbs/10_documents.ipynb #67af06a5
 class FileDocuments(Documents):
     "A mongodump folder (.bson) or archive, or a mongoexport folder (.jsonl or .json), plain or compressed."
     def __init__(self, folder, database: str = DATABASE):
@@ -250,11 +272,17 @@ def _json_job(raw):
     except ValueError: return '', 'not JSON', ''
 
 def _bson_job(raw):
-    from bson.raw_bson import RawBSONDocument
-    try: d = RawBSONDocument(raw); return *_job_of({'job_id': d.get('job_id')}), utc_text(d.get('timestamp'))
+    from bson import decode
+    try:
+        found = {}
+        for t, k, a, v, e in _elements(raw):   # both stand near the beginning
+            if k in (b'job_id', b'timestamp'): found[k] = raw[a:e]
+            if len(found) == 2: break
+        d = decode(_document(b''.join(found.values())))
+        return *_job_of(d), utc_text(d.get('timestamp'))
     except Exception: return '', 'damaged document', ''   # bson raises many kinds
 
-# %% ../nbs/10_documents.ipynb #692a6149
+# %% ../nbs/10_documents.ipynb #77942ee7
 @patch
 def read(self: FileDocuments, ids):
     from bson import json_util
@@ -267,7 +295,7 @@ def read(self: FileDocuments, ids):
             except Exception: self.rejected[f'{c}: damaged document'] += 1
         yield i, out
 
-# %% ../nbs/10_documents.ipynb #381893d0
+# %% ../nbs/10_documents.ipynb #ef03d51a
 def connection_error(e, uri: str) -> ConnectionError:
     "A connection problem in words that say what to do."
     where = re.sub(r'//[^@/]*@', '//', uri); name = type(e).__name__
@@ -276,7 +304,7 @@ def connection_error(e, uri: str) -> ConnectionError:
     else: return ConnectionError(f'MongoDB at {where}: {name}: {str(e)[:300]}')
     return ConnectionError(f'MongoDB at {where}: {why}. Without a connection, read a dump: mongodump --db {DATABASE}, then give the folder. ({str(e)[:200]})')
 
-# %% ../nbs/10_documents.ipynb #89e26b72
+# %% ../nbs/10_documents.ipynb #41996057
 class MongoDocuments(Documents):
     "The collections of a MongoDB (or a server that speaks its protocol)."
     kind = 'mongodb'
@@ -319,8 +347,8 @@ def jobs(self: MongoDocuments):
     self.stamps = dict(sorted(out.items(), key=lambda s: (s[1].first, s[0])))
     return self.stamps
 
-# %% ../nbs/10_documents.ipynb #775f0c3d
-_LEAN = dict(agent_audit={'metadata': 0}, llm_requests={'metadata': 0, 'request.tools': 0}, chat_history={'metadata': 0})
+# %% ../nbs/10_documents.ipynb #f4abd0d2
+_LEAN = {'metadata': 0, 'request.tools': 0}   # of llm_requests, by far the largest
 _BATCH = 2000   # documents per question; one job is never split
 
 def _batches(ids, size):
@@ -340,31 +368,18 @@ def read(self: MongoDocuments, ids):
         out, decode, match = {str(k): {c: [] for c in COLLECTIONS} for k in keys}, Decoder(), {'job_id': {'$in': keys}}
         try:
             for c, rows in self.raw.items():
-                once = self._once(c, match, out)
-                for d in rows.find(match, _LEAN[c], batch_size=1000):
-                    d = decode(d); job = out[str(d['job_id'])][c]
-                    if not job and (more := once.get(str(d['job_id']))): _put_back(d, more)
-                    job.append(d)
+                for d in rows.find(match, _LEAN if c == 'llm_requests' else None, batch_size=1000):
+                    d = decode(bytes(d.raw)); out[str(d['job_id'])][c].append(d)
+            if first := {d[0]['_id']: d[0] for docs in out.values() if (d := docs['llm_requests'])}:
+                for d in self.db['llm_requests'].find({'_id': {'$in': list(first)}}, {'metadata': 1, 'request.tools': 1}): _put_back(first[d['_id']], d)
         except PyMongoError as e: raise connection_error(e, self.uri) from None
         yield from ((i, out.pop(i)) for i in run)
-
-@patch
-def _once(self: MongoDocuments, c, match, out) -> dict:
-    "Job -> what its documents repeat, from its first one."
-    if c == 'agent_audit':
-        found = {str(d['job_id']): d for d in self.db[c].find(match | {'step_number': {'$lte': 1}}, {'job_id': 1, 'metadata': 1})}
-        rest = [self.db[c].find_one({'job_id': self.ids.get(j, j), 'metadata': {'$ne': None}}, {'job_id': 1, 'metadata': 1}) for j in out if not (found.get(j) or {}).get('metadata')]
-        return found | {str(d['job_id']): d for d in rest if d}
-    if c == 'llm_requests':
-        first = {'_id': '$job_id', 'tools': {'$first': '$request.tools'}, 'metadata': {'$first': '$metadata'}}
-        return {str(d['_id']): dict(metadata=d.get('metadata'), request=dict(tools=d.get('tools'))) for d in self.db[c].aggregate([{'$match': match}, {'$group': first}])}
-    return {}
 
 def _put_back(d, more):
     if more.get('metadata'): d['metadata'] = more['metadata']
     if isinstance(d.get('request'), dict) and (more.get('request') or {}).get('tools'): d['request']['tools'] = more['request']['tools']
 
-# %% ../nbs/10_documents.ipynb #f4abd0d2
+# %% ../nbs/10_documents.ipynb #13cdd672
 def open_source(
     source,                     # mongodb:// URI, mongodump folder or archive, mongoexport folder, `Documents`, or a dict of lists
     database: str = DATABASE,
@@ -376,7 +391,7 @@ def open_source(
     if str(source).startswith(('mongodb://', 'mongodb+srv://')): return MongoDocuments(str(source), database, timeout_s)
     return FileDocuments(source, database)
 
-# %% ../nbs/10_documents.ipynb #15228bb0
+# %% ../nbs/10_documents.ipynb #6ba4ea9d
 @contextmanager
 def embedded_server(
     storage: str = ':memory:',  # folder that keeps the data, or in memory
