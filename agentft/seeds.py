@@ -160,6 +160,14 @@ class Rejected:
     v: int = 1
 
 # %% ../nbs/20_seeds.ipynb #c933a1ec
+def _check_shape(seed) -> tuple:
+    if seed.behaviour not in BEHAVIOURS: return 'unknown_behaviour', f'{seed.behaviour!r}; there are {", ".join(BEHAVIOURS)}'
+    words = lambda x: isinstance(x, list) and all(isinstance(w, str) for w in x)
+    if not seed.id.strip(): return 'no_id', 'a seed needs a name of its own'
+    if seed.steps and not seed.instruction.strip(): return 'no_instruction', 'a spelled-out job needs an instruction'
+    if bad := [k for k, others in seed.vary.items() if not k or not words(others)]: return 'bad_vary', f'{bad[0]!r}: a word, and a list of words that could stand there'
+    if bad := next((a for a in seed.also if not (len(a) == 2 and isinstance(a[0], str) and isinstance(a[1], int))), None): return 'bad_also', f'{bad}: a family and a number'
+
 def _check_steps(seed) -> tuple:
     for s in seed.steps:
         calls = [c.name for c in _calls(s)]
@@ -173,14 +181,16 @@ def check_seed(
     seed: Seed,
 ) -> tuple[str, str]:  # (reason, detail); ('', '') when it is good
     "What is wrong with `seed`."
-    if seed.behaviour not in BEHAVIOURS: return 'unknown_behaviour', f'{seed.behaviour!r}; there are {", ".join(BEHAVIOURS)}'
+    if wrong := _check_shape(seed): return wrong
     for f in seed.families():
         if f in FAMILIES and not FAMILIES[f].seen: return 'held_out_family', f'{f} is kept for evaluation'
     if hit := [n for _, n in seed.arena_seeds() if n >= EVAL_SEED]: return 'reserved_seed', f'{hit[0]}: numbers from {EVAL_SEED} on are kept for evaluation'
     try:
         if wrong := _check_steps(seed): return wrong
         job = play(seed_task(seed), Expert())
-    except (ValueError, TypeError, AttributeError) as e: return 'no_job', str(e)
+    except (ValueError, TypeError, AttributeError, ToolError) as e: return 'no_job', str(e)
+    except KeyError as e: return 'no_job', f'there is no tool {e}'
+    except OSError as e: return 'no_job', f'its files can not be written: {e.strerror}'
     if refused := next((r.content for t in job.turns for r in t.results if not r.ok), ''): return 'refused_call', refused[:200]
     return ('', '') if job.outcome.status == 'success' else ('checker_failed', job.outcome.detail)
 
@@ -358,10 +368,10 @@ def _read_first(calls) -> list[ToolCall]:
     "`calls`, with a read before the first edit of each file that was not seen."
     out, known = [], set()
     for c in calls:
-        p = c.arguments.get('path')
+        p, src = str(c.arguments.get('path')), str(c.arguments.get('source'))
         if c.name == 'edit_file' and p not in known: out.append(ToolCall('read_file', dict(path=p)))
         if c.name in ('read_file', 'edit_file', 'write_file'): known.add(p)
-        if c.name in ('move_file', 'copy_file') and c.arguments.get('source') in known: known.add(c.arguments.get('dest'))
+        if c.name in ('move_file', 'copy_file') and src in known: known.add(str(c.arguments.get('dest')))
         out.append(c)
     return out
 
@@ -397,11 +407,12 @@ def turn_seed(
     return seed
 
 def _executed(files, calls) -> dict:
-    ws = Workspace(files)
+    try: ws = Workspace(files)
+    except (ToolError, OSError) as e: raise ValueError(f'these files can not be laid out in a workspace: {e}') from None
     try:
         for c in calls:
             if c.name in BOOKKEEPING: raise ValueError(f'{c.name} moves todos and phases: the arena adds these calls by itself')
-            if problems := check_call(c, 'tactical', LEAN): raise ValueError(problems[0].message)
+            if problems := check_call(c, 'tactical', LEAN): raise ValueError(f'{problems[0].message} (in the arena {c.name} takes {", ".join(LEAN[c.name].parameters["properties"]) or "no arguments"}: give such a call with calls=)')
             text, ok = ws.run(c)
             if not ok: raise ValueError(f'{c.name} is refused: {text}')
         return ws.files()

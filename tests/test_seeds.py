@@ -108,6 +108,9 @@ BASE = Seed('s', 'edit', 'settings', instruction='Set a to 2 in x.ini.', files={
     ('checker_failed', dict(steps=[replace(BASE.steps[0], want={'x.ini': 'a = 3\nb = 1\n'})])),
     ('action_in_no_action', dict(steps=[replace(BASE.steps[0], no_action='done')])),
     ('unknown_no_action', dict(steps=[Step('Look at x.ini', [{'read_file': {'path': 'x.ini'}}], no_action='bored')])),
+    ('no_id', dict(id=' ')), ('no_instruction', dict(instruction='')), ('bad_vary', dict(vary={'': ['x']})), ('bad_vary', dict(vary={'a': 'bc'})), ('bad_also', dict(also=[['config', 'x']])),
+    ('no_job', dict(files={'../x.ini': 'a = 1\n'})), ('no_job', dict(files={'x': '1', 'x/y': '2'})), ('no_job', dict(files={'x.ini': 5})), ('no_job', dict(files={'a'*300: ''})),
+    ('no_job', dict(steps=[replace(BASE.steps[0], calls=[{'fly': {}}])])), ('refused_call', dict(steps=[replace(BASE.steps[0], calls=[{'run_command': {'command': 'ls'}}])])),
     ('no_summary', dict(summary='', steps=[Step('Look at x.ini', [{'read_file': {'path': 'x.ini'}}], no_action='done')])),
 ])
 def test_a_bad_seed_is_named_with_its_reason(tmp_path, reason, change):
@@ -220,6 +223,12 @@ def test_the_same_seed_comes_out_of_an_audit_trail():
     k = next(k for k, t in enumerate(back.turns) if t.said.tool_calls and t.said.tool_calls[0].name == 'edit_file')
     a, b = turn_seed(job, i, 'edit'), turn_seed(back, k, 'edit', family='rename')
     assert (a.files, a.steps, a.instruction) == (b.files, b.steps, b.instruction)
+
+
+@pytest.mark.parametrize('calls', [[], [{}], ['x'], [{'edit_file': {}}], [{'edit_file': {'path': ['a']}}], [{'read_file': {'path': '../x'}}], [{'write_file': {'path': '/etc/x', 'content': 'a'}}],
+                                   [{'write_file': {'path': 'a'}}], [{'move_file': {'source': 'zz', 'dest': 'y'}}], [{'list_files': {'path': 'x'}}], [{'job_complete': {'summary': '', 'deliverables': []}}], [{'fly': {}}]])
+def test_calls_that_make_no_seed_are_refused_with_a_reason(calls):
+    with pytest.raises(ValueError): turn_seed(play(make_task('config', 5), Expert()), 3, 'tools', calls=calls)
 
 
 @recorded
