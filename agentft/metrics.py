@@ -23,7 +23,7 @@ _PIECE = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s
 
 def count_tokens(text: str) -> int:
     "Number of GPT-2 pieces in `text`."
-    return sum(1 for _ in _PIECE.finditer(text))
+    return len(_PIECE.findall(text))
 
 # %% ../nbs/03_metrics.ipynb #83c9dc96
 _ATOM = re.compile(r'\w+|\s|[^\w\s]')
@@ -37,10 +37,25 @@ def _common(a: str, b: str) -> int:
     lo, hi = 0, min(len(a), len(b))
     while lo < hi:
         mid = (lo+hi+1)//2
-        if a[:mid] == b[:mid]: lo = mid
+        if a[lo:mid] == b[lo:mid]: lo = mid
         else: hi = mid-1
     return lo
 
+def _common_end(a: str, b: str) -> int:
+    "Length of the common suffix."
+    lo, hi, n, m = 0, min(len(a), len(b)), len(a), len(b)
+    while lo < hi:
+        mid = (lo+hi+1)//2
+        if a[n-mid:n-lo] == b[m-mid:m-lo]: lo = mid
+        else: hi = mid-1
+    return lo
+
+def _word(c): return c.isalnum() or c == '_'
+def _cuts(text: str, i: int) -> bool:
+    "Does a cut at `i` go through a word?"
+    return 0 < i < len(text) and _word(text[i-1]) and _word(text[i])
+
+# %% ../nbs/03_metrics.ipynb #21b057ba
 def single_edit(
     before: str, after: str,
     count=count_tokens,        # text -> number of tokens
@@ -48,91 +63,154 @@ def single_edit(
     "The cheapest single replacement of a unique string that turns `before` into `after`."
     if not before: return count(after), '', after
     n, m = len(before), len(after)
-    short, pre, suf = min(n, m), _common(before, after), _common(before[::-1], after[::-1])
-    core = max(0, short-suf)                             # left of this nothing can differ
-    starts, ends = [x.start() for x in _ATOM.finditer(before)], [x.end() for x in _ATOM.finditer(before)]
-    whole = {*starts, *ends}
-    lefts = [i for i in range(pre, min(core, pre)-1, -1)][:200] + [i for i in reversed(starts) if i < min(core, pre)]
-    best = (count(before)+count(after), 0, before, after)  # cost, ends that cut a word, old, new
+    short, pre, suf = min(n, m), _common(before, after), _common_end(before, after)
+    start = min(max(0, short-suf), pre)                  # left of this nothing can differ
     floor = count(before[pre:n-suf]) + count(after[pre:m-suf]) - 4  # what really changes, less what cutting a token can win
-    for i in lefts:
-        if 2*count(before[i:min(core, pre)]) + floor > best[0]: break
-        j0 = n-min(suf, short-i)                         # the window must reach at least here
-        rights = [j0] + ends[_bisect(ends, lambda e: e > j0):]
-        k = _bisect(rights, lambda j: j > i and _occurs_once(before[i:j], before))
-        for j in rights[k:k+2]:
-            old, new = before[i:j], after[i:m-(n-j)]
-            best = min(best, (count(old)+count(new), (i not in whole)+(j not in whole), old, new), key=lambda x: x[:2])
-    return best[0], *best[2:]
+    best, i, j, bad, tried, whole = math.inf, 0, n, 0, 0, None      # cost and window of the cheapest, ends that cut a word
+    for x in _lefts(before, pre, start):
+        if 2*count(before[x:start]) + floor > best: break
+        for y in _rights(before, x, n-min(suf, short-x)):
+            cost = count(before[x:y]) + count(after[x:m-n+y])
+            if cost <= best and ((cuts := _cuts(before, x)+_cuts(before, y)) < bad or cost < best): best, i, j, bad = cost, x, y, cuts
+        tried += 1
+        if tried == 50 and best == math.inf: best = whole = count(before)+count(after)
+    if whole is None and (best == math.inf or j-i > n-500 or count(before[:200])+count(before[-200:]) < 16):   # only a window of nearly all can be dearer than all
+        whole = count(before)+count(after)
+        if whole <= best: best, i, j = whole, 0, n
+    return best, before[i:j], after[i:m-n+j]
 
-def _bisect(xs, ok) -> int:
-    "First index of `xs` where `ok` holds, given that it goes on holding from there."
-    lo, hi = 0, len(xs)
-    while lo < hi:
-        mid = (lo+hi)//2
-        if ok(xs[mid]): hi = mid
-        else: lo = mid+1
-    return lo
+def _lefts(text, pre, start):
+    "Where the window may begin: wherever the difference can slide to, then at each word to the left."
+    yield from range(pre, max(start-1, pre-200), -1)
+    for i in range(start-1, -1, -1):
+        if not _cuts(text, i): yield i
 
-# %% ../nbs/03_metrics.ipynb #6ba7beb7
+def _rights(text, i, j):
+    "The first two places from `j` on where a window from `i` may end so that its text is unique; from the second on only between words."
+    n = len(text)
+    def unique(j): s = text[i:j]; return bool(s) and text.find(s) == i and text.find(s, i+1) < 0
+    def between(j):
+        while _cuts(text, j): j += 1
+        return j
+    if not unique(j):
+        lo, step = j, 8
+        while not unique(hi := min(n, j+step)):
+            if hi == n: return
+            lo, step = hi, step*2
+        while hi-lo > 1:
+            mid = (lo+hi)//2
+            if unique(mid): hi = mid
+            else: lo = mid
+        j = between(hi)
+    yield j
+    if j < n: yield between(j+1)
+
+# %% ../nbs/03_metrics.ipynb #43534385
 _MAX_CELLS = 60_000    # size of the exact alignment table; larger differences are cut by lines first
 _MAX_EXACT = 6         # hunks; more are worked through in one direction
 _MAX_HUNKS = 30        # more are joined across the smallest gaps
 
 def _align(a: list, b: list) -> list[tuple]:
     "Hunks `(a0, a1, b0, b1)` of the cheapest alignment of two token lists; a pure insertion pays 2 for its anchor."
-    n, m, INF = len(a), len(b), float('inf')
+    n, m = len(a), len(b)
     if n*m > _MAX_CELLS: return _difflib(a, b)
-    # states: 0 outside a hunk, 1 inside with insertions only, 2 inside with deletions
-    prev, back = None, [[None]*(m+1) for _ in range(n+1)]
+    if n*m < 300: return _search(a, b, [range(m+1)]*(n+1))[1]
+    both = _lcs(a, b) + _lcs(a[::-1], b[::-1])[::-1, ::-1]   # tokens kept on the best way through a cell
+    least, slack = n+m - 2*int(both[0, 0]), 0
+    while True:
+        cost, hunks = _search(a, b, [r.nonzero()[0].tolist() for r in both >= both[0, 0]-slack])
+        if cost < least + 2*slack+2 - 1e-6: return hunks     # a way through any other cell costs more
+        slack = max(2*slack+1, int((cost-least)/2))
+
+def _lcs(a: list, b: list):
+    "An array: how long is the longest common subsequence of `a[:i]` and `b[:j]`? One machine word does 64 cells (Hyyrö, 2004)."
+    import numpy as np
+    n, m, at = len(a), len(b), {}
+    for j, x in enumerate(b): at[x] = at.get(x, 0) | 1 << j
+    full = (1 << m)-1; s, rows = full, []
+    for x in a:
+        u = s & at.get(x, 0); s = (s+u | s-u) & full
+        rows.append(s.to_bytes((m+7)//8, 'little'))
+    bits = np.unpackbits(np.frombuffer(b''.join(rows), dtype=np.uint8).reshape(n, -1), axis=1, count=m, bitorder='little')
+    out = np.zeros((n+1, m+1), dtype=np.int32)
+    np.cumsum(1-bits, axis=1, dtype=np.int32, out=out[1:, 1:])
+    return out
+
+def _search(a, b, cells) -> tuple:
+    "Cost and hunks of the cheapest way through `cells` (for each row its columns). States: 0 outside a hunk, 1 inside with insertions only, 2 inside with deletions."
+    n, m, INF = len(a), len(b), math.inf; w = m+1
+    back0, back1, back2 = ([None]*((n+1)*w) for _ in range(3))
+    p0 = p1 = p2 = [INF]*w; base = -w
+    same, shut1, shut2 = (1, 1, 0), (0, 0, 1), (0, 0, 2)
+    ins0, ins1, ins2, del0, del1, del2 = (0, 1, 0), (0, 1, 1), (0, 1, 2), (1, 0, 0), (1, 0, 1), (1, 0, 2)
     for i in range(n+1):
-        row = [[INF]*3 for _ in range(m+1)]
-        for j in range(m+1):
-            c, frm = row[j], [None]*3
-            if i == j == 0: c[0] = 0
-            def relax(s, cost, f):
-                if cost < c[s]: c[s] = cost; frm[s] = f
-            if i and j and a[i-1] == b[j-1]: relax(0, prev[j-1][0], (1, 1, 0))
+        c0, c1, c2 = [INF]*w, [INF]*w, [INF]*w; ai = a[i-1] if i else None; base += w
+        for j in cells[i]:
+            f0 = f1 = f2 = None; x0 = x1 = x2 = INF
+            if i and j and ai == b[j-1]: x0 = p0[j-1]; f0 = same
+            elif i == j == 0: x0 = 0
             if j:
-                p = row[j-1]
-                relax(1, p[0]+1.01, (0, 1, 0)); relax(1, p[1]+1, (0, 1, 1)); relax(2, p[2]+1, (0, 1, 2))
+                x1 = c0[j-1]+1.01; q = c1[j-1]+1; f1 = ins0
+                if q < x1: x1 = q; f1 = ins1
+                x2 = c2[j-1]+1; f2 = ins2
             if i:
-                p = prev[j]
-                relax(2, min(p[0]+1.01, p[1]+1, p[2]+1), (1, 0, min(range(3), key=lambda s: p[s] + (.01 if s == 0 else 0))))
-            for s in (1, 2): relax(0, c[s]+(2 if s == 1 else 0), (0, 0, s))   # close the hunk
-            back[i][j] = frm
-        prev = row
-    hunks, i, j, s, end = [], n, m, 0, None
+                q0, q1, q2 = p0[j], p1[j], p2[j]; q = min(q0+1.01, q1+1, q2+1)
+                if q < x2:
+                    x2 = q; q0 += .01
+                    f2 = (del0 if q0 <= q2 else del2) if q0 <= q1 else del1 if q1 <= q2 else del2
+            if x1+2 < x0: x0 = x1+2; f0 = shut1
+            if x2 < x0: x0 = x2; f0 = shut2
+            c0[j], c1[j], c2[j] = x0, x1, x2
+            k = base+j; back0[k], back1[k], back2[k] = f0, f1, f2
+        p0, p1, p2 = c0, c1, c2
+    if p0[m] == INF: return INF, []
+    hunks, i, j, s, end, back = [], n, m, 0, None, (back0, back1, back2)
     while i or j or s:
-        di, dj, f = back[i][j][s]
+        di, dj, f = back[s][i*w+j]
         if (di, dj) == (0, 0): end = (i, j)
         i, j = i-di, j-dj
         if s and f == 0 and di+dj == 1: hunks.append((i, end[0], j, end[1]))
         s = f
-    return hunks[::-1]
+    return p0[m], hunks[::-1]
 
 def _align_back(a, b):
     "The same from the end: it settles ties the other way."
     return [(len(a)-i1, len(a)-i0, len(b)-j1, len(b)-j0) for i0, i1, j0, j1 in _align(a[::-1], b[::-1])][::-1]
 
+class _Matcher(difflib.SequenceMatcher):
+    "The same matches; where tokens repeat a lot, found a row at a time."
+    def find_longest_match(self, alo=0, ahi=None, blo=0, bhi=None):
+        ahi, bhi = len(self.a) if ahi is None else ahi, len(self.b) if bhi is None else bhi
+        if sum(len(self.b2j.get(x, ())) for x in self.a[alo:ahi]) < 60*(ahi-alo): return super().find_longest_match(alo, ahi, blo, bhi)
+        import numpy as np
+        if not hasattr(self, 'where'):
+            self.where = {x: np.zeros(len(self.b), dtype=bool) for x in self.b2j}
+            for x, js in self.b2j.items(): self.where[x][js] = True
+        run, size, best = np.zeros(bhi-blo+1, dtype=np.int32), 0, (alo, blo)
+        for i in range(alo, ahi):
+            if (here := self.where.get(self.a[i])) is None: run[:] = 0; continue
+            run[1:] = (run[:-1]+1)*here[blo:bhi]
+            if (k := int(run.max())) > size: size = k; best = i-k+1, blo+int(run.argmax())-k
+        return difflib.Match(*best, size)
+
 def _difflib(a, b):
     "Hunks by Python's own heuristic, quick on long lists."
-    return [(i0, i1, j0, j1) for op, i0, i1, j0, j1 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes() if op != 'equal']
+    return [(i0, i1, j0, j1) for op, i0, i1, j0, j1 in _Matcher(None, a, b, autojunk=False).get_opcodes() if op != 'equal']
 
-# %% ../nbs/03_metrics.ipynb #43534385
+# %% ../nbs/03_metrics.ipynb #d23ea0cd
 def _hunks(before: str, after: str) -> list[list[tuple]]:
     "Ways to see where two texts differ: lists of character offsets `(b0, b1, a0, a1)`, each trimmed to what really changes."
     pre = _common(before, after)
-    suf = min(_common(before[::-1], after[::-1]), min(len(before), len(after))-pre)
+    suf = min(_common_end(before, after), min(len(before), len(after))-pre)
     while pre and before[pre-1].isalnum(): pre -= 1      # keep whole words for the alignment
     while suf and before[len(before)-suf].isalnum(): suf -= 1
     def cut(x, y, pat, b0, a0, align=_align):
-        A, B = ([t.group() for t in pat.finditer(z)] for z in (x, y))
+        A, B = pat.findall(x), pat.findall(y)
         ob, oa = ([*accumulate(map(len, z), initial=0)] for z in (A, B))
         return [(b0+ob[p], b0+ob[q], a0+oa[r], a0+oa[s]) for p, q, r, s in align(A, B)]
     def trim(b0, b1, a0, a1):
         p = _common(before[b0:b1], after[a0:a1])
-        s = _common(before[b0+p:b1][::-1], after[a0+p:a1][::-1])
+        s = _common_end(before[b0+p:b1], after[a0+p:a1])
         return b0+p, b1-s, a0+p, a1-s
     x, y = before[pre:len(before)-suf], after[pre:len(after)-suf]
     if len(_ATOM.findall(x))*len(_ATOM.findall(y)) > _MAX_CELLS:
@@ -148,59 +226,70 @@ def _hunks(before: str, after: str) -> list[list[tuple]]:
         if w not in out: out.append(w)
     return out
 
-# %% ../nbs/03_metrics.ipynb #d23ea0cd
+# %% ../nbs/03_metrics.ipynb #54b3882b
 def minimal_edit(
     before: str,
     after: str,
     count=count_tokens,         # text -> number of tokens
 ) -> list[tuple[str, str]]:     # (old, new), to be applied in this order; each old occurs exactly once when it is applied
     "The replacements with the fewest tokens, old plus new, that turn `before` into `after`."
-    return list(_minimal(before, after, count))
+    key = hash(before), len(before), hash(after), len(after), count
+    if key not in _KNOWN:
+        while len(_KNOWN) >= 2048: _KNOWN.pop(next(iter(_KNOWN)), None)
+        _KNOWN[key] = _minimal(before, after, count)
+    return list(_KNOWN[key])
 
-@lru_cache(maxsize=4096)   # detectors and metrics ask about the same edits
-def _minimal(before, after, count):
+_KNOWN = {}   # detectors and metrics ask about the same edits; keys are hashes, so that no text is held
+
+class _Counts(dict):
+    "`count` that remembers."
+    def __init__(self, count): self.count = count
+    def __missing__(self, s): self[s] = n = self.count(s); return n
+
+def _minimal(before, after, count=count_tokens) -> tuple:
     if before == after: return ()
     if not before: return (('', after),)
+    count, known = _Counts(count).__getitem__, {}
     c, old, new = single_edit(before, after, count)
-    found = [(c, ((old, new),))]
+    best = c, ((old, new),)
     for hunks in _hunks(before, after):
-        if len(hunks) > 1: found += _orders(before, after, hunks, count)
-    return min(found, key=lambda x: x[0])[1]
+        if len(hunks) > 1: best = _orders(before, after, hunks, count, best, known)
+    return best[1]
 
-def _orders(before, after, hunks, count) -> list[tuple]:
-    "The cheapest way to work through `hunks`, as `(cost, edits)`; a set of hunks is a bit mask."
-    k = len(hunks); full = (1 << k)-1
-    @lru_cache(maxsize=None)
+def _orders(before, after, hunks, count, best, known) -> tuple:
+    "The cheapest way to work through `hunks`, as `(cost, edits)`, or `best` if it is no dearer; a set of hunks is a bit mask."
+    k = len(hunks); full, texts = (1 << k)-1, {}
     def text(done):
-        out, at = [], 0
-        for h, (b0, b1, a0, a1) in enumerate(hunks):
-            out += [before[at:b0], after[a0:a1] if done >> h & 1 else before[b0:b1]]; at = b1
-        return ''.join(out) + before[at:]
+        if done not in texts:
+            out, at = [], 0
+            for h, (b0, b1, a0, a1) in enumerate(hunks):
+                out += [before[at:b0], after[a0:a1] if done >> h & 1 else before[b0:b1]]; at = b1
+            texts[done] = ''.join(out) + before[at:]
+        return texts[done]
     def left(done): return [h for h in range(k) if not done >> h & 1]
-    def mask(hs): return sum(1 << h for h in hs)
-    def exact(done): t = left(done); return [mask(t[x:y+1]) for x in range(len(t)) for y in range(x, len(t))]
-    def forth(done): t = left(done); return [mask(t[:y+1]) for y in range(min(4, len(t)))]
-    def back(done): t = left(done)[::-1]; return [mask(t[:y+1]) for y in range(min(4, len(t)))]
+    def exact(done): t = left(done); return [t[x:y+1] for x in range(len(t)) for y in range(x, len(t))]
+    def forth(done): t = left(done); return [t[:y+1] for y in range(min(4, len(t)))]
+    def back(done): t = left(done); return [t[len(t)-y-1:] for y in range(min(4, len(t)))]
     least = [count(before[b0:b1])+count(after[a0:a1]) for b0, b1, a0, a1 in hunks]
-    gaps = [2*max(0, count(before[x[1]:y[0]])-2) for x, y in zip(hunks, hunks[1:])]
-    def floor(g):                                        # no replacement that covers `g` can be cheaper
-        hs = [h for h in range(k) if g >> h & 1]
-        return sum(least[h] for h in hs) + sum(gaps[hs[0]:hs[-1]])
-    rest = sum(least)
-    def search(moves):                                   # A*: an edge is priced only when its lower bound is the smallest
-        heap, seen, n = [(rest, 0, 0, 0, (), 0)], set(), 0
-        while True:
-            f, _, cost, done, path, g = heapq.heappop(heap)
+    gaps = [*accumulate((2*max(0, count(before[x[1]:y[0]])-2) for x, y in zip(hunks, hunks[1:])), initial=0)]
+    def search(moves, best):                             # A*: an edge is priced only when its lower bound is the smallest
+        heap, seen, n = [(sum(least), 0, 0, 0, (), 0, sum(least))], set(), 0
+        while heap:
+            f, _, cost, done, path, g, todo = heapq.heappop(heap)
+            if f >= best[0]: return best
             if g:
-                c, old, new = single_edit(text(done), text(done | g), count)
-                cost, done, path = cost+c, done | g, path+((old, new),)
-                n += 1; heapq.heappush(heap, (cost+sum(l for h, l in enumerate(least) if not done >> h & 1), n, cost, done, path, 0))
+                key = text(done), text(done | g)
+                if key not in known: known[key] = single_edit(*key, count)
+                c, old, new = known[key]
+                n += 1; heapq.heappush(heap, (cost+c+todo, n, cost+c, done | g, path+((old, new),), 0, todo))
             elif done == full: return cost, path
             elif done not in seen:
                 seen.add(done)
-                for m in moves(done):
-                    n += 1; heapq.heappush(heap, (cost+floor(m)+sum(l for h, l in enumerate(least) if not (done | m) >> h & 1), n, cost, done, path, m))
-    return [search(exact)] if k <= _MAX_EXACT else [search(forth), search(back)]
+                for hs in moves(done):                   # no replacement that covers `hs` can be cheaper than what changes, and what lies between
+                    n += 1; heapq.heappush(heap, (cost+gaps[hs[-1]]-gaps[hs[0]]+todo, n, cost, done, path, sum(1 << h for h in hs), todo-sum(least[h] for h in hs)))
+        return best
+    for moves in [exact] if k <= _MAX_EXACT else [forth, back]: best = search(moves, best)
+    return best
 
 def edit_cost(edits, count=count_tokens) -> int:
     "Tokens that a list of `(old, new)` writes."
@@ -213,7 +302,7 @@ def apply_edits(before: str, edits) -> str:
         before = before.replace(old, new, 1) if old else new
     return before
 
-# %% ../nbs/03_metrics.ipynb #fa5548ef
+# %% ../nbs/03_metrics.ipynb #37775e07
 def line_edit(before: str, after: str, count=count_tokens) -> list[tuple[str, str]]:
     "Replacements of whole lines; a run of lines that occurs more than once, or is empty, takes lines above and below along."
     a, b = before.splitlines(), after.splitlines(); out = []
@@ -226,7 +315,7 @@ def line_edit(before: str, after: str, count=count_tokens) -> list[tuple[str, st
         else: return [(before, after)]
     return out
 
-# %% ../nbs/03_metrics.ipynb #bd48ccc0
+# %% ../nbs/03_metrics.ipynb #3715e0a6
 def numbered(text: str) -> str | None:
     "A `read_file` result without its line numbers (`     1\\t`); as it is where it has none, None where it is only a part of the file."
     lines = text.split('\n')
@@ -261,7 +350,7 @@ class Files:
         if p in self.rough and t.count(old) != 1: t += '\n'
         return t.replace(old, new, 1) if old and t.count(old) == 1 else None
 
-# %% ../nbs/03_metrics.ipynb #c1e98ea1
+# %% ../nbs/03_metrics.ipynb #1e534450
 @dataclass
 class FileEdit:
     "What was done to one file within one todo."
@@ -284,7 +373,7 @@ def succeeded(result: Message | None) -> bool | None:
     if result is None: return None
     return result.ok if result.ok is not None else not re.match(r'\s*error\b', result.content, re.I)
 
-# %% ../nbs/03_metrics.ipynb #1e534450
+# %% ../nbs/03_metrics.ipynb #3e2fb78f
 def job_edits(
     job: Job,
     count=count_tokens,            # text -> number of tokens
@@ -358,7 +447,7 @@ def _move(fs, name, p, arg, norm):
     elif name == 'delete_directory':
         for q in [q for q in fs.text if q.startswith(p+'/')]: fs.drop(q)
 
-# %% ../nbs/03_metrics.ipynb #3ecec5c3
+# %% ../nbs/03_metrics.ipynb #67f039d2
 def work_done(
     job: Job,
 ) -> list[tuple[Todo, bool, str]]:  # todo, was its work done, rule
@@ -375,10 +464,11 @@ def work_done(
             elif ok and call.name not in BOOKKEEPING and queue and id(queue[0]) in missing: missing[id(queue[0])] = True
     return [(t, missing[id(t)], 'successful_call') if id(t) in missing else (t, t.work_done, t.done_rule or 'recorded') for t in tactical]
 
-# %% ../nbs/03_metrics.ipynb #5a010399
+# %% ../nbs/03_metrics.ipynb #f64bb568
 def job_counts(
     job: Job,
     count=count_tokens,   # text -> number of tokens
+    edits=None,           # what `job_edits(job, count)` gave, where it is known already
 ) -> dict:                # per metric `[numerator, denominator]`; `unknown` and `rules` count what was left out and what decided
     "What one `job` adds to each number."
     unknown, rules, out = {}, Counter(), {}
@@ -388,7 +478,7 @@ def job_counts(
     out['work_done'] = [len(done), len(todos)]
     out['marked_without_work'] = [sum(t.completed_turn is not None for t, d, _ in todos if not d), len(marked)]
     rules.update(f'todo: {r}' for _, _, r in todos)
-    edits, lost = job_edits(job, count)
+    edits, lost = job_edits(job, count) if edits is None else edits
     out['edit_precision'] = [sum(e.extra for e in edits), sum(e.minimal for e in edits)]
     out['edit_precision_lines'] = [sum(e.extra_lines for e in edits), sum(e.lines for e in edits)]
     out['whole_file_rewrites'] = [sum(e.whole for e in edits), len(edits)]
@@ -419,7 +509,7 @@ def _adherence(job):
             kinds.update(f'violation: {"malformed call, tool unknown" if c.malformed and k == "unknown_tool" and not c.name else k}' for k in bad)
     return [allowed, total], kinds, lost
 
-# %% ../nbs/03_metrics.ipynb #1ce33963
+# %% ../nbs/03_metrics.ipynb #075693bf
 TARGETS = dict(todo_completion=('>', .95), edit_precision=('<', .10), phase_adherence=('>', .98), task_success=('>', .90), tokens_per_job=('<=', -.20))
 LABELS = dict(todo_completion='todo completion', edit_precision='edit precision', phase_adherence='phase adherence', task_success='task success',
               tokens_per_job='tokens per job', work_done='todos worked on', marked_without_work='marked without work',
@@ -464,7 +554,7 @@ def _meets(name, value, numerator=0):
     if value is None: return text, False if numerator and op == '<' else None
     return text, bool({'>': value > t, '<': value < t, '<=': value <= t}[op])
 
-# %% ../nbs/03_metrics.ipynb #075693bf
+# %% ../nbs/03_metrics.ipynb #bbf21390
 def task_key(job: Job) -> str:
     "What pairs a `job` with the same task played by another model."
     if job.meta.get('task'): return str(job.meta['task'])
@@ -490,7 +580,7 @@ def against(counts: dict, baseline: dict) -> Metric:
     return Metric('vs_baseline', n, d, value, *_meets('tokens_per_job', value), RULES['vs_baseline'], len(same),
                   {'jobs without a partner': len(counts)+len(baseline)-2*len(same)} if len(counts)+len(baseline) > 2*len(same) else {})
 
-# %% ../nbs/03_metrics.ipynb #a3c1e002
+# %% ../nbs/03_metrics.ipynb #9c4ed7db
 def wilson(
     hits: float, n: int,
     level: float = .95,
@@ -501,7 +591,7 @@ def wilson(
     mid, half = (p+z*z/(2*n))/(1+z*z/n), z/(1+z*z/n)*math.sqrt(p*(1-p)/n+z*z/(4*n*n))
     return max(0., mid-half), min(1., mid+half)
 
-# %% ../nbs/03_metrics.ipynb #bbf21390
+# %% ../nbs/03_metrics.ipynb #02ef60a0
 def five(
     jobs: list,            # Jobs, from any source
     baseline: list = None, # Jobs of the baseline model on the same tasks, for token efficiency
