@@ -35,7 +35,7 @@ class Ledger:
         fresh: bool = False,  # forget what was collected before
     ):
         self.folder, self.settings, self.fresh = Path(folder), content_hash(settings), fresh
-        self.work, self.final, self.notes, self.old, self.new = self.folder/'.collecting', self.folder/'.collected', [], {}, {}
+        self.work, self.final, self.notes, self.old, self.new, self.done = self.folder/'.collecting', self.folder/'.collected', [], {}, {}, False
     def __enter__(self):
         self.work.mkdir(parents=True, exist_ok=True)
         self.lock = (self.work/'lock').open('w')
@@ -49,7 +49,9 @@ class Ledger:
         if not self.lines.tell(): self._line(dict(settings=self.settings))
         return self
     def __exit__(self, *e):
-        for f in (self.jobs, self.lines, self.lock): f.close()
+        for f in (self.jobs, self.lines): f.close()
+        if self.done or not self.new: shutil.rmtree(self.work, ignore_errors=True)   # nothing there that a later collect could use
+        self.lock.close()
     def _line(self, d): self.lines.write((json.dumps(d, ensure_ascii=False) + '\n').encode('utf-8', 'replace')); self.lines.flush()
     def _forget(self):
         for f in self.work.glob('*.jsonl'): f.unlink()
@@ -171,8 +173,7 @@ def publish(self: Ledger):
     for f in (self.jobs, self.lines): f.close()
     os.replace(self.work/'merged', self.final)
     _publish(self.final, self.folder)
-    self._forget()
-    self.jobs, self.lines = (open(os.devnull, 'wb') for _ in range(2))
+    self.done = True
 
 def _publish(final: Path, folder: Path):
     if not final.exists(): return
