@@ -6,11 +6,11 @@
 __all__ = ['REASONS', 'KINDS', 'Edit', 'write_repo', 'Commit', 'Git', 'commits', 'blob', 'path_reason', 'text_of_blob',
            'clean_message', 'message_reason', 'line_hunks', 'format_only', 'kind_of', 'explain', 'file_edits',
            'excerpt', 'Reverts', 'Tally', 'language_of', 'grounded', 'run_edits', 'edit_calls', 'stream_edits', 'mine',
-           'to_task', 'to_example', 'size_of', 'balance', 'split_edits', 'collect_edits', 'atoms', 'load_bearing',
-           'survives', 'CompactPair', 'is_template', 'compare_versions', 'is_memory', 'versions', 'compact_pairs',
-           'compact_example']
+           'to_task', 'to_example', 'file_changes', 'stream_job_edits', 'size_of', 'balance', 'split_edits',
+           'collect_edits', 'atoms', 'load_bearing', 'survives', 'CompactPair', 'is_template', 'compare_versions',
+           'is_memory', 'versions', 'compact_pairs', 'git_compact_pairs', 'compact_summary', 'compact_example']
 
-# %% ../nbs/13_edits.ipynb #ae765933
+# %% ../nbs/13_edits.ipynb #b3cc6d09
 import difflib, hashlib, os, re, subprocess, tempfile
 from collections import Counter, defaultdict
 from contextlib import closing
@@ -23,7 +23,7 @@ from .arena import Expert, Item, Task, Workspace, play
 from . import metrics
 from .metrics import Files, apply_edits, count_tokens, edit_cost, minimal_edit, numbered, succeeded
 
-# %% ../nbs/13_edits.ipynb #ac29a835
+# %% ../nbs/13_edits.ipynb #44ece9be
 @dataclass
 class Edit:
     "One change of one file, as a list of unique replacements."
@@ -50,9 +50,10 @@ class Edit:
     file_tokens: int = 0       # of `before`
     grounded: float = 1.       # share of the newly written words that stand in the message or in the file
     split: str = ''            # train or test
+    source: str = 'git'        # or 'job': made by an agent, in a recorded job
     v: int = 1
 
-# %% ../nbs/13_edits.ipynb #e9debf21
+# %% ../nbs/13_edits.ipynb #d13789fa
 def _git_env() -> dict:
     "No configuration but the repository's own, no prompts, no network, no fetching of missing objects."
     return dict(PATH=os.environ.get('PATH', '/usr/bin:/bin'), HOME='/nonexistent', LC_ALL='C', GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM='1',
@@ -81,7 +82,7 @@ def write_repo(
     subprocess.run(['git', 'fast-import', '--quiet', f'--export-marks={marks}'], cwd=path, input=bytes(out), check=True, env=_git_env())
     return [l.split()[1] for l in sorted(marks.read_text().splitlines(), key=lambda l: int(l[1:].split()[0]))]
 
-# %% ../nbs/13_edits.ipynb #ed0822a1
+# %% ../nbs/13_edits.ipynb #15bdf033
 _SAFE = {'core.fsmonitor': 'false', 'core.hooksPath': os.devnull, 'core.attributesFile': os.devnull, 'core.quotePath': 'false', 'log.showSignature': 'false',
          'gpg.program': 'false', 'log.showRoot': 'true', 'log.mailmap': 'false', 'log.follow': 'false', 'i18n.logOutputEncoding': 'UTF-8', 'diff.renames': 'true',
          'protocol.allow': 'never', 'core.commitGraph': 'true', 'diff.ignoreSubmodules': 'none', 'diff.orderFile': os.devnull}
@@ -122,7 +123,7 @@ class Git:
             except BrokenPipeError: pass
         self._cat = {}
 
-# %% ../nbs/13_edits.ipynb #9c25ea8d
+# %% ../nbs/13_edits.ipynb #8327fca4
 def _fields(stream, size=1 << 16):
     "Zero-terminated fields of a byte stream."
     rest = b''
@@ -159,7 +160,7 @@ def commits(
         finally: p.stdout.close(); p.kill(); p.wait()
 Git.commits = commits
 
-# %% ../nbs/13_edits.ipynb #b74aee52
+# %% ../nbs/13_edits.ipynb #619ecbb5
 def blob(
     self: Git,
     sha: str,
@@ -182,7 +183,7 @@ def blob(
     return self._cat['--batch'].stdout.read(int(head[2])+1)[:-1]
 Git.blob = blob
 
-# %% ../nbs/13_edits.ipynb #c19b563a
+# %% ../nbs/13_edits.ipynb #35b1af19
 REASONS = dict(
     merge=('commit', 'has several parents; its changes were made elsewhere'), bot=('commit', 'written by a program'),
     no_message=('commit', 'no message'), weak_message=('commit', 'a message that asks for nothing, such as "wip"'),
@@ -194,9 +195,9 @@ REASONS = dict(
     not_utf8=('file', 'text in another encoding'), line_ends=('file', 'has line ends that read_file does not show'), huge=('file', 'too large, or changed in places too far apart'),
     missing=('file', 'its content is not in this clone'), format_only=('file', 'only blanks, quotes or trailing commas changed'), rewrite=('file', 'too much changed to be an edit'),
     reverted=('file', 'a later commit restored what was there'), secret=('file', 'the scan found a secret'), duplicate=('file', 'the same change was seen before'),
-    not_executable=('file', 'the agent\'s tools do not give the state after'))
+    not_executable=('file', 'the agent\'s tools do not give the state after'), empty_change=('file', 'written as it was'), no_request=('file', 'nobody said what it was for'))
 
-# %% ../nbs/13_edits.ipynb #f5d257bf
+# %% ../nbs/13_edits.ipynb #b3290952
 _LOCK = re.compile(r'(^|/)((package-lock|npm-shrinkwrap|composer|packages)\.(lock\.)?json|pnpm-lock\.yaml|go\.(sum|work\.sum)|[^/]*\.lock(b|file)?|\.terraform\.lock\.hcl|[^/]+\.lock\.(json|ya?ml))$', re.I)
 _VENDORED = re.compile(r'(^|/)(vendor(ed)?|third[_-]?party|node_modules|bower_components|site-packages|external(s)?|pods|carthage|godeps|_vendor|extern|\.yarn|\.?venv|(jquery|bootstrap)[^/]*\.(js|css))(/|$)', re.I)
 _GENERATED = re.compile(r'(^|/)(dist|_?build|out|target|generated|autogen|gen|\.next|coverage|__generated__|__snapshots__|cassettes|_site|htmlcov)/|\.(min|bundle|generated|designer|g|pb|freezed)\.\w+$|\.pb\.(go|cc|h)$|_pb2(_grpc)?\.pyi?$|_generated\.\w+$|\.(map|snap|ipynb|svg|po|pot|tsbuildinfo)$|(^|/)(configure|aclocal\.m4|Makefile\.in)$', re.I)
@@ -217,15 +218,16 @@ def text_of_blob(data: bytes | str) -> tuple[str, str]:  # text, reason
     if _HEAD.search('\n'.join(text[:2000].split('\n')[:8])) or (len(text) > 2000 and max(map(len, text.split('\n'))) > 2000): return '', 'generated'
     return text, ''
 
-# %% ../nbs/13_edits.ipynb #5132bd21
-_TRAILER = re.compile(r'(?i)^(signed-off|co-authored|reviewed|acked|tested|reported|suggested|helped|cc|change-id|git-svn-id|pr-url|reviewed-on|differential revision|fixes|closes|refs?|bug|issue|see|link)[\w -]*:.*$|^\(?(cherry picked from commit .*|https?://\S+)\)?$')
+# %% ../nbs/13_edits.ipynb #c2ff76e0
+_TRAILER = re.compile(r'(?i)^([a-z]+(-[a-z]+)*-by|cc|change-id|git-svn-id|pr-url|reviewed-on|differential revision)\s?:.*$|^\(?(cherry picked from commit .*|https?://\S+)\)?$')
+_POINTER = re.compile(r'(?i)^(fix(es|ed)?|close[sd]?|resolve[sd]?|refs?|references|bug|issues?|see( also)?|links?)\b\s?:?\s?(\S{0,60}#\d+|https?://\S+|[A-Z]+-\d+)[\s,.]*$')
 _WEAK = re.compile(r'(?i)^(wip|fix(es|ed|up)?|updates?d?|misc|minor|small|tmp|temp|test(s|ing)?|cleanup|clean up|stuff|changes?|typos?|oops|more|work|save|commit|checkpoint|review|address (review )?comments?|pr feedback|nits?|lint|format|style|bump( version)?|release|initial commit|first (commit|version)|merge .*|fixup! .*|squash! .*|amend! .*)[\W\d]*$')
 _BOT = re.compile(r'(?i)\[bot\]|\b(dependabot|renovate|greenkeeper|snyk|pre-commit-ci|github-actions|semantic-release|weblate|allcontributors|pyup|mergify|copybara|jenkins|buildbot|codecov)\b|-bot\b|noreply@github\.com$')
 
 def clean_message(message: str) -> str:
     "`message` without trailers, issue numbers at the end of the subject, mail addresses and long bodies."
     lines = [l.rstrip() for l in message.splitlines()]
-    lines = [l for l in lines if not _TRAILER.match(l.strip())]
+    lines = [l for k, l in enumerate(lines) if not _TRAILER.match(l.strip()) and not (k and _POINTER.match(l.strip()))]
     if not lines: return ''
     subject = re.sub(r'\s*\(?#\d+\)?\.?$', '', lines[0]).strip()
     body = '\n'.join(lines[1:]).strip().split('\n\n')[0]
@@ -239,7 +241,7 @@ def message_reason(message: str) -> str:
     if _WEAK.match(subject.strip()) or len(re.findall(r'\w{2,}', subject)) < 2 or len(subject) < 8: return 'weak_message'
     return ''
 
-# %% ../nbs/13_edits.ipynb #b296bc10
+# %% ../nbs/13_edits.ipynb #57fb973b
 def line_hunks(a: list, b: list) -> list[tuple]:
     "`(a0, a1, b0, b1)` per run of lines that differs."
     n, m = len(a), len(b); p = 0
@@ -257,7 +259,7 @@ def format_only(before: str, after: str) -> bool:
     "Do two states differ in blanks, quotes and trailing commas only?"
     return _bare(before) == _bare(after)
 
-# %% ../nbs/13_edits.ipynb #bbdfc9a8
+# %% ../nbs/13_edits.ipynb #fddc47bf
 KINDS = dict(move='the same lines, elsewhere', rename='one word becomes another wherever it changes', insert='something is added in one place', delete='something is removed in one place',
              value_change='one value on one line', multi_place='several places', other='one place, reworded')
 _LITERAL = re.compile(r'(?i)^(true|false|yes|no|on|off|none|null|nil|\d.*)$')
@@ -282,7 +284,7 @@ def _affix(x, y):
     p = len(os.path.commonprefix([x, y]))
     return p, len(os.path.commonprefix([x[p:][::-1], y[p:][::-1]]))
 
-# %% ../nbs/13_edits.ipynb #3fb307bf
+# %% ../nbs/13_edits.ipynb #f469766f
 def kind_of(before: str, after: str) -> str:
     "Which of `KINDS` the change is."
     a, b = _lines(before), _lines(after)
@@ -305,7 +307,7 @@ def kind_of(before: str, after: str) -> str:
     if number or re.search(r'(?<![=!<>:])[:=](?!=)\s*[^\s=:,;(){}]*$|["\'][^"\']*$', left): return 'value_change'
     return 'other'
 
-# %% ../nbs/13_edits.ipynb #7e39ab0d
+# %% ../nbs/13_edits.ipynb #a8e3cb62
 def _show(text, n):
     "A quoted piece; a long one is cut, or kept as a block where `n` is None."
     if n is None and '\n' in text.strip('\n'): return f'\n```\n{text.rstrip()}\n```\n'
@@ -341,7 +343,7 @@ def explain(
     out = '; '.join(_say_hunk(*p, n, s) for p in full[:most]) + (f'; and {len(full)-most} more' if len(full) > most else '')
     return out[0].upper() + out[1:] + '.'
 
-# %% ../nbs/13_edits.ipynb #85e69873
+# %% ../nbs/13_edits.ipynb #7b4c4c70
 _search = getattr(getattr(metrics, '_minimal', None), '__wrapped__', minimal_edit)   # without its memory of earlier answers: a history asks once for each edit
 
 def file_edits(
@@ -350,6 +352,12 @@ def file_edits(
     large: int = 1500,   # characters; a smaller file is searched as a whole
 ) -> list[tuple[str, str]]:
     "The minimal edit from `before` to `after`, in a large file found on the lines that matter."
+    out, text = [], before
+    for old, new in _file_edits(before, after, count, large):
+        out.append(_in_line(text, old, new, count)); text = text.replace(old, new, 1) if old else new
+    return out
+
+def _file_edits(before, after, count, large) -> list:
     if len(before) < large or before == after: return list(_search(before, after, count))
     a, b = _lines(before), _lines(after)
     hunks = line_hunks(a, b)
@@ -365,6 +373,22 @@ def file_edits(
             if clash is None: break
             more += clash
     return list(_search(before, after, count))
+
+def _in_line(text, old, new, count) -> tuple:
+    "The same replacement with fewer line ends, where that costs no more tokens."
+    if '\n' not in old: return old, new
+    p, s = _affix(old, new); at = text.find(old); i, j, mid = at+p, at+len(old)-s, new[p:len(new)-s]
+    lo, hi = text.rfind('\n', 0, i)+1, text.find('\n', j) if '\n' in text[j:] else len(text)
+    lefts = [i, *(lo+m.start() for m in reversed([*_PIECE.finditer(text[lo:i])]))]; rights = [j, *(j+m.end() for m in _PIECE.finditer(text[j:hi]))]
+    best, most = (old.count('\n')+new.count('\n'), 0, old, new), count(old)+count(new)
+    for x in lefts[:12]:
+        for y in rights[:12]:
+            o, n = text[x:y], text[x:i]+mid+text[j:y]
+            k = (o.count('\n')+n.count('\n'), len(o)+len(n), o, n)
+            if o and k[:2] < best[:2] and text.find(o) == x and text.find(o, x+1) < 0 and count(o)+count(n) <= most: best = k
+    return best[2:]
+
+_PIECE = re.compile(r'\w+|[^\w\n]')
 
 def _slices(a, b, hunks, context) -> tuple[str, str]:
     "The changed lines with `context` around them, before and after; a zero byte stands for what is left out."
@@ -388,7 +412,7 @@ def _clashes(before, after, small, edits) -> list | None:
         before, small = before.replace(old, new, 1), small.replace(old, new, 1)
     return [] if before == after else None
 
-# %% ../nbs/13_edits.ipynb #40ebab2d
+# %% ../nbs/13_edits.ipynb #db66af34
 def excerpt(
     before: str, after: str,
     edits: list,
@@ -405,7 +429,7 @@ def excerpt(
     except ValueError: ok = False
     return (x, y, [lo+1, hi-lo]) if ok else None
 
-# %% ../nbs/13_edits.ipynb #7550ec08
+# %% ../nbs/13_edits.ipynb #689a3b40
 class Reverts:
     "What later commits took back, while walking from the newest to the oldest."
     def __init__(self): self.ids, self.lengths, self.subjects, self.states, self.hunks, self.now = set(), set(), Counter(), set(), set(), {}
@@ -435,7 +459,7 @@ class Reverts:
             self.hunks.update(key(y, x) for x, y in told if y.strip() or x.strip() not in moved)
         return back
 
-# %% ../nbs/13_edits.ipynb #cb2e949e
+# %% ../nbs/13_edits.ipynb #e1c1003a
 @dataclass
 class Tally:
     "What a pass over a history saw."
@@ -461,7 +485,7 @@ def language_of(path: str) -> str:
     if name in ('makefile', 'gnumakefile') or name.endswith('.mk'): return 'make'
     return _LANGUAGE.get(name.rsplit('.', 1)[-1], 'other') if '.' in name else 'other'
 
-# %% ../nbs/13_edits.ipynb #c9835dd2
+# %% ../nbs/13_edits.ipynb #9fdc6782
 def _first_look(ch, tally) -> bool:
     "May this changed file give an edit? Counts the reason where not."
     m0, m1, b0, b1, status, p0, p1 = ch
@@ -488,7 +512,7 @@ def grounded(before: str, message: str, hunks) -> float:
     known = set(words(message)) | set(words(before))
     return round(sum(w in known for w in new)/len(new), 3) if new else 1.
 
-# %% ../nbs/13_edits.ipynb #4cc32360
+# %% ../nbs/13_edits.ipynb #5b804a02
 def run_edits(
     path: str, before: str, edits: list, path_after: str = '',
     ws: Workspace | None = None,  # an empty one, used again and again; None: a new one
@@ -512,7 +536,7 @@ def edit_calls(path: str, edits: list, path_after: str = '') -> list[ToolCall]:
     out = [ToolCall('read_file', dict(path=path))] + [ToolCall('edit_file', dict(path=path, old_string=o, new_string=n)) for o, n in edits]
     return out + ([ToolCall('move_file', dict(source=path, dest=path_after))] if path_after and path_after != path else [])
 
-# %% ../nbs/13_edits.ipynb #a99ee101
+# %% ../nbs/13_edits.ipynb #2f4e283a
 def stream_edits(
     repo,                            # folder of a git repository, bare or not
     tally: Tally | None = None,      # is filled in
@@ -561,7 +585,7 @@ def stream_edits(
                 else: t.edits += 1; yield e
             if max_edits is not None and t.edits >= max_edits: break
 
-# %% ../nbs/13_edits.ipynb #e32667e7
+# %% ../nbs/13_edits.ipynb #267d0b3a
 def _edit(c, ch, before, after, hunks, message, info, seen, scan, limits, ws) -> Edit | str:
     "The Edit of one changed file, or the reason why there is none."
     p0, p1 = ch[5], ch[6]
@@ -590,7 +614,7 @@ def _edit(c, ch, before, after, hunks, message, info, seen, scan, limits, ws) ->
                 author=hashlib.sha256(c.email.strip().lower().encode('utf-8', 'replace')).hexdigest()[:8], time=c.time, window=window, tokens=tokens,
                 file_tokens=count_tokens(before), grounded=grounded(before, message, hunks))
 
-# %% ../nbs/13_edits.ipynb #2975a723
+# %% ../nbs/13_edits.ipynb #f8eb31fc
 def mine(
     repo,               # folder of a git repository
     max_commits: int | None = None,
@@ -600,7 +624,7 @@ def mine(
     t = Tally()
     return list(stream_edits(repo, t, max_commits, **kw)), t.left_out
 
-# %% ../nbs/13_edits.ipynb #9a8f2f9d
+# %% ../nbs/13_edits.ipynb #dd0cd715
 _ASK = ['{m}\nFile: {p}', 'In {p}: {m}', '{m} (file {p})', 'Please change {p}. {m}']
 
 def _request(e: Edit) -> str:
@@ -627,9 +651,65 @@ def to_example(e: Edit) -> Example:
     seed = dict(id=t.id, behaviour='edit', family='git', instruction=t.instruction, files=t.files, summary=t.summary, author='git',
                 steps=[dict(todo=i.text, calls=[{c.name: c.arguments} for c in i.calls], want=i.want) for i in t.items])
     return Example(job.messages(), job.tools, behaviour='edit', family='git', split=e.split, parents=[f'{e.repo_id}/{e.commit}'], verified=['execution'],
-                   meta=dict(origin='git', kind=e.kind, language=e.language, tokens=e.tokens, explained_by=e.explained_by, rules='short', seed=seed, wrong_turns=[]))
+                   meta=dict(origin='git' if e.source == 'git' else 'session', kind=e.kind, language=e.language, tokens=e.tokens, explained_by=e.explained_by, rules='short', seed=seed, wrong_turns=[]))
 
-# %% ../nbs/13_edits.ipynb #10039a0a
+# %% ../nbs/13_edits.ipynb #7b7e9a73
+def file_changes(job: Job):
+    "`(path, turn, before, after)` for every successful write or edit of a file whose text is known on both sides."
+    fs = Files(job.files_before, complete=job.source == 'arena')
+    where = {id(t): i for i, t in enumerate(job.turns)}
+    for turn, call, result in job.calls():
+        a, i = call.arguments, where[id(turn)]
+        get = lambda k: a.get(k) if isinstance(a.get(k), str) else ''
+        if call.malformed or not succeeded(result): continue
+        if call.name in ('move_file', 'rename_file'):
+            src = fs.norm(get('source') or get('path')); dst = fs.norm(get('dest') or '/'.join([*get('path').split('/')[:-1], get('new_name')]))
+            if src in fs.text: fs.put(dst, fs.text[src]); fs.drop(src)
+        if not get('path'): continue
+        p = fs.norm(get('path')); was = fs.text.get(p)
+        if call.name == 'read_file' and not any(a.get(k) for k in ('limit', 'offset', 'page_start', 'page_end', 'describe')):
+            if (t := numbered(result.content)) is not None and not re.search(r'(?i)truncated\]?\s*$', t[-40:]): fs.see(p, '' if t == '(empty file)' else t)
+            continue
+        if call.name == 'write_file': now = None if re.search(r'\[truncated\]\s*$', get('content')[-40:]) else get('content')
+        elif call.name == 'edit_file': now = fs.edit(p, get('old_string'), get('new_string'), get('position'))
+        elif call.name == 'delete_file': fs.drop(p); continue
+        else: continue
+        rough = p in fs.rough; fs.put(p, now)
+        if rough and call.name == 'edit_file': fs.rough.add(p)
+        if was is not None and now is not None: yield p, i, was, now
+
+# %% ../nbs/13_edits.ipynb #db85faba
+def _asked(job: Job, i: int) -> str:
+    "What the edit in turn `i` was for."
+    todo = next((t.text for t in job.todos if (t.staged_turn is None or t.staged_turn < i) and (t.completed_turn is None or t.completed_turn >= i)), '')
+    said = job.turns[i].said.content.strip().split('\n')[0][:200]
+    return next((m for m in map(clean_message, (todo, said, job.description)) if not message_reason(m)), '')
+
+def stream_job_edits(
+    job: Job,                       # from any source
+    tally: Tally | None = None,     # is filled in; `files` counts changes, nothing counts as a commit
+    scan=None,                      # text -> findings: a change with findings is left out as `secret`
+    seen: set | None = None,        # hashes of changes seen before; one set for all jobs
+    **limits,                       # `max_bytes`, `max_hunks`, `max_lines` of `stream_edits`
+):                                  # yields Edits, newest first
+    "Every change of a file in `job` that makes a good example."
+    t, seen, reverts = tally if tally is not None else Tally(), seen if seen is not None else set(), Reverts()
+    limits, project = dict(max_bytes=8192, max_hunks=10, max_lines=60) | limits, str(job.meta.get('cwd') or job.id)
+    info, blob = dict(repo=project.rstrip('/').rsplit('/', 1)[-1], repo_id=content_hash(['job', project])[:12]), lambda text: content_hash(text)
+    with closing(Workspace({})) as ws:
+        for p, i, was, now in reversed(list(file_changes(job))):
+            t.files += 1
+            why = path_reason(p) or next((no for x in (was, now) for no in [text_of_blob(x.encode('utf-8', 'replace'))[1]] if no), '') or ('empty_change' if was == now else '')
+            hunks = [] if why else _hunk_texts(was, now)
+            if not why and reverts.file(p, blob(was), blob(now), hunks): why = 'reverted'
+            ask = '' if why else _asked(job, i)
+            if not why and not ask: why = 'no_request'
+            c = Commit(f'{job.id}#{i}', [], job.model, job.model, 0, ask)
+            e = why or _edit(c, ('', '', '', '', 'M', p, p), was, now, hunks, ask, info, seen, scan, limits, ws)
+            if isinstance(e, str): t.left_out[e] += 1
+            else: t.edits += 1; e.source = 'job'; yield e
+
+# %% ../nbs/13_edits.ipynb #4f12b468
 def size_of(e: Edit) -> str: return 'small' if e.tokens <= 16 else 'medium' if e.tokens <= 80 else 'large'
 
 def balance(
@@ -654,7 +734,7 @@ def balance(
     order = {e.id: i for i, e in enumerate(edits)}
     return sorted(kept, key=lambda e: order[e.id]), out
 
-# %% ../nbs/13_edits.ipynb #43e16782
+# %% ../nbs/13_edits.ipynb #61972f94
 def split_edits(
     edits: list[Edit],
     heldout_kinds=('move',),     # only ever tested on
@@ -674,7 +754,7 @@ def split_edits(
         e.split = 'test' if why else 'train'; out[e.split, why] += 1
     return out
 
-# %% ../nbs/13_edits.ipynb #5639b665
+# %% ../nbs/13_edits.ipynb #86907e7e
 def collect_edits(
     repos: list,                 # folders of git repositories
     max_commits: int | None = None,
@@ -700,7 +780,7 @@ def collect_edits(
     return kept, dict(repos=rows, failed=failed, left_out=dict(left), balanced_away=dict(cut), split={f'{s} ({w})' if w else s: n for (s, w), n in sides.items()},
                       kinds=dict(Counter(e.kind for e in kept)), languages=dict(Counter(e.language for e in kept)), sizes=dict(Counter(map(size_of, kept))))
 
-# %% ../nbs/13_edits.ipynb #71b966dc
+# %% ../nbs/13_edits.ipynb #28dcedac
 _RULE = re.compile(r"(?i)\b(must|never|always|do not|don't|only|required?|rules?|forbidden|mandatory|important|critical)\b")
 _DECISION = re.compile(r'(?i)\b(deci(ded?|sion)s?|chose|chosen|because|agreed|instead of|rationale)\b')
 _PINNED = re.compile(r'(?i)\[pin(ned)?\]|\bpinned\b|📌')
@@ -723,7 +803,7 @@ def atoms(line: str) -> set[tuple[str, str]]:
         rest = pat.sub(' ', rest)
     return {a for a in out if a[1]}
 
-# %% ../nbs/13_edits.ipynb #77c68892
+# %% ../nbs/13_edits.ipynb #e9efe0ae
 def load_bearing(
     text: str,
 ) -> list[tuple[str, str]]:  # (line, why)
@@ -740,7 +820,7 @@ def load_bearing(
         if why: out.append((s, why))
     return out
 
-# %% ../nbs/13_edits.ipynb #b32476ec
+# %% ../nbs/13_edits.ipynb #890a6ef6
 _STOP = set('the a an of to in and or for is are was be been it this that with on at by as from has have had will should can not we i you file use used using'.split())
 def _content(line): return {w[:5] for w in re.findall(r'[^\W_]{3,}', line.lower())} - {w[:5] for w in _STOP}
 
@@ -764,7 +844,7 @@ def _parts(text) -> tuple:
     one = [(atoms(l), _content(l), _negated(l)) for l in new]
     return {_norm(l) for l in new}, one + [(x[0] | y[0], x[1] | y[1], x[2] or y[2]) for x, y in zip(one, one[1:])]
 
-# %% ../nbs/13_edits.ipynb #9b7888ed
+# %% ../nbs/13_edits.ipynb #f98de4d2
 @dataclass
 class CompactPair:
     "Two successive versions of a memory file."
@@ -807,7 +887,7 @@ def compare_versions(
     good = change == 'shrank' and bool(bearing) and not fate['lost'] and lb <= max_lines
     return CompactPair(content_hash([job, path, before, after]), job, turn, path, before, after, a, b, la, lb, fate['kept'], fate['reworded'], fate['lost'], max(dropped, 0), change, good)
 
-# %% ../nbs/13_edits.ipynb #5a12ca25
+# %% ../nbs/13_edits.ipynb #7c7341cb
 def is_memory(path: str, text: str = '') -> bool:
     "workspace.md, or a note: Markdown with frontmatter, or under a notes folder."
     p = path.lower()
@@ -815,36 +895,43 @@ def is_memory(path: str, text: str = '') -> bool:
 
 def versions(job: Job):
     "`(path, turn, before, after)` for every change of a memory file whose text is known on both sides."
-    fs = Files(job.files_before, complete=job.source == 'arena')
-    where = {id(t): i for i, t in enumerate(job.turns)}
-    for turn, call, result in job.calls():
-        a, i = call.arguments, where[id(turn)]
-        get = lambda k: a.get(k) if isinstance(a.get(k), str) else ''
-        if call.malformed or not succeeded(result): continue
-        if call.name in ('move_file', 'rename_file'):
-            src = fs.norm(get('source') or get('path')); dst = fs.norm(get('dest') or '/'.join([*get('path').split('/')[:-1], get('new_name')]))
-            if src in fs.text: fs.put(dst, fs.text[src]); fs.drop(src)
-        if not get('path'): continue
-        p = fs.norm(get('path')); was = fs.text.get(p)
-        if call.name == 'read_file' and not any(a.get(k) for k in ('limit', 'offset', 'page_start', 'page_end', 'describe')):
-            if (t := numbered(result.content)) is not None and not re.search(r'(?i)truncated\]?\s*$', t[-40:]): fs.see(p, '' if t == '(empty file)' else t)
-            continue
-        if call.name == 'write_file': now = None if re.search(r'\[truncated\]\s*$', get('content')[-40:]) else get('content')
-        elif call.name == 'edit_file': now = fs.edit(p, get('old_string'), get('new_string'), get('position'))
-        elif call.name == 'delete_file': fs.drop(p); continue
-        else: continue
-        rough = p in fs.rough; fs.put(p, now)
-        if rough and call.name == 'edit_file': fs.rough.add(p)
-        if was is not None and now is not None and was.strip() != now.strip() and (is_memory(p, was) or is_memory(p, now)): yield p, i, was, now
+    for p, i, was, now in file_changes(job):
+        if was.strip() != now.strip() and (is_memory(p, was) or is_memory(p, now)): yield p, i, was, now
 
 def compact_pairs(
-    jobs,                  # Jobs, from any source
+    job,                   # a Job from any source, or several
     max_lines: int = 50,   # the agent's budget
 ) -> list[CompactPair]:
-    "Successive versions of workspace.md and notes in `jobs`, good and bad."
-    return [compare_versions(was, now, max_lines, j.id, i, p) for j in jobs for p, i, was, now in versions(j) if was.strip()]
+    "Successive versions of workspace.md and notes in `job`, good and bad."
+    return [compare_versions(was, now, max_lines, j.id, i, p) for j in ([job] if isinstance(job, Job) else job) for p, i, was, now in versions(j) if was.strip()]
 
-# %% ../nbs/13_edits.ipynb #a1e59f89
+# %% ../nbs/13_edits.ipynb #475a36ff
+def git_compact_pairs(
+    repo,                            # folder of a git repository
+    max_commits: int | None = None,  # the newest ones; None: all
+    max_lines: int = 50,             # the agent's budget
+    trust_owner: bool = False,
+):                                   # yields CompactPairs, newest first; `job` is the commit
+    "Successive versions of workspace.md and notes in a history; merges are passed over."
+    with Git(repo, trust_owner) as git:
+        for c in git.commits(max_commits):
+            for ch in c.changes if len(c.parents) < 2 else ():
+                if ch[4][0] not in 'MR' or ch[2] == ch[3] or not ch[6].lower().endswith('.md'): continue
+                was, now, no = _states(git, ch, 1 << 18)
+                if not no and was.strip() and now.strip() and was.strip() != now.strip() and (is_memory(ch[6], was) or is_memory(ch[6], now)):
+                    yield compare_versions(was, now, max_lines, c.id, 0, ch[6])
+
+def compact_summary(
+    pairs: list[CompactPair],
+) -> dict:
+    "What `pairs` say together: how versions changed, what shrank by how much, which load-bearing lines survived."
+    shrank = [p for p in pairs if p.change == 'shrank']
+    n = lambda ps, *what: sum(len(getattr(p, w)) for p in ps for w in what)
+    return dict(versions=len(pairs), good=sum(p.good for p in pairs), changes=dict(Counter(p.change for p in pairs)),
+                tokens_shrunk=[sum(p.tokens_before for p in shrank), sum(p.tokens_after for p in shrank)],
+                load_bearing=dict(kept=n(pairs, 'kept'), reworded=n(pairs, 'reworded'), lost=n(pairs, 'lost')), other_lines_dropped=sum(p.dropped for p in pairs))
+
+# %% ../nbs/13_edits.ipynb #dfd41475
 def compact_example(p: CompactPair, max_lines: int = 50) -> Example:
     "A good pair as a job to train on."
     if not p.good: raise ValueError(f'{p.id}: it {p.change}, {len(p.lost)} load-bearing lines were lost: no example to follow')

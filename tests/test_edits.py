@@ -41,6 +41,24 @@ def test_edits_lead_from_before_to_after_and_each_old_string_occurs_once(before,
     for edits in (minimal_edit(before, after), file_edits(before, after, large=0)):
         assert once(before, edits) == after and all(old for old, _ in edits)
 
+odd_line = st.one_of(line, st.sampled_from(['a = 1', 'a = 1', '💡 ü', 'e\u0301', 'é', '\t', '漢字 = 漢字', '\u2028', '\x0c']), st.text(max_size=6))
+odd_text = st.one_of(st.just(''), st.builds(lambda ls, sep, end: sep.join(ls) + end, st.lists(odd_line, max_size=10), st.sampled_from(['\n', '\r\n', '\r']), st.sampled_from(['', '\n', '\r\n'])))
+
+@quick(300)
+@given(odd_text, odd_text)
+def test_any_text_at_all(before, after):
+    "Unicode, CRLF, no newline at the end, an empty file, the same line again and again."
+    for edits in (minimal_edit(before, after), file_edits(before, after), file_edits(before, after, large=0)):
+        if before: assert once(before, edits) == after and all(old for old, _ in edits)
+        else: assert edits == ([('', after)] if after else [])
+
+@quick(100)
+@given(text, text)
+def test_an_edit_that_stays_on_its_line_costs_no_more(before, after):
+    plain, mine = minimal_edit(before, after), file_edits(before, after)
+    ends = lambda edits: sum((o + n).count('\n') for o, n in edits)
+    assert edit_cost(mine) <= edit_cost(plain) and ends(mine) <= ends(plain)
+
 @quick(60)
 @given(st.lists(line, min_size=30, max_size=80), st.data())
 def test_a_large_file_gets_the_same_cost_as_a_search_of_the_whole(lines, data):
@@ -112,6 +130,12 @@ def test_every_reason_is_counted(tmp_path):
     got = {k: n for k, n in t.left_out.items() if k != 'added'}
     assert got == want and not es
     assert set(REASONS) >= set(t.left_out)
+
+def test_a_subject_with_a_prefix_is_a_request_and_a_trailer_is_none():
+    for m in ('refactor: one loop for both', 'Seeds: longer files', 'Bugfix: count empty rows', 'reflow: wrap at 90', 'Issues page: sort by date', 'Fixes: count the rows of empty files'):
+        assert message_reason(clean_message(m)) == '', m
+    assert clean_message('Raise the limit\n\nFixes: #12\nReviewed-by: Zoe <z@x.invalid>\nSee https://x.invalid/12\nCloses ABC-7.') == 'Raise the limit'
+    assert message_reason(clean_message('Signed-off-by: Zoe <z@x.invalid>')) == 'no_message'
 
 def test_a_secret_leaves_with_its_edit(tmp_path):
     key = 'AKIA' + 'Q7TESTCANARY0042'
@@ -266,7 +290,38 @@ def test_balance_caps_shares_and_counts_what_it_cuts(edits, seed):
     assert balance(edits, dict(language=.5), seed, at_least=0)[0] == kept
 
 
+# ---- edits of a job
+
+def session(*calls, asked='Serve on port 8080', cwd='/w/shop'):
+    from agentft.records import Job, Message, Todo, Turn
+    turns = [Turn('', Message('assistant', tool_calls=[ToolCall('edit_file', dict(path=p, old_string=o, new_string=n), f't{k}')]), results=[Message('tool', 'Edited.' if ok else 'Error: not found', tool_call_id=f't{k}', name='edit_file', ok=ok)]) for k, (p, o, n, ok) in enumerate(calls)]
+    return Job('s1', 'claude_code', asked, asked, turns=turns, todos=[Todo('1', 'Raise name_3 for the new pager', staged_turn=None, completed_turn=0)], files_before={'a.py': A, 'uv.lock': A}, meta=dict(cwd=cwd))
+
+def test_edits_that_an_agent_made_pass_the_same_checks():
+    job = session(('a.py', '= 21', '= 500', True), ('a.py', 'nowhere', 'x', False), ('a.py', '= 63', '= 64', True), ('a.py', '= 64', '= 63', True), ('uv.lock', '= 21', '= 5', True), ('a.py', '= 77', '= 8080', True))
+    t = Tally(); es = list(stream_job_edits(job, t))
+    assert [(e.message, e.kind) for e in es] == [('Serve on port 8080', 'value_change'), ('Serve on port 8080', 'value_change'), ('Raise name_3 for the new pager', 'value_change')]
+    assert t.left_out == dict(reverted=1, lock=1) and t.adds_up()
+    assert len({e.repo_id for e in es}) == 1 and {e.repo for e in es} == {'shop'} and {e.source for e in es} == {'job'}
+    for e in es:
+        assert once(e.before, e.edits) == e.after
+        x = to_example(e); assert not check_rules(x) and not check_execution(x, example_task(x)) and x.meta['origin'] == 'session'
+    mute = session(('a.py', '= 21', '= 500', True), asked='go'); mute.todos = []
+    assert not list(stream_job_edits(mute, t := Tally())) and t.left_out == dict(no_request=1)
+    other = list(stream_job_edits(session(('a.py', '= 28', '= 29', True), cwd='/w/other')))
+    assert other[0].repo_id != es[0].repo_id
+
+
 # ---- memory
+
+def test_memory_of_a_workspace_repository(tmp_path):
+    full = '# W\n## Rules\n- Never touch billing/total.py\n- ticket TAX-118 is open\n## Log\n- read the readme\n- looked around for a while\n'
+    repo, ids = hist(tmp_path, ('phase_0_start', {'workspace.md': full, 'README.md': 'x\n'}), ('phase_1_end', {'workspace.md': '# W\n- Never touch billing/total.py\n- ticket TAX-118 is open\n', 'README.md': 'y\n'}),
+                     ('phase_2_end', {'workspace.md': '# W\n- Never touch billing/total.py\n'}))
+    last, first = git_compact_pairs(repo)
+    assert (first.good, first.lost, first.job) == (True, [], ids[1]) and (last.good, last.lost) == (False, ['- ticket TAX-118 is open'])
+    s = compact_summary([first, last])
+    assert s['good'] == 1 and s['load_bearing']['lost'] == 1 and s['tokens_shrunk'][1] < s['tokens_shrunk'][0]
 
 def test_an_experts_rewrites_are_good_and_a_skeleton_is_not():
     for s in range(20):
