@@ -135,7 +135,8 @@ def do_get_document_info(self: Workspace, path): t = self._text(path); return f'
 @patch
 def git(self: Workspace, *args) -> str:
     "Run git in the workspace, which becomes a repository on first use."
-    env = dict(GIT_CONFIG_GLOBAL='/dev/null', GIT_CONFIG_NOSYSTEM='1', PATH='/usr/local/bin:/usr/bin:/bin', HOME=str(self.root))
+    env = dict(GIT_CONFIG_GLOBAL='/dev/null', GIT_CONFIG_NOSYSTEM='1', PATH='/usr/local/bin:/usr/bin:/bin', HOME=str(self.root),
+               GIT_AUTHOR_DATE='2026-01-01T00:00:00Z', GIT_COMMITTER_DATE='2026-01-01T00:00:00Z')   # a replay makes the same commits
     cmd = lambda *a: subprocess.run(['git', '-c', 'user.name=agent', '-c', 'user.email=agent@example.invalid', '-c', 'init.defaultBranch=main', *a],
                                     cwd=self.root, env=env, capture_output=True, text=True, timeout=30)
     if not (self.root/'.git').exists(): cmd('init', '-q'); cmd('add', '-A'); cmd('commit', '-qm', 'Start', '--allow-empty')
@@ -502,7 +503,7 @@ def expert_script(task: Task, rules: Rules = SHORT) -> list:
         out += [_say(_read('instructions.md')), _say(done), _say(_write('plan.md', '# Plan\n' + ''.join(f'- {t}\n' for t in todos))), _say(done),
                 _say(_read('workspace.md')), _say(done), _say(_read(rules.guide))]
         for i in range(max(0, rules.min_todos-len(todos))):
-            p = task.deliverables[i % len(task.deliverables)]
+            p = (task.deliverables or ['instructions.md'])[i % max(len(task.deliverables), 1)]
             todos.append(f'Check {p} once more ({i+1})'); work.append([_read(p)])
     out += [_say(_call('next_phase_todos', todos=todos)), _say(done)]
     for calls in work: out += [*(_say(c) for c in calls), _say(done)]
