@@ -195,7 +195,7 @@ REASONS = dict(
     not_utf8=('file', 'text in another encoding'), line_ends=('file', 'has line ends that read_file does not show'), huge=('file', 'too large, or changed in places too far apart'),
     missing=('file', 'its content is not in this clone'), format_only=('file', 'only blanks, quotes or trailing commas changed'), rewrite=('file', 'too much changed to be an edit'),
     reverted=('file', 'a later commit restored what was there'), secret=('file', 'the scan found a secret'), duplicate=('file', 'the same change was seen before'),
-    not_executable=('file', 'the agent\'s tools do not give the state after'), empty_change=('file', 'written as it was'), no_request=('file', 'nobody said what it was for'))
+    not_executable=('file', 'the agent\'s tools do not give the state after'), empty_change=('file', 'written as it was'), no_request=('file', 'nothing that was said is about it'))
 
 # %% ../nbs/13_edits.ipynb #b3290952
 _LOCK = re.compile(r'(^|/)((package-lock|npm-shrinkwrap|composer|packages)\.(lock\.)?json|pnpm-lock\.yaml|go\.(sum|work\.sum)|[^/]*\.lock(b|file)?|\.terraform\.lock\.hcl|[^/]+\.lock\.(json|ya?ml))$', re.I)
@@ -344,7 +344,7 @@ def explain(
     return out[0].upper() + out[1:] + '.'
 
 # %% ../nbs/13_edits.ipynb #7b4c4c70
-_search = getattr(getattr(metrics, '_minimal', None), '__wrapped__', minimal_edit)   # without its memory of earlier answers: a history asks once for each edit
+_search = metrics._minimal   # without the memory of `minimal_edit` for earlier answers: a history asks once for each edit
 
 def file_edits(
     before: str, after: str,
@@ -679,11 +679,12 @@ def file_changes(job: Job):
         if was is not None and now is not None: yield p, i, was, now
 
 # %% ../nbs/13_edits.ipynb #db85faba
-def _asked(job: Job, i: int) -> str:
-    "What the edit in turn `i` was for."
+def _asked(job: Job, i: int, about: str) -> str:
+    "What the edit in turn `i` was for; a request has to share a word with what is edited (`about`)."
     todo = next((t.text for t in job.todos if (t.staged_turn is None or t.staged_turn < i) and (t.completed_turn is None or t.completed_turn >= i)), '')
     said = job.turns[i].said.content.strip().split('\n')[0][:200]
-    return next((m for m in map(clean_message, (todo, said, job.description)) if not message_reason(m)), '')
+    words = lambda t: {w[:6] for w in re.findall(r'[^\W_]{4,}|\d+', t.lower())} - {'with', 'that', 'this', 'from', 'into', 'file', 'then'}
+    return next((m for m in map(clean_message, (todo, said, job.description)) if not message_reason(m) and words(m) & words(about)), '')
 
 def stream_job_edits(
     job: Job,                       # from any source
@@ -702,7 +703,7 @@ def stream_job_edits(
             why = path_reason(p) or next((no for x in (was, now) for no in [text_of_blob(x.encode('utf-8', 'replace'))[1]] if no), '') or ('empty_change' if was == now else '')
             hunks = [] if why else _hunk_texts(was, now)
             if not why and reverts.file(p, blob(was), blob(now), hunks): why = 'reverted'
-            ask = '' if why else _asked(job, i)
+            ask = '' if why else _asked(job, i, ' '.join([p, *(x + y for x, y in hunks)]))
             if not why and not ask: why = 'no_request'
             c = Commit(f'{job.id}#{i}', [], job.model, job.model, 0, ask)
             e = why or _edit(c, ('', '', '', '', 'M', p, p), was, now, hunks, ask, info, seen, scan, limits, ws)

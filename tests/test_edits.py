@@ -292,7 +292,7 @@ def test_balance_caps_shares_and_counts_what_it_cuts(edits, seed):
 
 # ---- edits of a job
 
-def session(*calls, asked='Serve on port 8080', cwd='/w/shop'):
+def session(*calls, asked='Set name 9, name 11 and name 4', cwd='/w/shop'):
     from agentft.records import Job, Message, Todo, Turn
     turns = [Turn('', Message('assistant', tool_calls=[ToolCall('edit_file', dict(path=p, old_string=o, new_string=n), f't{k}')]), results=[Message('tool', 'Edited.' if ok else 'Error: not found', tool_call_id=f't{k}', name='edit_file', ok=ok)]) for k, (p, o, n, ok) in enumerate(calls)]
     return Job('s1', 'claude_code', asked, asked, turns=turns, todos=[Todo('1', 'Raise name_3 for the new pager', staged_turn=None, completed_turn=0)], files_before={'a.py': A, 'uv.lock': A}, meta=dict(cwd=cwd))
@@ -300,7 +300,7 @@ def session(*calls, asked='Serve on port 8080', cwd='/w/shop'):
 def test_edits_that_an_agent_made_pass_the_same_checks():
     job = session(('a.py', '= 21', '= 500', True), ('a.py', 'nowhere', 'x', False), ('a.py', '= 63', '= 64', True), ('a.py', '= 64', '= 63', True), ('uv.lock', '= 21', '= 5', True), ('a.py', '= 77', '= 8080', True))
     t = Tally(); es = list(stream_job_edits(job, t))
-    assert [(e.message, e.kind) for e in es] == [('Serve on port 8080', 'value_change'), ('Serve on port 8080', 'value_change'), ('Raise name_3 for the new pager', 'value_change')]
+    assert [(e.message, e.kind) for e in es] == [('Set name 9, name 11 and name 4', 'value_change'), ('Set name 9, name 11 and name 4', 'value_change'), ('Raise name_3 for the new pager', 'value_change')]
     assert t.left_out == dict(reverted=1, lock=1) and t.adds_up()
     assert len({e.repo_id for e in es}) == 1 and {e.repo for e in es} == {'shop'} and {e.source for e in es} == {'job'}
     for e in es:
