@@ -195,7 +195,7 @@ REASONS = dict(
     not_utf8=('file', 'text in another encoding'), line_ends=('file', 'has line ends that read_file does not show'), huge=('file', 'too large, or changed in places too far apart'),
     missing=('file', 'its content is not in this clone'), format_only=('file', 'only blanks, quotes or trailing commas changed'), rewrite=('file', 'too much changed to be an edit'),
     reverted=('file', 'a later commit restored what was there'), secret=('file', 'the scan found a secret'), duplicate=('file', 'the same change was seen before'),
-    not_executable=('file', 'the agent\'s tools do not give the state after'), empty_change=('file', 'written as it was'), no_request=('file', 'nothing that was said is about it'))
+    not_executable=('file', 'the agent\'s tools do not give the state after'), empty_change=('file', 'written as it was'), no_request=('file', 'nothing that was said is about it'), mistake=('file', 'made in a turn that a detector labelled'))
 
 # %% ../nbs/13_edits.ipynb #b3290952
 _LOCK = re.compile(r'(^|/)((package-lock|npm-shrinkwrap|composer|packages)\.(lock\.)?json|pnpm-lock\.yaml|go\.(sum|work\.sum)|[^/]*\.lock(b|file)?|\.terraform\.lock\.hcl|[^/]+\.lock\.(json|ya?ml))$', re.I)
@@ -681,8 +681,9 @@ def file_changes(job: Job):
 # %% ../nbs/13_edits.ipynb #db85faba
 def _asked(job: Job, i: int, about: str) -> str:
     "What the edit in turn `i` was for; a request has to share a word with what is edited (`about`)."
-    todo = next((t.text for t in job.todos if (t.staged_turn is None or t.staged_turn < i) and (t.completed_turn is None or t.completed_turn >= i)), '')
-    said = job.turns[i].said.content.strip().split('\n')[0][:200]
+    at = job.turns[i]; here = lambda t: not at.phase or (t.phase, t.phase_number) == (at.phase, at.phase_number)
+    todo = next((t.text for t in job.todos if here(t) and (t.staged_turn is None or t.staged_turn < i) and (t.completed_turn is None or t.completed_turn >= i)), '')
+    said = at.said.content.strip().split('\n')[0][:200]
     words = lambda t: {w[:6] for w in re.findall(r'[^\W_]{4,}|\d+', t.lower())} - {'with', 'that', 'this', 'from', 'into', 'file', 'then'}
     return next((m for m in map(clean_message, (todo, said, job.description)) if not message_reason(m) and words(m) & words(about)), '')
 
@@ -703,6 +704,7 @@ def stream_job_edits(
             why = path_reason(p) or next((no for x in (was, now) for no in [text_of_blob(x.encode('utf-8', 'replace'))[1]] if no), '') or ('empty_change' if was == now else '')
             hunks = [] if why else _hunk_texts(was, now)
             if not why and reverts.file(p, blob(was), blob(now), hunks): why = 'reverted'
+            if not why and job.turns[i].labels: why = 'mistake'
             ask = '' if why else _asked(job, i, ' '.join([p, *(x + y for x, y in hunks)]))
             if not why and not ask: why = 'no_request'
             c = Commit(f'{job.id}#{i}', [], job.model, job.model, 0, ask)

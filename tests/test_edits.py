@@ -308,6 +308,9 @@ def test_edits_that_an_agent_made_pass_the_same_checks():
         x = to_example(e); assert not check_rules(x) and not check_execution(x, example_task(x)) and x.meta['origin'] == 'session'
     mute = session(('a.py', '= 21', '= 500', True), asked='go'); mute.todos = []
     assert not list(stream_job_edits(mute, t := Tally())) and t.left_out == dict(no_request=1)
+    from agentft.records import Label
+    wrong = session(('a.py', '= 21', '= 500', True)); wrong.turns[0].labels = [Label('blind_edit', '', '')]
+    assert not list(stream_job_edits(wrong, t := Tally())) and t.left_out == dict(mistake=1)
     other = list(stream_job_edits(session(('a.py', '= 28', '= 29', True), cwd='/w/other')))
     assert other[0].repo_id != es[0].repo_id
 
