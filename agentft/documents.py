@@ -10,9 +10,11 @@ __all__ = ['COLLECTIONS', 'DATABASE', 'utc_text', 'Stamp', 'Documents', 'Decoder
 import bz2, gzip, io, json, lzma, re, tempfile, zlib
 from array import array
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from fastcore.basics import patch
 
@@ -361,19 +363,43 @@ def _batches(ids, size):
 
 @patch
 def read(self: MongoDocuments, ids):
-    from pymongo.errors import PyMongoError
     if not self.ids: self.jobs()
-    for run in _batches(ids, lambda i: sum(self.stamps[i].counts) if i in self.stamps else 1):
-        keys = [self.ids.get(i, i) for i in run]
-        out, decode, match = {str(k): {c: [] for c in COLLECTIONS} for k in keys}, Decoder(), {'job_id': {'$in': keys}}
-        try:
-            for c, rows in self.raw.items():
-                for d in rows.find(match, _LEAN if c == 'llm_requests' else None, batch_size=1000):
-                    d = decode(bytes(d.raw)); out[str(d['job_id'])][c].append(d)
-            if first := {d[0]['_id']: d[0] for docs in out.values() if (d := docs['llm_requests'])}:
-                for d in self.db['llm_requests'].find({'_id': {'$in': list(first)}}, {'metadata': 1, 'request.tools': 1}): _put_back(first[d['_id']], d)
-        except PyMongoError as e: raise connection_error(e, self.uri) from None
-        yield from ((i, out.pop(i)) for i in run)
+    runs = _batches(ids, lambda i: sum(self.stamps[i].counts) if i in self.stamps else 1)
+    with ThreadPoolExecutor(1, 'agentft-read') as ahead:   # the server works on the next batch while this one is looked at
+        coming = [ahead.submit(self._fetch, run) for run in islice(runs, 1)]
+        while coming:
+            found = coming.pop().result()
+            coming = [ahead.submit(self._fetch, run) for run in islice(runs, 1)]
+            yield from self._by_job(*found)
+
+@patch
+def _fetch(self: MongoDocuments, run) -> tuple:
+    "The raw documents of a batch, and what its first requests repeat."
+    from pymongo.errors import PyMongoError
+    match = {'job_id': {'$in': [self.ids.get(i, i) for i in run]}}
+    try:
+        raw = {c: [bytes(d.raw) for d in rows.find(match, _LEAN if c == 'llm_requests' else None, batch_size=1000)] for c, rows in self.raw.items()}
+        first = {}
+        for d in raw.get('llm_requests', ()): first.setdefault(_bson_job(d)[0], d)
+        ids = [i for i in map(_id_of, first.values()) if i is not None]
+        full = {d['_id']: d for d in self.db['llm_requests'].find({'_id': {'$in': ids}}, {'metadata': 1, 'request.tools': 1})} if ids else {}
+    except PyMongoError as e: raise connection_error(e, self.uri) from None
+    return run, raw, full
+
+@patch
+def _by_job(self: MongoDocuments, run, raw, full):
+    out, decode = {i: {c: [] for c in COLLECTIONS} for i in run}, Decoder()
+    for c, docs in raw.items():
+        for b in docs:
+            try: d = decode(b)
+            except Exception: self.rejected[f'{c}: damaged document'] += 1; continue   # bson raises many kinds
+            if c == 'llm_requests' and d.get('_id') in full: _put_back(d, full[d['_id']])
+            out[str(d['job_id'])][c].append(d)
+    yield from ((i, out.pop(i)) for i in run)
+
+def _id_of(raw):
+    from bson import decode
+    return next((decode(_document(raw[a:e]))['_id'] for t, k, a, v, e in _elements(raw) if k == b'_id'), None)
 
 def _put_back(d, more):
     if more.get('metadata'): d['metadata'] = more['metadata']

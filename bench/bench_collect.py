@@ -12,7 +12,7 @@ The jobs are simulated: scripted experts and scripted faults under production's 
 are shorter than a production agent's; `--prompt` pads the system prompt to the given number of characters, so that a document is as
 large as the recorded ones (about 15 kB). For `--memory` the same jobs are written again and again under new ids and with other texts.
 """
-import argparse, os, random, resource, statistics, subprocess, sys, tempfile, time, warnings
+import argparse, contextlib, os, random, resource, statistics, subprocess, sys, tempfile, time, warnings
 from pathlib import Path
 warnings.filterwarnings('ignore')
 
@@ -71,6 +71,15 @@ def clones(folder, n_docs, prompt):
     return n, jobs, sum(p.stat().st_size for p in at.iterdir())
 
 
+@contextlib.contextmanager
+def server():
+    "SecantusDB in a process of its own, as a server is."
+    code = "from agentft.documents import embedded_server\nwith embedded_server() as uri: print(uri, flush=True); input()"
+    p = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try: yield p.stdout.readline().strip()
+    finally: p.kill()
+
+
 def plain_dump(folder):
     import bson, gzip
     n = 0
@@ -91,7 +100,7 @@ def read(source):
 
 def collected(source):
     from agentft.collect import collect
-    import contextlib, io, json
+    import io, json
     with tempfile.TemporaryDirectory() as d, contextlib.redirect_stdout(io.StringIO()):
         collect(out=d, source=str(source)); return json.loads((Path(d)/'result.json').read_text())['numbers']['documents']
 
@@ -111,7 +120,7 @@ def compare(name, source, plain, rounds):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--jobs', type=int, default=60, help='simulated jobs, about 110 documents each (default: %(default)s)')
+    p.add_argument('--jobs', type=int, default=120, help='simulated jobs, about 110 documents each (default: %(default)s)')
     p.add_argument('--prompt', type=int, default=14000, help='characters that the system prompt is padded with (default: %(default)s)')
     p.add_argument('--rounds', type=int, default=3, help='measurements of which the median is shown (default: %(default)s)')
     p.add_argument('--dump', help='a mongodump folder to measure on instead')
@@ -127,13 +136,12 @@ def main():
             return
         print(f'{"documents per second":28}{"plain":>12}{"read":>12}{"ratio":>8}{"collect":>12}{"ratio":>8}')
         if a.dump: compare('dump', a.dump, plain_dump, a.rounds); return
-        from agentft.documents import embedded_server
         from pymongo import MongoClient
         jobs = list(simulated(a.jobs, a.prompt))
         n, size = dump(f'{d}/dump', jobs)
         print(f'({n:,} documents of {a.jobs} simulated jobs, {size/n/1000:.1f} kB each)')
         compare('dump', f'{d}/dump', plain_dump, a.rounds)
-        with embedded_server() as uri:
+        with server() as uri:
             for c in COLLECTIONS:
                 MongoClient(uri)[DATABASE][c].create_index([('job_id', 1), ('timestamp', 1)])
                 for docs in jobs: MongoClient(uri)[DATABASE][c].insert_many(docs[c])
