@@ -343,15 +343,15 @@ FAULT_MODES = dict(forget_todo='todo_not_completed', premature_complete='todo_wi
                    unknown_tool='unknown_tool', malformed_call='malformed_arguments', repeat_call='repeated_call', text_only='text_only', empty_turn='empty_turn',
                    whole_file_rewrite='whole_file_rewrite', blind_edit='blind_edit', failed_edit='failed_edit', skeleton_output='skeleton_output', no_job_complete='no_job_complete')
 
-# %% ../nbs/14_failures.ipynb #00ac302b
+# %% ../nbs/14_failures.ipynb #fca58652
 def rank(
     failures: list[Failure],
     jobs: list[Job],
 ) -> list[dict]:   # one row per mode: what to fix first, first
     "Failure modes by the share of jobs that they hit."
-    failed, out = {j.id for j in jobs if j.outcome.status == 'failed'}, []
-    for m in dict.fromkeys(f.mode for f in failures):
-        some = [f for f in failures if f.mode == m]; hit = {f.job_id for f in some}
-        lo, hi = wilson(len(hit), len(jobs))
+    failed, by, out = {j.id for j in jobs if j.outcome.status == 'failed'}, defaultdict(list), []
+    for f in failures: by[f.mode].append(f)
+    for m, some in by.items():
+        hit = {f.job_id for f in some}; lo, hi = wilson(len(hit), len(jobs))
         out.append(dict(mode=m, times=len(some), jobs=len(hit), share=len(hit)/max(len(jobs), 1), low=lo, high=hi, failed=len(hit & failed), example=some[0].evidence, rule=MODES.get(m, '')))
     return sorted(out, key=lambda r: (-r['jobs'], -r['failed'], r['mode']))

@@ -276,13 +276,13 @@ def _orders(before, after, hunks, count, best, known) -> tuple:
         heap, seen, n = [(sum(least), 0, 0, 0, (), 0, sum(least))], set(), 0
         while heap:
             f, _, cost, done, path, g, todo = heapq.heappop(heap)
-            if f >= best[0]: return best
+            if f > best[0]: return best                  # one more than the bound may still be had: a cut can join two tokens
             if g:
                 key = text(done), text(done | g)
                 if key not in known: known[key] = single_edit(*key, count)
                 c, old, new = known[key]
                 n += 1; heapq.heappush(heap, (cost+c+todo, n, cost+c, done | g, path+((old, new),), 0, todo))
-            elif done == full: return cost, path
+            elif done == full: return min(best, (cost, path), key=lambda x: x[0])
             elif done not in seen:
                 seen.add(done)
                 for hs in moves(done):                   # no replacement that covers `hs` can be cheaper than what changes, and what lies between

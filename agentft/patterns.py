@@ -98,7 +98,7 @@ def group(
     return sorted(out, key=lambda r: (-r['jobs'], -r['times'], [r[k] for k in by]))
 
 # %% ../nbs/16_patterns.ipynb #9acf95b9
-_PRIOR = 4   # imagined jobs that fail as often as all do
+_PRIOR = 4   # imagined jobs that fail as often with it as without
 
 def _judged(rows): return [r for r in rows if r.outcome.status in ('success', 'failed')]
 
@@ -113,11 +113,10 @@ def fix_first(
     for f in failures:
         start[f.job_id] = min(f.turn, start.get(f.job_id, f.turn)); at[f.mode].add((f.job_id, f.turn))
         for c, x in zip(places[f.mode], (f.phase, f.tool, _third(f.position))): c[x] += 1
-    rate = lambda bad, n: (bad + _PRIOR*base)/(n + _PRIOR)
     for g in group(failures, rows):
         m = g['mode']; hit = {j for j, _ in at[m]}; first = {j for j, t in at[m] if t == start[j]}
         lead, bad = first & known, len(first & failed); rest, missed = len(known - hit), len(failed - hit)
-        excess, spent = max(0., rate(bad, len(lead)) - rate(missed, rest)), len(at[m])/max(turns, 1)
+        excess, spent = max(0., (bad - len(lead)*(missed/rest if rest else base))/(len(lead) + _PRIOR)), len(at[m])/max(turns, 1)
         out.append(dict(mode=m, loss=len(first)/len(rows)*excess + spent, share=g['share'], low=g['low'], high=g['high'], jobs=g['jobs'], of=g['of'], times=g['times'], first=len(first),
                         failed_first=bad/len(lead) if lead else None, failed_without=missed/rest if rest else None, excess=excess, turns=spent, where=_where(*places[m], g['times']), example=g['example'], job=g['job'], turn=g['turn'], rule=MODES.get(m, ''), behaviour=BEHAVIOUR_OF.get(m, 'tools')))
     whole = sum(r['loss'] for r in out)

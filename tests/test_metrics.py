@@ -1,5 +1,5 @@
 "The five numbers: the minimal edit as a property, and the same numbers from a job and from its audit trail."
-import json, os
+import importlib.util, json, os, random
 from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -34,6 +34,52 @@ def test_minimal_edit_of_few_lines(lines, data):
     for _ in range(data.draw(st.integers(1, 10))): after[data.draw(st.integers(0, len(after)-1))] = data.draw(st.sampled_from(['z', 'a: 1', 'c: 3']))
     before, after = '\n'.join(lines), '\n'.join(after)
     assert apply_edits(before, minimal_edit(before, after)) == after
+
+
+def plain():
+    spec = importlib.util.spec_from_file_location('plain_edits', Path(__file__).with_name('plain_edits.py'))
+    m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)
+    return m
+
+PLAIN = plain()
+pieces = st.sampled_from(['alpha', 'beta', 'x', '1', '23', ' ', ' ', '\n', '=', '(', ')', '.', 'the', '# ', "'s", '...', '_', 'é', '\r\n'])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(pieces, max_size=45), st.data())
+def test_the_quick_minimal_edit_costs_what_the_plain_one_costs(a, data):
+    b = list(a)
+    for _ in range(data.draw(st.integers(0, 9))):
+        at = data.draw(st.integers(0, len(b)))
+        b[at:at+data.draw(st.integers(0, 3))] = data.draw(st.lists(pieces, max_size=2))
+    before, after = ''.join(a), ''.join(b)
+    edits = minimal_edit(before, after)
+    assert apply_edits(before, edits) == after
+    assert edit_cost(edits) == edit_cost(PLAIN.minimal_edit(before, after))
+    if before != after: assert single_edit(before, after) == PLAIN.single_edit(before, after)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(['a', 'b', ' ', 'c', 'd']), min_size=80, max_size=400), st.lists(st.sampled_from(['a', ' ', 'c', 'e']), min_size=80, max_size=300))
+def test_long_lists_match_as_difflib_matches_them(a, b):
+    import agentft.metrics as m
+    assert m._difflib(a, b) == PLAIN._difflib(a, b)
+
+
+def test_a_large_file_in_which_much_changed():
+    "Many changed lines, and a whole rewrite: lines first, then within lines; the edits still lead there."
+    r = random.Random(3); row = lambda: f'    {r.choice("timeout retries total price".split())} = {r.randint(1, 999)}  # {r.choice("check load send".split())} {r.randint(1, 9999)}\n'
+    lines = [row() for _ in range(250)]; some = [row() if not r.randrange(9) else l for l in lines]; other = [row() for _ in range(200)]
+    for after in (some, other):
+        before, after = ''.join(lines), ''.join(after)
+        edits = minimal_edit(before, after)
+        assert apply_edits(before, edits) == after
+        assert edit_cost(edits) == edit_cost(PLAIN.minimal_edit(before, after)) if after == ''.join(some) else edit_cost(edits) <= single_edit(before, after)[0]
+
+
+def test_edits_that_are_known_already_give_the_same_counts():
+    j = play(make_task('rename', 3), Faulty('whole_file_rewrite'))
+    assert job_counts(j, edits=job_edits(j)) == job_counts(j)
 
 
 def test_replay_reaches_the_files_that_the_arena_left():
