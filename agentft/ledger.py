@@ -20,7 +20,7 @@ class Entry:
     id: str
     stamp: list                # what it looked like in its source: documents per collection, time of the last one
     origin: str = 'audit'      # the source that it came from
-    size: int = 0              # bytes of its line in jobs.jsonl; 0: it was read and left out
+    size: int = 0              # bytes of its line in jobs.jsonl when it was written; 0: it was read and left out
     facts: dict = field(default_factory=dict)  # what was found in it, as plain JSON
     again: bool = False        # read it next time, whatever its stamp says
 
@@ -61,7 +61,7 @@ class Ledger:
         return [e for i, e in self.old.items() if i not in self.new] + list(self.new.values())
 
 # %% ../nbs/18_ledger.ipynb #e2d66283
-def _read(jobs: Path, ledger: Path, settings: str) -> tuple:
+def _read(jobs: Path, ledger: Path, settings: str, cut: bool) -> tuple:
     "`(entries, bytes of jobs, bytes of ledger)` as far as both files are whole."
     entries, at, end = {}, 0, 0
     size = jobs.stat().st_size if jobs.exists() else 0
@@ -73,16 +73,19 @@ def _read(jobs: Path, ledger: Path, settings: str) -> tuple:
             if n:
                 try: e = from_dict(Entry, d)
                 except ValueError: break
-                if at + e.size > size: break
+                if cut and at + e.size > size: break
                 at += e.size; entries.pop(e.id, None); entries[e.id] = e
             end += len(raw)
     return entries, at, end
 
+def _lines(path) -> int:
+    with path.open('rb') as f: return sum(b.count(b'\n') for b in iter(lambda: f.read(1 << 20), b''))
+
 @patch
 def _load(self: Ledger, jobs, ledger, what, cut=False) -> dict:
     if self.fresh or not ledger.exists(): return {}
-    entries, at, end = _read(jobs, ledger, self.settings)
-    whole = jobs.exists() and at == jobs.stat().st_size and end == ledger.stat().st_size
+    entries, at, end = _read(jobs, ledger, self.settings, cut)
+    whole = end == ledger.stat().st_size and jobs.exists() and _lines(jobs) == sum(e.size > 0 for e in entries.values())
     if not end or not (cut or whole):
         self.notes.append(f'jobs {what} are read again: ' + ('they were collected with other settings or another version' if not end else f'{jobs.name} was changed since'))
         if cut: self._forget()
@@ -158,14 +161,14 @@ def _side(self: Ledger, name, kept):
         if e and e.id in kept and e.stamp == d['stamp'] and (h := hash(raw)) not in seen: seen.add(h); yield json.dumps(d['row'], ensure_ascii=False) + '\n'
 
 def _paired(f, folder, mine):
-    "Each ledger line of `folder` that has a job, with the job's bytes."
+    "Each ledger line of `folder` that has a job, with the job's line."
     with (folder/'ledger.jsonl').open('rb') as g:
         next(g)
         for raw in g:
-            d = json.loads(raw); n = d.get('size', 0)
-            if not n: continue
-            line, e = f.read(n), mine.get(d['id'])
-            if e is not None and e.stamp == d['stamp'] and e.size == n: yield e, line
+            d = json.loads(raw)
+            if not d.get('size'): continue
+            line, e = f.readline(), mine.get(d['id'])
+            if e is not None and e.stamp == d['stamp'] and e.size == d['size']: yield e, line
 
 @patch
 def publish(self: Ledger):
