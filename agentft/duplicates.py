@@ -166,11 +166,12 @@ def near_duplicates(
         if waiting: take()
         disk.flush()
         sketch, keys, at, shelf = np.concatenate(sketch), np.concatenate(keys), np.cumsum(sizes), np.memmap(disk, np.uint64, 'r')
-        load = lru_cache(1 << 14)(lambda i: np.unique(shelf[at[i]:at[i+1]]))
+        load = lru_cache(1 + (1 << 26) // (8*int(np.mean(sizes)) + 200))(lambda i: np.unique(shelf[at[i]:at[i+1]]))   # 64 MB
         def compare(i, j):
             x, y = load(i), load(j)
             if min(len(x), len(y)) < threshold * max(len(x), len(y)): return 0.
-            both = len(np.intersect1d(x, y, assume_unique=True))
+            both = np.concatenate([x, y]); both.sort()
+            both = np.count_nonzero(both[1:] == both[:-1])
             return both / (len(x) + len(y) - both)
         g = _Groups(len(sketch), sketch, threshold, compare)
         for b in range(keys.shape[1]): g.band(keys, b)

@@ -222,7 +222,7 @@ def text_of_blob(data: bytes | str) -> tuple[str, str]:  # text, reason
 _TRAILER = re.compile(r'(?i)^([a-z]+(-[a-z]+)*-by|cc|change-id|git-svn-id|pr-url|reviewed-on|differential revision)\s?:.*$|^\(?(cherry picked from commit .*|https?://\S+)\)?$')
 _POINTER = re.compile(r'(?i)^(fix(es|ed)?|close[sd]?|resolve[sd]?|refs?|references|bug|issues?|see( also)?|links?)\b\s?:?\s?(\S{0,60}#\d+|https?://\S+|[A-Z]+-\d+)[\s,.]*$')
 _WEAK = re.compile(r'(?i)^(wip|fix(es|ed|up)?|updates?d?|misc|minor|small|tmp|temp|test(s|ing)?|cleanup|clean up|stuff|changes?|typos?|oops|more|work|save|commit|checkpoint|review|address (review )?comments?|pr feedback|nits?|lint|format|style|bump( version)?|release|initial commit|first (commit|version)|merge .*|fixup! .*|squash! .*|amend! .*)[\W\d]*$')
-_BOT = re.compile(r'(?i)\[bot\]|\b(dependabot|renovate|greenkeeper|snyk|pre-commit-ci|github-actions|semantic-release|weblate|allcontributors|pyup|mergify|copybara|jenkins|buildbot|codecov)\b|-bot\b|noreply@github\.com$')
+_BOT = re.compile(r'(?i)\[bot\]|\b(dependabot|renovate|greenkeeper|snyk|pre-commit-ci|github-actions|semantic-release|weblate|allcontributors|pyup|mergify|copybara|buildbot|codecov)\b|-bot\b|\bjenkins@|noreply@github\.com$')
 
 def clean_message(message: str) -> str:
     "`message` without trailers, issue numbers at the end of the subject, mail addresses and long bodies."
@@ -238,6 +238,7 @@ def message_reason(message: str) -> str:
     "Why a cleaned `message` is no request; '' if it is one."
     if not message: return 'no_message'
     subject = re.sub(r'^(?i:[a-z]+)(\([^)]*\))?!?:\s*|^\[[^\]]*\]\s*', '', message.split('\n')[0])   # fix(api): ..., [web] ...
+    if len(re.findall(r'[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]', subject)) >= 4: return ''     # written without blanks, or with few
     if _WEAK.match(subject.strip()) or len(re.findall(r'\w{2,}', subject)) < 2 or len(subject) < 8: return 'weak_message'
     return ''
 

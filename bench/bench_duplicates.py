@@ -23,6 +23,15 @@ def made_up(n, retried=.15, seed=0):
         else: texts.append(f'{r.choice(pool)}\n{" ".join(r.choices(words, k=r.randint(20, 150)))}')
     return list(enumerate(texts))
 
+def templates(n, k=5, length=80, seed=1):
+    "The hard case: `n` texts from `k` templates, each with one or two words exchanged, so that most pairs lie just below the threshold."
+    r = random.Random(seed); words = [f'w{i}' for i in range(2000)]
+    base = [r.choices(words, k=length) for _ in range(k)]
+    for i in range(n):
+        w = list(r.choice(base))
+        for _ in range(r.choice([1, 2])): w[r.randrange(length)] = r.choice(words)
+        yield i, ' '.join(w)
+
 def other(items, threshold=.8, n=5):
     "The same search with datasketch, else with a plain numpy MinHash: sketch, insert, query, exact check."
     sets, rows = {}, _rows(threshold)
@@ -57,7 +66,7 @@ def other(items, threshold=.8, n=5):
     return [g for g in out.values() if len(g) > 1]
 
 def recall(items, threshold=.8):
-    "Share of all pairs at or above `threshold`, by exact comparison of all with all, that ours puts into one group; and of grouped pairs that share a link."
+    "Share of all pairs at or above `threshold`, by exact comparison of all with all, that ours puts into one group."
     sets, where = {i: shingles(t) for i, t in items}, {i: k for k, g in enumerate(near_duplicates(items, threshold)) for i in g}
     ids, hit, all_ = [i for i, _ in items], 0, 0
     for k, i in enumerate(ids):
@@ -76,7 +85,7 @@ def timed(f, runs):
 def main(n=100_000, runs=3, small=4000, subset=3000):
     items = made_up(n)
     size = sum(len(t) for _, t in items)
-    print(f'{n:,} simulated turns, {size/1e6:.0f} MB, {size/n:.0f} characters each; threshold 0.8, shingles of 5 words, {_PERM} permutations in {_PERM//_rows(.8)} bands of {_rows(.8)}; median of {runs}\n')
+    print(f'{n:,} simulated turns, {size/1e6:.0f} MB, {size/n:.0f} characters each; threshold 0.8, shingles of 5 words, {_PERM} permutations in {_PERM//_rows(.8)} bands of {_rows(.8)}; median of {runs} (templates: 1)\n')
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     groups, wall, cpu = timed(lambda: near_duplicates(items), runs)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)/1024
@@ -84,12 +93,14 @@ def main(n=100_000, runs=3, small=4000, subset=3000):
     print(f'{"":28}{"turns":>9}{"wall s":>9}{"CPU s":>9}{"turns/s":>10}{"groups":>8}')
     row = lambda what, k, w, c, g: print(f'{what:28}{k:9,}{w:9.2f}{c:9.2f}{k/c:10,.0f}{len(g):8,}')
     row('near_duplicates', n, wall, cpu, groups)
+    hard = list(templates(n//5)); g0, w0, c0 = timed(lambda: near_duplicates(hard), 1); row('the same, five templates', n//5, w0, c0, g0)
     part = items[:small]
     g1, w1, c1 = timed(lambda: near_duplicates(part), runs); row('near_duplicates', small, w1, c1, g1)
     g2, w2, c2 = timed(lambda: other(part), runs); row(name, small, w2, c2, g2)
     print(f'\nratio of turns per CPU second on the same {small:,} turns: {c2/c1:.0f}x; groups that both found: {len({tuple(g) for g in g1} & {tuple(g) for g in g2}):,}')
     print(f'peak memory grew by {grown:.0f} MB over the texts themselves')
-    hit, all_ = recall(items[:subset])
-    print(f'recall against all pairs of {subset:,} turns: {hit:,} of {all_:,} ({hit/max(all_, 1):.4f})')
+    for what, some in dict(turns=items[:subset], templates=hard[:subset//2]).items():
+        hit, all_ = recall(some)
+        print(f'recall against all pairs of {len(some):,} {what}: {hit:,} of {all_:,} ({hit/max(all_, 1):.4f})')
 
 if __name__ == '__main__': main(*map(int, sys.argv[1:]))

@@ -132,10 +132,15 @@ def test_every_reason_is_counted(tmp_path):
     assert set(REASONS) >= set(t.left_out)
 
 def test_a_subject_with_a_prefix_is_a_request_and_a_trailer_is_none():
-    for m in ('refactor: one loop for both', 'Seeds: longer files', 'Bugfix: count empty rows', 'reflow: wrap at 90', 'Issues page: sort by date', 'Fixes: count the rows of empty files'):
+    for m in ('refactor: one loop for both', 'Seeds: longer files', 'Bugfix: count empty rows', 'reflow: wrap at 90', 'Issues page: sort by date', 'Fixes: count the rows of empty files', '修复登录页面的超时错误', 'ログイン画面の待ち時間を直す', '로그인 시간 제한 수정'):
         assert message_reason(clean_message(m)) == '', m
     assert clean_message('Raise the limit\n\nFixes: #12\nReviewed-by: Zoe <z@x.invalid>\nSee https://x.invalid/12\nCloses ABC-7.') == 'Raise the limit'
     assert message_reason(clean_message('Signed-off-by: Zoe <z@x.invalid>')) == 'no_message'
+
+def test_a_person_who_is_called_like_a_program_is_none(tmp_path):
+    repo, _ = hist(tmp_path, ('First', {'a.py': BASE}), dict(message='Set name_3 to 5', author='Kate Jenkins', email='kate@x.invalid', files={'a.py': BASE.replace('21', '5')}), dict(message='Set name_4 to 5', author='CI', email='jenkins@x.invalid', files={'a.py': BASE.replace('21', '5').replace('28', '5')}))
+    es, t = mined(repo)
+    assert [e.message for e in es] == ['Set name_3 to 5'] and t.left_out['bot'] == 1
 
 def test_a_secret_leaves_with_its_edit(tmp_path):
     key = 'AKIA' + 'Q7TESTCANARY0042'
