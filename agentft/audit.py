@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['IDLE_HOURS', 'text_of', 'judge', 'todo_life', 'replay_files', 'skeleton', 'deliverables', 'from_documents',
-           'left_out', 'settle', 'each_job', 'read_jobs', 'collect_jobs', 'to_documents', 'write_audit']
+           'left_out', 'read_reviews', 'settle', 'each_job', 'read_jobs', 'collect_jobs', 'to_documents', 'write_audit']
 
 # %% ../nbs/11_audit.ipynb #02c652fb
-import ast, hashlib, json, re
+import ast, csv, hashlib, json, re
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -473,7 +473,25 @@ def left_out(
     if phase and all(t.phase != phase for t in job.turns): return 'phase not reached'
     return '' if job.turns else 'no model call'
 
-# %% ../nbs/11_audit.ipynb #01b95401
+# %% ../nbs/11_audit.ipynb #a28fbb1c
+_VERDICTS = dict(approved=True, approve=True, yes=True, true=True, rejected=False, reject=False, no=False, false=False) | {'1': True, '0': False}
+
+def read_reviews(
+    path: str,           # CSV with a header that names job_id and verdict; '': none
+) -> dict[str, bool]:    # job id -> approved?
+    "What people said of finished jobs: approved or rejected."
+    if not path: return {}
+    if not Path(path).is_file(): raise FileNotFoundError(f'{path} does not exist: reviews is a CSV file with the columns job_id and verdict')
+    out = {}
+    with open(path, newline='', encoding='utf-8-sig') as f:
+        for n, row in enumerate(csv.DictReader(f), 2):
+            if not {'job_id', 'verdict'} <= set(row): raise ValueError(f'{path} has no columns job_id and verdict in its first line')
+            v = str(row['verdict']).strip().lower()
+            if v not in _VERDICTS: raise ValueError(f'{path}, line {n}: verdict is approved or rejected, not {row["verdict"]!r}')
+            out[str(row['job_id']).strip()] = _VERDICTS[v]
+    return out
+
+# %% ../nbs/11_audit.ipynb #d16c9f21
 IDLE_HOURS = 1.   # no document for so long: the job is not running any more
 
 def settle(
@@ -489,7 +507,7 @@ def settle(
         job.outcome = Outcome('unknown', 'running', .5, f'no check ended the job, and its last document is younger than {IDLE_HOURS:g} h')
     return job
 
-# %% ../nbs/11_audit.ipynb #e8f31bd6
+# %% ../nbs/11_audit.ipynb #415ba9dd
 def each_job(
     src: Documents,
     rejected: Counter,           # counts documents that can't be used, and jobs outside the time span
@@ -539,7 +557,7 @@ def collect_jobs(
     jobs = sorted(read_jobs(source, rejected, **kw), key=lambda j: (j.meta.get('started', ''), j.id))
     return jobs, rejected
 
-# %% ../nbs/11_audit.ipynb #415ba9dd
+# %% ../nbs/11_audit.ipynb #a476a757
 _START = datetime(2026, 1, 1)   # simulated jobs have no real time; one step is one second
 
 def _cut(x, n): s = x if isinstance(x, str) else str(x); return s[:n] + _TAIL if len(s) > n else s
@@ -557,7 +575,7 @@ def _langchain(m: Message) -> dict:
     if m.role == 'tool': d.update(tool_call_id=m.tool_call_id, name=m.name)
     return d
 
-# %% ../nbs/11_audit.ipynb #2044c426
+# %% ../nbs/11_audit.ipynb #a07422ed
 class _Writer:
     "Collects the documents of one job."
     def __init__(self, job):
@@ -589,7 +607,7 @@ def to_documents(job: Job) -> dict:  # collection -> documents
                                  check=dict(decision='frozen', goal_achieved=False, should_stop=True, reason='job_frozen_for_review'))
     return w.docs
 
-# %% ../nbs/11_audit.ipynb #a476a757
+# %% ../nbs/11_audit.ipynb #186f0ea3
 def _write_transition(w, k, a, b):
     w.audit('phase_complete', 'archive_phase', k, dict(completed=None, archive_path=f'archive/todos_phase_{a.phase_number}_{a.phase}.md'), a.phase_number)
     w.audit('phase_transition', 'handle_transition', k, a.phase, a.phase_number,
@@ -621,7 +639,7 @@ def _write_turn(w, k, t, history, inputs):
             arguments={n: v if isinstance(v, (int, float, bool)) or v is None else _cut(v, 200) for n, v in c.arguments.items()}, result_preview=_cut(r.content, 500),
             result_size_bytes=len(r.content.encode()), success=bool(r.ok), error=None if r.ok else r.content), started_at=at, completed_at=at)
 
-# %% ../nbs/11_audit.ipynb #034896ee
+# %% ../nbs/11_audit.ipynb #85e2edd2
 def write_audit(
     jobs,                      # `Job`s
     uri: str,                  # mongodb:// of the server to write to

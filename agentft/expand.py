@@ -113,7 +113,7 @@ def expand(
     "Ask until every pair has its examples."
     have, asked, kept, out = Counter(), Counter(), [], []
     at = defaultdict(list)
-    for s in seeds: at[s.behaviour, s.family].append(s)
+    for s in sorted(seeds, key=lambda s: content_hash(s.id)): at[s.behaviour, s.family].append(s)   # a small quota still takes from the whole file
     for _ in range(rounds):
         requests = []
         for p, n in quota.items():

@@ -233,7 +233,7 @@ def test_collect_command_leaves_no_secret(tmp_path):
     hashes = re.compile(r'\b[0-9a-f]{7,40}\b|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]+\b')
     plain = {j.id: j for j in collect_jobs(AUDIT/'dump')[0]}
     for j in jobs: assert hashes.findall(json.dumps(to_dict(j.turns))) == hashes.findall(json.dumps(to_dict(plain[j.id].turns)))
-    assert not list(tmp_path.glob('.pending*'))
+    assert not list(tmp_path.glob('.coll*'))
 
 
 def test_collect_arena_over_the_socket(tmp_path):
@@ -263,15 +263,144 @@ def test_collect_says_what_is_wrong(tmp_path):
 
 
 def test_stopped_collect_leaves_nothing_half_written(tmp_path, monkeypatch):
+    "Nothing that phase 2 would read; the next collect goes on with the fourth job."
     import agentft.collect as c
     calls = []
     def stop(job):
-        calls.append(1)
-        if len(calls) > 3: raise KeyboardInterrupt
+        calls.append(job.id)
+        if len(calls) == 4: raise KeyboardInterrupt
         return detect(job)
     monkeypatch.setattr(c, 'detect', stop)
-    with pytest.raises(KeyboardInterrupt): collect(out=str(tmp_path/'o'), jobs_per_family=1)
-    assert not [p for p in (tmp_path/'o').rglob('*') if p.is_file()]
+    with pytest.raises(KeyboardInterrupt): collect(out=str(tmp_path/'o'), jobs_per_family=2)
+    assert not [p for p in (tmp_path/'o').iterdir() if p.is_file()]
+    collect(out=str(tmp_path/'o'), jobs_per_family=2)
+    assert len(calls) == 9 and calls[3] == calls[4] and len(set(calls)) == 8                # only the one that was cut off is read twice
+    collect(out=str(tmp_path/'p'), jobs_per_family=2)
+    assert (tmp_path/'o'/'jobs.jsonl').read_bytes() == (tmp_path/'p'/'jobs.jsonl').read_bytes()
+    assert read_result(tmp_path/'o')['numbers'] | dict(new=0, notes=[]) == read_result(tmp_path/'p')['numbers'] | dict(new=0, notes=[])
+
+
+def test_killed_collect_goes_on(tmp_path):
+    "kill -9 in the middle; what was written before is not read again."
+    code = f"""import agentft.collect as c, os, signal
+n, detect = 0, c.detect
+def slow(job):
+    global n; n += 1
+    if n == 6: os.kill(os.getpid(), signal.SIGKILL)
+    return detect(job)
+c.detect = slow
+c.collect(out={str(tmp_path)!r}, jobs_per_family=2)"""
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True).returncode == -9
+    with (tmp_path/'.collecting'/'jobs.jsonl').open('ab') as f: f.write(b'{"id": "half a li')
+    collect(out=str(tmp_path), jobs_per_family=2)
+    n = read_result(tmp_path)['numbers']
+    assert n['jobs'] == len(read_jsonl(tmp_path/'jobs.jsonl', Job)) == 8 and any('5 jobs of a collect that was stopped' in x for x in n['notes'])
+    assert not (tmp_path/'.collecting').exists()
+
+
+def test_next_collect_reads_only_what_is_new(tmp_path, monkeypatch):
+    "A new job, a job that went on, and one that left the server: only the first two are read; nothing that was collected is lost."
+    import agentft.collect as c
+    read = []
+    monkeypatch.setattr(c, 'detect', lambda job: read.append(job.id) or detect(job))
+    jobs = [play(make_task('config', n), Expert()) for n in range(4)]
+    cut = from_dict(Job, to_dict(jobs[1])); cut.turns = cut.turns[:3]; cut.outcome = type(cut.outcome)()
+    out = str(tmp_path/'o')
+    with embedded_server() as uri:
+        import pymongo
+        write_audit([jobs[0], cut, jobs[3]], uri); collect(out=out, source=uri)
+        assert len(read) == 3
+        read.clear(); collect(out=out, source=uri)
+        assert read == [] and read_result(out)['numbers']['jobs'] == 3 and read_result(out)['numbers']['new'] == 0
+        write_audit([jobs[1], jobs[2]], uri)
+        for name in COLLECTIONS: pymongo.MongoClient(uri)[DATABASE][name].delete_many({'job_id': jobs[3].id})
+        collect(out=out, source=uri)
+        assert sorted(read) == sorted([jobs[1].id, jobs[2].id])
+        found = {j.id: j for j in read_jsonl(tmp_path/'o'/'jobs.jsonl', Job)}
+        assert set(found) == {j.id for j in jobs} and len(found[jobs[1].id].turns) == len(jobs[1].turns)
+        read.clear(); collect(out=out, source=uri, outcomes='success')                     # another question: all are asked again
+        assert len(read) == 3 and read_result(out)['numbers']['jobs'] == 3
+        read.clear(); collect(out=out, source=uri, outcomes='success', fresh=True)
+        assert len(read) == 3
+    with_rows = read_jsonl(tmp_path/'o'/'failures.jsonl')
+    assert {f['job_id'] for f in with_rows} <= set(found)
+
+
+def test_secret_that_a_later_job_gives_away(tmp_path):
+    "The first job holds it bare, the second with its name: it is taken out of the first job's line, and that job is not read again for it."
+    jobs = [play(make_task('config', n), Expert()) for n in range(2)]
+    secret = 'Tr0ub4dor-canary'
+    jobs[0].turns[1].said.content = f'It answers to {secret} only.'
+    jobs[1].turns[1].said.content = f'export DB_PASSWORD={secret}'
+    with embedded_server() as uri:
+        write_audit(jobs, uri)
+        for n in range(2): collect(out=str(tmp_path/'o'), source=uri)
+    assert not [p for p in (tmp_path/'o').rglob('*') if p.is_file() and secret.encode() in p.read_bytes()]
+    said = [j.turns[1].said.content for j in read_jsonl(tmp_path/'o'/'jobs.jsonl', Job)]
+    assert re.findall('<.*>', said[0]) == re.findall('<.*>', said[1]) != []                 # one secret, one placeholder
+    assert read_result(tmp_path/'o')['numbers']['new'] == 0
+
+
+def test_running_jobs_and_reviews():
+    "A trail that ends a moment ago is no failure yet; a person's word is the last one."
+    from datetime import timedelta, timezone
+    now = datetime.now(timezone.utc)
+    job = lambda i, ago: [dict(_id=f'{i}{n}', job_id=i, step_number=n, step_type='llm', phase='tactical', timestamp=now - ago, llm=dict(request_id=None, response_content_preview='working')) for n in (1, 2)]
+    docs = {'agent_audit': job('a', timedelta(minutes=5)) + job('b', timedelta(hours=5)) + job('c', timedelta(hours=5)), 'llm_requests': [], 'chat_history': []}
+    status = {j.id: (j.outcome.status, j.outcome.source) for j in read_jobs(docs, reviews={'c': True})}
+    assert status == {'a': ('unknown', 'running'), 'b': ('failed', 'none'), 'c': ('success', 'review')}
+
+
+@recorded
+def test_running_job_is_read_again_and_reviews_count(tmp_path):
+    (tmp_path/'r.csv').write_text('job_id,verdict\n' + ''.join(f'{i},rejected\n' for i, x in list(truths().items())[:2]))
+    collect(out=str(tmp_path/'o'), source=str(AUDIT/'dump')); before = read_result(tmp_path/'o')['numbers']
+    collect(out=str(tmp_path/'o'), source=str(AUDIT/'dump'), reviews=str(tmp_path/'r.csv')); after = read_result(tmp_path/'o')['numbers']
+    assert after['outcomes'].get('failed (review)') == 2 and after['jobs'] == before['jobs'] == 8
+    assert sum('kept as they are' in x for x in after['notes']) == 1
+
+
+@recorded
+@pytest.mark.parametrize('packed', [False, True])
+def test_archive_says_what_the_dump_says(tmp_path, packed):
+    "mongodump --archive: documents of several collections in turn, another database among them; cut short, the rest is read."
+    import bson
+    docs = {c: bson.decode_all(gzip.decompress(p.with_suffix('.bson.gz').read_bytes()) if not (p := AUDIT/'dump'/DATABASE/f'{c}.bson').exists() else p.read_bytes()) for c in COLLECTIONS}
+    end, head = b'\xff'*4, lambda db, c, eof: bson.encode(dict(db=db, collection=c, EOF=eof, CRC=Int64(0)))
+    from bson import Int64
+    raw = bytes.fromhex('6de29981') + bson.encode(dict(concurrent_collections=4, version='0.1', server_version='8', tool_version='100')) + bson.encode(dict(db=DATABASE, collection='agent_audit', metadata='{}', size=0, type='collection')) + end
+    for k in range(3):
+        for c in COLLECTIONS: raw += head(DATABASE, c, False) + b''.join(map(bson.encode, docs[c][k::3])) + end
+        raw += head('other', 'agent_audit', False) + bson.encode(dict(job_id='not ours')) + end
+    (tmp_path/'a').write_bytes(gzip.compress(raw) if packed else raw)
+    jobs, rejected = collect_jobs(tmp_path/'a')
+    check(jobs, truths()); assert not rejected
+    (tmp_path/'a').write_bytes(raw[:-5000])
+    jobs, rejected = collect_jobs(tmp_path/'a')
+    assert len(jobs) == 8 and sum(rejected.values()) >= 1
+
+
+def test_missing_index_is_named():
+    with embedded_server() as uri:
+        import pymongo
+        pymongo.MongoClient(uri)[DATABASE].agent_audit.insert_one(dict(job_id='a', step_number=1))
+        with open_source(uri) as src: assert src.notes == ['agent_audit has no index on job_id and timestamp: every question reads the whole collection; db.agent_audit.createIndex({job_id: 1, timestamp: 1}) helps']
+
+
+def test_time_span_is_settled_without_reading(monkeypatch):
+    import agentft.documents as d
+    read, of = [], d.MongoDocuments.read
+    with embedded_server() as uri:
+        write_audit([play(make_task('config', n), Expert()) for n in range(2)], uri)
+        monkeypatch.setattr(d.MongoDocuments, 'read', lambda self, ids: read.append(list(ids)) or of(self, ids))
+        rejected = Counter()
+        assert not list(read_jobs(uri, rejected, since=datetime(2026, 6, 1))) and read == [[]] and rejected == {'jobs: started outside the time span': 2}
+
+
+def test_two_collects_into_one_folder(tmp_path):
+    from agentft.ledger import Ledger
+    with Ledger(tmp_path, {}):
+        with pytest.raises(RuntimeError, match='another collect'): collect(out=str(tmp_path), jobs_per_family=1)
 
 
 @pytest.mark.parametrize('place', ['content', 'reasoning', 'argument', 'result', 'file', 'path', 'description', 'tool', 'meta', 'todo', 'detail'])
