@@ -536,14 +536,15 @@ def _tactical(script):
     start = next(i for i, n in enumerate(names) if n == 'todo_complete' and 'next_phase_todos' in names[:i])+1
     return start, [i for i in range(start, len(script)) if names[i] == 'todo_complete']
 
+def _some_path(t): return [*t.deliverables, *t.files, 'notes.md'][0]
 def _forget(s, t, r): start, marks = _tactical(s); return [m for i, m in enumerate(s[:-1]) if i not in marks]
 def _premature(s, t, r): start, marks = _tactical(s); return [m for i, m in enumerate(s) if i < start or i in marks or i == len(s)-1]
 def _wrong_phase(s, t, r): start, marks = _tactical(s); return s[:marks[0]] + [s[-1]] + s[marks[0]:]
 def _stage_again(s, t, r): start, _ = _tactical(s); return s[:start] + [s[start-2]] + s[start:]
-def _unknown(s, t, r): start, _ = _tactical(s); return s[:start] + [_say(_call(r.choice(['run_python', 'open_file', 'replace_in_file']), path=t.deliverables[0]))] + s[start:]
+def _unknown(s, t, r): start, _ = _tactical(s); return s[:start] + [_say(_call(r.choice(['run_python', 'open_file', 'replace_in_file']), path=_some_path(t)))] + s[start:]
 def _malformed(s, t, r):
     start, _ = _tactical(s)
-    return s[:start] + [Message('assistant', tool_calls=[ToolCall('read_file', malformed='{"path": "' + t.deliverables[0])])] + s[start:]
+    return s[:start] + [Message('assistant', tool_calls=[ToolCall('read_file', malformed='{"path": "' + _some_path(t))])] + s[start:]
 def _repeat(s, t, r):
     k = next((i for i, m in enumerate(s) if m.tool_calls[0].name == 'read_file'), _tactical(s)[0]); return s[:k] + [s[k]]*3 + s[k:]
 def _chatter(s, t, r): start, _ = _tactical(s); return s[:start] + [Message('assistant', f'I will now start with: {t.items[0].text}')] + s[start:]

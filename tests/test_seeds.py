@@ -245,3 +245,9 @@ def test_turns_of_recorded_jobs():
             assert check_seed(s) == ('', '') and s.parents == [job.id]
             made += 1
     assert made >= wanted / 2, (made, wanted, why.most_common(8))
+
+
+@pytest.mark.parametrize('fault', list(FAULTS))
+def test_every_fault_can_be_played_where_nothing_is_delivered(fault):
+    seed = next(s for s in read_seeds(SEEDS) if s.no_action())
+    assert play(seed_task(seed), Faulty(fault)).turns
