@@ -123,9 +123,10 @@ def _encoded(b, s, e):
 _NAME = r'(?i:passw(?:or)?d|passphrase|pwd|secret|key|bearer|credential|token)[\w\-]*'
 _ASSIGN = re.compile((_NAME + r'''(?:\\{0,3}["'])?\]?(?:
       (?:\s*:\s*[\w.\[\]|]{1,40})?\s*(?::=|=>|[:=])\s*\\{0,3}(?P<q>["'])(?P<a>[^"'\\\n\0]{6,200})\\{0,3}(?P=q)
-    | [ \t]*(?::=|=>|[:=])[ \t]*(?:\\{1,3}["'])?(?P<b>[^\s"'\\,;`<>(){}\[\]\0]{6,})
+    | [ \t]*(?::=|=>|[:=])[ \t]*(?:\\{1,3}["'])?(?P<b>[^\s"'\\,;`<>(){}\[\]\0]{6,2000})
     | >(?P<x>[^<>\s\0]{6,200})</
     | (?:[ ]+(?:is|was)[ ]*:?[ ]*["'`]?|[ ]+)(?P<c>[^\s"'\\,;`<>(){}\[\]\0]{8,}))''').encode(), re.X)
+_VALUE = re.compile(rb'[^\s"\'\\,;`<>(){}\[\]\0]*')
 _OF_KEY = re.compile(rb'(?:api|access|private|secret|auth|encryption|encrypt|signing|sign|master|account|shared|storage|license|deploy|client|service)[_\-]?$')
 _CODE = re.compile(r'[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[\d.,]+|true|false|null|none|undefined|string|str|int|bytes|optional|required|\$.*|%.*|\*+|x{3,}|\.{3,}|[\w\-.]*/[\w\-./]*(?:\.\w{1,5}|/)', re.I)
 _FILLER = re.compile(r'(?:your|my|the|change)[\-_ ]?|replace|placeholder|0x[0-9a-f]*$|example[\-_ ]', re.I)   # how documentation writes a value
@@ -155,13 +156,13 @@ def _named(b, low, word, p):
     if g == 'c':   # --password hunter2x, the password is hunter2x
         if not (before.startswith(b'--') or re.match(rb'[\w\-]+ +(?:is|was)', m[0])) or v[0] == '-' or not (re.search(r'\d', v) and re.search('[A-Za-z]', v)): return
     if g in 'bc' and b[m.end():m.end()+1] in (b'(', b'['): return   # a call
-    if _literal(name, v, g in 'ax'): return *m.span(g), 'SECRET'
+    if _literal(name, v, g in 'ax'): return m.start(g), _VALUE.match(b, m.end(g)).end() if g == 'b' else m.end(g), 'SECRET'
 
 # %% ../nbs/15_privacy.ipynb #fcfdae0e
 _LOGIN = re.compile(rb'://[^\s:/@"\'\\<>\0]*:[^\s@/"\'\\<>\0]+@[^\s"\'\\<>)\]},;`\0]+')
 _HOOK = re.compile(rb'://(?:hooks\.slack\.com/services/T\w+/B\w+/\w+|(?:\w+\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w\-]+|[\w.\-]+\.webhook\.office\.com/[\w\-@/]{20,})', re.I)
 _QUERY = re.compile(rb'[^\s"\'<>\0`\\)]{8,4000}')
-_PARAM = re.compile(rb'[?&;](?:amp;)?(?P<name>[\w.\-]*(?:token|api_?key|secret|passw(?:or)?d|pwd|signature|x-amz-credential)|sig|key|auth|code|sid|session(?:id)?|jwt)=(?P<secret>[^\s&"\'<>#\0\\]{8,})', re.I)
+_PARAM = re.compile(rb'[?&;](?:amp;)?(?P<name>[\w.\-]{0,40}(?:token|api_?key|secret|passw(?:or)?d|pwd|signature|x-amz-credential)|sig|key|auth|code|sid|session(?:id)?|jwt)=(?P<secret>[^\s&"\'<>#\0\\]{8,})', re.I)
 _SCHEME = b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-'
 
 def _each(hay, needle):
@@ -172,14 +173,19 @@ def _each(hay, needle):
 
 def _urls(b, low):
     "Logins, webhooks and tokens in URLs."
+    done = 0
     for p in _each(b, b'://'):
+        if p < done: continue
         s = p - len(w) + len(w.rstrip(_SCHEME)) if (w := b[max(p-20, 0):p]) else p
         while s < p and not 97 <= low[s] <= 122: s += 1
         if p - s < 2: continue
-        if (m := _LOGIN.match(b, p)) and not _DUMMY.match(m[0]): yield s, m.end(), 'CONNECTION_STRING'
+        if (m := _LOGIN.match(b, p)) and not _DUMMY.match(m[0]): yield s, (done := m.end()), 'CONNECTION_STRING'
         elif m := _HOOK.match(b, p): yield s, m.end(), 'WEBHOOK'
+    done = 0
     for p in _each(b, b'?'):
-        if not (q := _QUERY.match(b, p+1)) or b'=' not in q[0]: continue
+        if p < done or not (q := _QUERY.match(b, p+1)): continue
+        done = q.end()
+        if b'=' not in q[0]: continue
         for m in _PARAM.finditer(b, p, q.end()):
             v = m['secret']
             if v[:1] not in b'$<{%' and re.search(rb'\d', v) and re.search(rb'[A-Za-z]', v) and (len(v) >= 16 or len(m['name']) > 4): yield *m.span('secret'), 'URL_TOKEN'
@@ -195,8 +201,10 @@ def _worded(b, low):
     "Secrets that a word gives away."
     worded = _library()[1]
     for w in _WORDS:
+        done = 0
         for p in _each(low, w):
-            if h := _named(b, low, w, p): yield h
+            if p < done: continue
+            if h := _named(b, low, w, p): done = h[1]; yield h
             if w == b'bearer' and (m := _BEARER.match(b, p)) and re.search(rb'\d', m['secret']): yield *m.span('secret'), 'BEARER_TOKEN'
             if (w == b'key' and low[p-7:p] == b'account') or (w == b'token' and low[p-5:p] == b'_auth'):
                 for k, r in worded.get(w, []):
@@ -569,19 +577,22 @@ def _filled(text, hits):
 # %% ../nbs/15_privacy.ipynb #96f922fc
 def _strings(o, texts, pairs):
     "Every string of `o`, keys included; a value whose key names a secret is noted with its key."
-    if isinstance(o, str): texts[o] = None
-    elif isinstance(o, dict):
+    kind = type(o)
+    if kind is str: texts[o] = None
+    elif kind is dict:
         for k, v in o.items():
-            if isinstance(k, str):
+            if type(k) is str:
                 texts[k] = None
-                if isinstance(v, str) and 6 <= len(v) <= 200 and _SECRETIVE.search(k): pairs[k, v] = f'"{k}": "{v}"'
+                if type(v) is str and 6 <= len(v) <= 200 and _SECRETIVE.search(k): pairs[k, v] = f'"{k}": "{v}"'
             _strings(v, texts, pairs)
-    elif isinstance(o, (list, tuple)):
+    elif kind is list or kind is tuple:
         for x in o: _strings(x, texts, pairs)
+    elif o is None or kind is bool or kind is float: return
+    elif kind is int:
+        if o >= 10**12: texts[str(o)] = None
     elif is_dataclass(o):
-        for n in o.__dict__.values(): _strings(n, texts, pairs)
-    elif isinstance(o, int) and o >= 10**12: texts[str(o)] = None
-    elif o is not None and not isinstance(o, (int, float)): texts[str(o)] = None
+        for x in o.__dict__.values(): _strings(x, texts, pairs)
+    else: texts[str(o)] = None
 
 def _rebuilt(o, text, pair):
     "A copy of `o` with `text` applied to every string, and `pair` to what may be a secretive key and its value."
@@ -649,7 +660,7 @@ class Leak:
     kind: str
     hint: str     # its first characters and its length
 
-_ESCAPED = re.compile(r'[\0-\x1f"\\]|[^\x00-\x7e]')   # what JSON may write differently
+_ESCAPED = re.compile(r'[\0-\x08\x0b-\x1f"\\]')   # what JSON writes differently, but for the line ends and tabs that `_scan` sees through
 
 def _unescaped(lines, first, seen) -> list[tuple]:
     "`(line, text)` of the JSON strings that read differently once decoded."
