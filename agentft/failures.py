@@ -204,7 +204,8 @@ def _overflow(v):
     if v.job.turns and v.job.outcome.status == 'failed' and v.job.outcome.source == 'none' and _FULL.search(v.job.outcome.detail): yield len(v.job.turns)-1, _quote(v.job.outcome.detail), ''
 
 # %% ../nbs/14_failures.ipynb #4b1df6bf
-_DIR = r'''[`'"]?(?P<dir>[\w.-]+(?:/[\w.-]+)*/?)[`'"]?'''
+_DIR = r'''(?<![\w./-])[`'"]?(?P<dir>[\w./-]{1,120})[`'"]?'''
+_HINT = re.compile(r'empty\b|\b(?:no|not any) (?:files?|documents?)\b', re.I)
 _CLAIMS = [re.compile(rf'(?P<kind>(?:directory|folder)\s+)?{_DIR}\s*(?P<after>directory|folder)?\s+(?:is|was|appears|seems|looks)(?: to be)?(?: currently| still)? empty\b', re.I),
            re.compile(rf'\b(?:no|not any) (?:files?|documents?)(?: \w+)? (?:in|under|inside) (?:the )?(?P<kind>(?:directory|folder)\s+)?{_DIR}\s*(?P<after>directory|folder)?', re.I)]
 _BARE = re.compile(r'^\s*(?:\S+ is empty|(?:no|0) (?:files|entries)|\(?empty|directory is empty)|:\s*$|0 files', re.I)
@@ -214,8 +215,8 @@ def _hollow(v):
     said = set()
     for i, t in enumerate(v.job.turns):
         for text in (t.said.content, *(x for c in t.said.tool_calls for k, x in c.arguments.items() if k in ('content', 'new_string', 'summary', 'issue') and isinstance(x, str))):
-            if 'mpty' not in text and 'o file' not in text and 'o document' not in text: continue
-            for m in (m for pat in _CLAIMS for m in pat.finditer(text)):
+            near = (text[max(0, h.start()-200):h.end()+200] for h in _HINT.finditer(text)) if 'mpty' in text or 'o file' in text or 'o document' in text else ()
+            for m in (m for part in near for pat in _CLAIMS for m in pat.finditer(part)):
                 d = m['dir'].removeprefix('./').rstrip('/.')
                 if d in said or not (m['kind'] or m['after'] or m['dir'].endswith('/')) or d.lower() in ('the', 'a', 'this', 'that', 'it'): continue
                 if e := _unlooked(v, d, i): said.add(d); yield i, f'{_quote(m[0])}: {e}', 'list_files'
@@ -274,7 +275,7 @@ def _stubs(v):
     for p, at in _files(v).items():
         if q := _placeholder(v.job.files_after.get(p), p, at): yield p, at, q, len(at) == 1 and at[0][1].name == 'write_file'
 
-_LEFT = re.compile(r'^[\s>*\-\d.]*[\[<{(]?(?:todo|tbd|placeholder|fill in|to be (?:added|written|done|completed|filled))\b.*$', re.I | re.M)
+_LEFT = re.compile(r'^[ \t>*\-\d.]{0,40}[\[<{(]?(?:todo|tbd|placeholder|fill in|to be (?:added|written|done|completed|filled))\b.*$', re.I | re.M)
 
 def _placeholder(text, path, writes) -> str:
     "A quote that proves that `text` is no finished text; '' if it is one."
