@@ -18,7 +18,7 @@ from fastcore.script import call_parse
 import agentft
 from .records import Job, content_hash, from_dict, read_jsonl, to_dict, write_atomic, write_jsonl
 from .arena import EVAL_SEED, FAMILIES, FAULTS, Expert, Faulty, make_task, play
-from .metrics import apply_edits, TARGETS, job_counts, metric_rows, total
+from .metrics import apply_edits, TARGETS, job_counts, job_edits, metric_rows, total
 from .runs import PALETTE, check_disk, markdown_table, plot_save, use_style, write_result
 from .documents import COLLECTIONS, embedded_server, open_source
 from .audit import each_job, left_out, read_reviews, write_audit
@@ -103,10 +103,13 @@ def _seed_of(job, failures) -> dict | None:
 
 def _judge(job, redactor) -> tuple:
     "The job without secrets, what is remembered of it, and the versions of its memory."
+    known = len(redactor.names)
     job, _ = redact(job, redactor)
-    found = detect(job)
-    pairs = compact_pairs([job])
-    facts = dict(row=to_dict(job_row(job, found, job_counts(job))), failures=[to_dict(f) for f in found], seed=_seed_of(job, found), pairs=[[p.change, p.good, p.lines_before, p.lines_after, len(p.lost)] for p in pairs])
+    if len(redactor.names) > known: redactor.save()   # before the job is: a collect that goes on must not give a placeholder twice
+    edits = job_edits(job)
+    found = detect(job, edits=edits[0])
+    pairs = compact_pairs(job)
+    facts = dict(row=to_dict(job_row(job, found, job_counts(job, edits=edits))), failures=[to_dict(f) for f in found], seed=_seed_of(job, found), pairs=[[p.change, p.good, p.lines_before, p.lines_after, len(p.lost)] for p in pairs])
     return job, {k: v for k, v in facts.items() if v}, pairs
 
 def _from_audit(src, led, r, p, filters, reviews):
@@ -211,8 +214,8 @@ def _collect(**p) -> SimpleNamespace:
         r.new = sum(e.size > 0 for i, e in led.new.items() if i not in before)
         if not r.jobs and not r.edits: raise ValueError(f'no job in {r.source}' + (f': {dict(r.rejected)}' if r.rejected else ': is the database or folder the right one?'))
         _write(r, led.merge(['compact']))
+        r.redactor.save()
         led.publish()
-    r.redactor.save()
     r.metrics = {name: total(name, [j.counts for j in r.jobs]) for name in TARGETS}
     r.first = fix_first(r.failures, r.jobs)
     return r

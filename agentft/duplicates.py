@@ -37,7 +37,9 @@ _BASE, _LONG = 0x9E3779B97F4A7C15, 1 << 20   # an odd number; characters taken a
 
 @lru_cache
 def _tables() -> tuple:  # per character: 0 blank, 1 of a word, 2 a word by itself; a random number. Per place: power of the base, its inverse
-    kinds = np.fromiter((1 if c.isalnum() or c == '_' else 0 if c.isspace() else 2 for c in map(chr, range(0x110000))), np.uint8, 0x110000)
+    kinds, every = np.full(0x110000, 2, np.uint8), ''.join(map(chr, range(0x110000)))
+    for kind, pattern in ((1, r'\w+'), (0, r'\s+')):
+        for m in re.finditer(pattern, every): kinds[m.start():m.end()] = kind
     power = lambda b: np.concatenate([np.ones(1, np.uint64), np.cumprod(np.full(2*_LONG, b, np.uint64))])
     return kinds, _mix(np.arange(1, 0x110001, dtype=np.uint64)), power(_BASE), power(pow(_BASE, -1, 1 << 64))
 

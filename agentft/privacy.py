@@ -493,7 +493,7 @@ def save(self:Redactor) -> Path | None:
     old = os.umask(0o077)
     try: write_atomic(self.memory, json.dumps(dict(v=1, key=self._key.hex(), names=names), indent=1) + '\n')
     finally: os.umask(old)
-    self._stamp, self._old = self.memory.read_bytes(), names
+    self._stamp = self.memory.read_bytes()
     return self.memory
 
 @patch

@@ -266,10 +266,10 @@ def test_stopped_collect_leaves_nothing_half_written(tmp_path, monkeypatch):
     "Nothing that phase 2 would read; the next collect goes on with the fourth job."
     import agentft.collect as c
     calls = []
-    def stop(job):
+    def stop(job, **kw):
         calls.append(job.id)
         if len(calls) == 4: raise KeyboardInterrupt
-        return detect(job)
+        return detect(job, **kw)
     monkeypatch.setattr(c, 'detect', stop)
     with pytest.raises(KeyboardInterrupt): collect(out=str(tmp_path/'o'), jobs_per_family=2)
     assert not [p for p in (tmp_path/'o').iterdir() if p.is_file()]
@@ -284,10 +284,10 @@ def test_killed_collect_goes_on(tmp_path):
     "kill -9 in the middle; what was written before is not read again."
     code = f"""import agentft.collect as c, os, signal
 n, detect = 0, c.detect
-def slow(job):
+def slow(job, **kw):
     global n; n += 1
     if n == 6: os.kill(os.getpid(), signal.SIGKILL)
-    return detect(job)
+    return detect(job, **kw)
 c.detect = slow
 c.collect(out={str(tmp_path)!r}, jobs_per_family=2)"""
     assert subprocess.run([sys.executable, '-c', code], capture_output=True).returncode == -9
@@ -302,7 +302,7 @@ def test_next_collect_reads_only_what_is_new(tmp_path, monkeypatch):
     "A new job, a job that went on, and one that left the server: only the first two are read; nothing that was collected is lost."
     import agentft.collect as c
     read = []
-    monkeypatch.setattr(c, 'detect', lambda job: read.append(job.id) or detect(job))
+    monkeypatch.setattr(c, 'detect', lambda job, **kw: read.append(job.id) or detect(job, **kw))
     jobs = [play(make_task('config', n), Expert()) for n in range(4)]
     cut = from_dict(Job, to_dict(jobs[1])); cut.turns = cut.turns[:3]; cut.outcome = type(cut.outcome)()
     out = str(tmp_path/'o')
@@ -339,6 +339,28 @@ def test_secret_that_a_later_job_gives_away(tmp_path):
     said = [j.turns[1].said.content for j in read_jsonl(tmp_path/'o'/'jobs.jsonl', Job)]
     assert re.findall('<.*>', said[0]) == re.findall('<.*>', said[1]) != []                 # one secret, one placeholder
     assert read_result(tmp_path/'o')['numbers']['new'] == 0
+
+
+def test_placeholders_stay_the_same_after_a_kill(tmp_path, monkeypatch):
+    "Two jobs with a secret each and one with both; killed before the third, which then names both as the first two do."
+    monkeypatch.setenv('AGENTFT_CACHE', str(tmp_path/'cache'))
+    import agentft.collect as c
+    jobs = [play(make_task('config', n), Expert()) for n in range(3)]
+    keys = ['AKIA' + 'CANARYCANARY000' + x for x in '12']
+    for j, k in zip(jobs, (keys[0], keys[1], ' and '.join(reversed(keys)))): j.turns[1].said.content = f'The key is {k}.'
+    n = []
+    def stop(job, **kw):
+        n.append(1)
+        if len(n) == 3: raise KeyboardInterrupt
+        return detect(job, **kw)
+    with embedded_server() as uri:
+        write_audit(jobs, uri)
+        monkeypatch.setattr(c, 'detect', stop)
+        with pytest.raises(KeyboardInterrupt): collect(out=str(tmp_path/'o'), source=uri)
+        collect(out=str(tmp_path/'o'), source=uri)
+    said = [re.findall('<.*?>', j.turns[1].said.content) for j in read_jsonl(tmp_path/'o'/'jobs.jsonl', Job)]
+    assert len(n) == 4 and said[2] == said[1] + said[0] and said[0] != said[1]
+    assert not [p for p in tmp_path.rglob('*') if p.is_file() and any(k.encode() in p.read_bytes() for k in keys)]
 
 
 def test_running_jobs_and_reviews():
