@@ -11,7 +11,6 @@ import re, tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-import numpy as np
 from .records import Job, Turn
 
 # %% ../nbs/17_duplicates.ipynb #b91119b7
@@ -30,6 +29,7 @@ def jaccard(a: set, b: set) -> float: return len(a & b) / max(len(a | b), 1)
 # %% ../nbs/17_duplicates.ipynb #5b6fddfd
 def _mix(h):
     "Spreads the bits of uint64 `h` (the last step of SplitMix64)."
+    import numpy as np
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)): h = (h ^ (h >> np.uint64(shift))) * np.uint64(factor)
     return h ^ (h >> np.uint64(31))
 
@@ -37,6 +37,7 @@ _BASE, _LONG = 0x9E3779B97F4A7C15, 1 << 20   # an odd number; characters taken a
 
 @lru_cache
 def _tables() -> tuple:  # per character: 0 blank, 1 of a word, 2 a word by itself; a random number. Per place: power of the base, its inverse
+    import numpy as np
     kinds, every = np.full(0x110000, 2, np.uint8), ''.join(map(chr, range(0x110000)))
     for kind, pattern in ((1, r'\w+'), (0, r'\s+')):
         for m in re.finditer(pattern, every): kinds[m.start():m.end()] = kind
@@ -45,6 +46,7 @@ def _tables() -> tuple:  # per character: 0 blank, 1 of a word, 2 a word by itse
 
 def _word_hashes(texts: list) -> tuple:  # (uint64 of all words, int64 words per text)
     "The words that `shingles` finds, as numbers; together at most two million characters."
+    import numpy as np
     kinds, values, power, back = _tables()
     chars = np.frombuffer('\n'.join([*texts, '']).encode('utf-32-le', 'surrogatepass'), np.uint32)
     kind = kinds[chars]; word = kind == 1
@@ -66,6 +68,7 @@ def _cut(text: str) -> list:
 
 def _all_words(texts: list) -> tuple:
     "`_word_hashes` of any number of texts of any length."
+    import numpy as np
     size, some, chars, found = np.zeros(len(texts), np.int64), [], 0, []
     def take():
         h, n = _word_hashes([p for _, p in some]); found.append(h); np.add.at(size, [i for i, _ in some], n); some.clear()
@@ -81,6 +84,7 @@ def hashed_shingles(
     n: int = 5,          # words per shingle
 ) -> tuple:              # (uint64 of all shingles, one text after another; int64 offsets, one more than texts)
     "The shingles of many texts as numbers; one that occurs twice in a text stands there twice."
+    import numpy as np
     ids, size = _all_words(texts)
     start, offsets = np.cumsum(size) - size, np.concatenate([[0], np.cumsum(np.maximum(size - n + 1, 1))])
     out, runs = np.zeros(offsets[-1], np.uint64), np.zeros(max(len(ids) - n + 1, 0), np.uint64)
@@ -101,6 +105,7 @@ def _rows(threshold: float) -> int:
 
 def _sketches(flat, offsets, rows: int) -> tuple:  # (uint8 [texts, 128], uint32 [texts, bands])
     "The last byte of each sketch number, and a key per band."
+    import numpy as np
     from rensa import RMinHash
     m = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets.astype(np.uint64), _PERM, 1)
     s = np.array(m.to_rows(), np.uint32)
@@ -112,6 +117,7 @@ def _sketches(flat, offsets, rows: int) -> tuple:  # (uint8 [texts, 128], uint32
 class _Groups:
     "Connects texts that are similar enough; `compare` gives the exact similarity of two."
     def __init__(self, n: int, sketch, threshold: float, compare):
+        import numpy as np
         self.up, self.sketch, self.threshold, self.compare, self.no = np.arange(n), sketch, threshold, compare, set()
     def root(self, i):
         while self.up[i] != i: self.up[i] = i = self.up[self.up[i]]
@@ -131,6 +137,7 @@ class _Groups:
                 elif len(self.no) < 1 << 21: self.no.add((i, j))
     def band(self, keys, b: int, rounds: int = 10, near: int = 10):
         "Compare texts with the same key in band `b`; those that share the next bands too stand side by side."
+        import numpy as np
         order = np.lexsort([np.roll(keys, -b, 1)[:, i] for i in (2, 1, 0)]); k = keys[order, b]
         same = np.concatenate([[False], k[1:] == k[:-1], [False]])
         m = order[same[1:] | same[:-1]]; run = keys[m, b]
@@ -154,6 +161,7 @@ def near_duplicates(
     n: int = 5,              # words per shingle
 ) -> list[list]:             # ids per group of two or more, in the order of their coming
     "Which texts are nearly the same, directly or through others."
+    import numpy as np
     ids, exact, copies, sizes, sketch, keys, waiting, chars = [], {}, [], [0], [], [], [], 0
     with tempfile.TemporaryFile() as disk:
         def take():

@@ -67,12 +67,13 @@ def _from_jobs(found, gate, most) -> tuple[list, list]:
     return kept, out
 
 def budget(seeds, failures, n, spelled_share, even_share, shares=None) -> dict:
-    "Quotas of spelled-out seeds and of the arena's families, each weighted by its number of seeds; failures, by their `shares` of the data budget where there is one, steer the latter."
+    "Quotas of spelled-out seeds, each kind of work weighted by its number of seeds, and of the arena's families, alike; failures, by their `shares` of the data budget where there is one, steer both."
     count = [Counter((s.behaviour, s.family) for s in seeds if bool(s.steps) == k) for k in (True, False)]
+    family = Counter(s.family for s in seeds if not s.steps)
     m = n if not count[1] else round(n * spelled_share) if count[0] else 0
     q = Counter()
-    for c, n, f in ((count[0], m, []), (count[1], n - m, failures)):
-        if c: q.update(quotas(c, f, n, even_share, c, shares if f is failures else None))
+    for c, n, weights in ((count[0], m, count[0]), (count[1], n - m, {p: k / family[p[1]] for p, k in count[1].items()})):
+        if c: q.update(quotas(c, failures, n, even_share, weights, shares))
     return dict(q)
 
 def _mixed(examples) -> list:
