@@ -193,7 +193,7 @@ def _collect(**p) -> SimpleNamespace:
     (r.out/'result.json').unlink(missing_ok=True)
     r.redactor = Redactor(**_privacy(p))
     with Ledger(r.out, _settings(p), p['fresh']) as led:
-        r.notes += led.notes; before = {e.id for e in led.entries}
+        r.notes += led.notes
         def jobs():
             yield from _known_jobs(led)
             with opened(*(p[k] for k in ('source', 'database', 'jobs_per_family', 'faulty_share', 'seed'))) as src:
@@ -202,7 +202,8 @@ def _collect(**p) -> SimpleNamespace:
                     yield from _from_audit(src, led, r, p, filters, reviews)
                     r.rejected += src.rejected; r.hints = list(src.notes)
             yield from _from_sessions(_names(p['sessions']) or [], led, r, p, filters)
-        r.repeats = repeated_jobs(jobs())
+        try: r.repeats = repeated_jobs(jobs())
+        except KeyboardInterrupt: raise KeyboardInterrupt(f'{len(led.new)} jobs are kept in {r.out}: the same command goes on from there') from None
         r.edits, entries = _edits(p, r, led), led.entries
         done = [from_dict(Edit, x) for e in entries for x in e.facts.get('edits', [])]
         r.edits += done; split_edits(r.edits)
@@ -211,7 +212,7 @@ def _collect(**p) -> SimpleNamespace:
         r.jobs = [from_dict(JobRow, e.facts['row']) for e in entries if e.size]
         r.failures = [from_dict(Failure, f) for e in entries for f in e.facts.get('failures', [])]
         r.seeds, r.pairs = [e.facts['seed'] for e in entries if e.facts.get('seed')], [x for e in entries for x in e.facts.get('pairs', [])]
-        r.new = sum(e.size > 0 for i, e in led.new.items() if i not in before)
+        r.new = sum(e.size > 0 for e in led.new.values())   # since the last collect that finished
         if not r.jobs and not r.edits: raise ValueError(f'no job in {r.source}' + (f': {dict(r.rejected)}' if r.rejected else ': is the database or folder the right one?'))
         _write(r, led.merge(['compact']))
         r.redactor.save()
