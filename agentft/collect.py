@@ -109,7 +109,7 @@ def _judge(job, redactor) -> tuple:
     edits = job_edits(job)
     found = detect(job, edits=edits[0])
     pairs = compact_pairs(job)
-    facts = dict(row=to_dict(job_row(job, found, job_counts(job, edits=edits))), failures=[to_dict(f) for f in found], seed=_seed_of(job, found), pairs=[[p.change, p.good, p.lines_before, p.lines_after, len(p.lost)] for p in pairs])
+    facts = dict(row=to_dict(job_row(job, found, job_counts(job, edits=edits))), failures=[to_dict(f) for f in found], seed=_seed_of(job, found), pairs=[[p.change, p.good, p.lines_before, p.lines_after, len(p.kept), len(p.reworded), len(p.lost)] for p in pairs])
     return job, {k: v for k, v in facts.items() if v}, pairs
 
 def _from_audit(src, led, r, p, filters, reviews):
