@@ -84,8 +84,9 @@ def _settings(p) -> dict:
     text = lambda s: Path(s).read_text() if s and len(s) < 4096 and Path(s).is_file() else s
     mine = {k: p[k] for k in ('database', 'since', 'until', 'models', 'agent_types', 'outcomes', 'phase')}
     if p['source'] == 'arena': mine |= {k: p[k] for k in ('jobs_per_family', 'faulty_share', 'seed')}
-    code = [(Path(agentft.__file__).parent/f'{m}.py').read_text() for m in _JUDGES]
-    return mine | dict(source=_public(p['source']), allow=text(p['allow']), deny=text(p['deny']), code=content_hash(code))
+    return mine | dict(source=_public(p['source']), allow=text(p['allow']), deny=text(p['deny']))
+
+def _version() -> str: return content_hash([(Path(agentft.__file__).parent/f'{m}.py').read_text() for m in _JUDGES])
 
 
 # %% ../nbs/19_collect.ipynb #85a0b4ee
@@ -148,6 +149,14 @@ def _from_sessions(paths, led, r, p, filters):
             yield job
         led.add(Entry(f'sessions {path}', [_look(path)], origin=path, facts=dict(rejected=dict(bad) | {f'jobs: {k}': v for k, v in counts.items()} | {f'edits: {k}': v for k, v in tally.left_out.items()})))
 
+def _judged_again(led, r):
+    "Jobs that their source has no more, collected by another version."
+    for e, raw in led.left_behind():
+        try: job, facts, pairs = _judge(from_dict(Job, json.loads(raw)), r.redactor)
+        except ValueError: r.rejected['jobs: collected by another version, no longer readable'] += 1; continue
+        led.add(Entry(e.id, e.stamp, e.origin, facts={k: e.facts[k] for k in ('lessons', 'edits') if k in e.facts} | facts), job, compact=pairs)
+        yield job
+
 def _known_jobs(led):
     "Jobs that were collected before, from their file."
     for f, entries in ((led.folder/'jobs.jsonl', led.old), (led.work/'jobs.jsonl', led.new)):
@@ -166,7 +175,7 @@ def _edits(p, r, led) -> list:
     "Edits from the history of git repositories; a history that has not moved on is not read again."
     repos = _names(p['repos'])
     if not repos: return []
-    mark = content_hash([[_head(x) for x in repos], repos, p['max_edits'], led.settings])
+    mark = content_hash([[_head(x) for x in repos], repos, p['max_edits'], led.settings, led.version])
     kept = r.out/'edits.json'
     if not p['fresh'] and kept.exists() and (d := json.loads(kept.read_text())).get('mark') == mark and (r.out/'edits.jsonl').exists():
         r.edit_report = d; r.notes += d['notes']; r.rejected.update(d['rejected'])
@@ -192,7 +201,7 @@ def _collect(**p) -> SimpleNamespace:
     check_disk(r.out, 0.2, 'collect')
     (r.out/'result.json').unlink(missing_ok=True)
     r.redactor = Redactor(**_privacy(p))
-    with Ledger(r.out, _settings(p), p['fresh']) as led:
+    with Ledger(r.out, _settings(p), _version(), p['fresh']) as led:
         r.notes += led.notes
         def jobs():
             yield from _known_jobs(led)
@@ -202,6 +211,7 @@ def _collect(**p) -> SimpleNamespace:
                     yield from _from_audit(src, led, r, p, filters, reviews)
                     r.rejected += src.rejected; r.hints = list(src.notes)
             yield from _from_sessions(_names(p['sessions']) or [], led, r, p, filters)
+            yield from _judged_again(led, r)
         try: r.repeats = repeated_jobs(jobs())
         except KeyboardInterrupt: raise KeyboardInterrupt(f'{len(led.new)} jobs are kept in {r.out}: the same command goes on from there') from None
         r.edits, entries = _edits(p, r, led), led.entries

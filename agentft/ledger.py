@@ -31,11 +31,12 @@ class Ledger:
     "What is known of the jobs of a folder; use it in a `with` block."
     def __init__(self,
         folder,             # holds, or will hold, jobs.jsonl and ledger.jsonl
-        settings: dict,     # whatever changes what is found in a job
+        settings: dict,     # what was asked for: with other settings nothing of the old is kept
+        version: str = '',  # of the code that judges: with another one, old jobs are `stale`
         fresh: bool = False,  # forget what was collected before
     ):
-        self.folder, self.settings, self.fresh = Path(folder), content_hash(settings), fresh
-        self.work, self.final, self.notes, self.old, self.new, self.done = self.folder/'.collecting', self.folder/'.collected', [], {}, {}, False
+        self.folder, self.settings, self.version, self.fresh = Path(folder), content_hash(settings), version, fresh
+        self.work, self.final, self.notes, self.old, self.new, self.stale, self.done = self.folder/'.collecting', self.folder/'.collected', [], {}, {}, {}, False
     def __enter__(self):
         self.work.mkdir(parents=True, exist_ok=True)
         self.lock = (self.work/'lock').open('w')
@@ -46,12 +47,14 @@ class Ledger:
         self.old = self._load(self.folder/'jobs.jsonl', self.folder/'ledger.jsonl', 'collected before')
         self.new = self._load(self.work/'jobs.jsonl', self.work/'ledger.jsonl', 'of a collect that was stopped', cut=True)
         self.jobs, self.lines = (self.work/'jobs.jsonl').open('ab'), (self.work/'ledger.jsonl').open('ab')
-        if not self.lines.tell(): self._line(dict(settings=self.settings))
+        if not self.lines.tell(): self._line(self.head)
         return self
     def __exit__(self, *e):
         for f in (self.jobs, self.lines): f.close()
         if self.done or not self.new: shutil.rmtree(self.work, ignore_errors=True)   # nothing there that a later collect could use
         self.lock.close()
+    @property
+    def head(self): return dict(settings=self.settings, version=self.version)
     def _line(self, d): self.lines.write((json.dumps(d, ensure_ascii=False) + '\n').encode('utf-8', 'replace')); self.lines.flush()
     def _forget(self):
         for f in self.work.glob('*.jsonl'): f.unlink()
@@ -62,21 +65,22 @@ class Ledger:
 
 # %% ../nbs/18_ledger.ipynb #e2d66283
 def _read(jobs: Path, ledger: Path, settings: str, cut: bool) -> tuple:
-    "`(entries, bytes of jobs, bytes of ledger)` as far as both files are whole."
-    entries, at, end = {}, 0, 0
+    "`(entries, bytes of jobs, bytes of ledger, version)` as far as both files are whole."
+    entries, at, end, version = {}, 0, 0, ''
     size = jobs.stat().st_size if jobs.exists() else 0
     with ledger.open('rb') as f:
         for n, raw in enumerate(f):
             try: d = json.loads(raw) if raw.endswith(b'\n') else None
             except ValueError: d = None
             if d is None or (n == 0 and d.get('settings') != settings): break
-            if n:
+            if not n: version = d.get('version', '')
+            else:
                 try: e = from_dict(Entry, d)
                 except ValueError: break
                 if cut and at + e.size > size: break
                 at += e.size; entries.pop(e.id, None); entries[e.id] = e
             end += len(raw)
-    return entries, at, end
+    return entries, at, end, version
 
 def _lines(path) -> int:
     with path.open('rb') as f: return sum(b.count(b'\n') for b in iter(lambda: f.read(1 << 20), b''))
@@ -84,11 +88,15 @@ def _lines(path) -> int:
 @patch
 def _load(self: Ledger, jobs, ledger, what, cut=False) -> dict:
     if self.fresh or not ledger.exists(): return {}
-    entries, at, end = _read(jobs, ledger, self.settings, cut)
+    entries, at, end, version = _read(jobs, ledger, self.settings, cut)
     whole = end == ledger.stat().st_size and jobs.exists() and _lines(jobs) == sum(e.size > 0 for e in entries.values())
-    if not end or not (cut or whole):
-        self.notes.append(f'jobs {what} are read again: ' + ('they were collected with other settings or another version' if not end else f'{jobs.name} was changed since'))
+    if not end or not (cut or whole) or cut and version != self.version:
+        self.notes.append(f'jobs {what} are not kept; what the source still has is read again: ' + ('they were collected with other settings' if not end else 'agentft has changed since' if cut and whole else f'{jobs.name} was changed since'))
         if cut: self._forget()
+        return {}
+    if version != self.version:
+        self.stale = {i: e for i, e in entries.items() if e.size}
+        self.notes.append(f'{len(self.stale)} jobs {what} are judged again: agentft has changed since')
         return {}
     if cut:
         for p, n in ((jobs, at), (ledger, end)):
@@ -97,6 +105,14 @@ def _load(self: Ledger, jobs, ledger, what, cut=False) -> dict:
     return entries
 
 # %% ../nbs/18_ledger.ipynb #93baf2b1
+@patch
+def left_behind(self: Ledger):
+    "Yields `(entry, line)` for each stale job that was not read again: its source has it no more."
+    if not self.stale: return
+    with (self.folder/'jobs.jsonl').open('rb') as f:
+        for e, raw in _paired(f, self.folder, self.stale):
+            if e.id not in self.new: yield e, raw
+
 @patch
 def known(self: Ledger,
     id: str,
@@ -141,7 +157,7 @@ def merge(self: Ledger,
     out = [e for e in self.entries if e.id in kept or not e.size]
     order = {i: n for n, i in enumerate(kept)}
     out.sort(key=lambda e: order.get(e.id, -1))
-    write_atomic(into/'ledger.jsonl', (json.dumps(d, ensure_ascii=False) + '\n' for d in ({'settings': self.settings}, *map(to_dict, out))))
+    write_atomic(into/'ledger.jsonl', (json.dumps(d, ensure_ascii=False) + '\n' for d in (self.head, *map(to_dict, out))))
     for name in sides: write_atomic(into/f'{name}.jsonl', self._side(name, kept))
     return into
 

@@ -363,6 +363,24 @@ def test_placeholders_stay_the_same_after_a_kill(tmp_path, monkeypatch):
     assert not [p for p in tmp_path.rglob('*') if p.is_file() and any(k.encode() in p.read_bytes() for k in keys)]
 
 
+def test_upgrade_keeps_what_the_source_has_forgotten(tmp_path, monkeypatch):
+    "Old documents expire in many a MongoDB: a job that is gone there is judged again from jobs.jsonl."
+    import agentft.collect as c, pymongo
+    jobs = [play(make_task('config', n), Faulty('blind_edit') if n else Expert()) for n in range(3)]
+    out = str(tmp_path/'o')
+    with embedded_server() as uri:
+        write_audit(jobs, uri); collect(out=out, source=uri)
+        before = read_jsonl(tmp_path/'o'/'failures.jsonl')
+        for name in COLLECTIONS: pymongo.MongoClient(uri)[DATABASE][name].delete_many({'job_id': jobs[2].id})
+        monkeypatch.setattr(c, '_version', lambda: 'another')
+        monkeypatch.setattr(c, 'detect', lambda job, **kw: [f for f in detect(job, **kw) if f.mode == 'blind_edit'])
+        collect(out=out, source=uri)
+    after = read_jsonl(tmp_path/'o'/'failures.jsonl')
+    assert {j.id for j in read_jsonl(tmp_path/'o'/'jobs.jsonl', Job)} == {j.id for j in jobs}
+    assert {f['job_id'] for f in after} == {jobs[1].id, jobs[2].id} and {f['mode'] for f in after} == {'blind_edit'} < {f['mode'] for f in before}
+    assert any('judged again' in x for x in read_result(out)['numbers']['notes'])
+
+
 def test_running_jobs_and_reviews():
     "A trail that ends a moment ago is no failure yet; a person's word is the last one."
     from datetime import timedelta, timezone
