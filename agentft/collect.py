@@ -225,7 +225,7 @@ def _collect(**p) -> SimpleNamespace:
         r.new = sum(e.size > 0 for e in led.new.values())   # since the last collect that finished
         if not r.jobs and not r.edits: raise ValueError(f'no job in {r.source}' + (f': {dict(r.rejected)}' if r.rejected else ': is the database or folder the right one?'))
         _write(r, led.merge(['compact']))
-        r.redactor.save()
+        if r.redactor.count: r.redactor.save()
         led.publish()
     r.metrics = {name: total(name, [j.counts for j in r.jobs]) for name in TARGETS}
     r.first = fix_first(r.failures, r.jobs)

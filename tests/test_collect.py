@@ -20,6 +20,12 @@ recorded = pytest.mark.skipif(not (AUDIT/'jobs.json').exists(), reason=f'no reco
 secantus = pytest.importorskip('secantus', reason="the embedded server is not installed (pip install 'agentft[embedded]')")
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    "What a collect remembers of placeholders is not left in the user's cache."
+    monkeypatch.setenv('AGENTFT_CACHE', str(tmp_path_factory.mktemp('cache')))
+
+
 def truths(): return {x['job_id']: x for x in json.loads((AUDIT/'jobs.json').read_text())}
 
 
