@@ -6,7 +6,7 @@
 __all__ = ['simulate', 'opened', 'coverage', 'next_steps', 'collect']
 
 # %% ../nbs/19_collect.ipynb #ca397021
-import json, os, random, re, shutil, subprocess, tempfile, time
+import json, os, random, subprocess, tempfile, time
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,14 +19,14 @@ import agentft
 from .records import Job, content_hash, from_dict, read_jsonl, to_dict, write_atomic, write_jsonl
 from .arena import EVAL_SEED, FAMILIES, FAULTS, Expert, Faulty, make_task, play
 from .metrics import apply_edits, TARGETS, job_counts, job_edits, metric_rows, total
-from .runs import PALETTE, check_disk, markdown_table, plot_save, use_style, write_result
-from .documents import COLLECTIONS, embedded_server, open_source
+from .runs import check_disk, markdown_table, plot_save, use_style, write_result
+from .documents import embedded_server, open_source, public_uri
 from .audit import each_job, left_out, read_reviews, write_audit
 from .sessions import lessons, read_source
 from .edits import Edit, Tally, collect_edits, compact_pairs, split_edits, stream_job_edits
 from .failures import Failure, detect
 from .privacy import ALLOW, Redactor, privacy_report, redact, redact_file, refuse_leaks
-from .patterns import JobRow, data_budget, fix_first, group, job_row, metrics_by_model, period_of, plot_metrics, plot_position, plot_rates, plot_trend, write_patterns
+from .patterns import JobRow, group, job_row, metrics_by_model, period_of, plot_metrics, plot_position, plot_rates, plot_trend, read_patterns, write_patterns
 from .duplicates import repeated_jobs
 from .ledger import Entry, Ledger, stamp_of
 
@@ -61,8 +61,6 @@ def opened(source, database, jobs_per_family, faulty_share, seed):
         with open_source(uri, database) as src: yield src
 
 # %% ../nbs/19_collect.ipynb #7e1d69e2
-def _public(uri): return re.sub(r'//[^@/]*@', '//', uri)   # without user and password
-
 def _when(s: str, name: str):
     if not s: return None
     try: t = datetime.fromisoformat(s)
@@ -84,7 +82,7 @@ def _settings(p) -> dict:
     text = lambda s: Path(s).read_text() if s and len(s) < 4096 and Path(s).is_file() else s
     mine = {k: p[k] for k in ('database', 'since', 'until', 'models', 'agent_types', 'outcomes', 'phase')}
     if p['source'] == 'arena': mine |= {k: p[k] for k in ('jobs_per_family', 'faulty_share', 'seed')}
-    return mine | dict(source=_public(p['source']), allow=text(p['allow']), deny=text(p['deny']))
+    return mine | dict(source=public_uri(p['source']), allow=text(p['allow']), deny=text(p['deny']))
 
 def _version() -> str: return content_hash([(Path(agentft.__file__).parent/f'{m}.py').read_text() for m in _JUDGES])
 
@@ -138,16 +136,17 @@ def _look(path) -> str:
 def _from_sessions(paths, led, r, p, filters):
     for path in paths:
         found, bad = read_source(path)
-        if led.known(f'sessions {path}', [_look(path)]): continue
+        look = [_look(path)]   # before it is read: what changes meanwhile is read again
+        if led.known(f'sessions {path}', look): continue
         counts, tally, seen, room = Counter(), Tally(), set(), p['max_edits']
         for n, job in enumerate(j for j in found if not (why := left_out(j, **filters)) or counts.update([why])):
             if p['max_jobs'] and n >= p['max_jobs']: break
             job, facts, pairs = _judge(job, r.redactor)
             edits = list(islice(stream_job_edits(job, tally, seen=seen), room)); room -= len(edits)
             facts |= dict(lessons=dict(lessons(job)), edits=[to_dict(e) for e in edits])
-            led.add(Entry(job.id, [_look(path)], origin=path, facts=facts), job, compact=pairs)
+            led.add(Entry(job.id, look, origin=path, facts=facts), job, compact=pairs)
             yield job
-        led.add(Entry(f'sessions {path}', [_look(path)], origin=path, facts=dict(rejected=dict(bad) | {f'jobs: {k}': v for k, v in counts.items()} | {f'edits: {k}': v for k, v in tally.left_out.items()})))
+        led.add(Entry(f'sessions {path}', look, origin=path, facts=dict(rejected=dict(bad) | {f'jobs: {k}': v for k, v in counts.items()} | {f'edits: {k}': v for k, v in tally.left_out.items()})))
 
 def _judged_again(led, r):
     "Jobs that their source has no more, collected by another version."
@@ -196,7 +195,7 @@ def _applies(e) -> bool:
 # %% ../nbs/19_collect.ipynb #f00cbb6e
 def _collect(**p) -> SimpleNamespace:
     "All of phase 1 but `result.json`."
-    r = SimpleNamespace(started=time.time(), out=Path(p['out'] or tempfile.mkdtemp(prefix='agentft-collect-')), rejected=Counter(), notes=[], edit_report={}, source=_public(p['source']), kind='none', hints=[])
+    r = SimpleNamespace(started=time.time(), out=Path(p['out'] or tempfile.mkdtemp(prefix='agentft-collect-')), rejected=Counter(), notes=[], edit_report={}, source=public_uri(p['source']), kind='none', hints=[])
     filters, reviews = _filters(p), read_reviews(p['reviews'])
     check_disk(r.out, 0.2, 'collect')
     (r.out/'result.json').unlink(missing_ok=True)
@@ -228,7 +227,8 @@ def _collect(**p) -> SimpleNamespace:
         if r.redactor.count: r.redactor.save()
         led.publish()
     r.metrics = {name: total(name, [j.counts for j in r.jobs]) for name in TARGETS}
-    r.first = fix_first(r.failures, r.jobs)
+    found = read_patterns(r.out/'patterns.json')
+    r.first, r.budget = found['fix_first'], found['budget']
     return r
 
 def _write(r, into: Path):
@@ -267,7 +267,7 @@ def _numbers(r) -> dict:
     return dict(jobs=len(r.jobs), new=r.new, turns=sum(j.turns for j in r.jobs), calls=sum(j.calls for j in r.jobs), documents=sum(j.documents for j in r.jobs), source=r.source, kind=r.kind,
                 outcomes=count(lambda j: f'{j.outcome.status} ({j.outcome.source})'), families=count(lambda j: j.family or 'unknown'), by_source=count(lambda j: j.source), models=count(lambda j: j.model or 'unknown'),
                 failures=len(r.failures), jobs_with_failures=sum(bool(j.modes) for j in r.jobs), by_mode={x['mode']: {k: x[k] for k in ('times', 'jobs', 'share', 'low', 'high', 'loss', 'budget')} for x in r.first},
-                budget=data_budget(r.failures, r.jobs), repeated_jobs=r.repeats.repeated, memory_versions=len(r.pairs), redacted=dict(r.redactor.count), distinct_secrets=len(r.redactor.names), rejected=dict(r.rejected), notes=r.notes + r.hints,
+                budget=r.budget, repeated_jobs=r.repeats.repeated, memory_versions=len(r.pairs), redacted=dict(r.redactor.count), distinct_secrets=len(r.redactor.names), rejected=dict(r.rejected), notes=r.notes + r.hints,
                 seeds=len(r.seeds), edits=len(r.edits), metrics={k: dict(value=m.value, numerator=m.numerator, denominator=m.denominator, target=m.target, meets=m.meets, unknown=m.unknown, rule=m.rule) for k, m in r.metrics.items()})
 
 def _summary(r) -> list[dict]:

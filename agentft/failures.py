@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from .records import Job, Label
-from .agent import BOOKKEEPING, TOOLS, check_call, tools_from_schemas
+from .agent import BOOKKEEPING, READS, TOOLS, check_call, tools_from_schemas
 from .metrics import job_edits, numbered
 from .audit import deliverables, skeleton
 
@@ -173,7 +173,6 @@ def _malformed(v):
     for i, t, c, r in v.calls:
         if c.malformed and c.name not in TOOLS: yield i, _show(c), c.name
 
-_READS = set('read_file list_files search_files file_exists get_workspace_summary get_document_info git_log git_show git_diff git_status git_tags todo_list sql_query sql_schema web_search'.split())
 
 @detector('repeated_call', 'tools', 'the same call with the same arguments was made three times or more while nothing else changed')
 def _repeat(v):
@@ -183,7 +182,7 @@ def _repeat(v):
         sig = (c.name, c.malformed, *sorted((k, x if isinstance(x, str) else repr(x)) for k, x in c.arguments.items()))
         seen[sig] += 1
         if seen[sig] == 3: yield i, f'third time: {_show(c)}', c.name
-        if c.name not in _READS and _worked(r): seen = Counter({sig: seen[sig]})   # the world has changed
+        if c.name not in READS and _worked(r): seen = Counter({sig: seen[sig]})   # the world has changed
 
 @detector('empty_turn', 'tools', 'an answer with neither text nor call')
 def _empty(v):

@@ -33,7 +33,7 @@ NO_ACTION = dict(
     missing='something that it needs is missing or unclear: say what, invent nothing',
     phase='it belongs to the other phase: leave it for then',
     tool='it needs a tool that the agent does not have')
-LOOKS = frozenset('read_file list_files search_files file_exists get_workspace_summary get_document_info git_log git_show git_diff git_status git_tags todo_list'.split())
+LOOKS = READS - {'sql_query', 'sql_schema', 'web_search'}   # the arena executes none of these
 
 # %% ../nbs/20_seeds.ipynb #c6d737c0
 @dataclass
