@@ -6,7 +6,7 @@
 __all__ = ['simulate', 'opened', 'coverage', 'next_steps', 'collect']
 
 # %% ../nbs/19_collect.ipynb #ca397021
-import json, os, random, subprocess, tempfile, time
+import json, random, subprocess, tempfile, time
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +19,7 @@ import agentft
 from .records import Job, content_hash, from_dict, read_jsonl, to_dict, write_atomic, write_jsonl
 from .arena import EVAL_SEED, FAMILIES, FAULTS, Expert, Faulty, make_task, play
 from .metrics import apply_edits, TARGETS, job_counts, job_edits, metric_rows, total
-from .runs import check_disk, markdown_table, plot_save, use_style, write_result
+from .runs import cache_dir, check_disk, markdown_table, plot_save, use_style, write_result
 from .documents import embedded_server, open_source, public_uri
 from .audit import each_job, left_out, read_reviews, write_audit
 from .sessions import lessons, read_source
@@ -90,8 +90,7 @@ def _version() -> str: return content_hash([(Path(agentft.__file__).parent/f'{m}
 # %% ../nbs/19_collect.ipynb #85a0b4ee
 def _privacy(p) -> dict:
     "How secrets are looked for; the same secret keeps its placeholder as long as the folder stays where it is."
-    cache = Path(os.environ.get('AGENTFT_CACHE', '~/.cache/agentft')).expanduser()
-    return dict(allow=(*ALLOW, *([p['allow']] if p['allow'] else [])), deny=_names(p['deny']) or (), memory=cache/'redaction'/f'{content_hash(str(Path(p["out"]).resolve()))}.json' if p['out'] else None)
+    return dict(allow=(*ALLOW, *([p['allow']] if p['allow'] else [])), deny=_names(p['deny']) or (), memory=cache_dir()/'redaction'/f'{content_hash(str(Path(p["out"]).resolve()))}.json' if p['out'] else None)
 
 # %% ../nbs/19_collect.ipynb #790fd1dc
 def _seed_of(job, failures) -> dict | None:

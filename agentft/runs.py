@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PHASES', 'PACKAGES', 'WHERE', 'PALETTE', 'phase_name', 'run_folder', 'phase_dir', 'code_version', 'provenance',
-           'parameters_hash', 'write_result', 'read_result', 'is_finished', 'artifact', 'check_disk', 'use_style',
-           'plot_save', 'table', 'markdown_table']
+           'parameters_hash', 'write_result', 'read_result', 'is_finished', 'artifact', 'cache_dir', 'check_disk',
+           'use_style', 'plot_save', 'table', 'markdown_table']
 
 # %% ../nbs/04_runs.ipynb #b6feae5d
 import errno, json, math, os, re, shutil, time
@@ -147,6 +147,10 @@ def artifact(
     return p
 
 # %% ../nbs/04_runs.ipynb #60abb720
+def cache_dir() -> Path:
+    "What outlives a run on this machine (converted models, the memory of placeholders): `$AGENTFT_CACHE`, or `~/.cache/agentft`."
+    return Path(os.environ.get('AGENTFT_CACHE') or Path.home()/'.cache'/'agentft')
+
 def check_disk(
     path,             # folder that will be written to; it or a parent exists
     need_gb: float,   # space that must be free

@@ -58,7 +58,7 @@ def check() -> list:
 
 def keep(name):
     "Copy results and pages of a finished run to runs/measured/."
-    from agentft.models import cache_dir
+    from agentft.runs import cache_dir
     from agentft.reports import report
     from agentft.runs import PHASES, phase_dir, read_result
     src, dst = ROOT/'runs'/name, ROOT/'runs'/'measured'/name
