@@ -128,14 +128,14 @@ def _schema_error(arguments: dict, schema: dict) -> str:
 
 def check_call(
     call: ToolCall,
-    phase: str,           # strategic or tactical; '' (unknown) forbids nothing
+    agent_phase: str,     # strategic or tactical; '' (unknown) forbids nothing
     tools: dict = TOOLS,  # the contract
 ) -> list[Problem]:       # empty when the call is fine
-    "Everything that is wrong with `call` in `phase`."
+    "Everything that is wrong with `call` in `agent_phase`."
     tool = tools.get(call.name)
     if tool is None: return [Problem('unknown_tool', f'Error: {call.name} is not a valid tool, try one of [{", ".join(tools)}]')]
     out = []
-    if phase and phase not in tool.phases:
+    if agent_phase and agent_phase not in tool.phases:
         out.append(Problem('phase_violation', f'ERROR: {call.name} can only be called during a {tool.phases[0]} phase.'))
     if call.malformed:
         out.append(Problem('malformed_arguments', f'Error: the arguments of {call.name} are no JSON object.'))
@@ -170,7 +170,7 @@ class TodoItem:
 class AgentState:
     "Phases and todos of one job. `apply` takes a bookkeeping call and answers as the agent's tools do."
     def __init__(self, rules: Rules = FULL):
-        self.rules, self.phase, self.phase_number = rules, 'strategic', 0
+        self.rules, self.agent_phase, self.agent_phase_number = rules, 'strategic', 0
         self.staged, self.phase_name, self.guide_read = [], '', not rules.guide
         self.final, self.done = False, False      # job_complete was called; the job has ended
         self._set(rules.first)
@@ -187,7 +187,7 @@ class AgentState:
     ) -> tuple:  # (text for the model, did it succeed)
         "Carry out one bookkeeping call."
         if self.done: return 'Error: the job has ended.', False
-        if problems := check_call(call, self.phase): return problems[0].message, False
+        if problems := check_call(call, self.agent_phase): return problems[0].message, False
         return getattr(self, f'_{call.name}')(**call.arguments)
 
 # %% ../nbs/01_agent.ipynb #b6ff078c
@@ -224,7 +224,7 @@ def _todo_complete(self: AgentState, todo_id=''):
     byid = {t.id: t for t in self.todos}
     if miss := [i for i in ids if i not in byid]: return f'Error: no todo {miss[0]}. Open: {", ".join(t.id for t in self.open)}', False
     if again := [i for i in ids if byid[i].done]: return f'Error: {again[0]} is complete already.', False
-    if self.phase == 'strategic' and len(ids) == len(self.open) and not (self.staged or self.final):
+    if self.agent_phase == 'strategic' and len(ids) == len(self.open) and not (self.staged or self.final):
         return 'Error: stage the next todos with next_phase_todos, or call job_complete, before you complete the last strategic todo.', False
     for i in ids: byid[i].done = True
     head = f'Completed: {byid[ids[0]].text}' if len(ids) == 1 else f'Completed {len(ids)} tasks: ' + '; '.join(byid[i].text for i in ids)
@@ -234,10 +234,10 @@ def _todo_complete(self: AgentState, todo_id=''):
 
 @patch
 def _next_phase(self: AgentState):
-    if self.phase == 'strategic' and self.final: self.done = True; return
-    self.phase_number += 1
-    if self.phase == 'strategic': self.phase = 'tactical'; self._set(self.staged); self.staged = []
-    else: self.phase = 'strategic'; self._set(self.rules.review)
+    if self.agent_phase == 'strategic' and self.final: self.done = True; return
+    self.agent_phase_number += 1
+    if self.agent_phase == 'strategic': self.agent_phase = 'tactical'; self._set(self.staged); self.staged = []
+    else: self.agent_phase = 'strategic'; self._set(self.rules.review)
 
 @patch
 def _todo_list(self: AgentState):
@@ -246,6 +246,6 @@ def _todo_list(self: AgentState):
 
 @patch
 def _todo_rewind(self: AgentState, issue):
-    self.phase, self.phase_number, self.staged = 'strategic', self.phase_number+1, []
+    self.agent_phase, self.agent_phase_number, self.staged = 'strategic', self.agent_phase_number+1, []
     self._set(self.rules.review)
     return f'Todos cleared: {issue}', True

@@ -385,9 +385,9 @@ class Session:
         self.pending = [Message('system', SYSTEM), Message('user', f'{task.instruction}\n{self._where()}')]
         self._track()
         if rules.guide: self.ws.git('status', '--short')
-    def _where(self): return f'[{self.phase.upper()} {self.state.phase_number}] Todo: {self.state.current.text}'
+    def _where(self): return f'[{self.agent_phase.upper()} {self.state.agent_phase_number}] Todo: {self.state.current.text}'
     @property
-    def phase(self): return self.state.phase
+    def agent_phase(self): return self.state.agent_phase
     @property
     def done(self): return bool(self.end)
     @property
@@ -404,7 +404,7 @@ _GUIDE = '# How to write todos\n\nOne todo is one to three tool calls. Name the 
 def _track(self: Session, staged_turn=None):
     "Record the todos of the phase that begins."
     s = self.state
-    self.todos += [Todo(f'p{s.phase_number}_{t.id}', t.text, s.phase, s.phase_number, staged_turn) for t in s.todos]
+    self.todos += [Todo(f'p{s.agent_phase_number}_{t.id}', t.text, s.agent_phase, s.agent_phase_number, staged_turn) for t in s.todos]
 
 @patch
 def step(
@@ -415,7 +415,7 @@ def step(
 ) -> list:                    # the new pending messages
     "Carry out one decision."
     if self.done: raise ValueError(f'{self.task.id}: the job has ended ({self.end})')
-    i, phase, number, valid = len(self.turns), self.phase, self.state.phase_number, False
+    i, phase, number, valid = len(self.turns), self.agent_phase, self.state.agent_phase_number, False
     said = replace(said, tool_calls=[replace(c, id=f'{self.task.id}-{i}-{k}') for k, c in enumerate(said.tool_calls)])
     results = []
     for c in said.tool_calls:
@@ -424,7 +424,7 @@ def step(
     seen, self.idle = self._new, 0 if valid else self.idle+1
     self.turns.append(Turn(phase, said, seen, results, number, usage or Usage(), finish_reason))
     extra = []
-    if (self.phase, self.state.phase_number) != (phase, number) and not self.state.done:
+    if (self.agent_phase, self.state.agent_phase_number) != (phase, number) and not self.state.done:
         extra = [Message('user', f'[PHASE_TRANSITION] {self._where()}')]
     elif not said.tool_calls: extra = [Message('user', f'No tool call. {len(self.state.open)} todos are incomplete. Todo: {self.state.current.text}' if self.state.current else 'No tool call.')]
     self.pending = results + extra
@@ -435,27 +435,27 @@ def step(
 @patch
 def _do(self: Session, c: ToolCall, turn: int) -> tuple:
     "Check and execute one call: (text, did it succeed)."
-    if problems := check_call(c, self.phase, self.contract): return problems[0].message, False
+    if problems := check_call(c, self.agent_phase, self.contract): return problems[0].message, False
     if c.name not in BOOKKEEPING:
         text, ok = self.ws.run(c)
         if ok and c.name == 'read_file': self.state.note_read(c.arguments['path'])
         if ok and (t := self._todo(self.state.current)) is not None: t.work_done, t.done_rule = True, 'successful_call'
         return text, ok
-    before, number = {t.id: t.done for t in self.state.todos}, self.state.phase_number
+    before, number = {t.id: t.done for t in self.state.todos}, self.state.agent_phase_number
     todos = self.state.todos
     text, ok = self.state.apply(c)
     for t in todos:
         if t.done and not before[t.id]: self._todo(t, number).completed_turn = turn
     if c.name == 'next_phase_todos' and ok: self._staged = turn
-    if self.state.phase_number != number and not self.state.done:
-        self._track(getattr(self, '_staged', None) if self.phase == 'tactical' else None)
+    if self.state.agent_phase_number != number and not self.state.done:
+        self._track(getattr(self, '_staged', None) if self.agent_phase == 'tactical' else None)
         if self.rules.guide: self.ws.git('add', '-A'); self.ws.git('commit', '-q', '--allow-empty', '-m', f'Phase {number} done'); self.ws.git('tag', f'phase_{number}_end')
     return text, ok
 
 @patch
 def _todo(self: Session, item, number=None):
     if item is None: return None
-    key = f'p{self.state.phase_number if number is None else number}_{item.id}'
+    key = f'p{self.state.agent_phase_number if number is None else number}_{item.id}'
     return next((t for t in self.todos if t.id == key), None)
 
 # %% ../nbs/02_arena.ipynb #944a047e
@@ -478,7 +478,7 @@ def match_todos(
 def job(self: Session, player: str = '', source: str = 'arena') -> Job:
     "The record of what happened, judged by the task's checker."
     t, files = self.task, self.ws.files()
-    tactical = [x for x in self.todos if x.phase == 'tactical']
+    tactical = [x for x in self.todos if x.agent_phase == 'tactical']
     pairs = match_todos([x.text for x in tactical], t.items)
     for i, x in enumerate(tactical):
         if i in pairs: x.work_done, x.done_rule = t.items[pairs[i]].check(files), 'checker'
@@ -488,7 +488,7 @@ def job(self: Session, player: str = '', source: str = 'arena') -> Job:
     outcome = Outcome('success' if ok else 'failed', 'checker', 1., '; '.join([self.end or 'unfinished', *problems]))
     meta = dict(task=t.id, seed=t.seed, player=player, items=len(t.items), items_done=sum(i.check(files) for i in t.items), end=self.end)
     j = Job(f'{t.id}-{player}' if player else t.id, source, t.instruction, t.instruction, player, t.family, self.tools, self.turns, self.todos, outcome,
-            self.before, files, meta)
+            self.before, files, True, meta)
     j.provenance = dict(content_hash=content_hash(j.turns), importer='arena/1')
     return j
 

@@ -289,27 +289,27 @@ class _Ledger:
     "Todos of a job while its turns are walked through."
     def __init__(self): self.todos, self.open, self.staged, self.at = [], [], [], None
     def add(self, text, phase, number, turn=None):
-        n = sum(t.phase_number == number and t.phase == phase for t in self.todos) + 1
+        n = sum(t.agent_phase_number == number and t.agent_phase == phase for t in self.todos) + 1
         self.todos.append(t := Todo(f'p{number}_todo_{n}', text, phase, number, turn)); return t
     def enter(self, i, turn):
         "A new phase begins: what was staged becomes the list, or the list is read from the system prompt."
-        self.at = (turn.phase, turn.phase_number)
+        self.at = (turn.agent_phase, turn.agent_phase_number)
         listed = next((l for m in turn.seen if m.role == 'system' and (l := _listed(m.content))), [])
-        if turn.phase == 'strategic': self.open = [self.add(x, 'strategic', turn.phase_number) for x in listed]; return
-        for t in self.staged: t.phase_number = turn.phase_number
-        self.open = self.staged or [self.add(x, turn.phase or 'tactical', turn.phase_number) for x in listed]
+        if turn.agent_phase == 'strategic': self.open = [self.add(x, 'strategic', turn.agent_phase_number) for x in listed]; return
+        for t in self.staged: t.agent_phase_number = turn.agent_phase_number
+        self.open = self.staged or [self.add(x, turn.agent_phase or 'tactical', turn.agent_phase_number) for x in listed]
         for t, x in zip(self.open, listed):
             if not t.text: t.text = x
         self.staged = []
     def stage(self, i, turn, texts, n):
         for t in self.staged: self.todos.remove(t)   # a second call replaces the first
-        self.staged = [self.add(x, 'tactical', turn.phase_number+1, i) for x in [*texts, *['']*(n-len(texts))][:n or None]]
-        if not turn.phase: self.open, self.staged = self.staged, []
+        self.staged = [self.add(x, 'tactical', turn.agent_phase_number+1, i) for x in [*texts, *['']*(n-len(texts))][:n or None]]
+        if not turn.agent_phase: self.open, self.staged = self.staged, []
     def complete(self, i, turn, text):
         for x in _completed(text, self.open):
             t = next((t for t in self.open if _same(t.text, x)), None) or next((t for t in self.open if not t.text), None)
-            if t is None and any(_same(t.text, x) and t.phase_number == turn.phase_number for t in self.todos if t.completed_turn is not None): continue
-            if t is None: t = self.add(x, turn.phase or 'tactical', turn.phase_number); self.open.append(t)
+            if t is None and any(_same(t.text, x) and t.agent_phase_number == turn.agent_phase_number for t in self.todos if t.completed_turn is not None): continue
+            if t is None: t = self.add(x, turn.agent_phase or 'tactical', turn.agent_phase_number); self.open.append(t)
             if not t.text: t.text = x
             t.completed_turn = i; self.open.remove(t)
 
@@ -320,7 +320,7 @@ def todo_life(
     "The todos of a job as its calls and results show them, with `work_done` by the audit rule."
     led = _Ledger()
     for i, t in enumerate(turns):
-        if (t.phase, t.phase_number) != led.at: led.enter(i, t)
+        if (t.agent_phase, t.agent_phase_number) != led.at: led.enter(i, t)
         for m in t.seen:   # a reminder lists what is open: it fills in texts that were cut
             for n, x in re.findall(r'^\s*- todo_(\d+): (.*)$', m.content if m.role == 'user' else '', re.M):
                 for o in led.open:
@@ -446,8 +446,8 @@ def _arena_truth(job: Job, truth: dict):
     "What the arena's checkers said replaces what a trail can only guess."
     job.meta.update(truth.get('meta') or {}, collected_from=job.source)
     job.source, job.family, job.outcome = 'arena', str(truth.get('family') or ''), from_dict(Outcome, truth['outcome'])
-    job.files_before, job.files_after = truth.get('files_before') or {}, truth.get('files_after') or {}
-    place = lambda t: (t.phase, t.phase_number, t.text)
+    job.files_before, job.files_after, job.files_complete = truth.get('files_before') or {}, truth.get('files_after') or {}, True
+    place = lambda t: (t.agent_phase, t.agent_phase_number, t.text)
     found, todos = {place(t): t for t in job.todos}, []
     for d in truth.get('todos') or []:
         t = from_dict(Todo, d); todos.append(t)
@@ -463,14 +463,14 @@ def left_out(
     since: datetime = None,     # only jobs that started at or after this time (UTC)
     until: datetime = None,     # ... and before this one
     models: list = None, agent_types: list = None, outcomes: list = None,  # keep only these; None: all
-    phase: str = '',            # keep only jobs that reached this phase
+    agent_phase: str = '',      # keep only jobs that reached this phase
 ) -> str:                       # '' when the job is wanted
     "Why `job` is not among those asked for."
     if _outside(job.meta.get('started', ''), since, until): return _OUTSIDE
     if models and job.model not in models: return 'other model'
     if agent_types and job.meta.get('agent_type') not in agent_types: return 'other agent type'
     if outcomes and job.outcome.status not in outcomes: return 'other outcome'
-    if phase and all(t.phase != phase for t in job.turns): return 'phase not reached'
+    if agent_phase and all(t.agent_phase != agent_phase for t in job.turns): return 'phase not reached'
     return '' if job.turns else 'no model call'
 
 # %% ../nbs/11_audit.ipynb #a28fbb1c
@@ -594,31 +594,31 @@ def to_documents(job: Job) -> dict:  # collection -> documents
     "The audit documents that the agent would have written for `job`."
     w, history, before = _Writer(job), [], None
     first = job.turns[0] if job.turns else Turn('strategic', Message('assistant'))
-    w.audit('initialize', 'init_workspace', 0, first.phase, first.phase_number, workspace=dict(created=True))
-    w.audit('initialize', 'init_strategic_todos', 0, first.phase, first.phase_number, phase_alternation=True,
-            strategic_todos=sum(t.phase == 'strategic' and t.phase_number == first.phase_number for t in job.todos), instructions_length=len(job.instructions))
+    w.audit('initialize', 'init_workspace', 0, first.agent_phase, first.agent_phase_number, workspace=dict(created=True))
+    w.audit('initialize', 'init_strategic_todos', 0, first.agent_phase, first.agent_phase_number, phase_alternation=True,
+            strategic_todos=sum(t.agent_phase == 'strategic' and t.agent_phase_number == first.agent_phase_number for t in job.todos), instructions_length=len(job.instructions))
     for k, t in enumerate(job.turns):
-        if before and (before.phase, before.phase_number) != (t.phase, t.phase_number): _write_transition(w, k, before, t)
+        if before and (before.agent_phase, before.agent_phase_number) != (t.agent_phase, t.agent_phase_number): _write_transition(w, k, before, t)
         history += t.seen
         _write_turn(w, k, t, history, (before.results if before else []) + t.seen)
         history += [t.said, *t.results]; before = t
     ended = [c for t in job.turns for c in t.said.tool_calls if c.name == 'job_complete' and any(r.tool_call_id == c.id and r.ok for r in t.results)]
-    if before and ended: w.audit('check', 'check_goal', len(job.turns), before.phase, before.phase_number,
+    if before and ended: w.audit('check', 'check_goal', len(job.turns), before.agent_phase, before.agent_phase_number,
                                  check=dict(decision='frozen', goal_achieved=False, should_stop=True, reason='job_frozen_for_review'))
     return w.docs
 
 # %% ../nbs/11_audit.ipynb #186f0ea3
 def _write_transition(w, k, a, b):
-    w.audit('phase_complete', 'archive_phase', k, dict(completed=None, archive_path=f'archive/todos_phase_{a.phase_number}_{a.phase}.md'), a.phase_number)
-    w.audit('phase_transition', 'handle_transition', k, a.phase, a.phase_number,
-            transition=dict(from_phase=a.phase, to_phase=b.phase, success=True, error=None, new_phase_number=b.phase_number))
+    w.audit('phase_complete', 'archive_phase', k, dict(completed=None, archive_path=f'archive/todos_phase_{a.agent_phase_number}_{a.agent_phase}.md'), a.agent_phase_number)
+    w.audit('phase_transition', 'handle_transition', k, a.agent_phase, a.agent_phase_number,
+            transition=dict(from_phase=a.agent_phase, to_phase=b.agent_phase, success=True, error=None, new_phase_number=b.agent_phase_number))
 
 def _write_turn(w, k, t, history, inputs):
     "One model call: its audit document, its request, its chat row, and one document per tool call."
     job, rid, said = w.job, _oid(w.job.id, 'request', k), t.said
     good = [c for c in said.tool_calls if not c.malformed]
     u = {n: v for n, v in (('prompt_tokens', t.usage.prompt_tokens), ('completion_tokens', t.usage.completion_tokens)) if v is not None}
-    when = w.audit('llm', 'execute', k, t.phase, t.phase_number, llm=dict(model=job.model, input_message_count=len(history), request_id=str(rid),
+    when = w.audit('llm', 'execute', k, t.agent_phase, t.agent_phase_number, llm=dict(model=job.model, input_message_count=len(history), request_id=str(rid),
         response_content_preview=_cut(said.content, 500), tool_calls=[dict(name=c.name, call_id=c.id) for c in said.tool_calls] or None,
         metrics=dict(output_chars=len(said.content), tool_call_count=len(said.tool_calls))), state=dict(message_count=len(history)),
         started_at=_START + timedelta(seconds=w.step+1), completed_at=_START + timedelta(seconds=w.step+1))
@@ -628,14 +628,14 @@ def _write_turn(w, k, t, history, inputs):
         response=_langchain(said) | dict(response_metadata=dict(finish_reason=t.finish_reason, model_name=job.model) | (dict(token_usage=u) if u else {})),
         metrics=dict(input_chars=sum(len(m.content) for m in history), output_chars=len(said.content), tool_calls=len(said.tool_calls)) | (dict(token_usage=u) if u else {})))
     kind = dict(tool='tool', user='human', assistant='ai')
-    w.docs['chat_history'].append(dict(_id=_oid(job.id, 'chat', k), **base, sequence_number=k+1, request_id=str(rid), phase=t.phase, phase_number=t.phase_number,
+    w.docs['chat_history'].append(dict(_id=_oid(job.id, 'chat', k), **base, sequence_number=k+1, request_id=str(rid), phase=t.agent_phase, phase_number=t.agent_phase_number,
         inputs=[dict(type=kind[m.role], content=m.content, content_preview=_cut(m.content, 500)) | (dict(tool_call_id=m.tool_call_id, tool_name=m.name) if m.role == 'tool' else {}) for m in inputs if m.role in kind],
         response=dict(content=said.content, content_preview=_cut(said.content, 500), has_tool_calls=bool(good)) | (dict(tool_calls=[dict(id=c.id, name=c.name, args_preview=_cut(str(c.arguments), 200)) for c in good]) if good else {}))
         | (dict(reasoning=dict(content=said.reasoning, content_preview=_cut(said.reasoning, 500))) if said.reasoning else {}))
     for c, r in zip(said.tool_calls, [r for _, _, r in Job('', '', turns=[t]).calls()]):
         if r is None: continue
         at = _START + timedelta(seconds=w.step+1)
-        w.audit('tool', 'tools', k+1, t.phase, t.phase_number, tool=dict(name=c.name, call_id=c.id,
+        w.audit('tool', 'tools', k+1, t.agent_phase, t.agent_phase_number, tool=dict(name=c.name, call_id=c.id,
             arguments={n: v if isinstance(v, (int, float, bool)) or v is None else _cut(v, 200) for n, v in c.arguments.items()}, result_preview=_cut(r.content, 500),
             result_size_bytes=len(r.content.encode()), success=bool(r.ok), error=None if r.ok else r.content), started_at=at, completed_at=at)
 

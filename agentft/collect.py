@@ -70,9 +70,9 @@ def _when(s: str, name: str):
 def _names(s): return [x.strip() for x in s.split(',') if x.strip()] or None
 
 def _filters(p) -> dict:
-    f = dict(since=_when(p['since'], 'since'), until=_when(p['until'], 'until'), models=_names(p['models']), agent_types=_names(p['agent_types']), outcomes=_names(p['outcomes']), phase=p['phase'])
+    f = dict(since=_when(p['since'], 'since'), until=_when(p['until'], 'until'), models=_names(p['models']), agent_types=_names(p['agent_types']), outcomes=_names(p['outcomes']), agent_phase=p['agent_phase'])
     if bad := set(f['outcomes'] or []) - {'success', 'failed', 'unknown'}: raise ValueError(f'outcomes are success, failed and unknown, not {bad.pop()!r}')
-    if p['phase'] not in ('', 'strategic', 'tactical'): raise ValueError(f'phase is strategic or tactical, not {p["phase"]!r}')
+    if p['agent_phase'] not in ('', 'strategic', 'tactical'): raise ValueError(f'agent_phase is strategic or tactical, not {p["agent_phase"]!r}')
     return f
 
 # %% ../nbs/19_collect.ipynb #ee2f090e
@@ -80,7 +80,7 @@ _JUDGES = 'records agent metrics documents audit sessions edits failures privacy
 
 def _settings(p) -> dict:
     text = lambda s: Path(s).read_text() if s and len(s) < 4096 and Path(s).is_file() else s
-    mine = {k: p[k] for k in ('database', 'since', 'until', 'models', 'agent_types', 'outcomes', 'phase')}
+    mine = {k: p[k] for k in ('database', 'since', 'until', 'models', 'agent_types', 'outcomes')} | dict(phase=p['agent_phase'])
     if p['source'] == 'arena': mine |= {k: p[k] for k in ('jobs_per_family', 'faulty_share', 'seed')}
     return mine | dict(source=public_uri(p['source']), allow=text(p['allow']), deny=text(p['deny']))
 
@@ -301,7 +301,7 @@ def collect(
     models: str = '',                 # only jobs of these models, by comma
     agent_types: str = '',            # only jobs of these agent types, by comma
     outcomes: str = '',               # only jobs that ended so: success, failed, unknown, by comma
-    phase: str = '',                  # only jobs that reached this phase: strategic or tactical
+    agent_phase: str = '',            # only jobs that reached this phase: strategic or tactical
     reviews: str = '',                # CSV file with the columns job_id and verdict (approved or rejected): what people said of finished jobs
     max_jobs: int = 0,                # at most this many of each source; 0: all
     max_edits: int = 200,             # at most this many edits of each repository

@@ -657,7 +657,7 @@ def to_example(e: Edit) -> Example:
 # %% ../nbs/13_edits.ipynb #7b7e9a73
 def file_changes(job: Job):
     "`(path, turn, before, after)` for every successful write or edit of a file whose text is known on both sides."
-    fs = Files(job.files_before, complete=job.source == 'arena')
+    fs = Files(job.files_before, complete=job.files_complete)
     where = {id(t): i for i, t in enumerate(job.turns)}
     for turn, call, result in job.calls():
         a, i = call.arguments, where[id(turn)]
@@ -682,7 +682,7 @@ def file_changes(job: Job):
 # %% ../nbs/13_edits.ipynb #db85faba
 def _asked(job: Job, i: int, about: str) -> str:
     "What the edit in turn `i` was for; a request has to share a word with what is edited (`about`)."
-    at = job.turns[i]; here = lambda t: not at.phase or (t.phase, t.phase_number) == (at.phase, at.phase_number)
+    at = job.turns[i]; here = lambda t: not at.agent_phase or (t.agent_phase, t.agent_phase_number) == (at.agent_phase, at.agent_phase_number)
     todo = next((t.text for t in job.todos if here(t) and (t.staged_turn is None or t.staged_turn < i) and (t.completed_turn is None or t.completed_turn >= i)), '')
     said = at.said.content.strip().split('\n')[0][:200]
     words = lambda t: {w[:6] for w in re.findall(r'[^\W_]{4,}|\d+', t.lower())} - {'with', 'that', 'this', 'from', 'into', 'file', 'then'}

@@ -273,7 +273,7 @@ def chat_view(
     for i, t in enumerate(job.turns, 1):
         out += [_box(esc(m.content), '#8c959f', '#f6f8fa') for m in t.seen if m.role != 'system']
         said = '\n'.join(([esc(t.said.content)] if t.said.content else []) + [call(c) for c in t.said.tool_calls]) or '<i>(said nothing)</i>'
-        out.append(_box(f'<span style="color: #59636e; font-size: 80%">{i} · {html.escape(t.phase)}</span>\n{said}', PALETTE['blue'], '#eef5fb', most=10**9))
+        out.append(_box(f'<span style="color: #59636e; font-size: 80%">{i} · {html.escape(t.agent_phase)}</span>\n{said}', PALETTE['blue'], '#eef5fb', most=10**9))
         out += [_box(esc(m.content), *(('#b34700', '#fdf1ea') if succeeded(m) is False else ('#00795a', '#effaf5'))) for m in t.results]
     return f'<div style="font-size: 13px; font-family: monospace; line-height: 1.4">{"".join(out)}</div>'
 

@@ -145,5 +145,5 @@ def pair(
     if not found: return None
     why = f'{found[0].mode}: {found[0].evidence}' + ('' if wrong.outcome.status == 'success' else f'; the job failed: {wrong.outcome.detail}')
     context = [m for t in right.turns[:i] for m in (*t.seen, t.said, *t.results)] + a.seen
-    return Preference(context, a.said, b.said, right.tools, BEHAVIOUR_OF[FAULT_MODES[fault]], a.phase, task.family, chosen_why='the job it belongs to succeeded',
+    return Preference(context, a.said, b.said, right.tools, BEHAVIOUR_OF[FAULT_MODES[fault]], a.agent_phase, task.family, chosen_why='the job it belongs to succeeded',
                       rejected_why=why[:300], parents=list(parents), verified=['execution'], meta=dict(fault=fault, players='scripted'))

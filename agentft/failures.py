@@ -24,7 +24,7 @@ class Failure:
     mode: str           # a key of `MODES`
     evidence: str = ''  # a quote from the turn
     rule: str = ''      # why this counts as that failure
-    phase: str = ''     # phase of the turn; '' where unknown
+    agent_phase: str = ''  # of the turn; '' where unknown
     tool: str = ''      # the tool it is about; '' where it is about none
     position: float = 0. # where in the job: 0 its first turn, 1 its last
 
@@ -38,11 +38,11 @@ class View:
     @cached_property
     def tools(self): return tools_from_schemas(self.job.tools) if self.job.tools else TOOLS
     @cached_property
-    def problems(self): return [(i, t, c, p) for i, t, c, r in self.calls for p in check_call(c, t.phase, self.tools)]
+    def problems(self): return [(i, t, c, p) for i, t, c, r in self.calls for p in check_call(c, t.agent_phase, self.tools)]
     @cached_property
     def edits(self): return job_edits(self.job)[0] if self._edits is None else self._edits
     @cached_property
-    def loops_on_plan(self): return {self.job.turns[x[0]].phase_number for x in _plan(self)}
+    def loops_on_plan(self): return {self.job.turns[x[0]].agent_phase_number for x in _plan(self)}
 
 MODES = {}        # mode -> rule, in one sentence
 BEHAVIOUR_OF = {} # mode -> the behaviour that teaches the opposite
@@ -70,8 +70,8 @@ def _path(c): return str(c.arguments.get('path', ''))
 @detector('todo_not_completed', 'todo', 'work on the todo was done, and todo_complete was never called for it')
 def _todo_open(v):
     for t in v.job.todos:
-        if t.phase != 'tactical' or not t.work_done or t.completed_turn is not None or t.done_rule == 'rewound': continue
-        worked = [i for i, turn, c, r in v.calls if turn.phase_number == t.phase_number and c.name not in BOOKKEEPING and _worked(r)]
+        if t.agent_phase != 'tactical' or not t.work_done or t.completed_turn is not None or t.done_rule == 'rewound': continue
+        worked = [i for i, turn, c, r in v.calls if turn.agent_phase_number == t.agent_phase_number and c.name not in BOOKKEEPING and _worked(r)]
         n = _reminded(v.job.turns)
         yield (worked or [len(v.job.turns)-1])[-1], f'never completed: {_quote(t.text)}' + (f' (reminded {n} times)' if n else ''), 'todo_complete'
 
@@ -79,7 +79,7 @@ def _reminded(turns): return sum('incomplete' in m.content for turn in turns for
 
 @detector('todo_without_work', 'todo', 'todos were marked complete though nothing was done for them: a checker says so, or two or more had no successful call while they were current')
 def _todo_idle(v):
-    idle = [t for t in v.job.todos if t.phase == 'tactical' and t.completed_turn is not None and t.work_done is False and t.done_rule != 'rewound']
+    idle = [t for t in v.job.todos if t.agent_phase == 'tactical' and t.completed_turn is not None and t.work_done is False and t.done_rule != 'rewound']
     if any(t.done_rule == 'checker' for t in idle) or len(idle) > 1:
         by = defaultdict(list)
         for t in idle: by[t.completed_turn].append(t.text)
@@ -100,20 +100,20 @@ def _round(v):
 def _stuck(v):
     done, start = {i for i, t, c, r in v.calls if c.name == 'todo_complete' and _worked(r)}, None
     for i, t in enumerate(v.job.turns):
-        if t.phase != 'tactical' or i in done or start and v.job.turns[start].phase_number != t.phase_number: start = None
+        if t.agent_phase != 'tactical' or i in done or start and v.job.turns[start].agent_phase_number != t.agent_phase_number: start = None
         elif start is None: start = i
-        elif i-start == 19 and t.phase_number not in v.loops_on_plan and (n := _reminded(v.job.turns[start:i+1])) >= 3: yield i, f'twenty turns without a completed todo, reminded {n} times', 'todo_complete'
+        elif i-start == 19 and t.agent_phase_number not in v.loops_on_plan and (n := _reminded(v.job.turns[start:i+1])) >= 3: yield i, f'twenty turns without a completed todo, reminded {n} times', 'todo_complete'
 
 @detector('todos_refused', 'phase', 'next_phase_todos was called in its phase, and the agent refused it (guide not read, too few, too short)')
 def _todo_refused(v):
     for i, t, c, r in v.calls:
-        if c.name == 'next_phase_todos' and _failed(r) and t.phase != 'tactical': yield i, _quote(r.content), c.name
+        if c.name == 'next_phase_todos' and _failed(r) and t.agent_phase != 'tactical': yield i, _quote(r.content), c.name
 
 # %% ../nbs/14_failures.ipynb #6af6b9fa
 def _problems(v, kind):
     for i, t, c, p in v.problems:
         if p.kind != kind or kind == 'malformed_arguments' and t.meta.get('arguments') == 'preview' and not c.malformed: continue
-        yield i, f'{_show(c)} in the {t.phase or "unknown"} phase' if kind == 'phase_violation' else f'{_show(c)}: {_quote(p.message, 80)}', c.name
+        yield i, f'{_show(c)} in the {t.agent_phase or "unknown"} phase' if kind == 'phase_violation' else f'{_show(c)}: {_quote(p.message, 80)}', c.name
 
 @detector('phase_violation', 'phase', 'a tool was called in a phase that does not have it')
 def _phase(v): yield from _problems(v, 'phase_violation')
@@ -122,9 +122,9 @@ def _phase(v): yield from _problems(v, 'phase_violation')
 def _plan(v):
     n, at = 0, None
     for i, t, c, r in v.calls:
-        if (t.phase, t.phase_number) != at: n, at = 0, (t.phase, t.phase_number)
+        if (t.agent_phase, t.agent_phase_number) != at: n, at = 0, (t.agent_phase, t.agent_phase_number)
         if c.name == 'todo_complete' and _worked(r): n = 0
-        elif t.phase == 'tactical' and c.name in ('edit_file', 'write_file') and _path(c).endswith('plan.md'):
+        elif t.agent_phase == 'tactical' and c.name in ('edit_file', 'write_file') and _path(c).endswith('plan.md'):
             n += 1
             if n == 3: yield i, f'third change of plan.md without a completed todo: {_show(c)}', c.name
 
@@ -134,7 +134,7 @@ def _early(v):
     planned, bad = 'next_phase_todos' not in v.tools, {id(c) for _, _, c, _ in v.problems}
     for k, (i, t, c, r) in enumerate(v.calls):
         if c.name == 'next_phase_todos' and _worked(r): planned = True
-        if c.name != 'job_complete' or t.phase == 'tactical' or id(c) in bad or r is None: continue
+        if c.name != 'job_complete' or t.agent_phase == 'tactical' or id(c) in bad or r is None: continue
         left = re.search(r'(\d+) (?:remaining|open|incomplete) (?:todo|task)', r.content)
         if _failed(r): yield i, f'refused: {_quote(r.content)}', c.name
         elif _worked(r) and not planned: yield i, f'no todo was ever staged: {_show(c)}', c.name
@@ -150,7 +150,7 @@ def _made(v, path, k) -> bool:
     "Did the file ever show, before call number `k`?"
     job, name = v.job, path.rsplit('/', 1)[-1]
     if path.removeprefix('./') in job.files_after: return True
-    if job.source == 'arena': return False
+    if job.files_complete: return False
     return any(r is not None and r.ok is not False and (name in r.content or any(isinstance(x, str) and name in x for x in c.arguments.values())) for _, _, c, r in v.calls[:k])
 
 @detector('no_job_complete', 'phase', 'the trail ends and no job_complete has succeeded')
@@ -334,7 +334,7 @@ def detect(
         for i, evidence, tool in _DETECTORS[m](view):
             if (i, m, evidence) in seen: continue
             seen.add((i, m, evidence)); turn = job.turns[i]
-            out.append(Failure(job.id, i, m, evidence, MODES[m], turn.phase, tool, round(i/last, 4)))
+            out.append(Failure(job.id, i, m, evidence, MODES[m], turn.agent_phase, tool, round(i/last, 4)))
             turn.labels.append(Label(m, evidence, MODES[m]))
     return sorted(out, key=lambda f: f.turn)
 

@@ -379,11 +379,11 @@ def job_edits(
     count=count_tokens,            # text -> number of tokens
 ) -> tuple[list[FileEdit], Counter]:  # edits, and how many calls were left out under which name
     "Every edit of a `job`, grouped by todo and file."
-    fs = Files(job.files_before, complete=job.source == 'arena')
+    fs = Files(job.files_before, complete=job.files_complete)
     groups, order, unknown, segment = {}, [], Counter(), 0
     index = {id(t): i for i, t in enumerate(job.turns)}
     def group(p, turn):
-        key = turn.phase_number, segment, p
+        key = turn.agent_phase_number, segment, p
         if key not in groups:
             t = fs.text.get(p) if p in fs.text else fs.gone.get(p) or ''
             groups[key] = FileEdit(p, index[id(turn)], t, t); order.append(key)
@@ -452,12 +452,12 @@ def work_done(
     job: Job,
 ) -> list[tuple[Todo, bool, str]]:  # todo, was its work done, rule
     "Every tactical todo of a `job` with the rule that decided about its work."
-    tactical = [t for t in job.todos if t.phase == 'tactical']
+    tactical = [t for t in job.todos if t.agent_phase == 'tactical']
     missing = {id(t): False for t in tactical if t.work_done is None}
     for i, turn in enumerate(job.turns if missing else []):
-        if turn.phase not in ('tactical', ''): continue
+        if turn.agent_phase not in ('tactical', ''): continue
         queue = [t for t in tactical if (t.completed_turn is None or t.completed_turn >= i) and (t.staged_turn is None or t.staged_turn < i)
-                 and (not turn.phase_number or t.phase_number == turn.phase_number)]
+                 and (not turn.agent_phase_number or t.agent_phase_number == turn.agent_phase_number)]
         for _, call, result in Job('', '', turns=[turn]).calls():
             ok = succeeded(result)
             if call.name == 'todo_complete' and ok and queue and queue[0].completed_turn == i: queue.pop(0)
@@ -502,9 +502,9 @@ def _adherence(job):
         calls = turn.said.tool_calls
         if not calls and turn.finish_reason == 'tool_calls' and not turn.said.content.strip():
             calls = [ToolCall('', malformed='(lost in the source)')]
-        if not turn.phase: lost['calls in an unknown phase'] += len(calls); continue
+        if not turn.agent_phase: lost['calls in an unknown phase'] += len(calls); continue
         for c in calls:
-            bad = {p.kind for p in check_call(c, turn.phase, tools)} & {'unknown_tool', 'phase_violation'}
+            bad = {p.kind for p in check_call(c, turn.agent_phase, tools)} & {'unknown_tool', 'phase_violation'}
             total += 1; allowed += not bad
             kinds.update(f'violation: {"malformed call, tool unknown" if c.malformed and k == "unknown_tool" and not c.name else k}' for k in bad)
     return [allowed, total], kinds, lost

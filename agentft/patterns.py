@@ -44,7 +44,7 @@ def job_row(
                   sum(len(t.said.tool_calls) for t in job.turns), sum((job.meta.get('documents') or {}).values()), job_counts(job) if counts is None else counts, dict(Counter(f.mode for f in failures)))
 
 # %% ../nbs/16_patterns.ipynb #e46a188a
-_OF_FAILURE = ('mode', 'phase', 'tool', 'position')
+_OF_FAILURE = ('mode', 'agent_phase', 'tool', 'position')
 _OF_JOB = ('model', 'agent_type', 'outcome', 'period', 'family', 'source')
 THIRDS = ('start', 'middle', 'end')
 
@@ -75,7 +75,7 @@ def _values(rows, keys) -> dict:
 def group(
     failures: list[Failure],
     rows: list,        # JobRow of every job, also of those without failures
-    by=('mode',),      # keys among mode, phase, tool, position, model, agent_type, outcome, period, family, source
+    by=('mode',),      # keys among mode, agent_phase, tool, position, model, agent_type, outcome, period, family, source
 ) -> list[dict]:       # most jobs first
     "Failures by any keys, with the share of jobs that they hit."
     by = (by,) if isinstance(by, str) else tuple(by)
@@ -83,7 +83,7 @@ def group(
     mine = [k for k in by if k in _OF_JOB]
     value = _values(rows, mine)
     of, times, hit, example = Counter(value.values()), Counter(), defaultdict(set), {}
-    get = dict(mode=lambda f: f.mode, phase=lambda f: f.phase or 'unknown', tool=lambda f: f.tool or 'none', position=lambda f: _third(f.position))
+    get = dict(mode=lambda f: f.mode, agent_phase=lambda f: f.agent_phase or 'unknown', tool=lambda f: f.tool or 'none', position=lambda f: _third(f.position))
     for f in failures:
         if f.job_id not in value: raise ValueError(f'a failure of job {f.job_id!r}, which is not among the rows')
         job = dict(zip(mine, value[f.job_id]))
@@ -112,7 +112,7 @@ def fix_first(
     base, start, at, places, out = len(failed)/max(len(judged), 1), {}, defaultdict(set), defaultdict(lambda: (Counter(), Counter(), Counter())), []
     for f in failures:
         start[f.job_id] = min(f.turn, start.get(f.job_id, f.turn)); at[f.mode].add((f.job_id, f.turn))
-        for c, x in zip(places[f.mode], (f.phase, f.tool, _third(f.position))): c[x] += 1
+        for c, x in zip(places[f.mode], (f.agent_phase, f.tool, _third(f.position))): c[x] += 1
     for g in group(failures, rows):
         m = g['mode']; hit = {j for j, _ in at[m]}; first = {j for j, t in at[m] if t == start[j]}
         lead, bad = first & known, len(first & failed); rest, missed = len(known - hit), len(failed - hit)

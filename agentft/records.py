@@ -50,11 +50,11 @@ class Usage:
 @dataclass
 class Turn:
     "One assistant decision."
-    phase: str                # strategic, tactical, or '' where unknown
+    agent_phase: str          # strategic, tactical, or '' where unknown
     said: Message             # the decision
     seen: list[Message] = field(default_factory=list)     # new since the last turn, without the tool results of that turn
     results: list[Message] = field(default_factory=list)  # what the tools answered, in the order of the calls
-    phase_number: int = 0
+    agent_phase_number: int = 0
     usage: Usage = field(default_factory=Usage)
     finish_reason: str = ''   # stop, tool_calls, length, error, ...
     labels: list[Label] = field(default_factory=list)
@@ -66,8 +66,8 @@ class Todo:
     "One todo and its life; turn indices point into `Job.turns`."
     id: str
     text: str
-    phase: str = 'tactical'           # the phase it is worked in
-    phase_number: int = 1
+    agent_phase: str = 'tactical'     # the phase it is worked in
+    agent_phase_number: int = 1
     staged_turn: int | None = None    # set by `next_phase_todos`; None: predefined
     completed_turn: int | None = None # set by `todo_complete`; None: never marked
     work_done: bool | None = None     # None: cannot be known
@@ -96,9 +96,10 @@ class Job:
     outcome: Outcome = field(default_factory=Outcome)
     files_before: dict[str, str] = field(default_factory=dict)  # path -> text, where known
     files_after: dict[str, str] = field(default_factory=dict)
+    files_complete: bool = False    # is a path that is not in `files_before` known not to have existed?
     meta: dict = field(default_factory=dict)         # seed, player, times, counts
     provenance: dict = field(default_factory=dict)   # content_hash, importer, documents
-    v: int = 1                # record version
+    v: int = 2                # record version
 
     def messages(self) -> list[Message]:
         "The whole conversation, in order."
@@ -118,14 +119,14 @@ class Example:
     tools: list[dict] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)   # one per message; only assistant messages may be above 0
     behaviour: str = ''        # todo, edit, phase, compact, tools or notes
-    phase: str = ''            # '' where it spans phases
+    agent_phase: str = ''      # '' where it spans phases
     family: str = ''
     split: str = ''            # train, valid or test; decided per job
     parents: list[str] = field(default_factory=list)     # job or seed ids it came from
     verified: list[str] = field(default_factory=list)    # checks it passed: rules, execution, judge
     meta: dict = field(default_factory=dict)
     id: str = ''               # content hash, filled in when empty
-    v: int = 1
+    v: int = 2
     def __post_init__(self):
         if not self.weights: self.weights = [float(m.role == 'assistant') for m in self.messages]
         if len(self.weights) != len(self.messages): raise ValueError(f'{len(self.weights)} weights for {len(self.messages)} messages')
@@ -140,7 +141,7 @@ class Preference:
     rejected: Message
     tools: list[dict] = field(default_factory=list)
     behaviour: str = ''
-    phase: str = ''
+    agent_phase: str = ''
     family: str = ''
     split: str = ''
     chosen_why: str = ''       # evidence for the better one
@@ -149,7 +150,7 @@ class Preference:
     verified: list[str] = field(default_factory=list)
     meta: dict = field(default_factory=dict)
     id: str = ''
-    v: int = 1
+    v: int = 2
     def __post_init__(self):
         same = lambda m: (m.content.strip(), [(c.name, c.arguments, c.malformed) for c in m.tool_calls])
         if same(self.chosen) == same(self.rejected): raise ValueError('chosen and rejected are the same action')
@@ -194,14 +195,24 @@ def _build(tp, x):
     if not isinstance(x, base): raise ValueError(f'expected {base.__name__}, got {type(x).__name__}: {str(x)[:60]}')
     return x
 
+_RENAMED = dict(phase='agent_phase', phase_number='agent_phase_number')   # version 1 -> version 2
+
+def _upgraded(cls, d: dict, known) -> dict:
+    "The fields of a version 1 record under their present names."
+    out = {_RENAMED[k] if k in _RENAMED and k not in known else k: x for k, x in d.items()}
+    if 'v' in known and out.get('v', 1) < cls.v: out['v'] = cls.v
+    if cls is Job and d.get('v', 1) < 2: out['files_complete'] = d.get('source') == 'arena'
+    return out
+
 def from_dict(
     cls,      # record class, such as `Job`
     d: dict,  # what `to_dict` gave
 ):
     "A record of class `cls` from plain JSON types; unknown fields are refused by name."
     if not isinstance(d, dict): raise ValueError(f'{cls.__name__}: expected an object, got {type(d).__name__}')
-    known = _hints(cls)
-    if d.get('v', 1) > 1: raise ValueError(f'{cls.__name__}: record version {d["v"]} is newer than this agentft reads (1): upgrade agentft')
+    known, newest = _hints(cls), getattr(cls, 'v', 1)
+    if d.get('v', 1) > newest: raise ValueError(f'{cls.__name__}: record version {d["v"]} is newer than this agentft reads ({newest}): upgrade agentft')
+    d = _upgraded(cls, d, known)
     if extra := [k for k in d if k not in known]: raise ValueError(f'{cls.__name__}: unknown field {extra[0]!r}')
     try: return cls(**{k: _build(known[k], x) for k, x in d.items()})
     except TypeError as e: raise ValueError(f'{cls.__name__}: {e}') from None

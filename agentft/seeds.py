@@ -278,7 +278,7 @@ def _short(text, n): return text if len(text) <= n else f'{text[:n]} [... {len(t
 def _todo_at(job, turn) -> str:
     "The todo that was current in `turn`."
     t = job.turns[turn]
-    open_ = [x.text for x in job.todos if x.phase_number == t.phase_number and (x.completed_turn is None or x.completed_turn >= turn)]
+    open_ = [x.text for x in job.todos if x.agent_phase_number == t.agent_phase_number and (x.completed_turn is None or x.completed_turn >= turn)]
     return open_[0] if open_ else ''
 
 def _turn(job, turn) -> Turn:
@@ -292,7 +292,7 @@ def show_turn(
 ) -> str:
     "A look at one decision: what was seen, said and answered, and its labels."
     t, before = _turn(job, turn), job.turns[turn-1].results if turn else []
-    rows = [f'{job.id}, turn {turn} of {len(job.turns)}, {t.phase or "unknown"} phase {t.phase_number}', f'todo   {_todo_at(job, turn) or "(unknown)"}']
+    rows = [f'{job.id}, turn {turn} of {len(job.turns)}, {t.agent_phase or "unknown"} phase {t.agent_phase_number}', f'todo   {_todo_at(job, turn) or "(unknown)"}']
     rows += [f'seen   {m.role}{f" {m.name}" if m.name else ""}: {_short(m.content, max_chars)}' for m in (*before, *t.seen)]
     if t.said.content: rows.append(f'said   {_short(t.said.content, max_chars)}')
     rows += [f'call   {c.name} {_short(c.malformed or json.dumps(c.arguments, ensure_ascii=False), max_chars)}' for c in t.said.tool_calls]
@@ -306,7 +306,7 @@ _PARTS = {'offset', 'limit', 'page_start', 'page_end', 'describe'}
 
 def _files_at(job, turn) -> Files:
     "The workspace right before `turn`, as far as it is known."
-    fs = Files(job.files_before, complete=job.source == 'arena')
+    fs = Files(job.files_before, complete=job.files_complete)
     for t, c, r in Job.calls(replace(job, turns=job.turns[:turn])):
         if c.malformed or not succeeded(r): continue
         arg = lambda k: c.arguments.get(k) if isinstance(c.arguments.get(k), str) else ''

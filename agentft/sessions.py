@@ -1069,13 +1069,13 @@ class _LogJob:
     "Collects one job out of log lines."
     def __init__(self, id, file, line):
         self.id, self.file, self.first, self.lines, self.when = id, file, line, 0, ['', '']
-        self.phase, self.number, self.name, self.turns, self.seen, self.todos, self.handed = '', 0, '', [], [], [], []
+        self.agent_phase, self.number, self.name, self.turns, self.seen, self.todos, self.handed = '', 0, '', [], [], [], []
         self.list, self.listing, self.open, self.text = [], False, None, None
         self.asked = self.model = ''; self.outcome = Outcome()
     def turn(self, said, number=None, **meta):
         self.settle()
         for k, c in enumerate(said.tool_calls): c.id = f'{self.id}-{len(self.turns)}-{k}'
-        self.turns.append(Turn(self.phase, said, self.seen, phase_number=self.number, finish_reason='tool_calls' if said.tool_calls else 'stop', meta=meta))
+        self.turns.append(Turn(self.agent_phase, said, self.seen, agent_phase_number=self.number, finish_reason='tool_calls' if said.tool_calls else 'stop', meta=meta))
         self.seen, self.listing = [], False
         return self.turns[-1]
     def settle(self):
@@ -1084,11 +1084,11 @@ class _LogJob:
         if h is None: return
         if not h['todos']: h['todos'] = [t for t, done in self.list if not done]
         self.list, self.listing = [], False
-        staged = next((i for i in range(len(self.turns)-1, -1, -1) if any(c.name == 'next_phase_todos' for c in self.turns[i].said.tool_calls) and self.turns[i].phase != 'tactical'), None)
+        staged = next((i for i in range(len(self.turns)-1, -1, -1) if any(c.name == 'next_phase_todos' for c in self.turns[i].said.tool_calls) and self.turns[i].agent_phase != 'tactical'), None)
         if staged is None and h['todos']:
             staged = len(self.turns)
             call = ToolCall('next_phase_todos', dict(todos=h['todos']) | (dict(phase_name=h['name']) if h['name'] else {}), f'{self.id}-{staged}-0')
-            self.turns.append(Turn('strategic', Message('assistant', tool_calls=[call]), self.seen, phase_number=h['from'], finish_reason='tool_calls', meta=dict(line=h['line'], inferred='todos listed at the hand-over')))
+            self.turns.append(Turn('strategic', Message('assistant', tool_calls=[call]), self.seen, agent_phase_number=h['from'], finish_reason='tool_calls', meta=dict(line=h['line'], inferred='todos listed at the hand-over')))
             self.seen = []
         h['turn'] = staged
         self.todos += [Todo(f'p{h["to"]}_todo_{k}', t, 'tactical', h['to'], staged) for k, t in enumerate(h['todos'], 1)]
@@ -1097,25 +1097,25 @@ class _LogJob:
 @patch
 def enter(self: _LogJob, phase, number, name, n):
     "A phase begins; a log may say so twice."
-    if phase == self.phase and (number is None or number == self.number or self.open):
+    if phase == self.agent_phase and (number is None or number == self.number or self.open):
         self.name = name or self.name
         if self.open: self.open['name'] = self.open['name'] or name; self.open['to'] = self.number = number or self.number
         return
     self.settle()
-    if not self.phase: self.was('tactical' if phase == 'strategic' else 'strategic')
+    if not self.agent_phase: self.was('tactical' if phase == 'strategic' else 'strategic')
     before, self.number = self.number, self.number + 1 if number is None else number
-    last = [c for t in self.turns[-30:] if t.phase == 'strategic' and t.phase_number == before for c in t.said.tool_calls if c.name == 'next_phase_todos']
+    last = [c for t in self.turns[-30:] if t.agent_phase == 'strategic' and t.agent_phase_number == before for c in t.said.tool_calls if c.name == 'next_phase_todos']
     staged = last[-1].arguments.get('todos') if last else None
     if phase == 'tactical':
         self.open = {'line': n, 'from': before, 'to': self.number, 'name': name, 'todos': [str(x) for x in staged] if isinstance(staged, list) else []}
         self.handed.append(self.open); self.listing = not self.list
-    self.phase, self.name, self.text = phase, name, None
+    self.agent_phase, self.name, self.text = phase, name, None
 
 @patch
 def was(self: _LogJob, phase):
     "What came before the first change of phase was `phase`."
-    self.phase = phase
-    for t in self.turns: t.phase = phase
+    self.agent_phase = phase
+    for t in self.turns: t.agent_phase = phase
 
 # %% ../nbs/12_sessions.ipynb #04ada759
 @patch
@@ -1148,7 +1148,7 @@ def feed(self: _LogJob, msg: str, stamped: bool, n: int, bad: Counter) -> bool:
     if m := _event(msg, 'call'): self.called(m['tool'], m['args'], n, bad); return True
     if m := _event(msg, 'phase'): self.enter(m['phase'].lower(), int(m['n']) if m.get('n') else None, (m.get('name') or '').strip(), n); return True
     if m := _event(msg, 'over'):
-        if not self.phase: self.was(m['phase'].lower())
+        if not self.agent_phase: self.was(m['phase'].lower())
         return True
     for kind in ('frozen', 'done', 'failed'):
         if _event(msg, kind): self.end(kind, msg); return True

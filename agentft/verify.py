@@ -34,7 +34,7 @@ def rule_problems(
         results = {x.tool_call_id: x for x in answers}
         found = [] if m.tool_calls else [Problem('text_only_turn', m.content[:80])]
         for c in m.tool_calls:
-            phase, r = state.phase, results.get(c.id)
+            phase, r = state.agent_phase, results.get(c.id)
             if problems := check_call(c, phase, tools): found += problems; continue
             if (c.name, c.arguments) == last and c.name != 'todo_complete': found.append(Problem('repeated_call', f'{c.name} {c.arguments}'[:80]))
             last = c.name, c.arguments

@@ -46,7 +46,7 @@ def check(jobs, want):
     assert {j.id for j in jobs} == set(want)
     for j in jobs:
         x = want[j.id]
-        tact, strat = ([t for t in j.todos if t.phase == p] for p in ('tactical', 'strategic'))
+        tact, strat = ([t for t in j.todos if t.agent_phase == p] for p in ('tactical', 'strategic'))
         assert (j.description, j.instructions) == (x['description'], x['instructions'])
         assert j.outcome.status == x['expected_outcome'], (x['key'], j.outcome)
         assert len(tact) == x['tactical_todos_planned']
@@ -95,7 +95,7 @@ def test_filters(server):
     dump = AUDIT/'dump'
     assert {j.meta['agent_type'] for j in read_jobs(dump, agent_types=['coder'])} == {'coder'}
     assert not list(read_jobs(dump, models=['no-such-model'])) and len(list(read_jobs(dump, max_jobs=2))) == 2
-    assert len(list(read_jobs(dump, phase='tactical'))) == 8 and not list(read_jobs(dump, since=datetime(2027, 1, 1)))
+    assert len(list(read_jobs(dump, agent_phase='tactical'))) == 8 and not list(read_jobs(dump, since=datetime(2027, 1, 1)))
 
 
 @recorded

@@ -130,7 +130,7 @@ def test_recorded_audit_trail():
 
 def call(name, ok=True, text='', phase='tactical', number=1, **args):
     c = ToolCall(name, args, 'c')
-    return Turn(phase, Message('assistant', tool_calls=[c]), results=[Message('tool', text, tool_call_id='c', name=name, ok=ok)], phase_number=number)
+    return Turn(phase, Message('assistant', tool_calls=[c]), results=[Message('tool', text, tool_call_id='c', name=name, ok=ok)], agent_phase_number=number)
 
 
 def test_no_way_around_edit_precision():

@@ -55,7 +55,7 @@ def test_a_failure_knows_where_it_stands():
     for mode in FAULTS:
         job = play(make_task('config', 3), Faulty(mode))
         for f in detect(job):
-            assert f.phase == job.turns[f.turn].phase and 0 <= f.position <= 1
+            assert f.agent_phase == job.turns[f.turn].agent_phase and 0 <= f.position <= 1
             assert from_dict(Failure, to_dict(f)) == f
     assert from_dict(Failure, dict(job_id='a', turn=1, mode='text_only')).position == 0
     assert set(BEHAVIOUR_OF) == set(MODES)
@@ -68,7 +68,7 @@ def test_known_edits_change_nothing_in_what_is_detected():
 
 
 def step(name, ok=True, text='', phase='strategic', said='', **args):
-    return Turn(phase, Message('assistant', said, [ToolCall(name, args, 'c')] if name else []), results=[Message('tool', text, tool_call_id='c', name=name, ok=ok)] if name else [], phase_number=0 if phase == 'strategic' else 1)
+    return Turn(phase, Message('assistant', said, [ToolCall(name, args, 'c')] if name else []), results=[Message('tool', text, tool_call_id='c', name=name, ok=ok)] if name else [], agent_phase_number=0 if phase == 'strategic' else 1)
 
 STAGED = step('next_phase_todos', todos=['Write the report now'])
 def end(*deliverables, text='Job complete.', ok=True): return step('job_complete', ok, text, summary='Done.', deliverables=list(deliverables))

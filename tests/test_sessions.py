@@ -272,7 +272,7 @@ def test_any_log_lines_are_used_or_counted(tmp_path, lines):
     jobs, bad = read(p, 'job_log')
     n = sum(bool(l.decode('utf-8', 'replace').rstrip('\r\n').strip()) for l in p.read_bytes().split(b'\n'))
     assert n == sum(j.provenance['lines'] for j in jobs) + units(bad, 'line'), dict(bad)
-    assert all(t.phase in ('', 'strategic', 'tactical') for j in jobs for t in j.turns)
+    assert all(t.agent_phase in ('', 'strategic', 'tactical') for j in jobs for t in j.turns)
 
 @quick
 @given(st.binary(max_size=400))
@@ -321,7 +321,7 @@ def test_log_handover_from_the_call_itself(tmp_path):
 2026-03-01T10:00:09Z ERROR Job failed: out of iterations
 ''')
     (job,), bad = read(tmp_path/'a.log')
-    assert [(t.phase, t.phase_number) for t in job.turns] == [('strategic', 0), ('tactical', 1), ('tactical', 1)] and 'inferred_turns' not in job.meta
+    assert [(t.agent_phase, t.agent_phase_number) for t in job.turns] == [('strategic', 0), ('tactical', 1), ('tactical', 1)] and 'inferred_turns' not in job.meta
     assert job.meta['handovers'][0]['turn'] == 0 and [(t.text, t.completed_turn, t.work_done) for t in job.todos] == [('Write the report', 2, True), ('Send the report off', None, False)]
     assert job.outcome.status == 'failed' and not units(bad, 'line')
 
