@@ -16,7 +16,7 @@ import argparse, contextlib, os, random, resource, statistics, subprocess, sys, 
 from pathlib import Path
 warnings.filterwarnings('ignore')
 
-from agentft.documents import COLLECTIONS, DATABASE
+from agentft.traces.documents import COLLECTIONS, DATABASE
 
 
 def filler(n, rng):
@@ -29,9 +29,11 @@ def filler(n, rng):
 
 def simulated(n_jobs, prompt, start=0):
     "Audit documents of `n_jobs` jobs, by collection; every other one with a fault."
-    from agentft.agent import FULL
-    from agentft.arena import FAMILIES, FAULTS, Expert, Faulty, make_task, play
-    from agentft.audit import to_documents
+    from agentft.core.agent import FULL
+    from agentft.arena.faults import FAULTS, Faulty
+    from agentft.arena.players import Expert, play
+    from agentft.arena.catalogue import FAMILIES, make_task
+    from agentft.traces.audit_writer import to_documents
     names, kinds = [f for f in FAMILIES if FAMILIES[f].seen], list(FAULTS)
     for k in range(start, start + n_jobs):
         task = make_task(names[k % len(names)], k)
@@ -74,7 +76,7 @@ def clones(folder, n_docs, prompt):
 @contextlib.contextmanager
 def server():
     "SecantusDB in a process of its own, as a server is."
-    code = "from agentft.documents import embedded_server\nwith embedded_server() as uri: print(uri, flush=True); input()"
+    code = "from agentft.traces.documents import embedded_server\nwith embedded_server() as uri: print(uri, flush=True); input()"
     p = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try: yield p.stdout.readline().strip()
     finally: p.kill()
@@ -94,12 +96,12 @@ def plain_server(uri):
 
 
 def read(source):
-    from agentft.audit import read_jobs
+    from agentft.traces.trail import read_jobs
     return sum(sum(j.meta['documents'].values()) for j in read_jobs(source))
 
 
 def collected(source):
-    from agentft.collect import collect
+    from agentft.phases.collect import collect
     import io, json
     with tempfile.TemporaryDirectory() as d, contextlib.redirect_stdout(io.StringIO()):
         collect(out=d, source=str(source)); return json.loads((Path(d)/'result.json').read_text())['numbers']['documents']
@@ -130,7 +132,7 @@ def main():
     with tempfile.TemporaryDirectory() as d:
         if a.memory:
             n, jobs, size = clones(f'{d}/dump', a.memory, 0)
-            code = f"from agentft.collect import collect; collect(out={d + '/out'!r}, source={d + '/dump'!r})"
+            code = f"from agentft.phases.collect import collect; collect(out={d + '/out'!r}, source={d + '/dump'!r})"
             t = time.perf_counter(); subprocess.run([sys.executable, '-c', code], check=True); t = time.perf_counter() - t
             print(f'{n:,} documents of {jobs:,} simulated jobs ({size/1e9:.1f} GB): peak memory {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss/1e6:.2f} GB, {t:.0f} s, {n/t:,.0f} documents/s')
             return

@@ -7,8 +7,9 @@ share of them retried (a turn said again, exactly or with a few words exchanged)
 of five words, 128 permutations and the same bands; datasketch is timed on fewer turns where it would take minutes, and its rate is
 what is compared. Without datasketch (`pip install datasketch`) a MinHash of the same parameters in numpy takes its place."""
 import importlib.util, random, resource, statistics, sys, time
-from agentft.arena import FAMILIES, Expert, make_task, play
-from agentft.duplicates import _PERM, _rows, jaccard, near_duplicates, shingles, turn_text
+from agentft.arena.players import Expert, play
+from agentft.arena.catalogue import FAMILIES, make_task
+from agentft.evidence.duplicates import _PERM, _rows, jaccard, near_duplicates, shingles, turn_text
 
 def made_up(n, retried=.15, seed=0):
     "`n` simulated turns as (id, text), of which a share says nearly what an earlier one said."

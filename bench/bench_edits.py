@@ -5,7 +5,8 @@
 Prints reading alone (walk, blobs, line differences) beside the whole of it (minimal edits, executed), in CPU and wall seconds."""
 import random, statistics, sys, tempfile, time
 from pathlib import Path
-from agentft.edits import Git, Tally, _hunk_texts, _states, stream_edits, write_repo
+from agentft.evidence.edits import Tally, _hunk_texts, file_states, stream_edits
+from agentft.evidence.repositories import Git, write_repo
 
 WORDS = 'timeout retries total amount price order user page token report build parse send load check store'.split()
 
@@ -29,7 +30,7 @@ def reading(repo, n):
             k += 1
             for ch in c.changes if len(c.changes) < 50 else []:
                 if ch[4] == 'M':
-                    a, b, no = _states(g, ch, 1 << 18)
+                    a, b, no = file_states(g, ch, 1 << 18)
                     if not no: _hunk_texts(a, b)
     return k, 0
 

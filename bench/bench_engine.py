@@ -13,14 +13,15 @@ warnings.filterwarnings('ignore')
 
 def make_tasks(n):
     "Simulated jobs, the families in turn."
-    from agentft.arena import FAMILIES, make_task
+    from agentft.arena.catalogue import FAMILIES, make_task
     names = sorted(FAMILIES)
     return [make_task(names[i % len(names)], 5000+i) for i in range(n)]
 
 
 def with_engine(model, tok, tasks, slots, quantize):
     "Seconds, generated tokens, prompt tokens as billed."
-    from agentft.engine import Engine, Forced, expert_replies, play_many
+    from agentft.model.engine import Engine
+    from agentft.model.players import Forced, expert_replies, play_many
     engine = Engine(model, tok, slots=slots, quantize=quantize)
     t = time.perf_counter()
     with Forced(engine, expert_replies(tasks, tok)): jobs = play_many(tasks, engine, max_new_tokens=10**6, player='engine')
@@ -33,9 +34,10 @@ def one_at_a_time(model, tok, tasks):
     "The same with `generate`, a turn at a time."
     import torch
     from tqdm import tqdm
-    from agentft.agent import SHORT
-    from agentft.arena import Session, expert_script
-    from agentft.chat import ChatFormat, said_text
+    from agentft.core.agent import SHORT
+    from agentft.arena.players import expert_script
+    from agentft.arena.sessions import Session
+    from agentft.model.chat import ChatFormat, said_text
     fmt, n, billed, t = ChatFormat(tok), 0, 0, time.perf_counter()
     for task in tqdm(tasks, desc='one at a time', unit='job'):
         lines = iter(expert_script(task, SHORT))
@@ -54,7 +56,7 @@ def one_at_a_time(model, tok, tasks):
 
 def main(n_jobs, runs, slots, threads, quantize):
     import torch
-    from agentft.models import free_threads, load_model
+    from agentft.model.loading import free_threads, load_model
     threads = threads or free_threads(1.)
     model, tok = load_model(threads=threads)
     tasks, rates = make_tasks(n_jobs), dict(engine=[], alone=[])

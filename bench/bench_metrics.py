@@ -5,9 +5,10 @@
 AUDIT: a mongodump folder, such as ../shared/audit/dump; without it only made-up files are measured. Medians of CPU seconds."""
 import random, statistics, sys, time
 from pathlib import Path
-from agentft import metrics
-from agentft.failures import detect
-from agentft.metrics import _minimal, count_tokens, edit_cost, job_counts, job_edits
+from agentft.core import replacements as metrics
+from agentft.evidence.failures import detect
+from agentft.core.metrics import job_counts, job_edits
+from agentft.core.replacements import fewest_tokens, count_tokens, edit_cost
 sys.path.insert(0, str(Path(__file__).parents[1]/'tests'))
 from plain_edits import minimal_edit as plain
 
@@ -26,16 +27,16 @@ def made_up(lines, changed, seed=1):
     return ''.join(a), ''.join(b)
 
 def edits(name, pairs, runs):
-    _minimal(*made_up(60, 3))   # what is imported on first use
-    same = all(edit_cost(_minimal(a, b)) == edit_cost(plain(a, b)) for a, b in pairs)
-    before, after = cpu(lambda: [plain(a, b, count_tokens) for a, b in pairs], runs), cpu(lambda: [_minimal(a, b) for a, b in pairs], runs)
+    fewest_tokens(*made_up(60, 3))   # what is imported on first use
+    same = all(edit_cost(fewest_tokens(a, b)) == edit_cost(plain(a, b)) for a, b in pairs)
+    before, after = cpu(lambda: [plain(a, b, count_tokens) for a, b in pairs], runs), cpu(lambda: [fewest_tokens(a, b) for a, b in pairs], runs)
     print(f'{name:34}{len(pairs):6}{before:10.3f}{after:10.3f}{before/after:8.1f}x   {"same cost" if same else "COSTS DIFFER"}')
 
 def main(audit=''):
     print(f'{"minimal edits of":34}{"pairs":>6}{"plain s":>10}{"quick s":>10}{"ratio":>9}')
     for lines, changed in ((60, 3), (300, 5), (600, 20), (2000, 40), (300, 300)): edits(f'{changed} of {lines} lines new', [made_up(lines, changed)], 3)
     if not audit: return
-    from agentft.audit import collect_jobs
+    from agentft.traces.trail import collect_jobs
     jobs, _ = collect_jobs(Path(audit)); docs = sum(sum(j.meta.get('documents', {}).values()) for j in jobs)
     known = [job_edits(j) for j in jobs]
     edits('the recorded jobs', [(e.before, e.after) for es, _ in known for e in es], 3)

@@ -6,8 +6,9 @@ Texts: the unique strings of the BSON dumps given (of a simulated audit trail wh
 `find_secrets` gets one text at a time, as detect-secrets does; `redact` gets them as a job's strings (joined, with everything known looked up); `leak_scan` reads the same as JSONL from disk."""
 import gzip, json, statistics, sys, sysconfig, tempfile, time
 from pathlib import Path
-from agentft.privacy import Redactor, find_secrets, leak_scan, redact
-from agentft.records import to_dict
+from agentft.evidence.privacy import Redactor, leak_scan, redact
+from agentft.evidence.secrets import find_secrets
+from agentft.core.records import to_dict
 
 def strings(o, out):
     if isinstance(o, str): out[o] = None
@@ -22,7 +23,7 @@ def audit(paths):
     for p in paths:
         for d in bson.decode_file_iter((gzip.open if p.endswith('.gz') else open)(p, 'rb')): strings(d, out)
     if not paths:
-        from agentft.collect import simulate
+        from agentft.phases.collect import simulate
         for j in simulate(6, 0.5): strings(to_dict(j), out)
     return list(out)
 

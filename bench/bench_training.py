@@ -11,7 +11,7 @@ warnings.filterwarnings('ignore')
 
 def jobs(n):
     "Simulated jobs of the seen families."
-    from agentft.train import arena_examples
+    from agentft.phases.train import arena_examples
     return arena_examples(n, seed=1000)
 
 
@@ -35,8 +35,9 @@ class Way:
         import torch
         from datasets import Dataset
         from trl import SFTConfig, SFTTrainer
-        from agentft.models import load_model
-        from agentft.training import add_lora, fast_cpu
+        from agentft.model.loading import load_model
+        from agentft.training.kernels import fast_cpu
+        from agentft.training.training import add_lora
         self.name, self.rows, self.batch, self.times = name, rows, batch, []
         model, tok = load_model('smollm2-135m', threads=threads)
         self.model = add_lora(model, rank=16, alpha=32)
@@ -56,7 +57,7 @@ class Way:
 
     def micro(self, rows, count):
         "Forward and backward of `rows` in one pass; `count` trained tokens in the whole step."
-        from agentft.training import answer_loss
+        from agentft.training.kernels import answer_loss
         batch = self.collate([{k: r[k] for k in ('input_ids', 'labels')} for r in rows])
         if self.fast: answer_loss(self.model, batch['input_ids'], batch['labels'], count).backward()
         else: self.trainer.training_step(self.model, batch, count)
@@ -82,8 +83,8 @@ class Way:
 def rows_of(way, n_jobs):
     "The rows that a way of training gets, in a fixed order."
     import random
-    from agentft.chat import ChatFormat
-    from agentft.models import load_tokenizer
+    from agentft.model.chat import ChatFormat
+    from agentft.model.loading import load_tokenizer
     fmt = ChatFormat(load_tokenizer())
     rows = [r for e in jobs(n_jobs) for r in (per_turn if way == 'defaults' else per_job)(e, fmt)]
     random.Random(0).shuffle(rows)
@@ -95,9 +96,9 @@ WAYS = dict(defaults='TRL defaults, a row per turn', trl='TRL in fp32, no checkp
 def worker(pipe, way, n_jobs, threads):
     "A process of its own for each way, so that none changes the settings of another."
     import tempfile, torch
-    from agentft.models import _quiet
+    from agentft.model.loading import quiet
     torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory() as tmp, _quiet():
+    with tempfile.TemporaryDirectory() as tmp, quiet():
         w = Way(WAYS[way], rows_of(way, n_jobs), dict(defaults=8, trl=2, agentft=4)[way], tmp, way == 'defaults', fast=way == 'agentft', threads=threads)
         torch.set_num_threads(threads)
         w.step([min(w.rows, key=lambda r: len(r['input_ids']))])   # warm-up, not counted
@@ -107,7 +108,7 @@ def worker(pipe, way, n_jobs, threads):
 
 def main(rounds, n_jobs, threads):
     import multiprocessing as mp
-    from agentft.models import free_threads
+    from agentft.model.loading import free_threads
     threads = threads or free_threads(1.)
     whole, turns = rows_of('agentft', n_jobs), rows_of('defaults', n_jobs)
     n = sum(len(r['input_ids']) for r in whole)

@@ -58,9 +58,9 @@ def check() -> list:
 
 def keep(name):
     "Copy results and pages of a finished run to runs/measured/."
-    from agentft.runs import cache_dir
-    from agentft.reports import report
-    from agentft.runs import PHASES, phase_dir, read_result
+    from agentft.workbench.runs import cache_dir
+    from agentft.workbench.reports import report
+    from agentft.workbench.runs import PHASES, phase_dir, read_result
     src, dst = ROOT/'runs'/name, ROOT/'runs'/'measured'/name
     for p in PHASES: read_result(phase_dir(src, p))
     shutil.rmtree(dst, ignore_errors=True)
@@ -79,7 +79,7 @@ def keep(name):
 
 def main(args):
     if args[:1] == ['--write-readme']:
-        from agentft.records import write_atomic
+        from agentft.core.records import write_atomic
         write_atomic(ROOT/'README.md', readme(ROOT/'nbs'/'index.ipynb'))
     elif args[:1] == ['--keep']: keep(args[1])
     elif bad := check(): sys.exit('\n'.join([*bad, '\nThe notebooks are the source: make export writes the rest from them.']))

@@ -2,7 +2,7 @@
 import difflib, heapq, re
 from functools import lru_cache
 from itertools import accumulate
-from agentft.metrics import count_tokens
+from agentft.core.replacements import count_tokens
 
 _ATOM = re.compile(r'\w+|\s|[^\w\s]')
 
@@ -125,7 +125,7 @@ def _hunks(before: str, after: str) -> list[list[tuple]]:
     return out
 
 def minimal_edit(before, after, count=count_tokens):
-    "What agentft.metrics.minimal_edit must cost."
+    "What agentft.core.replacements.minimal_edit must cost."
     if before == after: return ()
     if not before: return (('', after),)
     c, old, new = single_edit(before, after, count)

@@ -1,10 +1,10 @@
 "Properties of the chat format: nothing is lost in a round trip, and masks cover exactly what the assistant said."
 import pytest
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
-from agentft.chat import ChatFormat, call_text, parse_said, said_text, to_openai
-from agentft.agent import LEAN, tool_schemas
-from agentft.models import load_tokenizer
-from agentft.records import Message, ToolCall
+from agentft.model.chat import ChatFormat, call_text, parse_said, said_text, to_openai
+from agentft.core.agent import LEAN, tool_schemas
+from agentft.model.loading import load_tokenizer
+from agentft.core.records import Message, ToolCall
 
 relaxed = settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
 TOOLS = tool_schemas(['read_file', 'edit_file', 'next_phase_todos'], tools=LEAN)

@@ -4,16 +4,20 @@ from collections import Counter
 from datetime import datetime
 from pathlib import Path
 import pytest
-from agentft.agent import FULL
-from agentft.arena import EVAL_SEED, Expert, FAMILIES, FAULTS, Faulty, make_task, play
-from agentft.audit import collect_jobs, from_documents, read_jobs, to_documents, write_audit
-from agentft.collect import collect, simulate
-from agentft.documents import COLLECTIONS, DATABASE, embedded_server, open_source
-from agentft.failures import detect
-from agentft.metrics import five, job_counts
-from agentft.privacy import redact
-from agentft.records import Job, from_dict, read_jsonl, to_dict
-from agentft.runs import read_result
+from agentft.core.agent import FULL
+from agentft.arena.faults import FAULTS, Faulty
+from agentft.arena.players import Expert, play
+from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
+from agentft.traces.audit import from_documents
+from agentft.traces.audit_writer import to_documents, write_audit
+from agentft.traces.trail import collect_jobs, read_jobs
+from agentft.phases.collect import collect, simulate
+from agentft.traces.documents import COLLECTIONS, DATABASE, embedded_server, open_source
+from agentft.evidence.failures import detect
+from agentft.core.metrics import five, job_counts
+from agentft.evidence.privacy import redact
+from agentft.core.records import Job, from_dict, read_jsonl, to_dict
+from agentft.workbench.runs import read_result
 
 AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2]/'shared'/'audit')
 recorded = pytest.mark.skipif(not (AUDIT/'jobs.json').exists(), reason=f'no recorded audit documents at {AUDIT} (set AGENTFT_AUDIT)')
@@ -182,7 +186,7 @@ def test_unreachable_server_says_what_to_do():
     assert 'secret' not in str(e.value)
 
 
-# what jobs.json calls a failure -> our mode; secrets in tool outputs are found by agentft.privacy
+# what jobs.json calls a failure -> our mode; secrets in tool outputs are found by agentft.evidence.privacy
 NAMES = dict(edit_without_read='blind_edit', edit_not_unique='ambiguous_edit', forgets_todo_complete='todo_not_completed', todos_never_completed='todo_not_completed', text_only_answers='text_only',
              edits_plan_in_tactical_loop='plan_loop', skeleton_output='skeleton_output', overconfident_job_complete='overconfident_complete', batch_todo_complete_without_work='todo_without_work',
              hallucinated_tool='unknown_tool', malformed_json_arguments='malformed_arguments', blank_answer='empty_turn', job_complete_in_tactical='phase_violation',
@@ -270,7 +274,7 @@ def test_collect_says_what_is_wrong(tmp_path):
 
 def test_stopped_collect_leaves_nothing_half_written(tmp_path, monkeypatch):
     "Nothing that phase 2 would read; the next collect goes on with the fourth job."
-    import agentft.collect as c
+    import agentft.phases.collect as c
     calls = []
     def stop(job, **kw):
         calls.append(job.id)
@@ -288,7 +292,7 @@ def test_stopped_collect_leaves_nothing_half_written(tmp_path, monkeypatch):
 
 def test_killed_collect_goes_on(tmp_path):
     "kill -9 in the middle; what was written before is not read again."
-    code = f"""import agentft.collect as c, os, signal
+    code = f"""import agentft.phases.collect as c, os, signal
 n, detect = 0, c.detect
 def slow(job, **kw):
     global n; n += 1
@@ -306,7 +310,7 @@ c.collect(out={str(tmp_path)!r}, jobs_per_family=2)"""
 
 def test_next_collect_reads_only_what_is_new(tmp_path, monkeypatch):
     "A new job, a job that went on, and one that left the server: only the first two are read; nothing that was collected is lost."
-    import agentft.collect as c
+    import agentft.phases.collect as c
     read = []
     monkeypatch.setattr(c, 'detect', lambda job, **kw: read.append(job.id) or detect(job, **kw))
     jobs = [play(make_task('config', n), Expert()) for n in range(4)]
@@ -350,7 +354,7 @@ def test_secret_that_a_later_job_gives_away(tmp_path):
 def test_placeholders_stay_the_same_after_a_kill(tmp_path, monkeypatch):
     "Two jobs with a secret each and one with both; killed before the third, which then names both as the first two do."
     monkeypatch.setenv('AGENTFT_CACHE', str(tmp_path/'cache'))
-    import agentft.collect as c
+    import agentft.phases.collect as c
     jobs = [play(make_task('config', n), Expert()) for n in range(3)]
     keys = ['AKIA' + 'CANARYCANARY000' + x for x in '12']
     for j, k in zip(jobs, (keys[0], keys[1], ' and '.join(reversed(keys)))): j.turns[1].said.content = f'The key is {k}.'
@@ -371,7 +375,7 @@ def test_placeholders_stay_the_same_after_a_kill(tmp_path, monkeypatch):
 
 def test_upgrade_keeps_what_the_source_has_forgotten(tmp_path, monkeypatch):
     "Old documents expire in many a MongoDB: a job that is gone there is judged again from jobs.jsonl."
-    import agentft.collect as c, pymongo
+    import agentft.phases.collect as c, pymongo
     jobs = [play(make_task('config', n), Faulty('blind_edit') if n else Expert()) for n in range(3)]
     out = str(tmp_path/'o')
     with embedded_server() as uri:
@@ -434,7 +438,7 @@ def test_missing_index_is_named():
 
 
 def test_time_span_is_settled_without_reading(monkeypatch):
-    import agentft.documents as d
+    import agentft.traces.documents as d
     read, of = [], d.MongoDocuments.read
     with embedded_server() as uri:
         write_audit([play(make_task('config', n), Expert()) for n in range(2)], uri)
@@ -444,7 +448,7 @@ def test_time_span_is_settled_without_reading(monkeypatch):
 
 
 def test_two_collects_into_one_folder(tmp_path):
-    from agentft.ledger import Ledger
+    from agentft.evidence.ledger import Ledger
     with Ledger(tmp_path, {}):
         with pytest.raises(RuntimeError, match='another collect'): collect(out=str(tmp_path), jobs_per_family=1)
 

@@ -1,9 +1,11 @@
 "Paired statistics: known values, calibration, and verdicts that are not given away."
 import math
 import pytest
-from agentft.compare import BETTER, compare, compare_rows, holm, interval, mcnemar, mcnemar_jobs, swap_test, verdict_line, wilson
-from agentft.metrics import TARGETS
-from agentft.records import Job, Outcome
+from agentft.core.metrics import wilson
+from agentft.evaluation.comparison import BETTER, compare, compare_rows, holm, verdict_line
+from agentft.evaluation.statistics import interval, mcnemar, mcnemar_jobs, swap_test
+from agentft.core.metrics import TARGETS
+from agentft.core.records import Job, Outcome
 
 
 def jobs(wins, n, family='config', name='m', start=0):

@@ -2,9 +2,10 @@
 import random, subprocess, sys
 from hypothesis import given, settings, strategies as st
 import numpy as np
-from agentft.arena import Expert, make_task, play
-from agentft.duplicates import NearIndex, hashed_shingles, jaccard, near_duplicates, repeated_jobs, repeated_turns, shingles, turn_text
-from agentft.records import Message, ToolCall, Turn
+from agentft.arena.players import Expert, play
+from agentft.arena.catalogue import make_task
+from agentft.evidence.duplicates import NearIndex, hashed_shingles, jaccard, near_duplicates, repeated_jobs, repeated_turns, shingles, turn_text
+from agentft.core.records import Message, ToolCall, Turn
 
 quick = settings(max_examples=150, deadline=None)
 word = st.one_of(st.sampled_from('a b foo_1 été 漢字 x9 — . , ( 💡 \u0301 ² ٣ \ud800'.split(' ')), st.text(max_size=4))
@@ -55,7 +56,7 @@ def test_groups_are_those_of_comparing_all_with_all():
         assert len(pairs(got)) >= .999*len(pairs(want))
 
 def test_groups_do_not_depend_on_the_process():
-    code = "import random; from agentft.duplicates import near_duplicates; r = random.Random(5); w = [f'w{i}' for i in range(50)]; print(near_duplicates((i, ' '.join(r.choices(w[i % 5*10:][:10], k=12))) for i in range(400)))"
+    code = "import random; from agentft.evidence.duplicates import near_duplicates; r = random.Random(5); w = [f'w{i}' for i in range(50)]; print(near_duplicates((i, ' '.join(r.choices(w[i % 5*10:][:10], k=12))) for i in range(400)))"
     run = lambda seed: subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env={'PYTHONHASHSEED': seed, 'PATH': ''}).stdout
     assert run('1') == run('2')
 

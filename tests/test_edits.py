@@ -4,12 +4,18 @@ from collections import Counter
 from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from agentft.arena import Expert, Faulty, Workspace, make_task, play
-from agentft.edits import *
-from agentft.edits import _git_env
-from agentft.metrics import apply_edits, edit_cost, minimal_edit
-from agentft.records import ToolCall, from_dict, read_jsonl, to_dict, write_jsonl
-from agentft.verify import check_execution, check_rules, example_task
+from agentft.arena.faults import Faulty
+from agentft.arena.players import Expert, play
+from agentft.arena.catalogue import make_task
+from agentft.arena.workspace import Workspace
+from agentft.evidence.changes import *
+from agentft.evidence.edits import *
+from agentft.evidence.memory import *
+from agentft.evidence.repositories import *
+from agentft.evidence.repositories import _git_env
+from agentft.core.replacements import edit_cost, minimal_edit
+from agentft.core.records import ToolCall, read_jsonl, to_dict, write_jsonl
+from agentft.data.verification import check_execution, check_rules, example_task
 
 BASE = ''.join(f'name_{i} = {i*7}\n' for i in range(12))
 def quick(n=100): return settings(deadline=None, max_examples=n, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -298,7 +304,7 @@ def test_balance_caps_shares_and_counts_what_it_cuts(edits, seed):
 # ---- edits of a job
 
 def session(*calls, asked='Set name 9, name 11 and name 4', cwd='/w/shop'):
-    from agentft.records import Job, Message, Todo, Turn
+    from agentft.core.records import Job, Message, Todo, Turn
     turns = [Turn('', Message('assistant', tool_calls=[ToolCall('edit_file', dict(path=p, old_string=o, new_string=n), f't{k}')]), results=[Message('tool', 'Edited.' if ok else 'Error: not found', tool_call_id=f't{k}', name='edit_file', ok=ok)]) for k, (p, o, n, ok) in enumerate(calls)]
     return Job('s1', 'claude_code', asked, asked, turns=turns, todos=[Todo('1', 'Raise name_3 for the new pager', staged_turn=None, completed_turn=0)], files_before={'a.py': A, 'uv.lock': A}, meta=dict(cwd=cwd))
 
@@ -313,7 +319,7 @@ def test_edits_that_an_agent_made_pass_the_same_checks():
         x = to_example(e); assert not check_rules(x) and not check_execution(x, example_task(x)) and x.meta['origin'] == 'session'
     mute = session(('a.py', '= 21', '= 500', True), asked='go'); mute.todos = []
     assert not list(stream_job_edits(mute, t := Tally())) and t.left_out == dict(no_request=1)
-    from agentft.records import Label
+    from agentft.core.records import Label
     wrong = session(('a.py', '= 21', '= 500', True)); wrong.turns[0].labels = [Label('blind_edit', '', '')]
     assert not list(stream_job_edits(wrong, t := Tally())) and t.left_out == dict(mistake=1)
     other = list(stream_job_edits(session(('a.py', '= 28', '= 29', True), cwd='/w/other')))
@@ -356,7 +362,7 @@ def test_dropping_what_is_over_is_good_and_dropping_what_carries_is_not(need, ov
 def test_memory_versions_of_the_real_audit_trail():
     root = Path(os.environ.get('AGENTFT_AUDIT', Path(__file__).resolve().parents[2]/'shared'/'audit'))
     if not (root/'dump').exists(): pytest.skip('needs the recorded audit documents (set AGENTFT_AUDIT)')
-    from agentft.audit import read_jobs
+    from agentft.traces.trail import read_jobs
     jobs = read_jobs(root/'dump'); jobs = jobs[0] if isinstance(jobs, tuple) else list(jobs)
     pairs = compact_pairs(jobs)
     assert Counter(p.change for p in pairs) == {'filled': 8, 'shrank': 6}      # eight templates filled in, six later rewrites

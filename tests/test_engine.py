@@ -2,11 +2,12 @@
 import random
 import pytest
 torch = pytest.importorskip('torch', reason="PyTorch is not installed (pip install 'agentft[embedded]')")
-from agentft.arena import FAMILIES, make_task
-from agentft.chat import ChatFormat
-from agentft.engine import Engine, Forced, Request, expert_replies, play_many
-from agentft.models import load_model, tiny_model
-from agentft.records import Message
+from agentft.arena.catalogue import FAMILIES, make_task
+from agentft.model.chat import ChatFormat
+from agentft.model.engine import Engine, Request
+from agentft.model.players import Forced, expert_replies, play_many
+from agentft.model.loading import load_model, tiny_model
+from agentft.core.records import Message
 
 torch.set_num_threads(1)
 
@@ -80,7 +81,7 @@ def test_the_real_model_answers_as_with_generate():
     model, tok = load_model(threads=1)
     fmt = ChatFormat(tok)
     tasks = [make_task(f, 3) for f in sorted(FAMILIES)[:3]]
-    from agentft.arena import Session
+    from agentft.arena.sessions import Session
     prompts = []
     for t in tasks:
         with Session(t) as s: prompts.append(fmt.prompt(s.pending, s.tools))

@@ -1,12 +1,12 @@
 "Phase 4: the door runs end to end on a tiny random model, goes on after a stop, and claims nothing it cannot show."
-import inspect, json
+import inspect
 from pathlib import Path
 import pytest
-import agentft.evaluate as ev
-from agentft.arena import EVAL_SEED, FAMILIES
-from agentft.models import tiny_model
-from agentft.records import Job, read_jsonl
-from agentft.runs import read_result, write_result
+import agentft.phases.evaluate as ev
+from agentft.arena.catalogue import EVAL_SEED, FAMILIES
+from agentft.model.loading import tiny_model
+from agentft.core.records import Job, read_jsonl
+from agentft.workbench.runs import read_result, write_result
 
 SMALL = dict(jobs_per_family=1, jobs_per_unseen_family=1, max_new_tokens=6, max_turns=4, batch=4)
 
@@ -20,7 +20,6 @@ def door(**kw):
 def run(tmp_path_factory):
     "A run folder whose phase 3 holds a real adapter of the tiny random model."
     from peft import LoraConfig, get_peft_model
-    import torch
     folder = tmp_path_factory.mktemp('run'); d = folder/'3-train'
     model, _ = tiny_model()
     lora = get_peft_model(model, LoraConfig(r=2, target_modules=['q_proj', 'v_proj'], init_lora_weights=False))

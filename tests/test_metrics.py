@@ -3,12 +3,16 @@ import importlib.util, json, os, random
 from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
-from agentft.agent import FULL, SHORT
-from agentft.arena import FAMILIES, FAULTS, Expert, Faulty, make_task, play
-from agentft.audit import collect_jobs, to_documents
-from agentft.documents import Documents
-from agentft.metrics import (TARGETS, apply_edits, count_tokens, edit_cost, five, job_counts, job_edits, line_edit, minimal_edit, single_edit)
-from agentft.records import Job, Message, Outcome, Todo, ToolCall, Turn
+from agentft.core.agent import FULL, SHORT
+from agentft.arena.faults import FAULTS, Faulty
+from agentft.arena.players import Expert, play
+from agentft.arena.catalogue import FAMILIES, make_task
+from agentft.traces.audit_writer import to_documents
+from agentft.traces.trail import collect_jobs
+from agentft.traces.documents import Documents
+from agentft.core.metrics import TARGETS, five, job_counts, job_edits
+from agentft.core.replacements import apply_edits, count_tokens, edit_cost, line_edit, minimal_edit, single_edit
+from agentft.core.records import Job, Message, Outcome, Todo, ToolCall, Turn
 
 AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2]/'shared'/'audit')
 recorded = pytest.mark.skipif(not (AUDIT/'jobs.json').exists(), reason=f'no recorded audit documents at {AUDIT} (set AGENTFT_AUDIT)')
@@ -62,7 +66,7 @@ def test_the_quick_minimal_edit_costs_what_the_plain_one_costs(a, data):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(['a', 'b', ' ', 'c', 'd']), min_size=80, max_size=400), st.lists(st.sampled_from(['a', ' ', 'c', 'e']), min_size=80, max_size=300))
 def test_long_lists_match_as_difflib_matches_them(a, b):
-    import agentft.metrics as m
+    import agentft.core.replacements as m
     assert m._difflib(a, b) == PLAIN._difflib(a, b)
 
 
@@ -164,4 +168,4 @@ def test_nothing_drops_out():
     assert str(m['task_success']) == '50.0% (1/2)' and str(m['phase_adherence']) == '50.0% (1/2)'
     assert m['tokens_per_job'].value is None and m['tokens_per_job'].unknown == {'jobs without billed tokens for every turn': 2}
     assert set(m) == set(TARGETS)
-    json.dumps(__import__('agentft.records', fromlist=['to_dict']).to_dict(m))
+    json.dumps(__import__('agentft.core.records', fromlist=['to_dict']).to_dict(m))

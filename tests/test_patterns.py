@@ -1,11 +1,13 @@
 "What to fix first: from jobs to groups, to a ranking, to the budget that phase 2 follows."
 import json
 import pytest
-from agentft.arena import FAULTS, Expert, Faulty, make_task, play
-from agentft.failures import BEHAVIOUR_OF, MODES, Failure, detect
-from agentft.patterns import JobRow, data_budget, fix_first, group, job_row, metrics_by_model, period_of, read_patterns, write_patterns
-from agentft.records import Job, Message, Outcome, ToolCall, Turn, from_dict, to_dict, write_jsonl
-from agentft.runs import write_result
+from agentft.arena.faults import FAULTS, Faulty
+from agentft.arena.players import Expert, play
+from agentft.arena.catalogue import make_task
+from agentft.evidence.failures import BEHAVIOUR_OF, MODES, Failure, detect
+from agentft.evidence.patterns import JobRow, data_budget, fix_first, group, job_row, metrics_by_model, period_of, read_patterns, write_patterns
+from agentft.core.records import Job, Message, Outcome, ToolCall, Turn, from_dict, to_dict, write_jsonl
+from agentft.workbench.runs import write_result
 
 
 def fail(job, turn, mode, **kw): return Failure(job, turn, mode, 'quote', **kw)
@@ -62,7 +64,7 @@ def test_a_failure_knows_where_it_stands():
 
 
 def test_known_edits_change_nothing_in_what_is_detected():
-    from agentft.metrics import job_edits
+    from agentft.core.metrics import job_edits
     job = play(make_task('config', 3), Faulty('whole_file_rewrite'))
     assert detect(job, edits=job_edits(job)[0]) == detect(job) != []
 
@@ -112,8 +114,8 @@ def test_todo_loops_and_stubs():
 
 
 def test_figures_of_any_rows_can_be_drawn():
-    from agentft.patterns import plot_metrics, plot_position, plot_rates, plot_trend
-    from agentft.runs import use_style
+    from agentft.evidence.patterns import plot_metrics, plot_position, plot_rates, plot_trend
+    from agentft.workbench.figures import use_style
     plt = use_style()
     jobs = [play(make_task('config', s), Faulty('failed_edit') if s % 2 else Expert()) for s in range(4)]
     found = [f for j in jobs for f in detect(j)]; rows = [job_row(j, [f for f in found if f.job_id == j.id]) for j in jobs]
@@ -125,7 +127,7 @@ def test_figures_of_any_rows_can_be_drawn():
 
 def test_the_budget_steers_phase_2(tmp_path):
     "All failures are bad edits; the budget file says otherwise, and the file wins. An absent file leaves the counts in charge."
-    from agentft.synthesize import phase1
+    from agentft.phases.synthesize import phase1
     d = tmp_path/'1-collect'; d.mkdir()
     jobs = [play(make_task('config', s), Faulty('failed_edit')) for s in (1, 2)]
     failures = [f for j in jobs for f in detect(j)]
@@ -133,7 +135,7 @@ def test_the_budget_steers_phase_2(tmp_path):
     found = phase1(str(tmp_path/'2-synthesize'), 'auto')
     assert found[2] == {}
     pairs = {('edit', 'config'): 1, ('todo', 'config'): 1}
-    from agentft.expand import quotas
+    from agentft.data.expansion import quotas
     assert quotas(pairs, found[1], 10, 0) == {('edit', 'config'): 10, ('todo', 'config'): 0}
     write_patterns(d/'patterns.json', failures, [job_row(j, [f for f in failures if f.job_id == j.id]) for j in jobs])
     edited = json.loads((d/'patterns.json').read_text()); edited['budget'] = dict(todo=.7, edit=.3); (d/'patterns.json').write_text(json.dumps(edited))

@@ -3,8 +3,9 @@ import json, os, re, string
 from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
-from agentft.privacy import ALLOW, Redactor, find_secrets, leak_scan, privacy_report, redact, redact_file, refuse_leaks
-from agentft.records import Job, Message, ToolCall, Turn, to_dict, write_jsonl
+from agentft.evidence.privacy import Redactor, leak_scan, privacy_report, redact, redact_file, refuse_leaks
+from agentft.evidence.secrets import find_secrets
+from agentft.core.records import Job, Message, ToolCall, Turn, to_dict, write_jsonl
 
 AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2]/'shared'/'audit')
 recorded = pytest.mark.skipif(not (AUDIT/'jobs.json').exists(), reason=f'no recorded audit documents at {AUDIT} (set AGENTFT_AUDIT)')
@@ -127,9 +128,9 @@ def test_what_redact_leaves_the_leak_scan_lets_pass(tmp_path):
 
 @recorded
 def test_recorded_jobs_keep_their_meaning():
-    from agentft.failures import detect
-    from agentft.audit import read_jobs
-    from agentft.documents import open_source
+    from agentft.evidence.failures import detect
+    from agentft.traces.trail import read_jobs
+    from agentft.traces.documents import open_source
     from collections import Counter
     r, canaries = Redactor(), [c for x in json.loads((AUDIT/'jobs.json').read_text()) for c in x['canaries']]
     with open_source(str(AUDIT/'dump'), 'graphrag_logs') as src: jobs = list(read_jobs(src, Counter()))

@@ -1,19 +1,19 @@
 "The runner and the command line: faults, interruption, resuming, reports that open offline."
-import inspect, json, os, re, shutil, signal, subprocess, sys, time
+import inspect, json, re, shutil, signal, subprocess, sys, time
 from importlib import import_module
 from pathlib import Path
 import nbformat, pytest
-from agentft.recipes import RecipeError, check_parameters, notebook_of, notebook_parameters, project, read_recipe
-from agentft.reports import loads
-from agentft.runs import PHASES, phase_dir, read_result
+from agentft.workbench.recipes import check_parameters, notebook_of, notebook_parameters, project, read_recipe
+from agentft.workbench.reports import loads
+from agentft.workbench.runs import PHASES, phase_dir, read_result
 
 CLI = [sys.executable, '-c', 'import sys; from agentft.cli import main; sys.exit(main())']
-COLLECT = '''from agentft.runs import write_result
-from agentft.records import write_atomic
+COLLECT = '''from agentft.workbench.runs import write_result
+from agentft.core.records import write_atomic
 from pathlib import Path
 write_atomic(Path(out)/'jobs.jsonl', '{}\\n'*jobs)
 write_result(out, 'collect', dict(jobs=jobs), parameters=dict(jobs=jobs), verdict=f'{jobs} jobs')'''
-SYNTHESIZE = '''from agentft.runs import artifact, write_result
+SYNTHESIZE = '''from agentft.workbench.runs import artifact, write_result
 n = len(artifact(out, 'collect', 'jobs.jsonl').read_text().splitlines())
 write_result(out, 'synthesize', dict(examples=n*factor), parameters=dict(factor=factor), summary=[dict(what='examples', n=n*factor)], verdict=f'{n*factor} examples')'''
 
@@ -23,7 +23,7 @@ def notebook(folder, phase, parameters, *cells):
                                          nbformat.v4.new_code_cell(parameters, metadata=dict(tags=['parameters'])), *map(nbformat.v4.new_code_cell, cells)])
     nb.metadata.kernelspec = dict(name='python3', display_name='python3', language='python')
     folder.mkdir(exist_ok=True)
-    nbformat.write(nb, folder/f'{PHASES[phase]}9_{phase}.ipynb')
+    nbformat.write(nb, folder/f'{PHASES[phase]}_{phase}.ipynb')
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_bad_recipe_runs_nothing(place, text, args, says):
 def test_missing_predecessor(place):
     r = agentft(place, '--from', 'synthesize')
     assert r.returncode == 1 and 'collect has not finished' in r.stderr and '--from collect' in r.stderr
-    notebook(place/'nbs', 'collect', "out: str = ''\njobs: int = 2", "from agentft.runs import write_result\nwrite_result(out, 'collect', {})")
+    notebook(place/'nbs', 'collect', "out: str = ''\njobs: int = 2", "from agentft.workbench.runs import write_result\nwrite_result(out, 'collect', {})")
     r = agentft(place)
     assert r.returncode == 1 and 'jobs.jsonl is needed, but collect left no jobs.jsonl' in r.stderr
 
@@ -143,7 +143,7 @@ def _until(f, timeout=240):
 
 
 SLOW = '''import os, time
-from agentft.records import write_atomic
+from agentft.core.records import write_atomic
 open(os.path.join(out, 'pid'), 'w').write(str(os.getpid()))
 def pieces():
     for i in range(600): time.sleep(0.1); yield f'{i}\\n'
@@ -241,7 +241,7 @@ PRESENT = [p for p, n in PHASES.items() if (project()/f'nbs/{n}9_{p}.ipynb').exi
 
 @pytest.mark.parametrize('phase', PRESENT)
 def test_notebook_and_function_share_parameters(phase):
-    f = getattr(import_module(f'agentft.{phase}'), phase)
+    f = getattr(import_module(f'agentft.phases.{phase}'), phase)
     signature = {k: v.default for k, v in inspect.signature(getattr(f, '__wrapped__', f)).parameters.items()}
     cell = notebook_parameters(notebook_of(phase))
     assert set(signature) == set(cell)

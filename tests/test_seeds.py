@@ -1,20 +1,26 @@
 "Seeds: a folder that people write, the check that they run, and the way from a collected turn to a new seed."
-import json, os, random, subprocess, sys
+import json, os, subprocess, sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agentft.arena import EVAL_SEED, FAMILIES, FAULTS, Expert, Faulty, Session, expert_script, make_task, play
-from agentft.audit import from_documents, read_jobs, to_documents
+from agentft.arena.faults import FAULTS, Faulty
+from agentft.arena.players import Expert, expert_script, play
+from agentft.arena.sessions import Session
+from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
+from agentft.traces.audit import from_documents
+from agentft.traces.audit_writer import to_documents
+from agentft.traces.trail import read_jobs
 from agentft.cli import main
-from agentft.expand import answer_example
-from agentft.failures import detect
-from agentft.records import Example, Job, Message, ToolCall, from_dict, read_jsonl, to_dict, write_jsonl
-from agentft.seeds import BEHAVIOURS, LOOKS, NO_ACTION, Seed, Step, add_seed, check_folder, check_seed, read_seeds, seed_task, show_turn, turn_seed
-from agentft.teacher import Answer
-from agentft.verify import Gate, Reserved, check_rules
+from agentft.data.expansion import answer_example
+from agentft.evidence.failures import detect
+from agentft.core.records import Example, Job, Message, ToolCall, from_dict, to_dict, write_jsonl
+from agentft.data.seeds import BEHAVIOURS, LOOKS, NO_ACTION, Seed, Step, check_folder, check_seed, read_seeds, seed_task
+from agentft.data.turn_seeds import add_seed, show_turn, turn_seed
+from agentft.data.teachers import Answer
+from agentft.data.verification import Gate, Reserved
 
 SEEDS = Path(__file__).resolve().parent.parent/'seeds'
 AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).resolve().parents[2]/'shared'/'audit')

@@ -1,11 +1,15 @@
 """Foreign traces as jobs: nothing raises, nothing is lost without a count, big files stream."""
-import gzip, json, resource, subprocess, sys
-from collections import Counter
+import gzip, json, subprocess, sys
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from agentft.agent import TOOLS, check_call
-from agentft.records import Job, Message, ToolCall, from_dict, to_dict
-from agentft.sessions import SOURCES, Left, lessons, log_line, map_call, read_source, sniff_source, source, with_history, _TodoList
+from agentft.core.agent import TOOLS, check_call
+from agentft.core.records import Job, Message, ToolCall, from_dict, to_dict
+from agentft.traces.coding_sessions import lessons, with_history
+from agentft.traces.formats import read_source, sniff_source
+from agentft.traces.job_logs import log_line
+from agentft.traces.sources import SOURCES, source
+from agentft.traces.todo_lists import TodoList
+from agentft.traces.tool_mapping import Left, map_call
 
 quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def units(bad, unit): return sum(v for k, v in bad.items() if k.startswith(f'{unit}:'))
@@ -218,8 +222,8 @@ def test_mapped_calls_are_valid_for_our_tools(name, a):
 @given(st.lists(st.lists(st.tuples(st.sampled_from(['Write the parser', 'Write the tests', 'Write the manual', 'short']), st.sampled_from(['pending', 'in_progress', 'completed', 'odd'])), max_size=4), max_size=6))
 def test_todo_list_agrees_with_our_state_machine(writes):
     "What is mapped can be replayed on our own machine: it accepts every call and says the same."
-    from agentft.agent import AgentState, SHORT
-    L, state, alive = _TodoList(), None, False
+    from agentft.core.agent import AgentState, SHORT
+    L, state, alive = TodoList(), None, False
     for i, w in enumerate(writes):
         try: call, said = L.write(todos(*w), i)
         except Left: alive = alive and L.mapped; continue
@@ -342,7 +346,7 @@ def test_another_source_is_a_few_lines(tmp_path):
 
 BIG = '''
 import json, resource, sys
-from agentft.sessions import read_source
+from agentft.traces.formats import read_source, sniff_source
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 jobs, bad = read_source(sys.argv[1]); n = sum(len(j.turns) for j in jobs)
 print(json.dumps([n, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) / 1024]))

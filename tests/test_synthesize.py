@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from agentft.arena import EVAL_SEED, FAMILIES, FAULTS, Expert, Faulty, make_task, play
-from agentft.failures import detect
-from agentft.records import Example, Message, Preference, read_jsonl, write_jsonl
-from agentft.recipes import notebook_of, notebook_parameters
-from agentft.runs import is_finished, read_result, write_result
-from agentft.seeds import Rejected, check_seeds, read_seeds, seed_task
-from agentft.synthesize import synthesize
-from agentft.teacher import OfflineTeacher, Request, stored_answers
-from agentft.verify import check_execution, check_rules, example_task, groups, split_jobs
+from agentft.arena.faults import FAULTS, Faulty
+from agentft.arena.players import Expert, play
+from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
+from agentft.evidence.failures import detect
+from agentft.core.records import Example, Message, Preference, read_jsonl, write_jsonl
+from agentft.workbench.recipes import notebook_of, notebook_parameters
+from agentft.workbench.runs import is_finished, read_result, write_result
+from agentft.data.seeds import Rejected, check_seeds, read_seeds, seed_task
+from agentft.phases.synthesize import synthesize
+from agentft.data.teachers import OfflineTeacher, Request, stored_answers
+from agentft.data.verification import check_execution, check_rules, example_task, groups, split_jobs
 
 SEEDS = Path(__file__).resolve().parent.parent/'seeds'
 FILES = 'examples.jsonl preferences.jsonl rejected.jsonl split.json'.split()
@@ -115,7 +117,7 @@ def test_what_fails_more_gets_more(run, tmp_path):
 
 
 def test_a_killed_run_asks_only_for_what_is_missing(tmp_path):
-    args = [sys.executable, '-c', f'from agentft.synthesize import synthesize; synthesize(out={str(tmp_path/"a")!r}, jobs="none", seeds={str(SEEDS)!r}, n_examples=120)']
+    args = [sys.executable, '-c', f'from agentft.phases.synthesize import synthesize; synthesize(out={str(tmp_path/"a")!r}, jobs="none", seeds={str(SEEDS)!r}, n_examples=120)']
     p = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     store = tmp_path/'a'/'answers.jsonl'
     until = time.time() + 60
@@ -185,9 +187,9 @@ def test_real_jobs_become_examples():
     import os
     folder = Path(os.environ.get('AGENTFT_AUDIT', Path(__file__).resolve().parents[2]/'shared'/'audit'))/'dump'
     if not folder.is_dir(): pytest.skip(f'no audit documents at {folder}: set AGENTFT_AUDIT')
-    from agentft.audit import read_jobs
-    from agentft.expand import job_example
-    from agentft.verify import Gate, Reserved, untrain
+    from agentft.traces.trail import read_jobs
+    from agentft.data.expansion import job_example
+    from agentft.data.verification import Gate, Reserved, untrain
     gate, jobs = Gate(Reserved(2), max_tokens=100_000), list(read_jobs(folder, {}))
     for j in jobs: detect(j)
     made = {j.id: job_example(j) for j in jobs}

@@ -1,17 +1,17 @@
 "Phase 3: what is trained, and what is left when something goes wrong."
-import inspect, json, os, signal, subprocess, sys, time
+import inspect, json, signal, subprocess, sys, time
 from pathlib import Path
 import pytest
 torch = pytest.importorskip('torch', reason="PyTorch is not installed (pip install 'agentft[embedded]')")
 from safetensors.torch import load_file
-import agentft.training as T
-from agentft.chat import ChatFormat
-from agentft.models import _wheel_gguf, load_adapter, load_model, tiny_model
-from agentft.records import Example, Message, write_jsonl
-from agentft.recipes import notebook_of, notebook_parameters
-from agentft.runs import read_result, write_result
-from agentft.train import arena_examples, train
-from agentft.training import TrainReport, encode_rows, order_rows, train_sft
+import agentft.training.training as T
+from agentft.model.chat import ChatFormat
+from agentft.model.loading import _wheel_gguf, load_adapter, load_model, tiny_model
+from agentft.core.records import Example, write_jsonl
+from agentft.workbench.recipes import notebook_of, notebook_parameters
+from agentft.workbench.runs import read_result, write_result
+from agentft.phases.train import arena_examples, train
+from agentft.training.training import encode_rows, order_rows, train_sft
 
 torch.set_num_threads(1)
 RECIPE = dict(rank=4, lr=1e-2, epochs=2, batch_size=2, threads=1, progress=False)
@@ -75,9 +75,9 @@ def test_untrained_turn_is_context_only(tmp_path, examples, tiny):
 
 KILLED = '''
 import sys, torch
-from agentft.models import tiny_model
-from agentft.train import arena_examples
-from agentft.training import train_sft
+from agentft.model.loading import tiny_model
+from agentft.phases.train import arena_examples
+from agentft.training.training import train_sft
 model, tok = tiny_model()
 train_sft(arena_examples(6), model, tok, sys.argv[1], rank=4, lr=1e-2, epochs=int(sys.argv[2]), batch_size=2, threads=1, progress=False, checkpoint_every_s=0)
 '''
