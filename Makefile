@@ -23,10 +23,10 @@ test: test-sync test-notebooks test-python  ## everything that has to hold
 	@echo && echo 'make test: all passed'
 
 test-sync: .venv/ready  ## agentft/, README.md and the notebooks agree
-	@$(PY) tests/in_sync.py
+	@$(PY) tools/in_sync.py
 
 test-notebooks: .venv/ready  ## every notebook runs and puts out what is stored in it
-	@$(PY) tests/replay.py
+	@$(PY) tools/replay.py
 
 test-python: .venv/ready  ## what crosses notebooks: pipeline, faults, servers
 	@$(PY) -m pytest -q tests --durations=5
@@ -35,13 +35,13 @@ lab: .venv/ready  ## JupyterLab on the notebooks
 	@.venv/bin/jupyter lab --notebook-dir=nbs
 
 export: .venv/ready  ## agentft/ and README.md from the notebooks, notebooks cleaned
-	@.venv/bin/nbdev_export && .venv/bin/nbdev_clean && $(PY) tests/in_sync.py --write-readme
+	@.venv/bin/nbdev_export && .venv/bin/nbdev_clean && $(PY) tools/in_sync.py --write-readme
 
 outputs: .venv/ready  ## run every notebook in place and keep what it puts out
-	@$(PY) tests/replay.py --store
+	@$(PY) tools/replay.py --store
 
 measured: .venv/ready  ## keep results and pages of the last make run as the ones that the README shows
-	@$(PY) tests/in_sync.py --keep $(RECIPE)
+	@$(PY) tools/in_sync.py --keep $(RECIPE)
 
 clean:  ## remove .venv and caches; runs/ stays
 	rm -rf .venv *.egg-info build .pytest_cache .hypothesis .replay

@@ -6,7 +6,9 @@
 __all__ = ['COMMANDS', 'USAGE', 'main']
 
 # %% ../nbs/cli.ipynb #c40187a6
-import os, signal, sys
+import os
+import signal
+import sys
 from importlib import import_module
 
 # %% ../nbs/cli.ipynb #0f69dd26
@@ -17,86 +19,143 @@ COMMANDS = dict(
     train='phase 3: examples -> an adapter',
     evaluate='phase 4: base and adapter play held-out jobs -> metrics and a verdict',
     seeds='check a folder of seeds: play every one, name the bad ones with their place',
-    report='write the HTML pages of a run again')
+    report='write the HTML pages of a run again',
+)
 
-USAGE = 'usage: agentft COMMAND [options]\n\n' + '\n'.join(f'  {k:<12}{v}' for k, v in COMMANDS.items()) + '''
+USAGE = (
+    'usage: agentft COMMAND [options]\n\n'
+    + '\n'.join(f'  {k:<12}{v}' for k, v in COMMANDS.items())
+    + '''
 
 Each command explains its options: agentft COMMAND --help
 The shortest way in: agentft run quickstart'''
+)
 
 # %% ../nbs/cli.ipynb #41973d6c
 def _run(argv):
     import argparse
-    p = argparse.ArgumentParser(prog='agentft run', description='Run the phases of a recipe; what has finished with the same parameters is left as it is.')
+
+    p = argparse.ArgumentParser(
+        prog='agentft run',
+        description='Run the phases of a recipe; what has finished with the same parameters is left as it is.',
+    )
     p.add_argument('recipe', help='name of a recipe in recipes/, or path of a YAML file')
-    p.add_argument('-p', nargs=2, action='append', default=[], metavar=('KEY', 'VALUE'), dest='parameters',
-                   help='set a parameter; KEY is parameter (in every phase that has it) or phase.parameter; repeatable')
-    p.add_argument('--from', default='', metavar='PHASE', dest='start', help='do this phase and all after it again; the ones before it are kept as they are')
+    p.add_argument(
+        '-p',
+        nargs=2,
+        action='append',
+        default=[],
+        metavar=('KEY', 'VALUE'),
+        dest='parameters',
+        help='set a parameter; KEY is parameter (in every phase that has it) or phase.parameter; repeatable',
+    )
+    p.add_argument(
+        '--from',
+        default='',
+        metavar='PHASE',
+        dest='start',
+        help='do this phase and all after it again; the ones before it are kept as they are',
+    )
     p.add_argument('--name', default='', help="name of the run's folder; default: the recipe's name")
     p.add_argument('--runs', default='runs', help='folder that holds all runs (default: %(default)s)')
     p.add_argument('--nbs', default=None, help='folder of the phase notebooks (default: those of this checkout)')
     a = p.parse_args(argv)
     from agentft.workbench.runner import run
+
     run(a.recipe, *map(tuple, a.parameters), start=a.start, name=a.name, runs=a.runs, nbs=a.nbs)
+
 
 def _report(argv):
     import argparse
-    p = argparse.ArgumentParser(prog='agentft report', description='Write report.html of every phase and index.html again.')
+
+    p = argparse.ArgumentParser(
+        prog='agentft report', description='Write report.html of every phase and index.html again.'
+    )
     p.add_argument('run', help='folder of the run, such as runs/quickstart')
     from agentft.workbench.reports import report
+
     print(report(p.parse_args(argv).run))
+
 
 def _seeds(argv):
     import argparse
+
     p = argparse.ArgumentParser(prog='agentft seeds', description='Look after the seeds that training data grows from.')
-    c = p.add_subparsers(dest='what', required=True, metavar='check').add_parser('check', help='play every seed in a folder', description='Play every seed in a folder. '
-        'A bad line is named with its place and reason, and the exit status is 1; few seeds, twins and missing no-action seeds are warnings.')
+    c = p.add_subparsers(dest='what', required=True, metavar='check').add_parser(
+        'check',
+        help='play every seed in a folder',
+        description='Play every seed in a folder. '
+        'A bad line is named with its place and reason, and the exit status is 1; few seeds, twins and missing no-action seeds are warnings.',
+    )
     c.add_argument('folder', nargs='?', default='seeds', help='holds JSONL files of seeds (default: %(default)s)')
-    c.add_argument('--enough', type=int, default=50, metavar='N', help='seeds that a behaviour should have (default: %(default)s)')
+    c.add_argument(
+        '--enough', type=int, default=50, metavar='N', help='seeds that a behaviour should have (default: %(default)s)'
+    )
     a = p.parse_args(argv)
     from agentft.data.seeds import check_folder
+
     found = check_folder(a.folder, a.enough)
     print(found)
     return int(bool(found.bad))
 
+
 def _phase(name, argv):
     "Call the function of phase `name`, with options made from its parameters."
     from fastcore.script import anno_parser
+
     f = getattr(import_module(f'agentft.phases.{name}'), name)
     f = getattr(f, '__wrapped__', f)
     args = vars(anno_parser(f, prog=f'agentft {name}').parse_args(argv))
-    for k in ('pdb', 'xtra'): args.pop(k, None)
+    for k in ('pdb', 'xtra'):
+        args.pop(k, None)
     f(**args)
 
 # %% ../nbs/cli.ipynb #f09de0c6
 def main(argv=None) -> int:
     "Run `argv` (None: the process's arguments); gives the exit status."
     own, argv = argv is None, list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in ('-h', '--help', 'help'): print(USAGE); return 0
+    if not argv or argv[0] in ('-h', '--help', 'help'):
+        print(USAGE)
+        return 0
     if argv[0] == '--version':
         import agentft
-        print(f'agentft {agentft.__version__}'); return 0
+
+        print(f'agentft {agentft.__version__}')
+        return 0
     cmd, rest = argv[0], argv[1:]
     if cmd not in COMMANDS:
         import difflib
+
         near = difflib.get_close_matches(cmd, COMMANDS, 1)
-        print(f'agentft: there is no command {cmd!r}' + (f': did you mean {near[0]!r}?' if near else '') + f'\n\n{USAGE}', file=sys.stderr)
+        print(
+            f'agentft: there is no command {cmd!r}' + (f': did you mean {near[0]!r}?' if near else '') + f'\n\n{USAGE}',
+            file=sys.stderr,
+        )
         return 2
-    def stop(*_): raise KeyboardInterrupt
-    if own: signal.signal(signal.SIGTERM, stop)
-    try: status = dict(run=_run, report=_report, seeds=_seeds).get(cmd, lambda a: _phase(cmd, a))(rest)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    if own:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        status = dict(run=_run, report=_report, seeds=_seeds).get(cmd, lambda a: _phase(cmd, a))(rest)
     except KeyboardInterrupt as e:
         print(f'\nagentft {cmd}: stopped' + (f'; {e}' if str(e) else ''), file=sys.stderr)
         return 130
     except (OSError, ValueError, RuntimeError) as e:
-        if os.environ.get('AGENTFT_DEBUG'): raise
+        if os.environ.get('AGENTFT_DEBUG'):
+            raise
         print(f'\nagentft {cmd}: {_say(e)}\n(AGENTFT_DEBUG=1 shows where it was raised)', file=sys.stderr)
         return 1
     return status or 0
 
+
 def _say(e) -> str:
     "An error as one sentence, with the next step where the error itself has none."
     import errno
+
     s = str(e) or type(e).__name__
-    if isinstance(e, OSError) and e.errno == errno.ENOSPC and 'GB' not in s: s += ': the disk is full: make room (old runs are under runs/), then run the same command again'
+    if isinstance(e, OSError) and e.errno == errno.ENOSPC and 'GB' not in s:
+        s += ': the disk is full: make room (old runs are under runs/), then run the same command again'
     return s

@@ -1,45 +1,66 @@
 "Git history becomes edits: nothing is lost unnamed, every edit works, nothing that was taken back is taught, no code from a repository is run."
-import os, subprocess
+
+import os
+import subprocess
 from collections import Counter
 from pathlib import Path
+
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agentft.arena.catalogue import make_task
 from agentft.arena.faults import Faulty
 from agentft.arena.players import Expert, play
-from agentft.arena.catalogue import make_task
 from agentft.arena.workspace import Workspace
+from agentft.core.records import ToolCall, read_jsonl, to_dict, write_jsonl
+from agentft.core.replacements import edit_cost, minimal_edit
+from agentft.data.verification import check_execution, check_rules, example_task
 from agentft.evidence.changes import *
 from agentft.evidence.edits import *
 from agentft.evidence.memory import *
 from agentft.evidence.repositories import *
 from agentft.evidence.repositories import _git_env
-from agentft.core.replacements import edit_cost, minimal_edit
-from agentft.core.records import ToolCall, read_jsonl, to_dict, write_jsonl
-from agentft.data.verification import check_execution, check_rules, example_task
 
-BASE = ''.join(f'name_{i} = {i*7}\n' for i in range(12))
-def quick(n=100): return settings(deadline=None, max_examples=n, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-line = st.sampled_from(['a = 1', 'b = 2', 'b = 20', '', '    return a', 'def f(a, b):', 'x', 'xx', '}', 'total total', 'é = "ü"', '# \t'])
+BASE = ''.join(f'name_{i} = {i * 7}\n' for i in range(12))
+
+
+def quick(n=100):
+    return settings(
+        deadline=None, max_examples=n, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    )
+
+
+line = st.sampled_from(
+    ['a = 1', 'b = 2', 'b = 20', '', '    return a', 'def f(a, b):', 'x', 'xx', '}', 'total total', 'é = "ü"', '# \t']
+)
 text = st.lists(line, min_size=1, max_size=14).map(lambda ls: '\n'.join(ls) + '\n')
+
 
 def once(before, edits):
     for old, new in edits:
         starts = [i for i in range(len(before)) if before.startswith(old, i)]
         assert len(starts) == 1, (before, old)
-        before = before[:starts[0]] + new + before[starts[0]+len(old):]
+        before = before[: starts[0]] + new + before[starts[0] + len(old) :]
     return before
+
 
 def hist(tmp_path, *steps, name='r'):
     "A repository: each step is (message, files) or a dict."
-    return tmp_path/name, write_repo(tmp_path/name, [s if isinstance(s, dict) else dict(message=s[0], files=s[1]) for s in steps])
+    return tmp_path / name, write_repo(
+        tmp_path / name, [s if isinstance(s, dict) else dict(message=s[0], files=s[1]) for s in steps]
+    )
+
 
 def mined(repo, **kw):
-    t = Tally(); es = list(stream_edits(repo, t, **kw))
+    t = Tally()
+    es = list(stream_edits(repo, t, **kw))
     assert t.adds_up(), (t, t.left_out)
     return es, t
 
 
 # ---- the edits themselves
+
 
 @quick(150)
 @given(text, text)
@@ -47,16 +68,33 @@ def test_edits_lead_from_before_to_after_and_each_old_string_occurs_once(before,
     for edits in (minimal_edit(before, after), file_edits(before, after, large=0)):
         assert once(before, edits) == after and all(old for old, _ in edits)
 
-odd_line = st.one_of(line, st.sampled_from(['a = 1', 'a = 1', '💡 ü', 'e\u0301', 'é', '\t', '漢字 = 漢字', '\u2028', '\x0c']), st.text(max_size=6))
-odd_text = st.one_of(st.just(''), st.builds(lambda ls, sep, end: sep.join(ls) + end, st.lists(odd_line, max_size=10), st.sampled_from(['\n', '\r\n', '\r']), st.sampled_from(['', '\n', '\r\n'])))
+
+odd_line = st.one_of(
+    line,
+    st.sampled_from(['a = 1', 'a = 1', '💡 ü', 'e\u0301', 'é', '\t', '漢字 = 漢字', '\u2028', '\x0c']),
+    st.text(max_size=6),
+)
+odd_text = st.one_of(
+    st.just(''),
+    st.builds(
+        lambda ls, sep, end: sep.join(ls) + end,
+        st.lists(odd_line, max_size=10),
+        st.sampled_from(['\n', '\r\n', '\r']),
+        st.sampled_from(['', '\n', '\r\n']),
+    ),
+)
+
 
 @quick(300)
 @given(odd_text, odd_text)
 def test_any_text_at_all(before, after):
     "Unicode, CRLF, no newline at the end, an empty file, the same line again and again."
     for edits in (minimal_edit(before, after), file_edits(before, after), file_edits(before, after, large=0)):
-        if before: assert once(before, edits) == after and all(old for old, _ in edits)
-        else: assert edits == ([('', after)] if after else [])
+        if before:
+            assert once(before, edits) == after and all(old for old, _ in edits)
+        else:
+            assert edits == ([('', after)] if after else [])
+
 
 @quick(100)
 @given(text, text)
@@ -65,22 +103,27 @@ def test_an_edit_that_stays_on_its_line_costs_no_more(before, after):
     ends = lambda edits: sum((o + n).count('\n') for o, n in edits)
     assert edit_cost(mine) <= edit_cost(plain) and ends(mine) <= ends(plain)
 
+
 @quick(60)
 @given(st.lists(line, min_size=30, max_size=80), st.data())
 def test_a_large_file_gets_the_same_cost_as_a_search_of_the_whole(lines, data):
     lines = [f'{l} {i % 5}' for i, l in enumerate(lines)]
     new = list(lines)
-    for i in data.draw(st.lists(st.integers(0, len(lines)-1), min_size=1, max_size=3)): new[i] = data.draw(line)
+    for i in data.draw(st.lists(st.integers(0, len(lines) - 1), min_size=1, max_size=3)):
+        new[i] = data.draw(line)
     before, after = ('\n'.join(x) + '\n' for x in (lines, new))
     edits = file_edits(before, after, large=0)
     assert once(before, edits) == after
     assert edit_cost(edits) <= edit_cost(minimal_edit(before, after)) * 1.5 + 4
 
+
 @quick(20)
 @given(st.lists(text, min_size=2, max_size=6))
 def test_any_history_adds_up_and_every_edit_of_it_can_be_executed(tmp_path_factory, states):
-    repo = tmp_path_factory.mktemp('h')/'r'
-    write_repo(repo, [dict(message=f'Change number {i} of the file', files={'a.py': BASE + s}) for i, s in enumerate(states)])
+    repo = tmp_path_factory.mktemp('h') / 'r'
+    write_repo(
+        repo, [dict(message=f'Change number {i} of the file', files={'a.py': BASE + s}) for i, s in enumerate(states)]
+    )
     es, t = mined(repo)
     assert t.commits == len(states)
     for e in es:
@@ -88,22 +131,29 @@ def test_any_history_adds_up_and_every_edit_of_it_can_be_executed(tmp_path_facto
         ws = Workspace({e.path_before: e.before})
         try:
             assert ws.run(ToolCall('read_file', dict(path=e.path_before)))[1]
-            for o, n in e.edits: assert ws.run(ToolCall('edit_file', dict(path=e.path_before, old_string=o, new_string=n)))[1]
+            for o, n in e.edits:
+                assert ws.run(ToolCall('edit_file', dict(path=e.path_before, old_string=o, new_string=n)))[1]
             assert ws.files() == {e.path_after: e.after}
-        finally: ws.close()
+        finally:
+            ws.close()
+
 
 def test_an_excerpt_of_a_large_file_keeps_its_old_strings_unique_in_the_whole(tmp_path):
-    big = ''.join(f'key_{i}: {i % 9}\n' for i in range(3000)); new = big.replace('key_1500: 6\n', 'key_1500: 60\n')
+    big = ''.join(f'key_{i}: {i % 9}\n' for i in range(3000))
+    new = big.replace('key_1500: 6\n', 'key_1500: 60\n')
     repo, _ = hist(tmp_path, ('First', {'a.yaml': big}), ('Set key_1500 to 60', {'a.yaml': new}))
     (e,), _ = mined(repo)
     first, n = e.window
-    assert len(e.before) < 2000 and e.before == ''.join(big.splitlines(keepends=True)[first-1:first-1+n])
+    assert len(e.before) < 2000 and e.before == ''.join(big.splitlines(keepends=True)[first - 1 : first - 1 + n])
     assert once(e.before, e.edits) == e.after and once(big, e.edits) == new
+
 
 def test_records_survive_the_disk(tmp_path):
     repo, _ = hist(tmp_path, ('First', {'a.py': BASE}), ('Set name_3 to 5', {'a.py': BASE.replace('21', '5')}))
-    es, _ = mined(repo); write_jsonl(tmp_path/'edits.jsonl', es)
-    assert read_jsonl(tmp_path/'edits.jsonl', Edit) == es
+    es, _ = mined(repo)
+    write_jsonl(tmp_path / 'edits.jsonl', es)
+    assert read_jsonl(tmp_path / 'edits.jsonl', Edit) == es
+
 
 def test_the_same_history_gives_the_same_edits(tmp_path):
     steps = [('First', {'a.py': BASE}), ('Set name_3 to 5', {'a.py': BASE.replace('21', '5')})]
@@ -113,55 +163,170 @@ def test_the_same_history_gives_the_same_edits(tmp_path):
 
 # ---- what is left out
 
+
 def test_every_reason_is_counted(tmp_path):
     b = BASE
     gen = '// Code generated by x. DO NOT EDIT.\n' + BASE
-    repo, ids = hist(tmp_path,
-        dict(message='Start the project here', files={'a.py': b, 'l.py': 'x', 'w.py': b.replace('\n', '\r\n'), 'u.txt': 'Grüße\n'.encode('latin-1'), 'g.go': gen, 'n.dat2': b'a\0b', 'big.txt': b*300,
-             'uv.lock': b, 'vendor/x.py': b, 'logo.png': b'\x89', 'f.py': b, 'm.sh': b, 's': 'a.py', 'sub': 'a'*40, 'gone.py': ''.join(f'g{i}\n' for i in range(30))}, mode={'s': '120000', 'sub': '160000'}),
-        ('Change a lot of odd files', {'uv.lock': b+'z', 'vendor/x.py': b+'z\n', 'logo.png': b'\x88', 'gone.py': None, 'new.py': b, 's': 'l.py', 'sub': 'b'*40, 'm.sh': b}),
+    repo, ids = hist(
+        tmp_path,
+        dict(
+            message='Start the project here',
+            files={
+                'a.py': b,
+                'l.py': 'x',
+                'w.py': b.replace('\n', '\r\n'),
+                'u.txt': 'Grüße\n'.encode('latin-1'),
+                'g.go': gen,
+                'n.dat2': b'a\0b',
+                'big.txt': b * 300,
+                'uv.lock': b,
+                'vendor/x.py': b,
+                'logo.png': b'\x89',
+                'f.py': b,
+                'm.sh': b,
+                's': 'a.py',
+                'sub': 'a' * 40,
+                'gone.py': ''.join(f'g{i}\n' for i in range(30)),
+            },
+            mode={'s': '120000', 'sub': '160000'},
+        ),
+        (
+            'Change a lot of odd files',
+            {
+                'uv.lock': b + 'z',
+                'vendor/x.py': b + 'z\n',
+                'logo.png': b'\x88',
+                'gone.py': None,
+                'new.py': b,
+                's': 'l.py',
+                'sub': 'b' * 40,
+                'm.sh': b,
+            },
+        ),
         dict(message='Make the script executable', files={'m.sh': b}, mode={'m.sh': '100755'}),
-        ('Edit windows and latin files', {'w.py': b.replace('\n', '\r\n').replace('21', '5'), 'u.txt': 'Grüße!\n'.encode('latin-1'), 'g.go': gen.replace('21', '5'), 'n.dat2': b'a\0c', 'big.txt': b*300+'end\n'}),
+        (
+            'Edit windows and latin files',
+            {
+                'w.py': b.replace('\n', '\r\n').replace('21', '5'),
+                'u.txt': 'Grüße!\n'.encode('latin-1'),
+                'g.go': gen.replace('21', '5'),
+                'n.dat2': b'a\0c',
+                'big.txt': b * 300 + 'end\n',
+            },
+        ),
         ('Reformat the file with blanks', {'f.py': b.replace(' = ', '=')}),
         dict(message='Give the file another name', rename={'f.py': 'f2.py'}, files={}),
-        ('', {'a.py': b+'u = 1\n'}), ('wip', {'a.py': b+'v = 1\n'}),
-        dict(message='Bump requests to 2.4', files={'a.py': b+'w = 1\n'}, author='dependabot[bot]'),
-        ('Touch many files at once', {f'many{i}.py': b for i in range(9)}), ('Touch many files once more', {f'many{i}.py': b+'q = 1\n' for i in range(9)}),
+        ('', {'a.py': b + 'u = 1\n'}),
+        ('wip', {'a.py': b + 'v = 1\n'}),
+        dict(message='Bump requests to 2.4', files={'a.py': b + 'w = 1\n'}, author='dependabot[bot]'),
+        ('Touch many files at once', {f'many{i}.py': b for i in range(9)}),
+        ('Touch many files once more', {f'many{i}.py': b + 'q = 1\n' for i in range(9)}),
         ('Rewrite it all from nothing', {'a.py': ''.join(f'other {i}\n' for i in range(40))}),
         dict(message='Merge branch x', files={}, parents=[11, 5]),
-        dict(message='An empty commit for the build', files={}))
+        dict(message='An empty commit for the build', files={}),
+    )
     es, t = mined(repo, max_file_bytes=40_000)
-    want = dict(merge=1, no_message=1, weak_message=1, bot=1, too_many_files=1, empty=1, lock=1, vendored=1, binary=2, deleted=1, symlink=2, submodule=2, mode_only=1,
-                line_ends=1, not_utf8=1, generated=1, huge=1, format_only=1, rename_only=1, rewrite=1)
+    want = dict(
+        merge=1,
+        no_message=1,
+        weak_message=1,
+        bot=1,
+        too_many_files=1,
+        empty=1,
+        lock=1,
+        vendored=1,
+        binary=2,
+        deleted=1,
+        symlink=2,
+        submodule=2,
+        mode_only=1,
+        line_ends=1,
+        not_utf8=1,
+        generated=1,
+        huge=1,
+        format_only=1,
+        rename_only=1,
+        rewrite=1,
+    )
     got = {k: n for k, n in t.left_out.items() if k != 'added'}
     assert got == want and not es
     assert set(REASONS) >= set(t.left_out)
 
+
 def test_a_subject_with_a_prefix_is_a_request_and_a_trailer_is_none():
-    for m in ('refactor: one loop for both', 'Seeds: longer files', 'Bugfix: count empty rows', 'reflow: wrap at 90', 'Issues page: sort by date', 'Fixes: count the rows of empty files', '修复登录页面的超时错误', 'ログイン画面の待ち時間を直す', '로그인 시간 제한 수정'):
+    for m in (
+        'refactor: one loop for both',
+        'Seeds: longer files',
+        'Bugfix: count empty rows',
+        'reflow: wrap at 90',
+        'Issues page: sort by date',
+        'Fixes: count the rows of empty files',
+        '修复登录页面的超时错误',
+        'ログイン画面の待ち時間を直す',
+        '로그인 시간 제한 수정',
+    ):
         assert message_reason(clean_message(m)) == '', m
-    assert clean_message('Raise the limit\n\nFixes: #12\nReviewed-by: Zoe <z@x.invalid>\nSee https://x.invalid/12\nCloses ABC-7.') == 'Raise the limit'
+    assert (
+        clean_message(
+            'Raise the limit\n\nFixes: #12\nReviewed-by: Zoe <z@x.invalid>\nSee https://x.invalid/12\nCloses ABC-7.'
+        )
+        == 'Raise the limit'
+    )
     assert message_reason(clean_message('Signed-off-by: Zoe <z@x.invalid>')) == 'no_message'
 
+
 def test_a_person_who_is_called_like_a_program_is_none(tmp_path):
-    repo, _ = hist(tmp_path, ('First', {'a.py': BASE}), dict(message='Set name_3 to 5', author='Kate Jenkins', email='kate@x.invalid', files={'a.py': BASE.replace('21', '5')}), dict(message='Set name_4 to 5', author='CI', email='jenkins@x.invalid', files={'a.py': BASE.replace('21', '5').replace('28', '5')}))
+    repo, _ = hist(
+        tmp_path,
+        ('First', {'a.py': BASE}),
+        dict(
+            message='Set name_3 to 5',
+            author='Kate Jenkins',
+            email='kate@x.invalid',
+            files={'a.py': BASE.replace('21', '5')},
+        ),
+        dict(
+            message='Set name_4 to 5',
+            author='CI',
+            email='jenkins@x.invalid',
+            files={'a.py': BASE.replace('21', '5').replace('28', '5')},
+        ),
+    )
     es, t = mined(repo)
     assert [e.message for e in es] == ['Set name_3 to 5'] and t.left_out['bot'] == 1
 
+
 def test_a_secret_leaves_with_its_edit(tmp_path):
     key = 'AKIA' + 'Q7TESTCANARY0042'
-    repo, _ = hist(tmp_path, ('First', {'a.py': BASE}), ('Add the key to the module', {'a.py': BASE + f'key = "{key}"\n'}), ('Remove the key from the module', {'a.py': BASE + 'key = None\n'}))
+    repo, _ = hist(
+        tmp_path,
+        ('First', {'a.py': BASE}),
+        ('Add the key to the module', {'a.py': BASE + f'key = "{key}"\n'}),
+        ('Remove the key from the module', {'a.py': BASE + 'key = None\n'}),
+    )
     es, t = mined(repo, scan=lambda s: [key] if key in s else [])
     assert not es and t.left_out['secret'] == 2
 
+
 def test_a_change_seen_before_counts_once_even_across_repositories(tmp_path):
     steps = [('First', {'a.py': BASE}), ('Set name_3 to 5', {'a.py': BASE.replace('21', '5')})]
-    r1, _ = hist(tmp_path, *steps, name='r1'); r2, _ = hist(tmp_path, ('Another first', {'z.txt': 'z\n'}), *steps, name='r2')
+    r1, _ = hist(tmp_path, *steps, name='r1')
+    r2, _ = hist(tmp_path, ('Another first', {'z.txt': 'z\n'}), *steps, name='r2')
     es, report = collect_edits([r1, r2])
     assert len(es) == 1 and report['left_out']['duplicate'] == 1
 
+
 def test_people_stay_unnamed(tmp_path):
-    repo, _ = hist(tmp_path, ('First', {'a.py': BASE}), dict(message='Set name_3 to 5\n\nSigned-off-by: Zoe Quill <zoe@corp.example>\nCo-authored-by: Max <max@corp.example>', author='Zoe Quill', email='zoe@corp.example', files={'a.py': BASE.replace('21', '5')}))
+    repo, _ = hist(
+        tmp_path,
+        ('First', {'a.py': BASE}),
+        dict(
+            message='Set name_3 to 5\n\nSigned-off-by: Zoe Quill <zoe@corp.example>\nCo-authored-by: Max <max@corp.example>',
+            author='Zoe Quill',
+            email='zoe@corp.example',
+            files={'a.py': BASE.replace('21', '5')},
+        ),
+    )
     (e,), _ = mined(repo)
     s = str(to_dict(e)) + str(to_dict(to_example(e)))
     assert 'Zoe' not in s and 'corp.example' not in s and len(e.author) == 8
@@ -171,119 +336,273 @@ def test_people_stay_unnamed(tmp_path):
 
 A, B = BASE, BASE.replace('name_3 = 21', 'name_3 = 500')
 
+
 def test_named_by_id_in_a_later_message(tmp_path):
     repo, ids = hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B}))
-    write_repo(tmp_path/'q', [dict(message='First', files={'a.py': A}), dict(message='Set name_3 to 500', files={'a.py': B}), dict(message='Keep going with other things', files={'b.py': A}),
-                              dict(message=f'Go back to small names\n\nThis reverts commit {ids[1][:10]}.', files={'a.py': A})])
-    es, t = mined(tmp_path/'q')
+    write_repo(
+        tmp_path / 'q',
+        [
+            dict(message='First', files={'a.py': A}),
+            dict(message='Set name_3 to 500', files={'a.py': B}),
+            dict(message='Keep going with other things', files={'b.py': A}),
+            dict(message=f'Go back to small names\n\nThis reverts commit {ids[1][:10]}.', files={'a.py': A}),
+        ],
+    )
+    es, t = mined(tmp_path / 'q')
     assert not es and t.left_out['reverted_commit'] == t.left_out['revert'] == 1
+
 
 def test_taken_back_without_a_word(tmp_path):
     other = B.replace('name_9 = 63', 'name_9 = 64')
-    for i, steps in enumerate([[('Use the old value', {'a.py': A})],                                       # the very state
-                               [('Set name_9 to 64', {'a.py': other}), ('Lower the number', {'a.py': other.replace('500', '21')})],   # the hunk, among other changes
-                               [('Set name_9 to 64', {'a.py': other}), ('wip', {'a.py': other.replace('500', '21')})],                # by a commit that is itself left out
-                               [('Grow it further to 600', {'a.py': A.replace('= 21', '= 600')}), ('Small again for now', {'a.py': A})]]):   # in two steps
+    for i, steps in enumerate(
+        [
+            [('Use the old value', {'a.py': A})],  # the very state
+            [
+                ('Set name_9 to 64', {'a.py': other}),
+                ('Lower the number', {'a.py': other.replace('500', '21')}),
+            ],  # the hunk, among other changes
+            [
+                ('Set name_9 to 64', {'a.py': other}),
+                ('wip', {'a.py': other.replace('500', '21')}),
+            ],  # by a commit that is itself left out
+            [('Grow it further to 600', {'a.py': A.replace('= 21', '= 600')}), ('Small again for now', {'a.py': A})],
+        ]
+    ):  # in two steps
         repo, _ = hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B}), *steps, name=f'r{i}')
         es, t = mined(repo)
         assert 'Set name_3 to 500' not in [e.message for e in es], i
         assert t.left_out['reverted'] >= 1
 
+
 def test_taken_back_after_the_file_got_another_name(tmp_path):
-    repo, _ = hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B}), dict(message='Move it to the package', rename={'a.py': 'pkg/a.py'}, files={}), ('Small again for now', {'pkg/a.py': A}))
+    repo, _ = hist(
+        tmp_path,
+        ('First', {'a.py': A}),
+        ('Set name_3 to 500', {'a.py': B}),
+        dict(message='Move it to the package', rename={'a.py': 'pkg/a.py'}, files={}),
+        ('Small again for now', {'pkg/a.py': A}),
+    )
     es, t = mined(repo)
     assert [e.message for e in es] == ['Small again for now'] and t.left_out['reverted'] == 1
 
+
 def test_a_revert_that_was_reverted_takes_nothing_back(tmp_path):
-    repo, _ = hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B}), ('Revert "Set name_3 to 500"', {'a.py': A}), ('Revert "Revert "Set name_3 to 500""', {'a.py': B}))
+    repo, _ = hist(
+        tmp_path,
+        ('First', {'a.py': A}),
+        ('Set name_3 to 500', {'a.py': B}),
+        ('Revert "Set name_3 to 500"', {'a.py': A}),
+        ('Revert "Revert "Set name_3 to 500""', {'a.py': B}),
+    )
     es, _ = mined(repo)
     assert [e.message for e in es] == ['Set name_3 to 500']
 
+
 def test_moving_a_block_does_not_take_back_the_commit_that_wrote_it(tmp_path):
     fn = 'def helper(x):\n    return x + 1\n'
-    repo, _ = hist(tmp_path, ('First', {'a.py': A}), ('Add the function helper', {'a.py': fn + A}), ('Move helper to the end', {'a.py': A + fn}))
+    repo, _ = hist(
+        tmp_path,
+        ('First', {'a.py': A}),
+        ('Add the function helper', {'a.py': fn + A}),
+        ('Move helper to the end', {'a.py': A + fn}),
+    )
     es, _ = mined(repo)
     assert [e.kind for e in es] == ['move', 'insert']
 
+
 def test_an_edit_that_was_taken_back_is_refused_as_an_example(tmp_path):
     repo, _ = hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B}))
-    (e,), _ = mined(repo); e.reverted = True
-    with pytest.raises(ValueError, match='taken back'): to_example(e)
+    (e,), _ = mined(repo)
+    e.reverted = True
+    with pytest.raises(ValueError, match='taken back'):
+        to_example(e)
 
 
 # ---- repositories as they come
 
+
 def test_renames_are_followed(tmp_path):
-    repo, _ = hist(tmp_path, ('First', {'a.py': A}), dict(message='Move to a package and grow name_3', rename={'a.py': 'pkg/b.py'}, files={'pkg/b.py': B}))
+    repo, _ = hist(
+        tmp_path,
+        ('First', {'a.py': A}),
+        dict(message='Move to a package and grow name_3', rename={'a.py': 'pkg/b.py'}, files={'pkg/b.py': B}),
+    )
     (e,), _ = mined(repo)
     assert (e.path_before, e.path_after) == ('a.py', 'pkg/b.py')
     x = to_example(e)
     assert [c.name for m in x.messages for c in m.tool_calls][2:-2] == ['read_file', 'edit_file', 'move_file']
     assert not check_rules(x) and not check_execution(x, example_task(x))
 
+
 def test_odd_names_and_messages(tmp_path):
     p = 'döc/ spaced  "file".py'.replace('"', '')
-    repo, _ = hist(tmp_path, ('First', {p: A}), ('Sétze name_3 auf 500\n\n:100644 100644 looks like a diff line\n\x01odd', {p: B}))
+    repo, _ = hist(
+        tmp_path, ('First', {p: A}), ('Sétze name_3 auf 500\n\n:100644 100644 looks like a diff line\n\x01odd', {p: B})
+    )
     (e,), _ = mined(repo)
     assert e.path_after == p and e.message.startswith('Sétze')
 
+
 def test_bare_shallow_and_empty_repositories(tmp_path):
-    repo, _ = hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B}), ('Set name_9 to 64', {'a.py': B.replace('63', '64')}))
-    git = lambda *a: subprocess.run(['git', *a], check=True, capture_output=True, env=_git_env() | {'GIT_ALLOW_PROTOCOL': 'file'}, cwd=tmp_path)
-    git('clone', '-q', '--bare', str(repo), 'bare.git'); git('clone', '-q', '--depth', '2', f'file://{repo}', 'shallow'); git('init', '-q', 'empty')
-    assert len(mined(tmp_path/'bare.git')[0]) == 2 and mined(tmp_path/'bare.git')[0][0].repo == 'bare'
-    assert len(mined(tmp_path/'shallow')[0]) == 1
-    with pytest.raises(ValueError, match='is it a git repository with commits'): mined(tmp_path/'empty')
-    git('-C', str(repo), 'checkout', '-q', 'main'); (repo/'sub').mkdir()
-    with pytest.raises(ValueError, match="repository's own folder"): mined(repo/'sub')
-    with pytest.raises(FileNotFoundError, match='give the folder'): mined(tmp_path/'nowhere')
-    with pytest.raises(ValueError): mined(repo, rev='--output=/tmp/x')
+    repo, _ = hist(
+        tmp_path,
+        ('First', {'a.py': A}),
+        ('Set name_3 to 500', {'a.py': B}),
+        ('Set name_9 to 64', {'a.py': B.replace('63', '64')}),
+    )
+    git = lambda *a: subprocess.run(
+        ['git', *a], check=True, capture_output=True, env=_git_env() | {'GIT_ALLOW_PROTOCOL': 'file'}, cwd=tmp_path
+    )
+    git('clone', '-q', '--bare', str(repo), 'bare.git')
+    git('clone', '-q', '--depth', '2', f'file://{repo}', 'shallow')
+    git('init', '-q', 'empty')
+    assert len(mined(tmp_path / 'bare.git')[0]) == 2 and mined(tmp_path / 'bare.git')[0][0].repo == 'bare'
+    assert len(mined(tmp_path / 'shallow')[0]) == 1
+    with pytest.raises(ValueError, match='is it a git repository with commits'):
+        mined(tmp_path / 'empty')
+    git('-C', str(repo), 'checkout', '-q', 'main')
+    (repo / 'sub').mkdir()
+    with pytest.raises(ValueError, match="repository's own folder"):
+        mined(repo / 'sub')
+    with pytest.raises(FileNotFoundError, match='give the folder'):
+        mined(tmp_path / 'nowhere')
+    with pytest.raises(ValueError):
+        mined(repo, rev='--output=/tmp/x')
+
 
 def test_a_clone_without_its_blobs_is_counted_and_not_fetched(tmp_path):
-    repo, _ = hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B}), ('Set name_9 to 64', {'a.py': B.replace('63', '64')}))
+    repo, _ = hist(
+        tmp_path,
+        ('First', {'a.py': A}),
+        ('Set name_3 to 500', {'a.py': B}),
+        ('Set name_9 to 64', {'a.py': B.replace('63', '64')}),
+    )
     env = _git_env() | {'GIT_ALLOW_PROTOCOL': 'file'}
     subprocess.run(['git', '-C', str(repo), 'config', 'uploadpack.allowFilter', 'true'], check=True, env=env)
-    subprocess.run(['git', 'clone', '-q', '--bare', '--filter=blob:none', f'file://{repo}', str(tmp_path/'part')], check=True, env=env, capture_output=True)
-    es, t = mined(tmp_path/'part')
+    subprocess.run(
+        ['git', 'clone', '-q', '--bare', '--filter=blob:none', f'file://{repo}', str(tmp_path / 'part')],
+        check=True,
+        env=env,
+        capture_output=True,
+    )
+    es, t = mined(tmp_path / 'part')
     assert not es and t.left_out['missing'] == 2
 
+
 def test_nothing_that_a_repository_names_is_run(tmp_path):
-    repo, _ = hist(tmp_path, ('First', {'a.py': A, '.gitattributes': '*.py diff=evil filter=evil\n'}), ('Set name_3 to 500', {'a.py': B}))
-    mark = tmp_path/'ran'; evil = tmp_path/'evil.sh'; evil.write_text(f'#!/bin/sh\necho "$0 $@" >> {mark}\ncat\n'); evil.chmod(0o755)
-    keys = ['core.fsmonitor', 'core.pager', 'pager.log', 'core.editor', 'core.sshCommand', 'gpg.program', 'diff.external', 'diff.evil.textconv', 'diff.evil.command', 'filter.evil.smudge',
-            'filter.evil.clean', 'core.askPass', 'credential.helper', 'core.alternateRefsCommand', 'uploadpack.packObjectsHook', 'alias.log', 'alias.cat-file', 'core.gitProxy']
-    for k in keys: subprocess.run(['git', '-C', str(repo), 'config', k, f'!{evil}' if k.startswith('alias') else str(evil)], check=True, env=_git_env())
-    for k, v in {'log.showSignature': 'true', 'core.hooksPath': str(tmp_path/'hooks'), 'log.diffMerges': 'on', 'format.pretty': 'evil %H', 'color.ui': 'always', 'diff.noprefix': 'true', 'log.date': 'human'}.items():
+    repo, _ = hist(
+        tmp_path,
+        ('First', {'a.py': A, '.gitattributes': '*.py diff=evil filter=evil\n'}),
+        ('Set name_3 to 500', {'a.py': B}),
+    )
+    mark = tmp_path / 'ran'
+    evil = tmp_path / 'evil.sh'
+    evil.write_text(f'#!/bin/sh\necho "$0 $@" >> {mark}\ncat\n')
+    evil.chmod(0o755)
+    keys = [
+        'core.fsmonitor',
+        'core.pager',
+        'pager.log',
+        'core.editor',
+        'core.sshCommand',
+        'gpg.program',
+        'diff.external',
+        'diff.evil.textconv',
+        'diff.evil.command',
+        'filter.evil.smudge',
+        'filter.evil.clean',
+        'core.askPass',
+        'credential.helper',
+        'core.alternateRefsCommand',
+        'uploadpack.packObjectsHook',
+        'alias.log',
+        'alias.cat-file',
+        'core.gitProxy',
+    ]
+    for k in keys:
+        subprocess.run(
+            ['git', '-C', str(repo), 'config', k, f'!{evil}' if k.startswith('alias') else str(evil)],
+            check=True,
+            env=_git_env(),
+        )
+    for k, v in {
+        'log.showSignature': 'true',
+        'core.hooksPath': str(tmp_path / 'hooks'),
+        'log.diffMerges': 'on',
+        'format.pretty': 'evil %H',
+        'color.ui': 'always',
+        'diff.noprefix': 'true',
+        'log.date': 'human',
+    }.items():
         subprocess.run(['git', '-C', str(repo), 'config', k, v], check=True, env=_git_env())
-    (tmp_path/'hooks').mkdir()
-    for h in 'post-checkout post-index-change reference-transaction pre-auto-gc'.split(): (tmp_path/'hooks'/h).symlink_to(evil)
-    old = dict(os.environ); os.environ.update(GIT_DIR='/nonexistent', GIT_EXTERNAL_DIFF=str(evil), GIT_PAGER=str(evil), PAGER=str(evil))
-    try: es, _ = mined(repo)
-    finally: os.environ.clear(); os.environ.update(old)
+    (tmp_path / 'hooks').mkdir()
+    for h in 'post-checkout post-index-change reference-transaction pre-auto-gc'.split():
+        (tmp_path / 'hooks' / h).symlink_to(evil)
+    old = dict(os.environ)
+    os.environ.update(GIT_DIR='/nonexistent', GIT_EXTERNAL_DIFF=str(evil), GIT_PAGER=str(evil), PAGER=str(evil))
+    try:
+        es, _ = mined(repo)
+    finally:
+        os.environ.clear()
+        os.environ.update(old)
     assert len(es) == 1 and not mark.exists(), mark.read_text() if mark.exists() else ''
 
 
 # ---- as training data
 
+
 def test_examples_pass_the_gate_of_phase_two(tmp_path):
-    steps = [('First', {'a.py': A, 'b.yaml': 'host: x\nport: 80\nport_b: 80\n'}), ('Set name_3 to 500', {'a.py': B}), ('Serve on another port', {'b.yaml': 'host: x\nport: 8080\nport_b: 80\n'}),
-             ('Add a helper that doubles', {'a.py': B + '\ndef double(x):\n    return 2*x\n'})]
+    steps = [
+        ('First', {'a.py': A, 'b.yaml': 'host: x\nport: 80\nport_b: 80\n'}),
+        ('Set name_3 to 500', {'a.py': B}),
+        ('Serve on another port', {'b.yaml': 'host: x\nport: 8080\nport_b: 80\n'}),
+        ('Add a helper that doubles', {'a.py': B + '\ndef double(x):\n    return 2*x\n'}),
+    ]
     es, _ = mined(hist(tmp_path, *steps)[0])
     assert len(es) == 3
     for e in es:
         x = to_example(e)
         assert not check_rules(x) and not check_execution(x, example_task(x)) and x.behaviour == 'edit' and x.parents
     told = next(e for e in es if e.message == 'Serve on another port')
-    assert told.grounded < 1 and '8080' in to_task(told).instruction       # nothing has to be guessed
+    assert told.grounded < 1 and '8080' in to_task(told).instruction  # nothing has to be guessed
 
-edit = st.builds(lambda i, r, k, l, a, n: Edit(f'{i:04x}', f'r{r}', f'id{r}', 'c', 'p', 'a', 'a', 'x', 'y', [['x', 'y']], 'm', 'e', kind=k, language=l, author=a, tokens=n),
-                 st.integers(0, 10**6), st.integers(0, 6), st.sampled_from(list(KINDS)), st.sampled_from(['python', 'go', 'yaml']), st.sampled_from('abc'), st.integers(1, 200))
+
+edit = st.builds(
+    lambda i, r, k, l, a, n: Edit(
+        f'{i:04x}',
+        f'r{r}',
+        f'id{r}',
+        'c',
+        'p',
+        'a',
+        'a',
+        'x',
+        'y',
+        [['x', 'y']],
+        'm',
+        'e',
+        kind=k,
+        language=l,
+        author=a,
+        tokens=n,
+    ),
+    st.integers(0, 10**6),
+    st.integers(0, 6),
+    st.sampled_from(list(KINDS)),
+    st.sampled_from(['python', 'go', 'yaml']),
+    st.sampled_from('abc'),
+    st.integers(1, 200),
+)
+
 
 @quick()
 @given(st.lists(edit, max_size=60, unique_by=lambda e: e.id), st.integers(0, 5))
 def test_splits_hold_out_whole_repositories_and_kinds(edits, seed):
     split_edits(edits, heldout_kinds=('move', 'rename'), seed=seed)
-    sides = {r: {e.split for e in edits if e.repo_id == r and e.kind not in ('move', 'rename')} for r in {e.repo_id for e in edits}}
+    sides = {
+        r: {e.split for e in edits if e.repo_id == r and e.kind not in ('move', 'rename')}
+        for r in {e.repo_id for e in edits}
+    }
     assert all(len(s) <= 1 for s in sides.values())
     assert all(e.split == 'test' for e in edits if e.kind in ('move', 'rename'))
     if len(sides) > 1:
@@ -291,36 +610,74 @@ def test_splits_hold_out_whole_repositories_and_kinds(edits, seed):
         split_edits(edits, heldout_kinds=(), seed=seed)
         assert {e.split for e in edits} == {'train', 'test'}, n
 
+
 @quick()
 @given(st.lists(edit, max_size=60, unique_by=lambda e: e.id), st.integers(0, 5))
 def test_balance_caps_shares_and_counts_what_it_cuts(edits, seed):
-    kept, out = balance(edits, dict(language=.5), seed, at_least=0)
+    kept, out = balance(edits, dict(language=0.5), seed, at_least=0)
     assert len(kept) + sum(out.values()) == len(edits)
     n = Counter(e.language for e in kept)
-    assert len(n) < 2 or max(n.values()) <= len(kept)/2
-    assert balance(edits, dict(language=.5), seed, at_least=0)[0] == kept
+    assert len(n) < 2 or max(n.values()) <= len(kept) / 2
+    assert balance(edits, dict(language=0.5), seed, at_least=0)[0] == kept
 
 
 # ---- edits of a job
 
+
 def session(*calls, asked='Set name 9, name 11 and name 4', cwd='/w/shop'):
     from agentft.core.records import Job, Message, Todo, Turn
-    turns = [Turn('', Message('assistant', tool_calls=[ToolCall('edit_file', dict(path=p, old_string=o, new_string=n), f't{k}')]), results=[Message('tool', 'Edited.' if ok else 'Error: not found', tool_call_id=f't{k}', name='edit_file', ok=ok)]) for k, (p, o, n, ok) in enumerate(calls)]
-    return Job('s1', 'claude_code', asked, asked, turns=turns, todos=[Todo('1', 'Raise name_3 for the new pager', staged_turn=None, completed_turn=0)], files_before={'a.py': A, 'uv.lock': A}, meta=dict(cwd=cwd))
+
+    turns = [
+        Turn(
+            '',
+            Message('assistant', tool_calls=[ToolCall('edit_file', dict(path=p, old_string=o, new_string=n), f't{k}')]),
+            results=[
+                Message('tool', 'Edited.' if ok else 'Error: not found', tool_call_id=f't{k}', name='edit_file', ok=ok)
+            ],
+        )
+        for k, (p, o, n, ok) in enumerate(calls)
+    ]
+    return Job(
+        's1',
+        'claude_code',
+        asked,
+        asked,
+        turns=turns,
+        todos=[Todo('1', 'Raise name_3 for the new pager', staged_turn=None, completed_turn=0)],
+        files_before={'a.py': A, 'uv.lock': A},
+        meta=dict(cwd=cwd),
+    )
+
 
 def test_edits_that_an_agent_made_pass_the_same_checks():
-    job = session(('a.py', '= 21', '= 500', True), ('a.py', 'nowhere', 'x', False), ('a.py', '= 63', '= 64', True), ('a.py', '= 64', '= 63', True), ('uv.lock', '= 21', '= 5', True), ('a.py', '= 77', '= 8080', True))
-    t = Tally(); es = list(stream_job_edits(job, t))
-    assert [(e.message, e.kind) for e in es] == [('Set name 9, name 11 and name 4', 'value_change'), ('Set name 9, name 11 and name 4', 'value_change'), ('Raise name_3 for the new pager', 'value_change')]
+    job = session(
+        ('a.py', '= 21', '= 500', True),
+        ('a.py', 'nowhere', 'x', False),
+        ('a.py', '= 63', '= 64', True),
+        ('a.py', '= 64', '= 63', True),
+        ('uv.lock', '= 21', '= 5', True),
+        ('a.py', '= 77', '= 8080', True),
+    )
+    t = Tally()
+    es = list(stream_job_edits(job, t))
+    assert [(e.message, e.kind) for e in es] == [
+        ('Set name 9, name 11 and name 4', 'value_change'),
+        ('Set name 9, name 11 and name 4', 'value_change'),
+        ('Raise name_3 for the new pager', 'value_change'),
+    ]
     assert t.left_out == dict(reverted=1, lock=1) and t.adds_up()
     assert len({e.repo_id for e in es}) == 1 and {e.repo for e in es} == {'shop'} and {e.source for e in es} == {'job'}
     for e in es:
         assert once(e.before, e.edits) == e.after
-        x = to_example(e); assert not check_rules(x) and not check_execution(x, example_task(x)) and x.meta['origin'] == 'session'
-    mute = session(('a.py', '= 21', '= 500', True), asked='go'); mute.todos = []
+        x = to_example(e)
+        assert not check_rules(x) and not check_execution(x, example_task(x)) and x.meta['origin'] == 'session'
+    mute = session(('a.py', '= 21', '= 500', True), asked='go')
+    mute.todos = []
     assert not list(stream_job_edits(mute, t := Tally())) and t.left_out == dict(no_request=1)
     from agentft.core.records import Label
-    wrong = session(('a.py', '= 21', '= 500', True)); wrong.turns[0].labels = [Label('blind_edit', '', '')]
+
+    wrong = session(('a.py', '= 21', '= 500', True))
+    wrong.turns[0].labels = [Label('blind_edit', '', '')]
     assert not list(stream_job_edits(wrong, t := Tally())) and t.left_out == dict(mistake=1)
     other = list(stream_job_edits(session(('a.py', '= 28', '= 29', True), cwd='/w/other')))
     assert other[0].repo_id != es[0].repo_id
@@ -328,14 +685,26 @@ def test_edits_that_an_agent_made_pass_the_same_checks():
 
 # ---- memory
 
+
 def test_memory_of_a_workspace_repository(tmp_path):
     full = '# W\n## Rules\n- Never touch billing/total.py\n- ticket TAX-118 is open\n## Log\n- read the readme\n- looked around for a while\n'
-    repo, ids = hist(tmp_path, ('phase_0_start', {'workspace.md': full, 'README.md': 'x\n'}), ('phase_1_end', {'workspace.md': '# W\n- Never touch billing/total.py\n- ticket TAX-118 is open\n', 'README.md': 'y\n'}),
-                     ('phase_2_end', {'workspace.md': '# W\n- Never touch billing/total.py\n'}))
+    repo, ids = hist(
+        tmp_path,
+        ('phase_0_start', {'workspace.md': full, 'README.md': 'x\n'}),
+        (
+            'phase_1_end',
+            {'workspace.md': '# W\n- Never touch billing/total.py\n- ticket TAX-118 is open\n', 'README.md': 'y\n'},
+        ),
+        ('phase_2_end', {'workspace.md': '# W\n- Never touch billing/total.py\n'}),
+    )
     last, first = git_compact_pairs(repo)
-    assert (first.good, first.lost, first.job) == (True, [], ids[1]) and (last.good, last.lost) == (False, ['- ticket TAX-118 is open'])
+    assert (first.good, first.lost, first.job) == (True, [], ids[1]) and (last.good, last.lost) == (
+        False,
+        ['- ticket TAX-118 is open'],
+    )
     s = compact_summary([first, last])
     assert s['good'] == 1 and s['load_bearing']['lost'] == 1 and s['tokens_shrunk'][1] < s['tokens_shrunk'][0]
+
 
 def test_an_experts_rewrites_are_good_and_a_skeleton_is_not():
     for s in range(20):
@@ -345,27 +714,53 @@ def test_an_experts_rewrites_are_good_and_a_skeleton_is_not():
         assert not check_rules(x) and not check_execution(x, example_task(x))
         (q,) = compact_pairs([play(make_task('compact', s), Faulty('skeleton_output'))])
         assert not q.good
-        with pytest.raises(ValueError, match='no example'): compact_example(q)
+        with pytest.raises(ValueError, match='no example'):
+            compact_example(q)
 
-bearing = st.sampled_from(['- Never touch billing/total.py', '- [pinned] answer in English', '- Decided on DuckDB because the export is 4 GB', '- ticket TAX-118 is open', '- limit is 30 ms', '- see [[Pricing]]'])
-loose = st.sampled_from(['- [x] step one', '- read the readme', '- Done: looked around', 'Status: busy', '- looked at it'])
+
+bearing = st.sampled_from(
+    [
+        '- Never touch billing/total.py',
+        '- [pinned] answer in English',
+        '- Decided on DuckDB because the export is 4 GB',
+        '- ticket TAX-118 is open',
+        '- limit is 30 ms',
+        '- see [[Pricing]]',
+    ]
+)
+loose = st.sampled_from(
+    ['- [x] step one', '- read the readme', '- Done: looked around', 'Status: busy', '- looked at it']
+)
+
 
 @quick()
-@given(st.lists(bearing, min_size=1, unique=True), st.lists(loose, min_size=1, unique=True), st.randoms(use_true_random=False))
+@given(
+    st.lists(bearing, min_size=1, unique=True),
+    st.lists(loose, min_size=1, unique=True),
+    st.randoms(use_true_random=False),
+)
 def test_dropping_what_is_over_is_good_and_dropping_what_carries_is_not(need, over, rnd):
-    lines = need + over; rnd.shuffle(lines)
+    lines = need + over
+    rnd.shuffle(lines)
     text = '# W\n' + '\n'.join(lines) + '\n'
     assert compare_versions(text, '# W\n' + '\n'.join(need) + '\n').good
     p = compare_versions(text, '# W\n' + '\n'.join(need[1:]) + '\n')
     assert not p.good and p.lost == [need[0]]
 
+
 def test_memory_versions_of_the_real_audit_trail():
-    root = Path(os.environ.get('AGENTFT_AUDIT', Path(__file__).resolve().parents[2]/'shared'/'audit'))
-    if not (root/'dump').exists(): pytest.skip('needs the recorded audit documents (set AGENTFT_AUDIT)')
+    root = Path(os.environ.get('AGENTFT_AUDIT', Path(__file__).resolve().parents[2] / 'shared' / 'audit'))
+    if not (root / 'dump').exists():
+        pytest.skip('needs the recorded audit documents (set AGENTFT_AUDIT)')
     from agentft.traces.trail import read_jobs
-    jobs = read_jobs(root/'dump'); jobs = jobs[0] if isinstance(jobs, tuple) else list(jobs)
+
+    jobs = read_jobs(root / 'dump')
+    jobs = jobs[0] if isinstance(jobs, tuple) else list(jobs)
     pairs = compact_pairs(jobs)
-    assert Counter(p.change for p in pairs) == {'filled': 8, 'shrank': 6}      # eight templates filled in, six later rewrites
+    assert Counter(p.change for p in pairs) == {
+        'filled': 8,
+        'shrank': 6,
+    }  # eight templates filled in, six later rewrites
     for p in pairs:
-        if p.change == 'shrank':       # each kept what was pinned and replaced the one decision by "none new"
+        if p.change == 'shrank':  # each kept what was pinned and replaced the one decision by "none new"
             assert len(p.kept) == 3 and p.lost == ['- Work in small phases of five todos.'] and not p.good

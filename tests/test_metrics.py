@@ -1,52 +1,69 @@
 "The five numbers: the minimal edit as a property, and the same numbers from a job and from its audit trail."
-import importlib.util, json, os, random
+
+import importlib.util
+import json
+import os
+import random
 from pathlib import Path
+
 import pytest
-from hypothesis import given, settings, strategies as st
-from agentft.core.agent import FULL, SHORT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentft.arena.catalogue import FAMILIES, make_task
 from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import Expert, play
-from agentft.arena.catalogue import FAMILIES, make_task
-from agentft.traces.audit_writer import to_documents
-from agentft.traces.trail import collect_jobs
-from agentft.traces.documents import Documents
+from agentft.core.agent import FULL, SHORT
 from agentft.core.metrics import TARGETS, five, job_counts, job_edits
-from agentft.core.replacements import apply_edits, count_tokens, edit_cost, line_edit, minimal_edit, single_edit
 from agentft.core.records import Job, Message, Outcome, Todo, ToolCall, Turn
+from agentft.core.replacements import apply_edits, count_tokens, edit_cost, line_edit, minimal_edit, single_edit
+from agentft.traces.audit_writer import to_documents
+from agentft.traces.documents import Documents
+from agentft.traces.trail import collect_jobs
 
-AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2]/'shared'/'audit')
-recorded = pytest.mark.skipif(not (AUDIT/'jobs.json').exists(), reason=f'no recorded audit documents at {AUDIT} (set AGENTFT_AUDIT)')
+AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2] / 'shared' / 'audit')
+recorded = pytest.mark.skipif(
+    not (AUDIT / 'jobs.json').exists(), reason=f'no recorded audit documents at {AUDIT} (set AGENTFT_AUDIT)'
+)
 
-words = st.lists(st.sampled_from(['a', 'ab', 'x', ' ', '\n', '1', '.', 'é', '\r\n', '\u2028', '\x00', '{"k": 1}']), max_size=24).map(''.join)
+words = st.lists(
+    st.sampled_from(['a', 'ab', 'x', ' ', '\n', '1', '.', 'é', '\r\n', '\u2028', '\x00', '{"k": 1}']), max_size=24
+).map(''.join)
 
 
 @settings(max_examples=400, deadline=None)
 @given(words, words)
 def test_minimal_edit(before, after):
     edits = minimal_edit(before, after)
-    assert apply_edits(before, edits) == after            # and each old string occurs exactly once when it is applied
-    assert edit_cost(edits) <= count_tokens(before)+count_tokens(after)
+    assert apply_edits(before, edits) == after  # and each old string occurs exactly once when it is applied
+    assert edit_cost(edits) <= count_tokens(before) + count_tokens(after)
     assert bool(edits) == (before != after)
     assert edit_cost(edits) <= (single_edit(before, after)[0] if before != after else 0)
-    if before: assert apply_edits(before, line_edit(before, after)[:1]) is not None
+    if before:
+        assert apply_edits(before, line_edit(before, after)[:1]) is not None
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(['a: 1', 'b: 1', 'c: 2', '']), min_size=1, max_size=40), st.data())
 def test_minimal_edit_of_few_lines(lines, data):
     after = list(lines)
-    for _ in range(data.draw(st.integers(1, 10))): after[data.draw(st.integers(0, len(after)-1))] = data.draw(st.sampled_from(['z', 'a: 1', 'c: 3']))
+    for _ in range(data.draw(st.integers(1, 10))):
+        after[data.draw(st.integers(0, len(after) - 1))] = data.draw(st.sampled_from(['z', 'a: 1', 'c: 3']))
     before, after = '\n'.join(lines), '\n'.join(after)
     assert apply_edits(before, minimal_edit(before, after)) == after
 
 
 def plain():
-    spec = importlib.util.spec_from_file_location('plain_edits', Path(__file__).with_name('plain_edits.py'))
-    m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)
+    spec = importlib.util.spec_from_file_location('plain_edits', Path(__file__).with_name('helpers') / 'plain_edits.py')
+    m = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(m)
     return m
 
+
 PLAIN = plain()
-pieces = st.sampled_from(['alpha', 'beta', 'x', '1', '23', ' ', ' ', '\n', '=', '(', ')', '.', 'the', '# ', "'s", '...', '_', 'é', '\r\n'])
+pieces = st.sampled_from(
+    ['alpha', 'beta', 'x', '1', '23', ' ', ' ', '\n', '=', '(', ')', '.', 'the', '# ', "'s", '...', '_', 'é', '\r\n']
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -55,30 +72,44 @@ def test_the_quick_minimal_edit_costs_what_the_plain_one_costs(a, data):
     b = list(a)
     for _ in range(data.draw(st.integers(0, 9))):
         at = data.draw(st.integers(0, len(b)))
-        b[at:at+data.draw(st.integers(0, 3))] = data.draw(st.lists(pieces, max_size=2))
+        b[at : at + data.draw(st.integers(0, 3))] = data.draw(st.lists(pieces, max_size=2))
     before, after = ''.join(a), ''.join(b)
     edits = minimal_edit(before, after)
     assert apply_edits(before, edits) == after
     assert edit_cost(edits) == edit_cost(PLAIN.minimal_edit(before, after))
-    if before != after: assert single_edit(before, after) == PLAIN.single_edit(before, after)
+    if before != after:
+        assert single_edit(before, after) == PLAIN.single_edit(before, after)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from(['a', 'b', ' ', 'c', 'd']), min_size=80, max_size=400), st.lists(st.sampled_from(['a', ' ', 'c', 'e']), min_size=80, max_size=300))
+@given(
+    st.lists(st.sampled_from(['a', 'b', ' ', 'c', 'd']), min_size=80, max_size=400),
+    st.lists(st.sampled_from(['a', ' ', 'c', 'e']), min_size=80, max_size=300),
+)
 def test_long_lists_match_as_difflib_matches_them(a, b):
     import agentft.core.replacements as m
+
     assert m._difflib(a, b) == PLAIN._difflib(a, b)
 
 
 def test_a_large_file_in_which_much_changed():
     "Many changed lines, and a whole rewrite: lines first, then within lines; the edits still lead there."
-    r = random.Random(3); row = lambda: f'    {r.choice("timeout retries total price".split())} = {r.randint(1, 999)}  # {r.choice("check load send".split())} {r.randint(1, 9999)}\n'
-    lines = [row() for _ in range(250)]; some = [row() if not r.randrange(9) else l for l in lines]; other = [row() for _ in range(200)]
+    r = random.Random(3)
+    row = lambda: (
+        f'    {r.choice("timeout retries total price".split())} = {r.randint(1, 999)}  # {r.choice("check load send".split())} {r.randint(1, 9999)}\n'
+    )
+    lines = [row() for _ in range(250)]
+    some = [row() if not r.randrange(9) else l for l in lines]
+    other = [row() for _ in range(200)]
     for after in (some, other):
         before, after = ''.join(lines), ''.join(after)
         edits = minimal_edit(before, after)
         assert apply_edits(before, edits) == after
-        assert edit_cost(edits) == edit_cost(PLAIN.minimal_edit(before, after)) if after == ''.join(some) else edit_cost(edits) <= single_edit(before, after)[0]
+        assert (
+            edit_cost(edits) == edit_cost(PLAIN.minimal_edit(before, after))
+            if after == ''.join(some)
+            else edit_cost(edits) <= single_edit(before, after)[0]
+        )
 
 
 def test_edits_that_are_known_already_give_the_same_counts():
@@ -95,7 +126,8 @@ def test_replay_reaches_the_files_that_the_arena_left():
             edits, unknown = job_edits(j)
             assert not unknown
             for e in edits:
-                if e.written: last[e.path] = e.after
+                if e.written:
+                    last[e.path] = e.after
             assert all(j.files_after[p] == t for p, t in last.items()), (f, mode)
 
 
@@ -106,66 +138,104 @@ def test_an_audit_trail_gives_the_same_numbers(rules):
     jobs = [play(make_task(f, 3), p, rules) for f in FAMILIES for p in players]
     docs = {}
     for j in jobs:
-        for c, rows in to_documents(j).items(): docs.setdefault(c, []).extend(rows)
+        for c, rows in to_documents(j).items():
+            docs.setdefault(c, []).extend(rows)
     back, rejected = collect_jobs(Documents(docs))
     back = {j.id: j for j in back}
     assert not rejected
     for j in jobs:
         a, b = job_counts(j), job_counts(back[j.id])
         for k in a:
-            if k not in ('unknown', 'rules'): assert a[k] == b[k], (j.id, k)
+            if k not in ('unknown', 'rules'):
+                assert a[k] == b[k], (j.id, k)
 
 
 @recorded
 def test_recorded_audit_trail():
     "The recorded jobs: todos and outcomes as their ground truth says, and every write accounted for."
-    truth = {x['job_id']: x for x in json.loads((AUDIT/'jobs.json').read_text())}
-    jobs, _ = collect_jobs(AUDIT/'dump')
+    truth = {x['job_id']: x for x in json.loads((AUDIT / 'jobs.json').read_text())}
+    jobs, _ = collect_jobs(AUDIT / 'dump')
     m = five(jobs)
-    assert m['task_success'].numerator == sum(x['expected_outcome'] == 'success' for x in truth.values()) and m['task_success'].denominator == 8
-    assert m['todo_completion'].companions['work_done'].denominator == sum(x['tactical_todos_planned'] for x in truth.values())
+    assert (
+        m['task_success'].numerator == sum(x['expected_outcome'] == 'success' for x in truth.values())
+        and m['task_success'].denominator == 8
+    )
+    assert m['todo_completion'].companions['work_done'].denominator == sum(
+        x['tactical_todos_planned'] for x in truth.values()
+    )
     assert set(m['todo_completion'].detail) == {'successful_call'}
     assert m['phase_adherence'].detail == {'unknown_tool': 1, 'malformed call, tool unknown': 2, 'phase_violation': 1}
     by = {truth[j.id]['key']: job_counts(j) for j in jobs}
-    assert by['plan-md-loop']['todo_completion'][0] == 0 and by['plan-md-loop']['edit_precision'][0] > by['plan-md-loop']['edit_precision'][1]
+    assert (
+        by['plan-md-loop']['todo_completion'][0] == 0
+        and by['plan-md-loop']['edit_precision'][0] > by['plan-md-loop']['edit_precision'][1]
+    )
     assert by['skeleton-report']['marked_without_work'] == [4, 5]
     assert all(c['tokens_per_job'][1] for c in by.values())
 
 
 def call(name, ok=True, text='', phase='tactical', number=1, **args):
     c = ToolCall(name, args, 'c')
-    return Turn(phase, Message('assistant', tool_calls=[c]), results=[Message('tool', text, tool_call_id='c', name=name, ok=ok)], agent_phase_number=number)
+    return Turn(
+        phase,
+        Message('assistant', tool_calls=[c]),
+        results=[Message('tool', text, tool_call_id='c', name=name, ok=ok)],
+        agent_phase_number=number,
+    )
 
 
 def test_no_way_around_edit_precision():
     "Deleting and writing anew is an overwrite; so is moving away, and a refused overwrite is a failed edit."
-    before = {'a.md': 'one\ntwo\nthree\n'}; new = 'one\n2\nthree\n'
+    before = {'a.md': 'one\ntwo\nthree\n'}
+    new = 'one\n2\nthree\n'
     extra = lambda *turns: job_counts(Job('j', 'arena', files_before=before, turns=list(turns)))['edit_precision']
     over = extra(call('write_file', path='a.md', content=new))
-    assert over == [count_tokens(new)-2, 2]
+    assert over == [count_tokens(new) - 2, 2]
     assert extra(call('delete_file', path='a.md'), call('write_file', path='a.md', content=new)) == over
     assert extra(call('move_file', source='a.md', dest='b.md'), call('write_file', path='a.md', content=new)) == over
     assert extra(call('write_file', path='./a.md', content=new)) == over
-    assert extra(call('write_file', ok=False, text='Error: read it first', path='a.md', content=new)) == [count_tokens(new), 0]
+    assert extra(call('write_file', ok=False, text='Error: read it first', path='a.md', content=new)) == [
+        count_tokens(new),
+        0,
+    ]
     assert extra(call('write_file', path='new.md', content=new)) == [0, 0]
-    there_and_back = [call('edit_file', path='a.md', old_string='two', new_string='2'), call('edit_file', path='a.md', old_string='2', new_string='two')]
+    there_and_back = [
+        call('edit_file', path='a.md', old_string='two', new_string='2'),
+        call('edit_file', path='a.md', old_string='2', new_string='two'),
+    ]
     assert extra(*there_and_back) == [4, 0]
-    assert five([Job('j', 'arena', files_before=before, turns=there_and_back)])['edit_precision'].meets is False    # 4/0 is not nothing
+    assert (
+        five([Job('j', 'arena', files_before=before, turns=there_and_back)])['edit_precision'].meets is False
+    )  # 4/0 is not nothing
 
 
 def test_odd_arguments_are_no_crash():
     for args in (dict(), dict(path=3, content=None), dict(path='a', old_string=['x'], new_string={}), dict(path=None)):
         for name in ('write_file', 'edit_file', 'read_file', 'move_file', 'delete_directory', 'rename_file'):
-            for ok in (True, False, None): job_counts(Job('j', 'x', turns=[call(name, ok=ok, **args)]))
+            for ok in (True, False, None):
+                job_counts(Job('j', 'x', turns=[call(name, ok=ok, **args)]))
     job_counts(Job('j', 'x', turns=[Turn('', Message('assistant', tool_calls=[ToolCall('x', malformed='{')]))]))
 
 
 def test_nothing_drops_out():
     "A job that failed early still counts: success, and its violations."
-    bad = Job('b', 'arena', turns=[Turn('tactical', Message('assistant', tool_calls=[ToolCall('nope', {}, '1')]))], outcome=Outcome('failed', 'checker'))
-    good = Job('g', 'arena', turns=[call('read_file', path='a')], todos=[Todo('t', 'x', work_done=True, completed_turn=0)], outcome=Outcome('success', 'checker'))
+    bad = Job(
+        'b',
+        'arena',
+        turns=[Turn('tactical', Message('assistant', tool_calls=[ToolCall('nope', {}, '1')]))],
+        outcome=Outcome('failed', 'checker'),
+    )
+    good = Job(
+        'g',
+        'arena',
+        turns=[call('read_file', path='a')],
+        todos=[Todo('t', 'x', work_done=True, completed_turn=0)],
+        outcome=Outcome('success', 'checker'),
+    )
     m = five([bad, good])
     assert str(m['task_success']) == '50.0% (1/2)' and str(m['phase_adherence']) == '50.0% (1/2)'
-    assert m['tokens_per_job'].value is None and m['tokens_per_job'].unknown == {'jobs without billed tokens for every turn': 2}
+    assert m['tokens_per_job'].value is None and m['tokens_per_job'].unknown == {
+        'jobs without billed tokens for every turn': 2
+    }
     assert set(m) == set(TARGETS)
     json.dumps(__import__('agentft.core.records', fromlist=['to_dict']).to_dict(m))

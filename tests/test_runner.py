@@ -1,8 +1,19 @@
 "The runner and the command line: faults, interruption, resuming, reports that open offline."
-import inspect, json, re, shutil, signal, subprocess, sys, time
+
+import inspect
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from importlib import import_module
 from pathlib import Path
-import nbformat, pytest
+
+import nbformat
+import pytest
+
 from agentft.workbench.recipes import check_parameters, notebook_of, notebook_parameters, project, read_recipe
 from agentft.workbench.reports import loads
 from agentft.workbench.runs import PHASES, phase_dir, read_result
@@ -19,30 +30,47 @@ write_result(out, 'synthesize', dict(examples=n*factor), parameters=dict(factor=
 
 
 def notebook(folder, phase, parameters, *cells):
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f'# {phase}, for a test'),
-                                         nbformat.v4.new_code_cell(parameters, metadata=dict(tags=['parameters'])), *map(nbformat.v4.new_code_cell, cells)])
+    nb = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell(f'# {phase}, for a test'),
+            nbformat.v4.new_code_cell(parameters, metadata=dict(tags=['parameters'])),
+            *map(nbformat.v4.new_code_cell, cells),
+        ]
+    )
     nb.metadata.kernelspec = dict(name='python3', display_name='python3', language='python')
     folder.mkdir(exist_ok=True)
-    nbformat.write(nb, folder/f'{PHASES[phase]}_{phase}.ipynb')
+    nbformat.write(nb, folder / f'{PHASES[phase]}_{phase}.ipynb')
 
 
 @pytest.fixture
 def place(tmp_path):
     "Two small phases and a recipe for them."
-    notebook(tmp_path/'nbs', 'collect', "out: str = ''\njobs: int = 2  # how many", COLLECT)
-    notebook(tmp_path/'nbs', 'synthesize', "out: str = ''\nfactor: int = 2  # times", SYNTHESIZE)
-    (tmp_path/'tiny.yaml').write_text('phases: {collect: {jobs: 3}, synthesize: {}}')
+    notebook(tmp_path / 'nbs', 'collect', "out: str = ''\njobs: int = 2  # how many", COLLECT)
+    notebook(tmp_path / 'nbs', 'synthesize', "out: str = ''\nfactor: int = 2  # times", SYNTHESIZE)
+    (tmp_path / 'tiny.yaml').write_text('phases: {collect: {jobs: 3}, synthesize: {}}')
     return tmp_path
 
 
 def agentft(place, *args, **kw):
-    return subprocess.run([*CLI, 'run', 'tiny.yaml', '--nbs', 'nbs', *args], cwd=place, capture_output=True, text=True, timeout=300, **kw)
+    return subprocess.run(
+        [*CLI, 'run', 'tiny.yaml', '--nbs', 'nbs', *args], cwd=place, capture_output=True, text=True, timeout=300, **kw
+    )
 
 
-def folder(place, phase): return phase_dir(place/'runs/tiny', phase)
-def state(place, phase): return json.loads((folder(place, phase)/'phase.json').read_text())['state']
-def leftovers(place): return [p.name for p in (place/'runs').rglob('*') if p.name.endswith('.part') or 'running' in p.name]
-def mtimes(place): return [(folder(place, p)/'result.json').stat().st_mtime_ns for p in ('collect', 'synthesize')]
+def folder(place, phase):
+    return phase_dir(place / 'runs/tiny', phase)
+
+
+def state(place, phase):
+    return json.loads((folder(place, phase) / 'phase.json').read_text())['state']
+
+
+def leftovers(place):
+    return [p.name for p in (place / 'runs').rglob('*') if p.name.endswith('.part') or 'running' in p.name]
+
+
+def mtimes(place):
+    return [(folder(place, p) / 'result.json').stat().st_mtime_ns for p in ('collect', 'synthesize')]
 
 
 def test_run_and_resume(place):
@@ -56,83 +84,110 @@ def test_run_and_resume(place):
     assert r.returncode == 0 and r.stderr.count('nothing changed') == 2 and mtimes(place) == first
     agentft(place, '-p', 'factor', '5')
     assert mtimes(place)[0] == first[0] and mtimes(place)[1] > first[1]
-    r = agentft(place, '-p', 'factor', '5', '-p', 'collect.jobs', '4')                      # upstream changed: both again
+    r = agentft(place, '-p', 'factor', '5', '-p', 'collect.jobs', '4')  # upstream changed: both again
     assert read_result(folder(place, 'synthesize'))['numbers'] == dict(examples=20) and 'jobs 3 → 4' in r.stderr
     before = mtimes(place)
     agentft(place, '-p', 'factor', '5', '-p', 'collect.jobs', '4', '--from', 'synthesize')
     assert mtimes(place)[0] == before[0] and mtimes(place)[1] > before[1]
-    notebook(place/'nbs', 'synthesize', "out: str = ''\nfactor: int = 2  # times", '1 + 1', SYNTHESIZE)
+    notebook(place / 'nbs', 'synthesize', "out: str = ''\nfactor: int = 2  # times", '1 + 1', SYNTHESIZE)
     assert 'its notebook changed' in agentft(place, '-p', 'factor', '5', '-p', 'jobs', '4').stderr
 
 
 def test_copied_to_another_place(place, tmp_path_factory):
     agentft(place)
-    there = tmp_path_factory.mktemp('there')/'moved'
+    there = tmp_path_factory.mktemp('there') / 'moved'
     shutil.move(place, there)
     r = agentft(there)
     assert r.stderr.count('nothing changed') == 2, r.stderr
 
 
-@pytest.mark.parametrize('text,args,says', [
-    ('phases: {collect: {jobz: 3}}', [], "did you mean 'jobs'?"),
-    ('phases: {colect: {}}', [], "did you mean 'collect'?"),
-    ('phase: {collect: {}}', [], "did you mean 'phases'?"),
-    ('phases: {collect: {jobs: three}}', [], "collect.jobs is 'three', which is no int"),
-    ('phases: {collect: {out: x}}', [], '--name'),
-    ('phases: {train: {}}', [], '39_train.ipynb is missing'),
-    ('phases: {collect: {}}', ['-p', 'synthesize.factor', '2'], "unknown phase 'synthesize'"),
-    ('phases: [', [], 'is no YAML'),
-    ('', [], 'expected keys'),
-])
+@pytest.mark.parametrize(
+    'text,args,says',
+    [
+        ('phases: {collect: {jobz: 3}}', [], "did you mean 'jobs'?"),
+        ('phases: {colect: {}}', [], "did you mean 'collect'?"),
+        ('phase: {collect: {}}', [], "did you mean 'phases'?"),
+        ('phases: {collect: {jobs: three}}', [], "collect.jobs is 'three', which is no int"),
+        ('phases: {collect: {out: x}}', [], '--name'),
+        ('phases: {train: {}}', [], '3_train.ipynb is missing'),
+        ('phases: {collect: {}}', ['-p', 'synthesize.factor', '2'], "unknown phase 'synthesize'"),
+        ('phases: [', [], 'is no YAML'),
+        ('', [], 'expected keys'),
+    ],
+)
 def test_bad_recipe_runs_nothing(place, text, args, says):
-    (place/'tiny.yaml').write_text(text)
+    (place / 'tiny.yaml').write_text(text)
     r = agentft(place, *args)
     assert r.returncode == 1 and says in r.stderr and 'Traceback' not in r.stderr
-    assert not list((place/'runs').glob('*/*-*'))
+    assert not list((place / 'runs').glob('*/*-*'))
 
 
 def test_missing_predecessor(place):
     r = agentft(place, '--from', 'synthesize')
     assert r.returncode == 1 and 'collect has not finished' in r.stderr and '--from collect' in r.stderr
-    notebook(place/'nbs', 'collect', "out: str = ''\njobs: int = 2", "from agentft.workbench.runs import write_result\nwrite_result(out, 'collect', {})")
+    notebook(
+        place / 'nbs',
+        'collect',
+        "out: str = ''\njobs: int = 2",
+        "from agentft.workbench.runs import write_result\nwrite_result(out, 'collect', {})",
+    )
     r = agentft(place)
     assert r.returncode == 1 and 'jobs.jsonl is needed, but collect left no jobs.jsonl' in r.stderr
 
 
 def test_failing_cell(place):
     agentft(place)
-    notebook(place/'nbs', 'collect', "out: str = ''\njobs: int = 2", 'print("as far as here")', 'raise ConnectionError("no MongoDB at localhost:1")', COLLECT)
+    notebook(
+        place / 'nbs',
+        'collect',
+        "out: str = ''\njobs: int = 2",
+        'print("as far as here")',
+        'raise ConnectionError("no MongoDB at localhost:1")',
+        COLLECT,
+    )
     r = agentft(place)
     assert r.returncode == 1
-    assert 'collect failed: ConnectionError: no MongoDB at localhost:1' in r.stderr and 'collect.failed.ipynb' in r.stderr and 'same command' in r.stderr
-    assert not (folder(place, 'collect')/'result.json').exists()                            # the old success does not stand for it
-    assert 'as far as here' in (folder(place, 'collect')/'report.html').read_text()
-    assert 'no MongoDB' in (place/'runs/tiny/index.html').read_text()
+    assert (
+        'collect failed: ConnectionError: no MongoDB at localhost:1' in r.stderr
+        and 'collect.failed.ipynb' in r.stderr
+        and 'same command' in r.stderr
+    )
+    assert not (folder(place, 'collect') / 'result.json').exists()  # the old success does not stand for it
+    assert 'as far as here' in (folder(place, 'collect') / 'report.html').read_text()
+    assert 'no MongoDB' in (place / 'runs/tiny/index.html').read_text()
     assert state(place, 'collect') == 'failed' and not leftovers(place)
 
 
 def test_dead_kernel(place):
-    notebook(place/'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", 'import os; os._exit(9)', SYNTHESIZE)
+    notebook(place / 'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", 'import os; os._exit(9)', SYNTHESIZE)
     r = agentft(place)
     assert r.returncode == 1 and 'synthesize failed: the kernel died' in r.stderr and 'memory' in r.stderr
     assert state(place, 'synthesize') == 'failed' and not leftovers(place)
 
 
 def test_ends_without_result(place):
-    notebook(place/'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", 'import sys; sys.exit(0)', SYNTHESIZE)
+    notebook(place / 'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", 'import sys; sys.exit(0)', SYNTHESIZE)
     r = agentft(place)
     assert r.returncode == 1 and 'without' in r.stderr and 'result.json' in r.stderr
 
 
 def test_full_disk(place):
-    notebook(place/'nbs', 'collect', "out: str = ''\njobs: int = 2", 'import errno; raise OSError(errno.ENOSPC, "No space left on device")', COLLECT)
+    notebook(
+        place / 'nbs',
+        'collect',
+        "out: str = ''\njobs: int = 2",
+        'import errno; raise OSError(errno.ENOSPC, "No space left on device")',
+        COLLECT,
+    )
     r = agentft(place)
     assert r.returncode == 1 and 'The disk is full: make room' in r.stderr
 
 
 def _alive(pid):
-    try: return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
-    except OSError: return False
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
+    except OSError:
+        return False
 
 
 def _until(f, timeout=240):
@@ -157,9 +212,16 @@ def _listen():
 
 @pytest.mark.parametrize('sig,code', [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_stopped_and_resumed(place, sig, code):
-    notebook(place/'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", SLOW, SYNTHESIZE)
-    p = subprocess.Popen([*CLI, 'run', 'tiny.yaml', '--nbs', 'nbs'], cwd=place, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_listen)
-    pid = folder(place, 'synthesize')/'pid'
+    notebook(place / 'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", SLOW, SYNTHESIZE)
+    p = subprocess.Popen(
+        [*CLI, 'run', 'tiny.yaml', '--nbs', 'nbs'],
+        cwd=place,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_listen,
+    )
+    pid = folder(place, 'synthesize') / 'pid'
     _until(lambda: p.poll() is not None or pid.exists() and pid.read_text())
     kernel = int(pid.read_text())
     time.sleep(0.5)
@@ -167,22 +229,25 @@ def test_stopped_and_resumed(place, sig, code):
     _, err = p.communicate(timeout=240)
     assert p.returncode == code, err
     _until(lambda: not _alive(kernel))
-    assert not (folder(place, 'synthesize')/'result.json').exists() and not (folder(place, 'synthesize')/'big.txt').exists()
+    assert (
+        not (folder(place, 'synthesize') / 'result.json').exists()
+        and not (folder(place, 'synthesize') / 'big.txt').exists()
+    )
     if code == 130:
         assert 'synthesize was interrupted; the same command goes on with synthesize' in err and 'Traceback' not in err
         assert state(place, 'synthesize') == 'interrupted' and not leftovers(place)
-    collected = (folder(place, 'collect')/'result.json').stat().st_mtime_ns
-    notebook(place/'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", SYNTHESIZE)
+    collected = (folder(place, 'collect') / 'result.json').stat().st_mtime_ns
+    notebook(place / 'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", SYNTHESIZE)
     r = agentft(place)
     assert r.returncode == 0, r.stderr
-    assert (folder(place, 'collect')/'result.json').stat().st_mtime_ns == collected
+    assert (folder(place, 'collect') / 'result.json').stat().st_mtime_ns == collected
     assert read_result(folder(place, 'synthesize'))['numbers'] == dict(examples=6)
 
 
 def test_one_run_per_folder(place):
     fcntl = pytest.importorskip('fcntl')
-    (place/'runs/tiny').mkdir(parents=True)
-    with open(place/'runs/tiny/.lock', 'w') as f:
+    (place / 'runs/tiny').mkdir(parents=True)
+    with open(place / 'runs/tiny/.lock', 'w') as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         r = agentft(place)
     assert r.returncode == 1 and 'another run' in r.stderr
@@ -198,16 +263,17 @@ print('<script>document.title="owned"</script>')'''
 
 
 def test_reports_need_nothing(place):
-    notebook(place/'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", HOSTILE, SYNTHESIZE)
+    notebook(place / 'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", HOSTILE, SYNTHESIZE)
     assert agentft(place).returncode == 0
-    pages = sorted((place/'runs/tiny').rglob('*.html'))
+    pages = sorted((place / 'runs/tiny').rglob('*.html'))
     assert len(pages) == 3
-    for p in pages: assert loads(p.read_text()) == [], p
-    h = (folder(place, 'synthesize')/'report.html').read_text()
+    for p in pages:
+        assert loads(p.read_text()) == [], p
+    h = (folder(place, 'synthesize') / 'report.html').read_text()
     assert 'data:image/png;base64' in h and '<table' in h and h.count('<script') == 0
-    index = (place/'runs/tiny/index.html').read_text()
+    index = (place / 'runs/tiny/index.html').read_text()
     links = [x for p in pages for x in re.findall(r'href="([^"#]+)"', p.read_text()) if not x.startswith('http')]
-    assert '6 examples' in index and all(any((q.parent/x).exists() for q in pages) for x in links), links
+    assert '6 examples' in index and all(any((q.parent / x).exists() for q in pages) for x in links), links
     r = subprocess.run([*CLI, 'report', 'runs/tiny'], cwd=place, capture_output=True, text=True)
     assert r.returncode == 0 and r.stdout.strip() == 'runs/tiny/index.html'
 
@@ -217,26 +283,48 @@ BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', '
 
 @pytest.mark.skipif(not BROWSER, reason='no Chromium here (apt-get install chromium)')
 def test_reports_in_a_browser(place):
-    notebook(place/'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", HOSTILE, SYNTHESIZE)
+    notebook(place / 'nbs', 'synthesize', "out: str = ''\nfactor: int = 2", HOSTILE, SYNTHESIZE)
     agentft(place)
-    for p in (place/'runs/tiny').rglob('*.html'):
-        r = subprocess.run([BROWSER, '--headless', '--no-sandbox', '--disable-gpu', f'--user-data-dir={place}/profile', '--dump-dom', p.as_uri()],
-                           capture_output=True, text=True, timeout=240)
+    for p in (place / 'runs/tiny').rglob('*.html'):
+        r = subprocess.run(
+            [
+                BROWSER,
+                '--headless',
+                '--no-sandbox',
+                '--disable-gpu',
+                f'--user-data-dir={place}/profile',
+                '--dump-dom',
+                p.as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
         assert '<main>' in r.stdout and '<title>owned' not in r.stdout and '<title>1' not in r.stdout
 
 
 def test_start_is_fast():
-    def seconds(code): t = time.time(); subprocess.run([sys.executable, '-c', code], check=True, stdout=subprocess.DEVNULL); return time.time() - t
+    def seconds(code):
+        t = time.time()
+        subprocess.run([sys.executable, '-c', code], check=True, stdout=subprocess.DEVNULL)
+        return time.time() - t
+
     bare = min(seconds('pass') for _ in range(3))
     for code in ('import agentft', 'from agentft.cli import main; main(["--help"])'):
-        assert min(seconds(code) for _ in range(3)) < max(0.5, 4*bare), code
+        assert min(seconds(code) for _ in range(3)) < max(0.5, 4 * bare), code
     heavy = 'torch transformers pandas numpy matplotlib papermill pymongo anthropic trl peft nbconvert'.split()
-    for module in sorted(p.stem for p in (project()/'agentft').glob('[a-z]*.py')):
-        loaded = subprocess.run([sys.executable, '-c', f'import sys, agentft.{module}; print(*[m for m in {heavy} if m in sys.modules])'], capture_output=True, text=True)
-        assert loaded.returncode == 0 and loaded.stdout.strip() == '', f'agentft.{module} imports {loaded.stdout or loaded.stderr}'
+    for module in sorted(p.stem for p in (project() / 'agentft').glob('[a-z]*.py')):
+        loaded = subprocess.run(
+            [sys.executable, '-c', f'import sys, agentft.{module}; print(*[m for m in {heavy} if m in sys.modules])'],
+            capture_output=True,
+            text=True,
+        )
+        assert loaded.returncode == 0 and loaded.stdout.strip() == '', (
+            f'agentft.{module} imports {loaded.stdout or loaded.stderr}'
+        )
 
 
-PRESENT = [p for p, n in PHASES.items() if (project()/f'nbs/{n}9_{p}.ipynb').exists()]
+PRESENT = [p for p, n in PHASES.items() if (project() / f'nbs/{n}9_{p}.ipynb').exists()]
 
 
 @pytest.mark.parametrize('phase', PRESENT)
@@ -247,12 +335,15 @@ def test_notebook_and_function_share_parameters(phase):
     assert set(signature) == set(cell)
     for k, (_, default, text) in cell.items():
         assert text, f'{phase}.{k} says nothing about itself'
-        if k != 'out': assert signature[k] == default, f'{phase}.{k}: {signature[k]!r} in the function, {default!r} in the notebook'
+        if k != 'out':
+            assert signature[k] == default, (
+                f'{phase}.{k}: {signature[k]!r} in the function, {default!r} in the notebook'
+            )
     r = subprocess.run([*CLI, phase, '--help'], capture_output=True, text=True)
     assert r.returncode == 0 and all(f'--{k}' in r.stdout or f' {k}' in r.stdout for k in cell)
 
 
-@pytest.mark.parametrize('recipe', sorted((project()/'recipes').glob('*.yaml')), ids=lambda p: p.stem)
+@pytest.mark.parametrize('recipe', sorted((project() / 'recipes').glob('*.yaml')), ids=lambda p: p.stem)
 def test_recipes_fit_the_notebooks(recipe):
     r = read_recipe(recipe)
     assert r['description'] and check_parameters(r)

@@ -1,40 +1,48 @@
 "Seeds: a folder that people write, the check that they run, and the way from a collected turn to a new seed."
-import json, os, subprocess, sys
+
+import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import Expert, expert_script, play
 from agentft.arena.sessions import Session
-from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
+from agentft.cli import main
+from agentft.core.records import Example, Job, Message, ToolCall, from_dict, to_dict, write_jsonl
+from agentft.data.expansion import answer_example
+from agentft.data.seeds import BEHAVIOURS, LOOKS, NO_ACTION, Seed, Step, check_folder, check_seed, read_seeds, seed_task
+from agentft.data.teachers import Answer
+from agentft.data.turn_seeds import add_seed, show_turn, turn_seed
+from agentft.data.verification import Gate, Reserved
+from agentft.evidence.failures import detect
 from agentft.traces.audit import from_documents
 from agentft.traces.audit_writer import to_documents
 from agentft.traces.trail import read_jobs
-from agentft.cli import main
-from agentft.data.expansion import answer_example
-from agentft.evidence.failures import detect
-from agentft.core.records import Example, Job, Message, ToolCall, from_dict, to_dict, write_jsonl
-from agentft.data.seeds import BEHAVIOURS, LOOKS, NO_ACTION, Seed, Step, check_folder, check_seed, read_seeds, seed_task
-from agentft.data.turn_seeds import add_seed, show_turn, turn_seed
-from agentft.data.teachers import Answer
-from agentft.data.verification import Gate, Reserved
 
-SEEDS = Path(__file__).resolve().parent.parent/'seeds'
-AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).resolve().parents[2]/'shared'/'audit')
-recorded = pytest.mark.skipif(not (AUDIT/'dump').is_dir(), reason=f'no recorded audit documents at {AUDIT} (set AGENTFT_AUDIT)')
+SEEDS = Path(__file__).resolve().parent.parent / 'seeds'
+AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).resolve().parents[2] / 'shared' / 'audit')
+recorded = pytest.mark.skipif(
+    not (AUDIT / 'dump').is_dir(), reason=f'no recorded audit documents at {AUDIT} (set AGENTFT_AUDIT)'
+)
 
 
 @pytest.fixture(scope='module')
-def shipped(): return check_folder(SEEDS)
+def shipped():
+    return check_folder(SEEDS)
 
 
 def test_every_shipped_seed_passes_and_there_are_enough(shipped):
     assert shipped.bad == []
     assert [r['behaviour'] for r in shipped.rows] == list(BEHAVIOURS)
-    for r in shipped.rows: assert r['seeds'] >= 50 and r['no action'] >= 8, r
+    for r in shipped.rows:
+        assert r['seeds'] >= 50 and r['no action'] >= 8, r
     assert shipped.warnings == []
     assert all(s.author and s.note for s in shipped.seeds)
 
@@ -54,7 +62,8 @@ def test_shipped_seeds_make_examples_that_phase_2_accepts(shipped):
     for s in shipped.seeds:
         e = answer_example(Answer('k', 'expert', seed=s, said=expert_script(seed_task(s))), s.behaviour)
         assert isinstance(e, Example), (s.id, e)
-        if no := gate(e): refused.append((s.id, no.reason, no.detail))
+        if no := gate(e):
+            refused.append((s.id, no.reason, no.detail))
     assert refused == []
 
 
@@ -72,11 +81,18 @@ def test_a_job_without_action_fails_as_soon_as_anything_is_changed(shipped):
 
 def test_a_player_that_acts_where_nothing_is_to_be_done_loses_the_job(shipped):
     s = next(s for s in shipped.seeds if s.no_action() == 'missing' and s.files)
+
     class Eager(Expert):
         name = 'eager'
+
         def script(self, task, rules):
             lines = expert_script(task, rules)
-            return lines[:-2] + [Message('assistant', tool_calls=[ToolCall('write_file', dict(path='answer.md', content='42\n'))])] + lines[-2:]
+            return (
+                lines[:-2]
+                + [Message('assistant', tool_calls=[ToolCall('write_file', dict(path='answer.md', content='42\n'))])]
+                + lines[-2:]
+            )
+
     job = play(seed_task(s), Eager())
     assert job.outcome.status == 'failed' and 'made by mistake: answer.md' in job.outcome.detail
     assert play(seed_task(s), Expert()).outcome.status == 'success'
@@ -89,83 +105,158 @@ def test_a_todo_left_alone_is_checked_inside_a_job_that_acts(shipped):
         t = seed_task(s)
         with Session(t) as session:
             player = Expert().start(session)
-            while not session.done: session.step(player(session))
+            while not session.done:
+                session.step(player(session))
             files = session.ws.files()
         assert t.success(files)
-        looked_at = {c.arguments['path'] for c in t.items[k].calls if c.arguments.get('path') in files} or set(t.files) & set(files)
+        looked_at = {c.arguments['path'] for c in t.items[k].calls if c.arguments.get('path') in files} or set(
+            t.files
+        ) & set(files)
         assert all(not t.success({**files, p: files[p] + 'x\n'}) for p in looked_at), s.id
         assert all(c.name in LOOKS for c in t.items[k].calls)
 
 
-BASE = Seed('s', 'edit', 'settings', instruction='Set a to 2 in x.ini.', files={'x.ini': 'a = 1\nb = 1\n'}, summary='Set a.',
-            steps=[Step('Set a to 2 in x.ini', [{'read_file': {'path': 'x.ini'}}, {'edit_file': {'path': 'x.ini', 'old_string': 'a = 1', 'new_string': 'a = 2'}}], {'x.ini': 'a = 2\nb = 1\n'})])
+BASE = Seed(
+    's',
+    'edit',
+    'settings',
+    instruction='Set a to 2 in x.ini.',
+    files={'x.ini': 'a = 1\nb = 1\n'},
+    summary='Set a.',
+    steps=[
+        Step(
+            'Set a to 2 in x.ini',
+            [
+                {'read_file': {'path': 'x.ini'}},
+                {'edit_file': {'path': 'x.ini', 'old_string': 'a = 1', 'new_string': 'a = 2'}},
+            ],
+            {'x.ini': 'a = 2\nb = 1\n'},
+        )
+    ],
+)
 
 
-@pytest.mark.parametrize('reason, change', [
-    ('unknown_behaviour', dict(behaviour='dancing')),
-    ('held_out_family', dict(family='changelog')),
-    ('no_job', dict(steps=[])),
-    ('no_call', dict(steps=[replace(BASE.steps[0], calls=[])])),
-    ('no_call', dict(steps=[replace(BASE.steps[0], calls=[{'todo_list': {}}])])),
-    ('no_check', dict(steps=[replace(BASE.steps[0], want={})])),
-    ('no_job', dict(steps=[replace(BASE.steps[0], calls=[{'read_file': 'x.ini'}])])),
-    ('refused_call', dict(steps=[replace(BASE.steps[0], calls=[{'read_file': {'path': 'y.ini'}}])])),
-    ('refused_call', dict(steps=[replace(BASE.steps[0], calls=[{'read_file': {'path': '../x.ini'}}])])),
-    ('checker_failed', dict(steps=[replace(BASE.steps[0], want={'x.ini': 'a = 3\nb = 1\n'})])),
-    ('action_in_no_action', dict(steps=[replace(BASE.steps[0], no_action='done')])),
-    ('unknown_no_action', dict(steps=[Step('Look at x.ini', [{'read_file': {'path': 'x.ini'}}], no_action='bored')])),
-    ('no_id', dict(id=' ')), ('no_instruction', dict(instruction='')), ('bad_vary', dict(vary={'': ['x']})), ('bad_vary', dict(vary={'a': 'bc'})), ('bad_also', dict(also=[['config', 'x']])),
-    ('no_job', dict(files={'../x.ini': 'a = 1\n'})), ('no_job', dict(files={'x': '1', 'x/y': '2'})), ('no_job', dict(files={'x.ini': 5})), ('no_job', dict(files={'a'*300: ''})),
-    ('no_job', dict(steps=[replace(BASE.steps[0], calls=[{'fly': {}}])])), ('refused_call', dict(steps=[replace(BASE.steps[0], calls=[{'run_command': {'command': 'ls'}}])])),
-    ('no_summary', dict(summary='', steps=[Step('Look at x.ini', [{'read_file': {'path': 'x.ini'}}], no_action='done')])),
-])
+@pytest.mark.parametrize(
+    'reason, change',
+    [
+        ('unknown_behaviour', dict(behaviour='dancing')),
+        ('held_out_family', dict(family='changelog')),
+        ('no_job', dict(steps=[])),
+        ('no_call', dict(steps=[replace(BASE.steps[0], calls=[])])),
+        ('no_call', dict(steps=[replace(BASE.steps[0], calls=[{'todo_list': {}}])])),
+        ('no_check', dict(steps=[replace(BASE.steps[0], want={})])),
+        ('no_job', dict(steps=[replace(BASE.steps[0], calls=[{'read_file': 'x.ini'}])])),
+        ('refused_call', dict(steps=[replace(BASE.steps[0], calls=[{'read_file': {'path': 'y.ini'}}])])),
+        ('refused_call', dict(steps=[replace(BASE.steps[0], calls=[{'read_file': {'path': '../x.ini'}}])])),
+        ('checker_failed', dict(steps=[replace(BASE.steps[0], want={'x.ini': 'a = 3\nb = 1\n'})])),
+        ('action_in_no_action', dict(steps=[replace(BASE.steps[0], no_action='done')])),
+        (
+            'unknown_no_action',
+            dict(steps=[Step('Look at x.ini', [{'read_file': {'path': 'x.ini'}}], no_action='bored')]),
+        ),
+        ('no_id', dict(id=' ')),
+        ('no_instruction', dict(instruction='')),
+        ('bad_vary', dict(vary={'': ['x']})),
+        ('bad_vary', dict(vary={'a': 'bc'})),
+        ('bad_also', dict(also=[['config', 'x']])),
+        ('no_job', dict(files={'../x.ini': 'a = 1\n'})),
+        ('no_job', dict(files={'x': '1', 'x/y': '2'})),
+        ('no_job', dict(files={'x.ini': 5})),
+        ('no_job', dict(files={'a' * 300: ''})),
+        ('no_job', dict(steps=[replace(BASE.steps[0], calls=[{'fly': {}}])])),
+        ('refused_call', dict(steps=[replace(BASE.steps[0], calls=[{'run_command': {'command': 'ls'}}])])),
+        (
+            'no_summary',
+            dict(summary='', steps=[Step('Look at x.ini', [{'read_file': {'path': 'x.ini'}}], no_action='done')]),
+        ),
+    ],
+)
 def test_a_bad_seed_is_named_with_its_reason(tmp_path, reason, change):
     assert check_seed(BASE) == ('', '')
     assert check_seed(replace(BASE, **change))[0] == reason
-    with pytest.raises(ValueError, match=reason): add_seed(replace(BASE, **change), tmp_path)
+    with pytest.raises(ValueError, match=reason):
+        add_seed(replace(BASE, **change), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_command_names_the_place_of_every_bad_line(tmp_path, capsys):
-    lines = [json.dumps(to_dict(BASE)), '{"id": "torn", "beh', '', json.dumps(to_dict(BASE)), json.dumps(to_dict(replace(BASE, id='odd')) | {'colour': 1}),
-             json.dumps(to_dict(replace(BASE, id='undone', steps=[replace(BASE.steps[0], want={'x.ini': 'a = 9\n'})])))]
-    (tmp_path/'edit.jsonl').write_text('\n'.join(lines) + '\n')
+    lines = [
+        json.dumps(to_dict(BASE)),
+        '{"id": "torn", "beh',
+        '',
+        json.dumps(to_dict(BASE)),
+        json.dumps(to_dict(replace(BASE, id='odd')) | {'colour': 1}),
+        json.dumps(to_dict(replace(BASE, id='undone', steps=[replace(BASE.steps[0], want={'x.ini': 'a = 9\n'})]))),
+    ]
+    (tmp_path / 'edit.jsonl').write_text('\n'.join(lines) + '\n')
     assert main(['seeds', 'check', str(tmp_path), '--enough', '1']) == 1
     out = capsys.readouterr().out
     bad = [l for l in out.splitlines() if l.startswith('BAD')]
     assert len(bad) == 4
-    for place, why in (('line 2', 'unreadable'), ('line 4', 'duplicate_id'), ('line 5', "unknown field 'colour'"), ('line 6', 'checker_failed')):
+    for place, why in (
+        ('line 2', 'unreadable'),
+        ('line 4', 'duplicate_id'),
+        ('line 5', "unknown field 'colour'"),
+        ('line 6', 'checker_failed'),
+    ):
         assert any(f'edit.jsonl, {place}:' in l and why in l for l in bad), (place, out)
     assert '4 bad of 5 seeds' in out
 
 
 def test_warnings_do_not_fail_the_command(tmp_path, capsys):
-    write_jsonl(tmp_path/'edit.jsonl', [BASE, replace(BASE, id='twin', vary={'nowhere': ['x']})])
+    write_jsonl(tmp_path / 'edit.jsonl', [BASE, replace(BASE, id='twin', vary={'nowhere': ['x']})])
     assert main(['seeds', 'check', str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    for w in ('edit has 2 seeds, fewer than 50', 'no seed in which nothing may be done', 's and twin are nearly the same (1.00)', "varies 'nowhere'"): assert w in out
+    for w in (
+        'edit has 2 seeds, fewer than 50',
+        'no seed in which nothing may be done',
+        's and twin are nearly the same (1.00)',
+        "varies 'nowhere'",
+    ):
+        assert w in out
 
 
 def test_the_command_from_a_shell(tmp_path):
-    run = lambda *a: subprocess.run([sys.executable, '-c', 'import sys; from agentft.cli import main; sys.exit(main())', 'seeds', *a], capture_output=True, text=True, cwd=tmp_path)
+    run = lambda *a: subprocess.run(
+        [sys.executable, '-c', 'import sys; from agentft.cli import main; sys.exit(main())', 'seeds', *a],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
     r = run('check')
     assert r.returncode == 1 and 'seeds is no folder' in r.stderr and 'Traceback' not in r.stderr
     assert run('chekc').returncode == 2
     r = run('check', '--help')
     assert r.returncode == 0 and 'exit status is 1' in ' '.join(r.stdout.split())
-    (tmp_path/'seeds').mkdir(); write_jsonl(tmp_path/'seeds'/'edit.jsonl', [BASE])
+    (tmp_path / 'seeds').mkdir()
+    write_jsonl(tmp_path / 'seeds' / 'edit.jsonl', [BASE])
     assert run('check').returncode == 0
 
 
 def test_a_failed_turn_and_its_correction_become_a_seed(tmp_path):
     for n in range(5):
-        job = from_dict(Job, json.loads(json.dumps(to_dict(play(make_task('config', 300 + n), Faulty('failed_edit'))))))   # as read from jobs.jsonl
+        job = from_dict(
+            Job, json.loads(json.dumps(to_dict(play(make_task('config', 300 + n), Faulty('failed_edit')))))
+        )  # as read from jobs.jsonl
         turn = detect(job)[0].turn
         look = show_turn(job, turn)
-        assert 'failed_edit' in look and 'old_string not found' in look and make_task('config', 300 + n).items[0].text in look
-        with pytest.raises(ValueError, match='did not succeed'): turn_seed(job, turn, 'edit')
+        assert (
+            'failed_edit' in look
+            and 'old_string not found' in look
+            and make_task('config', 300 + n).items[0].text in look
+        )
+        with pytest.raises(ValueError, match='did not succeed'):
+            turn_seed(job, turn, 'edit')
         right = next(c for c in job.turns[turn + 1].said.tool_calls).arguments
-        seed = turn_seed(job, turn, 'edit', calls=[{'edit_file': right}], note='copied letter by letter', author='ana', id=f'mine-{n}')
+        seed = turn_seed(
+            job,
+            turn,
+            'edit',
+            calls=[{'edit_file': right}],
+            note='copied letter by letter',
+            author='ana',
+            id=f'mine-{n}',
+        )
         assert check_seed(seed) == ('', '') and seed.parents == [job.id] and seed.author == 'ana'
         path = right['path']
         assert seed.files == {path: job.files_before[path]} and seed.steps[0].want == {path: job.files_after[path]}
@@ -174,15 +265,43 @@ def test_a_failed_turn_and_its_correction_become_a_seed(tmp_path):
 
 
 def test_files_are_those_of_the_moment_not_of_the_beginning():
-    job = play(seed_task(replace(BASE, steps=BASE.steps + [Step('Set b to 3 in x.ini', [{'edit_file': {'path': 'x.ini', 'old_string': 'b = 1', 'new_string': 'b = 3'}}], {'x.ini': 'a = 2\nb = 3\n'}),
-                                                           Step('Move x.ini to y.ini', [{'move_file': {'source': 'x.ini', 'dest': 'y.ini'}}], {'x.ini': None, 'y.ini': 'a = 2\nb = 3\n'})],
-                                 id='t'),), Expert())
+    job = play(
+        seed_task(
+            replace(
+                BASE,
+                steps=BASE.steps
+                + [
+                    Step(
+                        'Set b to 3 in x.ini',
+                        [{'edit_file': {'path': 'x.ini', 'old_string': 'b = 1', 'new_string': 'b = 3'}}],
+                        {'x.ini': 'a = 2\nb = 3\n'},
+                    ),
+                    Step(
+                        'Move x.ini to y.ini',
+                        [{'move_file': {'source': 'x.ini', 'dest': 'y.ini'}}],
+                        {'x.ini': None, 'y.ini': 'a = 2\nb = 3\n'},
+                    ),
+                ],
+                id='t',
+            ),
+        ),
+        Expert(),
+    )
     at = {c.name + c.arguments.get('old_string', ''): i for i, t in enumerate(job.turns) for c in t.said.tool_calls}
     second = turn_seed(job, at['edit_fileb = 1'], 'todo')
     assert second.files == {'x.ini': 'a = 2\nb = 1\n'} and second.steps[0].todo == 'Set b to 3 in x.ini'
     moved = turn_seed(job, at['move_file'], 'tools')
-    assert moved.files == {'x.ini': 'a = 2\nb = 3\n'} and moved.steps[0].want == {'x.ini': None, 'y.ini': 'a = 2\nb = 3\n'}
-    with pytest.raises(ValueError, match='not known|refused|does not'): turn_seed(job, at['move_file'] + 1, 'edit', calls=[{'edit_file': {'path': 'x.ini', 'old_string': 'a', 'new_string': 'c'}}])
+    assert moved.files == {'x.ini': 'a = 2\nb = 3\n'} and moved.steps[0].want == {
+        'x.ini': None,
+        'y.ini': 'a = 2\nb = 3\n',
+    }
+    with pytest.raises(ValueError, match='not known|refused|does not'):
+        turn_seed(
+            job,
+            at['move_file'] + 1,
+            'edit',
+            calls=[{'edit_file': {'path': 'x.ini', 'old_string': 'a', 'new_string': 'c'}}],
+        )
 
 
 @pytest.mark.parametrize('mode', sorted(FAULTS))
@@ -192,9 +311,13 @@ def test_every_turn_gives_a_good_seed_or_says_why_not(mode, family):
     made = 0
     for i in range(len(job.turns)):
         assert show_turn(job, i).startswith(f'{job.id}, turn {i}')
-        try: seed = turn_seed(job, i, 'todo')
-        except ValueError as e: assert len(str(e)) > 20
-        else: made += 1; assert check_seed(seed) == ('', '')
+        try:
+            seed = turn_seed(job, i, 'todo')
+        except ValueError as e:
+            assert len(str(e)) > 20
+        else:
+            made += 1
+            assert check_seed(seed) == ('', '')
     works = any(c.name in ('edit_file', 'write_file') and r and r.ok for _, c, r in job.calls())
     assert made or not works
 
@@ -203,22 +326,28 @@ def test_what_the_evaluation_keeps_is_no_seed():
     for t in (make_task('table', 3), make_task('config', EVAL_SEED + 1)):
         job = play(t, Expert())
         for i in range(len(job.turns)):
-            with pytest.raises(ValueError, match='kept for evaluation'): turn_seed(job, i, 'edit', family='settings')
+            with pytest.raises(ValueError, match='kept for evaluation'):
+                turn_seed(job, i, 'edit', family='settings')
 
 
 def test_what_is_not_known_is_not_guessed():
     job = play(make_task('config', 8), Expert())
     i = next(i for i, t in enumerate(job.turns) if t.said.tool_calls[0].name == 'edit_file')
     path = job.turns[i].said.tool_calls[0].arguments['path']
-    with pytest.raises(ValueError, match='has the turns 0 to'): turn_seed(job, 99, 'edit')
+    with pytest.raises(ValueError, match='has the turns 0 to'):
+        turn_seed(job, 99, 'edit')
     job.turns[i].meta['arguments'] = 'preview'
-    with pytest.raises(ValueError, match='only as previews'): turn_seed(job, i, 'edit')
+    with pytest.raises(ValueError, match='only as previews'):
+        turn_seed(job, i, 'edit')
     assert 'only as previews' in show_turn(job, i)
     job.turns[i].meta.clear()
     job.source, job.files_before = 'mongodb', {}
-    assert turn_seed(job, i, 'edit').files[path] == play(make_task('config', 8), Expert()).files_before[path]   # known from the read before it
-    job.turns[i-1].results[0].content = job.turns[i-1].results[0].content[:12] + '... [truncated]'
-    with pytest.raises(ValueError, match=f'what {path} held before turn {i} is not known in full'): turn_seed(job, i, 'edit')
+    assert (
+        turn_seed(job, i, 'edit').files[path] == play(make_task('config', 8), Expert()).files_before[path]
+    )  # known from the read before it
+    job.turns[i - 1].results[0].content = job.turns[i - 1].results[0].content[:12] + '... [truncated]'
+    with pytest.raises(ValueError, match=f'what {path} held before turn {i} is not known in full'):
+        turn_seed(job, i, 'edit')
 
 
 def test_the_same_seed_comes_out_of_an_audit_trail():
@@ -231,23 +360,45 @@ def test_the_same_seed_comes_out_of_an_audit_trail():
     assert (a.files, a.steps, a.instruction) == (b.files, b.steps, b.instruction)
 
 
-@pytest.mark.parametrize('calls', [[], [{}], ['x'], [{'edit_file': {}}], [{'edit_file': {'path': ['a']}}], [{'read_file': {'path': '../x'}}], [{'write_file': {'path': '/etc/x', 'content': 'a'}}],
-                                   [{'write_file': {'path': 'a'}}], [{'move_file': {'source': 'zz', 'dest': 'y'}}], [{'list_files': {'path': 'x'}}], [{'job_complete': {'summary': '', 'deliverables': []}}], [{'fly': {}}]])
+@pytest.mark.parametrize(
+    'calls',
+    [
+        [],
+        [{}],
+        ['x'],
+        [{'edit_file': {}}],
+        [{'edit_file': {'path': ['a']}}],
+        [{'read_file': {'path': '../x'}}],
+        [{'write_file': {'path': '/etc/x', 'content': 'a'}}],
+        [{'write_file': {'path': 'a'}}],
+        [{'move_file': {'source': 'zz', 'dest': 'y'}}],
+        [{'list_files': {'path': 'x'}}],
+        [{'job_complete': {'summary': '', 'deliverables': []}}],
+        [{'fly': {}}],
+    ],
+)
 def test_calls_that_make_no_seed_are_refused_with_a_reason(calls):
-    with pytest.raises(ValueError): turn_seed(play(make_task('config', 5), Expert()), 3, 'tools', calls=calls)
+    with pytest.raises(ValueError):
+        turn_seed(play(make_task('config', 5), Expert()), 3, 'tools', calls=calls)
 
 
 @recorded
 def test_turns_of_recorded_jobs():
     "On real documents nothing but a ValueError may come out, and a good share of the edits and writes becomes seeds."
     why, made, wanted = Counter(), 0, 0
-    for n, job in enumerate(read_jobs(str(AUDIT/'dump'), Counter())):
-        if n >= 40: break
+    for n, job in enumerate(read_jobs(str(AUDIT / 'dump'), Counter())):
+        if n >= 40:
+            break
         for i, t in enumerate(job.turns):
-            if not any(c.name in ('edit_file', 'write_file') for c in t.said.tool_calls): continue
-            show_turn(job, i); wanted += 1
-            try: s = turn_seed(job, i, 'edit')
-            except ValueError as e: why[str(e)[:40]] += 1; continue
+            if not any(c.name in ('edit_file', 'write_file') for c in t.said.tool_calls):
+                continue
+            show_turn(job, i)
+            wanted += 1
+            try:
+                s = turn_seed(job, i, 'edit')
+            except ValueError as e:
+                why[str(e)[:40]] += 1
+                continue
             assert check_seed(s) == ('', '') and s.parents == [job.id]
             made += 1
     assert made >= wanted / 2, (made, wanted, why.most_common(8))

@@ -1,47 +1,68 @@
 """Phase 2 from end to end: what comes out, what is turned away, and what a kill leaves behind."""
-import inspect, json, signal, subprocess, sys, time
+
+import inspect
+import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import Expert, play
-from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
-from agentft.evidence.failures import detect
 from agentft.core.records import Example, Message, Preference, read_jsonl, write_jsonl
-from agentft.workbench.recipes import notebook_of, notebook_parameters
-from agentft.workbench.runs import is_finished, read_result, write_result
 from agentft.data.seeds import Rejected, check_seeds, read_seeds, seed_task
-from agentft.phases.synthesize import synthesize
 from agentft.data.teachers import OfflineTeacher, Request, stored_answers
 from agentft.data.verification import check_execution, check_rules, example_task, groups, split_jobs
+from agentft.evidence.failures import detect
+from agentft.phases.synthesize import synthesize
+from agentft.workbench.recipes import notebook_of, notebook_parameters
+from agentft.workbench.runs import is_finished, read_result, write_result
 
-SEEDS = Path(__file__).resolve().parent.parent/'seeds'
+SEEDS = Path(__file__).resolve().parent.parent / 'seeds'
 FILES = 'examples.jsonl preferences.jsonl rejected.jsonl split.json'.split()
 
 
 def phase1(folder, finished=True):
     "A small phase 1: every fault once, the expert between them, and jobs that must not be learned from."
     seen = [f for f in FAMILIES if FAMILIES[f].seen]
-    jobs = [play(make_task(seen[i % len(seen)], 100 + i), p) for i, p in enumerate(x for m in FAULTS for x in (Faulty(m), Expert()))]
-    jobs.append(play(make_task('notes', 7), Expert()))             # held-out family
+    jobs = [
+        play(make_task(seen[i % len(seen)], 100 + i), p)
+        for i, p in enumerate(x for m in FAULTS for x in (Faulty(m), Expert()))
+    ]
+    jobs.append(play(make_task('notes', 7), Expert()))  # held-out family
     jobs.append(play(make_task('config', EVAL_SEED + 3), Expert()))  # a job of the evaluation
-    cut = play(make_task('rename', 5), Expert()); cut.id = 'cut'; cut.turns[2].meta['results'] = 'preview'; jobs.append(cut)
-    write_jsonl(folder/'failures.jsonl', [f for j in jobs for f in detect(j)])
-    write_jsonl(folder/'jobs.jsonl', jobs)
-    if finished: write_result(folder, 'collect', {})
+    cut = play(make_task('rename', 5), Expert())
+    cut.id = 'cut'
+    cut.turns[2].meta['results'] = 'preview'
+    jobs.append(cut)
+    write_jsonl(folder / 'failures.jsonl', [f for j in jobs for f in detect(j)])
+    write_jsonl(folder / 'jobs.jsonl', jobs)
+    if finished:
+        write_result(folder, 'collect', {})
     return jobs
 
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
     d = tmp_path_factory.mktemp('run')
-    jobs = phase1(d/'1-collect')
-    synthesize(out=str(d/'2-synthesize'), seeds=str(SEEDS), n_examples=60)
-    out = d/'2-synthesize'
-    return dict(out=out, jobs=jobs, examples=read_jsonl(out/'examples.jsonl', Example), pairs=read_jsonl(out/'preferences.jsonl', Preference),
-                rejected=read_jsonl(out/'rejected.jsonl', Rejected), split=json.loads((out/'split.json').read_text()), result=read_result(out))
+    jobs = phase1(d / '1-collect')
+    synthesize(out=str(d / '2-synthesize'), seeds=str(SEEDS), n_examples=60)
+    out = d / '2-synthesize'
+    return dict(
+        out=out,
+        jobs=jobs,
+        examples=read_jsonl(out / 'examples.jsonl', Example),
+        pairs=read_jsonl(out / 'preferences.jsonl', Preference),
+        rejected=read_jsonl(out / 'rejected.jsonl', Rejected),
+        split=json.loads((out / 'split.json').read_text()),
+        result=read_result(out),
+    )
 
 
 def test_every_example_is_right_when_it_is_played_again(run):
@@ -58,7 +79,8 @@ def test_a_wrong_turn_stays_as_context_and_is_not_trained(run):
     assert recovered
     for e in recovered:
         for m, w, after in zip(e.messages, e.weights, [*e.messages[1:], Message('user')]):
-            if m.role == 'assistant' and (not m.tool_calls or after.ok is False): assert w == 0
+            if m.role == 'assistant' and (not m.tool_calls or after.ok is False):
+                assert w == 0
         assert len(e.meta['wrong_turns']) == sum(m.role == 'assistant' and not w for m, w in zip(e.messages, e.weights))
 
 
@@ -78,15 +100,18 @@ def test_nothing_is_silently_dropped(run):
     assert not used & {r.id for r in run['rejected']}
     assert all(r.reason and r.source for r in run['rejected'])
     assert ('cut', 'incomplete_conversation') in {(r.id, r.reason) for r in run['rejected']}
-    asked = stored_answers(run['out']/'answers.jsonl')
-    assert len(asked) == sum(e.meta['origin'] == 'teacher' for e in run['examples']) + sum(r.source == 'teacher' for r in run['rejected'])
+    asked = stored_answers(run['out'] / 'answers.jsonl')
+    assert len(asked) == sum(e.meta['origin'] == 'teacher' for e in run['examples']) + sum(
+        r.source == 'teacher' for r in run['rejected']
+    )
     assert all(a.offline for a in asked.values())
 
 
 def test_relatives_stand_on_one_side(run):
     side = {}
     for r in run['examples'] + run['pairs']:
-        for p in [r.id, *r.parents]: assert side.setdefault(p, r.split) == r.split
+        for p in [r.id, *r.parents]:
+            assert side.setdefault(p, r.split) == r.split
     assert {e.split for e in run['examples']} == {'train', 'valid'}
     assert set(run['split']['train']) | set(run['split']['valid']) == {r.id for r in run['examples'] + run['pairs']}
 
@@ -99,56 +124,76 @@ def test_pairs_differ_in_the_first_action_and_quote_evidence(run):
 
 
 def test_the_same_parameters_give_the_same_files(run, tmp_path):
-    phase1(tmp_path/'1-collect')
-    synthesize(out=str(tmp_path/'2-synthesize'), seeds=str(SEEDS), n_examples=60)
-    for f in FILES: assert (tmp_path/'2-synthesize'/f).read_bytes() == (run['out']/f).read_bytes(), f
-    synthesize(out=str(tmp_path/'other'), jobs='none', seeds=str(SEEDS), n_examples=60, seed=1)
-    other = {e.id for e in read_jsonl(tmp_path/'other'/'examples.jsonl', Example)}
+    phase1(tmp_path / '1-collect')
+    synthesize(out=str(tmp_path / '2-synthesize'), seeds=str(SEEDS), n_examples=60)
+    for f in FILES:
+        assert (tmp_path / '2-synthesize' / f).read_bytes() == (run['out'] / f).read_bytes(), f
+    synthesize(out=str(tmp_path / 'other'), jobs='none', seeds=str(SEEDS), n_examples=60, seed=1)
+    other = {e.id for e in read_jsonl(tmp_path / 'other' / 'examples.jsonl', Example)}
     assert not other & {e.id for e in run['examples']}
 
 
 def test_what_fails_more_gets_more(run, tmp_path):
     jobs = [play(make_task('rename', i), Faulty('failed_edit')) for i in range(5)]
-    write_jsonl(tmp_path/'1-collect'/'jobs.jsonl', jobs); write_jsonl(tmp_path/'1-collect'/'failures.jsonl', [f for j in jobs for f in detect(j)])
-    write_result(tmp_path/'1-collect', 'collect', {})
-    synthesize(out=str(tmp_path/'2-synthesize'), seeds=str(SEEDS), n_examples=40, jobs_share=0.)
-    quota = read_result(tmp_path/'2-synthesize')['numbers']['quota']
-    assert quota['edit/rename'] == max(quota.values()) and quota['edit/rename'] > 3 * quota['edit/config'] and quota['compact/compact'] > 0
+    write_jsonl(tmp_path / '1-collect' / 'jobs.jsonl', jobs)
+    write_jsonl(tmp_path / '1-collect' / 'failures.jsonl', [f for j in jobs for f in detect(j)])
+    write_result(tmp_path / '1-collect', 'collect', {})
+    synthesize(out=str(tmp_path / '2-synthesize'), seeds=str(SEEDS), n_examples=40, jobs_share=0.0)
+    quota = read_result(tmp_path / '2-synthesize')['numbers']['quota']
+    assert (
+        quota['edit/rename'] == max(quota.values())
+        and quota['edit/rename'] > 3 * quota['edit/config']
+        and quota['compact/compact'] > 0
+    )
 
 
 def test_a_killed_run_asks_only_for_what_is_missing(tmp_path):
-    args = [sys.executable, '-c', f'from agentft.phases.synthesize import synthesize; synthesize(out={str(tmp_path/"a")!r}, jobs="none", seeds={str(SEEDS)!r}, n_examples=120)']
+    args = [
+        sys.executable,
+        '-c',
+        f'from agentft.phases.synthesize import synthesize; synthesize(out={str(tmp_path / "a")!r}, jobs="none", seeds={str(SEEDS)!r}, n_examples=120)',
+    ]
     p = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    store = tmp_path/'a'/'answers.jsonl'
+    store = tmp_path / 'a' / 'answers.jsonl'
     until = time.time() + 60
-    while time.time() < until and p.poll() is None and not (store.exists() and store.read_bytes().count(b'\n') > 10): time.sleep(.005)
-    p.send_signal(signal.SIGKILL); p.wait()
-    assert not is_finished(tmp_path/'a') and not [f for f in FILES if (tmp_path/'a'/f).exists()]
+    while time.time() < until and p.poll() is None and not (store.exists() and store.read_bytes().count(b'\n') > 10):
+        time.sleep(0.005)
+    p.send_signal(signal.SIGKILL)
+    p.wait()
+    assert not is_finished(tmp_path / 'a') and not [f for f in FILES if (tmp_path / 'a' / f).exists()]
     kept = stored_answers(store)
     assert kept
-    synthesize(out=str(tmp_path/'a'), jobs='none', seeds=str(SEEDS), n_examples=120)
-    synthesize(out=str(tmp_path/'b'), jobs='none', seeds=str(SEEDS), n_examples=120)
-    for f in FILES: assert (tmp_path/'a'/f).read_bytes() == (tmp_path/'b'/f).read_bytes(), f
+    synthesize(out=str(tmp_path / 'a'), jobs='none', seeds=str(SEEDS), n_examples=120)
+    synthesize(out=str(tmp_path / 'b'), jobs='none', seeds=str(SEEDS), n_examples=120)
+    for f in FILES:
+        assert (tmp_path / 'a' / f).read_bytes() == (tmp_path / 'b' / f).read_bytes(), f
     lines = [json.loads(l)['key'] for l in store.read_text().splitlines()]
     assert len(lines) == len(set(lines)) and set(kept) <= set(lines)
 
 
 def test_bad_input_says_what_to_do(tmp_path):
-    phase1(tmp_path/'1-collect', finished=False)
-    with pytest.raises(FileNotFoundError, match='has not finished'): synthesize(out=str(tmp_path/'2-synthesize'), seeds=str(SEEDS))
-    with pytest.raises(FileNotFoundError, match='not finished'): synthesize(out=str(tmp_path/'x'), jobs=str(tmp_path/'nowhere'), seeds=str(SEEDS))
-    with pytest.raises(ValueError, match='there are offline'): synthesize(out=str(tmp_path/'x'), jobs='none', teacher='nobody')
-    with pytest.raises(FileNotFoundError, match='is no folder'): synthesize(out=str(tmp_path/'x'), jobs='none', seeds=str(tmp_path/'none'))
-    assert not is_finished(tmp_path/'x')
+    phase1(tmp_path / '1-collect', finished=False)
+    with pytest.raises(FileNotFoundError, match='has not finished'):
+        synthesize(out=str(tmp_path / '2-synthesize'), seeds=str(SEEDS))
+    with pytest.raises(FileNotFoundError, match='not finished'):
+        synthesize(out=str(tmp_path / 'x'), jobs=str(tmp_path / 'nowhere'), seeds=str(SEEDS))
+    with pytest.raises(ValueError, match='there are offline'):
+        synthesize(out=str(tmp_path / 'x'), jobs='none', teacher='nobody')
+    with pytest.raises(FileNotFoundError, match='is no folder'):
+        synthesize(out=str(tmp_path / 'x'), jobs='none', seeds=str(tmp_path / 'none'))
+    assert not is_finished(tmp_path / 'x')
 
 
 def test_a_broken_seed_is_rejected_and_the_rest_is_used(tmp_path):
-    d = tmp_path/'seeds'; d.mkdir()
-    (d/'edit.jsonl').write_text('{"id": "ok", "behaviour": "edit", "family": "config", "seed": 4}\n{"id": "torn", "behav\n'
-                                '{"id": "held", "behaviour": "edit", "family": "changelog", "seed": 4}\n{"id": "odd", "behaviour": "edit", "family": "config", "colour": 1}\n')
-    synthesize(out=str(tmp_path/'out'), jobs='none', seeds=str(d), n_examples=6)
-    assert len(read_jsonl(tmp_path/'out'/'examples.jsonl')) == 6
-    reasons = [r.reason for r in read_jsonl(tmp_path/'out'/'rejected.jsonl', Rejected) if r.source == 'seeds']
+    d = tmp_path / 'seeds'
+    d.mkdir()
+    (d / 'edit.jsonl').write_text(
+        '{"id": "ok", "behaviour": "edit", "family": "config", "seed": 4}\n{"id": "torn", "behav\n'
+        '{"id": "held", "behaviour": "edit", "family": "changelog", "seed": 4}\n{"id": "odd", "behaviour": "edit", "family": "config", "colour": 1}\n'
+    )
+    synthesize(out=str(tmp_path / 'out'), jobs='none', seeds=str(d), n_examples=6)
+    assert len(read_jsonl(tmp_path / 'out' / 'examples.jsonl')) == 6
+    reasons = [r.reason for r in read_jsonl(tmp_path / 'out' / 'rejected.jsonl', Rejected) if r.source == 'seeds']
     assert sorted(reasons) == ['held_out_family', 'unreadable_seed', 'unreadable_seed']
 
 
@@ -156,44 +201,65 @@ def test_starter_seeds_can_all_be_played_and_varied(tmp_path):
     seeds = read_seeds(SEEDS)
     good, bad = check_seeds(seeds)
     assert not bad and {s.behaviour for s in good} == {'todo', 'edit', 'phase', 'compact', 'tools', 'notes'}
-    answers = OfflineTeacher(tmp_path/'a.jsonl').ask([Request(k, s, i) for s in good for k in ('vary', 'evolve') for i in range(4)])
+    answers = OfflineTeacher(tmp_path / 'a.jsonl').ask(
+        [Request(k, s, i) for s in good for k in ('vary', 'evolve') for i in range(4)]
+    )
     for a in answers:
-        if a.error: continue
+        if a.error:
+            continue
+
         class Said(Expert):
-            def script(self, task, rules): return a.said
+            def script(self, task, rules):
+                return a.said
+
         assert play(seed_task(a.seed), Said()).outcome.status == 'success', (a.seed.id, a.seed.note)
     assert sum(bool(a.error) for a in answers) < len(answers) / 20
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 12).map(lambda i: f'p{i}'), max_size=3), min_size=1, max_size=25), st.floats(0, .6))
+@given(
+    st.lists(st.lists(st.integers(0, 12).map(lambda i: f'p{i}'), max_size=3), min_size=1, max_size=25),
+    st.floats(0, 0.6),
+)
 def test_no_split_separates_relatives(parents, share):
-    rows = [Example([Message('user', str(i)), Message('assistant', 'x')], family=f'f{i % 3}', parents=p) for i, p in enumerate(parents)]
+    rows = [
+        Example([Message('user', str(i)), Message('assistant', 'x')], family=f'f{i % 3}', parents=p)
+        for i, p in enumerate(parents)
+    ]
     g = groups({r.id: r.parents for r in rows})
     split_jobs(rows, share)
     side = {}
     for r in rows:
         assert side.setdefault(g[r.id], r.split) == r.split
-        for p in r.parents: assert side.setdefault(p, r.split) == r.split
+        for p in r.parents:
+            assert side.setdefault(p, r.split) == r.split
     assert any(r.split == 'train' for r in rows)
 
 
 def test_notebook_and_function_have_the_same_parameters():
-    sig = {k: v.default for k, v in inspect.signature(getattr(synthesize, '__wrapped__', synthesize)).parameters.items()}
+    sig = {
+        k: v.default for k, v in inspect.signature(getattr(synthesize, '__wrapped__', synthesize)).parameters.items()
+    }
     assert {k: v[1] for k, v in notebook_parameters(notebook_of('synthesize')).items()} == sig
 
 
 def test_real_jobs_become_examples():
     import os
-    folder = Path(os.environ.get('AGENTFT_AUDIT', Path(__file__).resolve().parents[2]/'shared'/'audit'))/'dump'
-    if not folder.is_dir(): pytest.skip(f'no audit documents at {folder}: set AGENTFT_AUDIT')
-    from agentft.traces.trail import read_jobs
+
+    folder = Path(os.environ.get('AGENTFT_AUDIT', Path(__file__).resolve().parents[2] / 'shared' / 'audit')) / 'dump'
+    if not folder.is_dir():
+        pytest.skip(f'no audit documents at {folder}: set AGENTFT_AUDIT')
     from agentft.data.expansion import job_example
     from agentft.data.verification import Gate, Reserved, untrain
+    from agentft.traces.trail import read_jobs
+
     gate, jobs = Gate(Reserved(2), max_tokens=100_000), list(read_jobs(folder, {}))
-    for j in jobs: detect(j)
+    for j in jobs:
+        detect(j)
     made = {j.id: job_example(j) for j in jobs}
     assert all(isinstance(made[j.id], Example) == (j.outcome.status == 'success') for j in jobs)
     kept = [untrain(e) for e in made.values() if isinstance(e, Example)]
     assert kept and not any(gate(e) for e in kept)
-    assert all(check_rules(e) == [] and 'execution' not in e.verified for e in kept)   # there is no arena to replay them in
+    assert all(
+        check_rules(e) == [] and 'execution' not in e.verified for e in kept
+    )  # there is no arena to replay them in

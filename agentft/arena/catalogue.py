@@ -6,25 +6,27 @@
 __all__ = ['FAMILIES', 'EVAL_SEED', 'make_task']
 
 # %% ../../nbs/arena/03_catalogue.ipynb #cf5f6030
-from .tasks import Task
-from .families.config import config
-from .families.rename import rename
-from .families.facts import facts
-from .families.compact import compact
-from .families.table import table
-from .families.notes import notes
 from .families.changelog import changelog
+from .families.compact import compact
+from .families.config import config
+from .families.facts import facts
+from .families.notes import notes
+from .families.rename import rename
+from .families.table import table
+from .tasks import Task
 
 # %% ../../nbs/arena/03_catalogue.ipynb #5b2affaa
 FAMILIES = {f.name: f for f in (config, rename, facts, compact, table, notes, changelog)}
 
 # %% ../../nbs/arena/03_catalogue.ipynb #833992fe
-EVAL_SEED = 1_000_000   # seeds from here on are for evaluation only
+EVAL_SEED = 1_000_000  # seeds from here on are for evaluation only
+
 
 def make_task(
-    family: str,   # a name from `FAMILIES`
+    family: str,  # a name from `FAMILIES`
     seed: int,
 ) -> Task:
     "The task number `seed` of a family: same seed, same task, on every machine."
-    if family not in FAMILIES: raise ValueError(f'no family {family!r}; there are {", ".join(FAMILIES)}')
+    if family not in FAMILIES:
+        raise ValueError(f'no family {family!r}; there are {", ".join(FAMILIES)}')
     return FAMILIES[family].task(seed)

@@ -8,68 +8,149 @@ __all__ = ['FAULTS', 'Faulty']
 # %% ../../nbs/arena/06_faults.ipynb #243bfedc
 import random
 from dataclasses import replace
-from ..core.records import Message, ToolCall
-from .tasks import tool_call, write_call
+
 from .players import Expert, expert_script, say
+from .tasks import tool_call, write_call
+from ..core.records import Message, ToolCall
 
 # %% ../../nbs/arena/06_faults.ipynb #b030d06f
-def _tactical(script): 
+def _tactical(script):
     "Indices of the tactical work calls and of the `todo_complete`s of a short expert script."
     names = [m.tool_calls[0].name for m in script]
-    start = next(i for i, n in enumerate(names) if n == 'todo_complete' and 'next_phase_todos' in names[:i])+1
+    start = next(i for i, n in enumerate(names) if n == 'todo_complete' and 'next_phase_todos' in names[:i]) + 1
     return start, [i for i in range(start, len(script)) if names[i] == 'todo_complete']
 
-def _some_path(t): return [*t.deliverables, *t.files, 'notes.md'][0]
-def _forget(s, t, r): start, marks = _tactical(s); return [m for i, m in enumerate(s[:-1]) if i not in marks]
-def _premature(s, t, r): start, marks = _tactical(s); return [m for i, m in enumerate(s) if i < start or i in marks or i == len(s)-1]
-def _wrong_phase(s, t, r): start, marks = _tactical(s); return s[:marks[0]] + [s[-1]] + s[marks[0]:]
-def _stage_again(s, t, r): start, _ = _tactical(s); return s[:start] + [s[start-2]] + s[start:]
-def _unknown(s, t, r): start, _ = _tactical(s); return s[:start] + [say(tool_call(r.choice(['run_python', 'open_file', 'replace_in_file']), path=_some_path(t)))] + s[start:]
+
+def _some_path(t):
+    return [*t.deliverables, *t.files, 'notes.md'][0]
+
+
+def _forget(s, t, r):
+    start, marks = _tactical(s)
+    return [m for i, m in enumerate(s[:-1]) if i not in marks]
+
+
+def _premature(s, t, r):
+    start, marks = _tactical(s)
+    return [m for i, m in enumerate(s) if i < start or i in marks or i == len(s) - 1]
+
+
+def _wrong_phase(s, t, r):
+    start, marks = _tactical(s)
+    return s[: marks[0]] + [s[-1]] + s[marks[0] :]
+
+
+def _stage_again(s, t, r):
+    start, _ = _tactical(s)
+    return s[:start] + [s[start - 2]] + s[start:]
+
+
+def _unknown(s, t, r):
+    start, _ = _tactical(s)
+    return (
+        s[:start]
+        + [say(tool_call(r.choice(['run_python', 'open_file', 'replace_in_file']), path=_some_path(t)))]
+        + s[start:]
+    )
+
+
 def _malformed(s, t, r):
     start, _ = _tactical(s)
-    return s[:start] + [Message('assistant', tool_calls=[ToolCall('read_file', malformed='{"path": "' + _some_path(t))])] + s[start:]
+    return (
+        s[:start]
+        + [Message('assistant', tool_calls=[ToolCall('read_file', malformed='{"path": "' + _some_path(t))])]
+        + s[start:]
+    )
+
+
 def _repeat(s, t, r):
-    k = next((i for i, m in enumerate(s) if m.tool_calls[0].name == 'read_file'), _tactical(s)[0]); return s[:k] + [s[k]]*3 + s[k:]
-def _chatter(s, t, r): start, _ = _tactical(s); return s[:start] + [Message('assistant', f'I will now start with: {t.items[0].text}')] + s[start:]
-def _silent(s, t, r): start, _ = _tactical(s); return s[:start] + [Message('assistant', '')] + s[start:]
+    k = next((i for i, m in enumerate(s) if m.tool_calls[0].name == 'read_file'), _tactical(s)[0])
+    return s[:k] + [s[k]] * 3 + s[k:]
+
+
+def _chatter(s, t, r):
+    start, _ = _tactical(s)
+    return s[:start] + [Message('assistant', f'I will now start with: {t.items[0].text}')] + s[start:]
+
+
+def _silent(s, t, r):
+    start, _ = _tactical(s)
+    return s[:start] + [Message('assistant', '')] + s[start:]
 
 # %% ../../nbs/arena/06_faults.ipynb #c138374d
 def _rewrite(s, t, r):
     "Each first edit of a file becomes a `write_file` of the whole result."
     out, files = [], dict(t.files)
     for m in s:
-        c = m.tool_calls[0]; a = c.arguments
+        c = m.tool_calls[0]
+        a = c.arguments
         if c.name == 'edit_file' and a.get('path') in files:
             old = files[a['path']]
-            files[a['path']] = old.replace(a['old_string'], a['new_string'], 1) if 'old_string' in a else old + a['new_string']
+            files[a['path']] = (
+                old.replace(a['old_string'], a['new_string'], 1) if 'old_string' in a else old + a['new_string']
+            )
             out.append(say(write_call(a['path'], files[a['path']])))
         else:
-            if c.name == 'write_file': files[a['path']] = a['content']
+            if c.name == 'write_file':
+                files[a['path']] = a['content']
             out.append(m)
     return out
-def _blind(s, t, r): return [m for m in s if m.tool_calls[0].name != 'read_file']
+
+
+def _blind(s, t, r):
+    return [m for m in s if m.tool_calls[0].name != 'read_file']
+
+
 def _miss(s, t, r):
     out = []
     for m in s:
         c = m.tool_calls[0]
-        if c.name == 'edit_file' and 'old_string' in c.arguments: out.append(say(replace(c, arguments=c.arguments | dict(old_string=c.arguments['old_string'].upper()+'!'))))
+        if c.name == 'edit_file' and 'old_string' in c.arguments:
+            out.append(
+                say(replace(c, arguments=c.arguments | dict(old_string=c.arguments['old_string'].upper() + '!')))
+            )
         out.append(m)
     return out
-def _skeleton(s, t, r):
-    return [say(write_call(m.tool_calls[0].arguments['path'], '# Title\n\nTODO: add content\n')) if m.tool_calls[0].name == 'write_file' else m for m in s]
-def _quit(s, t, r): return s[:-1]
 
-FAULTS = dict(forget_todo=(_forget, 'does the work, never calls todo_complete'), premature_complete=(_premature, 'marks todos without working'),
-              wrong_phase=(_wrong_phase, 'calls job_complete in the tactical phase, then recovers'), stage_in_tactical=(_stage_again, 'calls next_phase_todos in the tactical phase, then recovers'),
-              unknown_tool=(_unknown, 'calls a tool that does not exist, then recovers'), malformed_call=(_malformed, 'writes broken JSON once'),
-              repeat_call=(_repeat, 'makes the same call four times'), text_only=(_chatter, 'talks once instead of acting'), empty_turn=(_silent, 'says nothing once'),
-              whole_file_rewrite=(_rewrite, 'writes whole files where an edit would do'), blind_edit=(_blind, 'edits files it has not read'),
-              failed_edit=(_miss, 'first tries an old_string that is not there'), skeleton_output=(_skeleton, 'writes headings and TODO markers instead of content'),
-              no_job_complete=(_quit, 'never ends the job'))
+
+def _skeleton(s, t, r):
+    return [
+        say(write_call(m.tool_calls[0].arguments['path'], '# Title\n\nTODO: add content\n'))
+        if m.tool_calls[0].name == 'write_file'
+        else m
+        for m in s
+    ]
+
+
+def _quit(s, t, r):
+    return s[:-1]
+
+
+FAULTS = dict(
+    forget_todo=(_forget, 'does the work, never calls todo_complete'),
+    premature_complete=(_premature, 'marks todos without working'),
+    wrong_phase=(_wrong_phase, 'calls job_complete in the tactical phase, then recovers'),
+    stage_in_tactical=(_stage_again, 'calls next_phase_todos in the tactical phase, then recovers'),
+    unknown_tool=(_unknown, 'calls a tool that does not exist, then recovers'),
+    malformed_call=(_malformed, 'writes broken JSON once'),
+    repeat_call=(_repeat, 'makes the same call four times'),
+    text_only=(_chatter, 'talks once instead of acting'),
+    empty_turn=(_silent, 'says nothing once'),
+    whole_file_rewrite=(_rewrite, 'writes whole files where an edit would do'),
+    blind_edit=(_blind, 'edits files it has not read'),
+    failed_edit=(_miss, 'first tries an old_string that is not there'),
+    skeleton_output=(_skeleton, 'writes headings and TODO markers instead of content'),
+    no_job_complete=(_quit, 'never ends the job'),
+)
+
 
 class Faulty(Expert):
     "The expert with one failure mode of `FAULTS`."
+
     def __init__(self, mode: str, seed: int = 0):
-        if mode not in FAULTS: raise ValueError(f'no fault {mode!r}; there are {", ".join(FAULTS)}')
+        if mode not in FAULTS:
+            raise ValueError(f'no fault {mode!r}; there are {", ".join(FAULTS)}')
         self.mode, self.name, self.rng = mode, f'faulty:{mode}', random.Random(seed)
-    def script(self, task, rules): return FAULTS[self.mode][0](expert_script(task, rules), task, self.rng)
+
+    def script(self, task, rules):
+        return FAULTS[self.mode][0](expert_script(task, rules), task, self.rng)

@@ -7,44 +7,68 @@ __all__ = ['say', 'expert_script', 'Expert', 'play']
 
 # %% ../../nbs/arena/05_players.ipynb #37509ae7
 from dataclasses import replace
-from ..core.records import Job, Message
-from ..core.agent import Rules, SHORT
-from .tasks import Task, tool_call, read_call, write_call
+
 from .sessions import Session
+from .tasks import Task, read_call, tool_call, write_call
+from ..core.agent import SHORT, Rules
+from ..core.records import Job, Message
 
 # %% ../../nbs/arena/05_players.ipynb #010556f1
-def say(*calls, text=''): return Message('assistant', text, [replace(c, arguments=dict(c.arguments)) for c in calls])
+def say(*calls, text=''):
+    return Message('assistant', text, [replace(c, arguments=dict(c.arguments)) for c in calls])
+
 
 def expert_script(task: Task, rules: Rules = SHORT) -> list:
     "Messages of a player that plans, does the work with the smallest edits, and marks each todo at once."
     todos, work = [i.text for i in task.items], [list(i.calls) for i in task.items]
     out, done = [], tool_call('todo_complete')
-    if rules.guide:   # the full agent: explore, plan, set up memory, read the guide; pad to the least number of todos
-        out += [say(read_call('instructions.md')), say(done), say(write_call('plan.md', '# Plan\n' + ''.join(f'- {t}\n' for t in todos))), say(done),
-                say(read_call('workspace.md')), say(done), say(read_call(rules.guide))]
-        for i in range(max(0, rules.min_todos-len(todos))):
+    if rules.guide:  # the full agent: explore, plan, set up memory, read the guide; pad to the least number of todos
+        out += [
+            say(read_call('instructions.md')),
+            say(done),
+            say(write_call('plan.md', '# Plan\n' + ''.join(f'- {t}\n' for t in todos))),
+            say(done),
+            say(read_call('workspace.md')),
+            say(done),
+            say(read_call(rules.guide)),
+        ]
+        for i in range(max(0, rules.min_todos - len(todos))):
             p = (task.deliverables or ['instructions.md'])[i % max(len(task.deliverables), 1)]
-            todos.append(f'Check {p} once more ({i+1})'); work.append([read_call(p)])
+            todos.append(f'Check {p} once more ({i + 1})')
+            work.append([read_call(p)])
     out += [say(tool_call('next_phase_todos', todos=todos)), say(done)]
-    for calls in work: out += [*(say(c) for c in calls), say(done)]
-    if rules.guide: out += [say(tool_call('git_log')), *[say(done)]*3]
+    for calls in work:
+        out += [*(say(c) for c in calls), say(done)]
+    if rules.guide:
+        out += [say(tool_call('git_log')), *[say(done)] * 3]
     out.append(say(tool_call('job_complete', summary=task.summary, deliverables=task.deliverables)))
-    return out + [say(done)]*rules.finish_todos
+    return out + [say(done)] * rules.finish_todos
+
 
 class Expert:
     "Plays the expert's script."
+
     name = 'expert'
-    def script(self, task, rules): return expert_script(task, rules)
-    def start(self, session): self.lines = iter(self.script(session.task, session.rules)); return self
-    def __call__(self, session): return next(self.lines, None) or Message('assistant', 'I am done.')
+
+    def script(self, task, rules):
+        return expert_script(task, rules)
+
+    def start(self, session):
+        self.lines = iter(self.script(session.task, session.rules))
+        return self
+
+    def __call__(self, session):
+        return next(self.lines, None) or Message('assistant', 'I am done.')
+
 
 def play(
     task: Task,
-    player,             # has `name`, `start(session)`, and answers `player(session)` with a Message
+    player,  # has `name`, `start(session)`, and answers `player(session)` with a Message
     rules: Rules = SHORT,
 ) -> Job:
     "Play one job to its end."
     with Session(task, rules) as s:
         player.start(s)
-        while not s.done: s.step(player(s))
+        while not s.done:
+            s.step(player(s))
         return s.job(player.name)

@@ -8,22 +8,33 @@ __all__ = ['SYSTEM', 'Session', 'match_todos']
 # %% ../../nbs/arena/04_sessions.ipynb #95f29d81
 import re
 from dataclasses import replace
+
 from fastcore.basics import patch
-from ..core.records import Job, Message, Outcome, Todo, ToolCall, Turn, Usage, content_hash
-from ..core.agent import AgentState, BOOKKEEPING, LEAN, Rules, SHORT, TOOLS, check_call, tool_schemas
-from .workspace import Workspace
+
 from .tasks import Task
+from .workspace import Workspace
+from ..core.agent import BOOKKEEPING, LEAN, SHORT, TOOLS, AgentState, Rules, check_call, tool_schemas
+from ..core.records import Job, Message, Outcome, Todo, ToolCall, Turn, Usage, content_hash
 
 # %% ../../nbs/arena/04_sessions.ipynb #3091ca0b
-SYSTEM = ('You work in phases. Strategic: stage todos with next_phase_todos, or end with job_complete. '
-          'Tactical: do the todo, then todo_complete. Answer with one tool call.')
+SYSTEM = (
+    'You work in phases. Strategic: stage todos with next_phase_todos, or end with job_complete. '
+    'Tactical: do the todo, then todo_complete. Answer with one tool call.'
+)
+
 
 class Session:
     "A task being played under `rules`; a context manager that removes its scratch folder."
+
     def __init__(self, task: Task, rules: Rules = SHORT, max_turns: int = 40, patience: int = 3):
         self.task, self.rules, self.max_turns, self.patience = task, rules, max_turns, patience
         files = dict(task.files)
-        if rules.guide: files |= {'instructions.md': task.instruction+'\n', rules.guide: _GUIDE, 'workspace.md': files.get('workspace.md', '# Workspace\n')}
+        if rules.guide:
+            files |= {
+                'instructions.md': task.instruction + '\n',
+                rules.guide: _GUIDE,
+                'workspace.md': files.get('workspace.md', '# Workspace\n'),
+            }
         self.ws, self.state = Workspace(files, line_numbers=bool(rules.guide)), AgentState(rules)
         self.before = self.ws.files()
         names = task.tools + (['git_log', 'git_tags'] if rules.guide else [])
@@ -32,95 +43,156 @@ class Session:
         self.turns, self.todos, self.idle, self.end = [], [], 0, ''
         self.pending = [Message('system', SYSTEM), Message('user', f'{task.instruction}\n{self._where()}')]
         self._track()
-        if rules.guide: self.ws.git('status', '--short')
-    def _where(self): return f'[{self.agent_phase.upper()} {self.state.agent_phase_number}] Todo: {self.state.current.text}'
-    @property
-    def agent_phase(self): return self.state.agent_phase
-    @property
-    def done(self): return bool(self.end)
-    @property
-    def messages(self): return [m for t in self.turns for m in (*t.seen, t.said, *t.results)] + ([] if self.done else self._new)
-    @property
-    def _new(self): return [m for m in self.pending if m.role != 'tool']
-    def __enter__(self): return self
-    def __exit__(self, *_): self.ws.close()
+        if rules.guide:
+            self.ws.git('status', '--short')
 
-_GUIDE = '# How to write todos\n\nOne todo is one to three tool calls. Name the file and the result. Stage five to twenty.\n'
+    def _where(self):
+        return f'[{self.agent_phase.upper()} {self.state.agent_phase_number}] Todo: {self.state.current.text}'
+
+    @property
+    def agent_phase(self):
+        return self.state.agent_phase
+
+    @property
+    def done(self):
+        return bool(self.end)
+
+    @property
+    def messages(self):
+        return [m for t in self.turns for m in (*t.seen, t.said, *t.results)] + ([] if self.done else self._new)
+
+    @property
+    def _new(self):
+        return [m for m in self.pending if m.role != 'tool']
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ws.close()
+
+
+_GUIDE = (
+    '# How to write todos\n\nOne todo is one to three tool calls. Name the file and the result. Stage five to twenty.\n'
+)
 
 # %% ../../nbs/arena/04_sessions.ipynb #5e8dbb93
 @patch
 def _track(self: Session, staged_turn=None):
     "Record the todos of the phase that begins."
     s = self.state
-    self.todos += [Todo(f'p{s.agent_phase_number}_{t.id}', t.text, s.agent_phase, s.agent_phase_number, staged_turn) for t in s.todos]
+    self.todos += [
+        Todo(f'p{s.agent_phase_number}_{t.id}', t.text, s.agent_phase, s.agent_phase_number, staged_turn)
+        for t in s.todos
+    ]
+
 
 @patch
 def step(
     self: Session,
-    said: Message,            # what the player says
-    usage: Usage = None,      # tokens billed for it
+    said: Message,  # what the player says
+    usage: Usage = None,  # tokens billed for it
     finish_reason: str = '',
-) -> list:                    # the new pending messages
+) -> list:  # the new pending messages
     "Carry out one decision."
-    if self.done: raise ValueError(f'{self.task.id}: the job has ended ({self.end})')
+    if self.done:
+        raise ValueError(f'{self.task.id}: the job has ended ({self.end})')
     i, phase, number, valid = len(self.turns), self.agent_phase, self.state.agent_phase_number, False
     said = replace(said, tool_calls=[replace(c, id=f'{self.task.id}-{i}-{k}') for k, c in enumerate(said.tool_calls)])
     results = []
     for c in said.tool_calls:
-        text, ok = self._do(c, i); valid |= ok
+        text, ok = self._do(c, i)
+        valid |= ok
         results.append(Message('tool', text, tool_call_id=c.id, name=c.name, ok=ok))
-    seen, self.idle = self._new, 0 if valid else self.idle+1
+    seen, self.idle = self._new, 0 if valid else self.idle + 1
     self.turns.append(Turn(phase, said, seen, results, number, usage or Usage(), finish_reason))
     extra = []
     if (self.agent_phase, self.state.agent_phase_number) != (phase, number) and not self.state.done:
         extra = [Message('user', f'[PHASE_TRANSITION] {self._where()}')]
-    elif not said.tool_calls: extra = [Message('user', f'No tool call. {len(self.state.open)} todos are incomplete. Todo: {self.state.current.text}' if self.state.current else 'No tool call.')]
+    elif not said.tool_calls:
+        extra = [
+            Message(
+                'user',
+                f'No tool call. {len(self.state.open)} todos are incomplete. Todo: {self.state.current.text}'
+                if self.state.current
+                else 'No tool call.',
+            )
+        ]
     self.pending = results + extra
-    self.end = 'job_complete' if self.state.done else 'stuck' if self.idle >= self.patience else 'max_turns' if len(self.turns) >= self.max_turns else ''
+    self.end = (
+        'job_complete'
+        if self.state.done
+        else 'stuck'
+        if self.idle >= self.patience
+        else 'max_turns'
+        if len(self.turns) >= self.max_turns
+        else ''
+    )
     return self.pending
 
 # %% ../../nbs/arena/04_sessions.ipynb #6920b5ff
 @patch
 def _do(self: Session, c: ToolCall, turn: int) -> tuple:
     "Check and execute one call: (text, did it succeed)."
-    if problems := check_call(c, self.agent_phase, self.contract): return problems[0].message, False
+    if problems := check_call(c, self.agent_phase, self.contract):
+        return problems[0].message, False
     if c.name not in BOOKKEEPING:
         text, ok = self.ws.run(c)
-        if ok and c.name == 'read_file': self.state.note_read(c.arguments['path'])
-        if ok and (t := self._todo(self.state.current)) is not None: t.work_done, t.done_rule = True, 'successful_call'
+        if ok and c.name == 'read_file':
+            self.state.note_read(c.arguments['path'])
+        if ok and (t := self._todo(self.state.current)) is not None:
+            t.work_done, t.done_rule = True, 'successful_call'
         return text, ok
     before, number = {t.id: t.done for t in self.state.todos}, self.state.agent_phase_number
     todos = self.state.todos
     text, ok = self.state.apply(c)
     for t in todos:
-        if t.done and not before[t.id]: self._todo(t, number).completed_turn = turn
-    if c.name == 'next_phase_todos' and ok: self._staged = turn
+        if t.done and not before[t.id]:
+            self._todo(t, number).completed_turn = turn
+    if c.name == 'next_phase_todos' and ok:
+        self._staged = turn
     if self.state.agent_phase_number != number and not self.state.done:
         self._track(getattr(self, '_staged', None) if self.agent_phase == 'tactical' else None)
-        if self.rules.guide: self.ws.git('add', '-A'); self.ws.git('commit', '-q', '--allow-empty', '-m', f'Phase {number} done'); self.ws.git('tag', f'phase_{number}_end')
+        if self.rules.guide:
+            self.ws.git('add', '-A')
+            self.ws.git('commit', '-q', '--allow-empty', '-m', f'Phase {number} done')
+            self.ws.git('tag', f'phase_{number}_end')
     return text, ok
+
 
 @patch
 def _todo(self: Session, item, number=None):
-    if item is None: return None
+    if item is None:
+        return None
     key = f'p{self.state.agent_phase_number if number is None else number}_{item.id}'
     return next((t for t in self.todos if t.id == key), None)
 
 # %% ../../nbs/arena/04_sessions.ipynb #944a047e
-def _words(s): return set(re.findall(r'[\w./]+', s.lower())) - {'the', 'to', 'in', 'and', 'a', 'of', 'with', 'at'}
+def _words(s):
+    return set(re.findall(r'[\w./]+', s.lower())) - {'the', 'to', 'in', 'and', 'a', 'of', 'with', 'at'}
+
 
 def match_todos(
-    texts: list,   # todo texts
-    items: list,   # Items of the task
-    least: float = .4,  # smallest share of common words (Jaccard index)
-) -> dict:         # index of text -> index of item
+    texts: list,  # todo texts
+    items: list,  # Items of the task
+    least: float = 0.4,  # smallest share of common words (Jaccard index)
+) -> dict:  # index of text -> index of item
     "Pair todos with items of work, best match first."
-    score = sorted(((len(a & b)/max(len(a | b), 1), -i, -j) for i, x in enumerate(texts) for j, y in enumerate(items)
-                    for a, b in [(_words(x), _words(y.text))]), reverse=True)
+    score = sorted(
+        (
+            (len(a & b) / max(len(a | b), 1), -i, -j)
+            for i, x in enumerate(texts)
+            for j, y in enumerate(items)
+            for a, b in [(_words(x), _words(y.text))]
+        ),
+        reverse=True,
+    )
     out = {}
     for s, i, j in score:
-        if s >= least and -i not in out and -j not in out.values(): out[-i] = -j
+        if s >= least and -i not in out and -j not in out.values():
+            out[-i] = -j
     return out
+
 
 @patch
 def job(self: Session, player: str = '', source: str = 'arena') -> Job:
@@ -129,13 +201,36 @@ def job(self: Session, player: str = '', source: str = 'arena') -> Job:
     tactical = [x for x in self.todos if x.agent_phase == 'tactical']
     pairs = match_todos([x.text for x in tactical], t.items)
     for i, x in enumerate(tactical):
-        if i in pairs: x.work_done, x.done_rule = t.items[pairs[i]].check(files), 'checker'
-        else: x.work_done, x.done_rule = bool(x.work_done), 'successful_call'
+        if i in pairs:
+            x.work_done, x.done_rule = t.items[pairs[i]].check(files), 'checker'
+        else:
+            x.work_done, x.done_rule = bool(x.work_done), 'successful_call'
     problems = t.problems({p: s for p, s in files.items() if p in t.files or p not in self.before})
     ok = self.end == 'job_complete' and not problems
-    outcome = Outcome('success' if ok else 'failed', 'checker', 1., '; '.join([self.end or 'unfinished', *problems]))
-    meta = dict(task=t.id, seed=t.seed, player=player, items=len(t.items), items_done=sum(i.check(files) for i in t.items), end=self.end)
-    j = Job(f'{t.id}-{player}' if player else t.id, source, t.instruction, t.instruction, player, t.family, self.tools, self.turns, self.todos, outcome,
-            self.before, files, True, meta)
+    outcome = Outcome('success' if ok else 'failed', 'checker', 1.0, '; '.join([self.end or 'unfinished', *problems]))
+    meta = dict(
+        task=t.id,
+        seed=t.seed,
+        player=player,
+        items=len(t.items),
+        items_done=sum(i.check(files) for i in t.items),
+        end=self.end,
+    )
+    j = Job(
+        f'{t.id}-{player}' if player else t.id,
+        source,
+        t.instruction,
+        t.instruction,
+        player,
+        t.family,
+        self.tools,
+        self.turns,
+        self.todos,
+        outcome,
+        self.before,
+        files,
+        True,
+        meta,
+    )
     j.provenance = dict(content_hash=content_hash(j.turns), importer='arena/1')
     return j

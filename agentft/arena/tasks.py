@@ -6,84 +6,123 @@
 __all__ = ['Item', 'Task', 'Family', 'family', 'tool_call', 'read_call', 'edit_call', 'write_call', 'pick', 'pick_other']
 
 # %% ../../nbs/arena/01_tasks.ipynb #c8ad5918
-import random, re
+import random
+import re
 from dataclasses import dataclass, field
+
 from ..core.records import ToolCall
 
 # %% ../../nbs/arena/01_tasks.ipynb #c5816815
 @dataclass
 class Item:
     "One piece of work: the todo for it, the calls that do it, the check that it was done."
-    text: str          # the todo, as the expert words it
-    calls: list        # ToolCalls that do it
-    want: dict         # path -> exact text, or a list of lines that must be there; None: file must be gone
+
+    text: str  # the todo, as the expert words it
+    calls: list  # ToolCalls that do it
+    want: dict  # path -> exact text, or a list of lines that must be there; None: file must be gone
+
     def check(self, files: dict) -> bool:
         "Does the work show in `files` (path -> text)?"
         return all(_holds(w, files.get(p)) for p, w in self.want.items())
 
+
 def _holds(want, text):
-    if want is None: return text is None
-    if text is None: return False
-    if isinstance(want, str): return text.rstrip() == want.rstrip()
+    if want is None:
+        return text is None
+    if text is None:
+        return False
+    if isinstance(want, str):
+        return text.rstrip() == want.rstrip()
     lines = [l.strip() for l in text.splitlines()]
     return all(w in lines for w in want)
+
 
 @dataclass
 class Task:
     "A job to be done, with its own checker."
+
     family: str
     seed: int
     instruction: str
-    files: dict        # path -> text, before
-    items: list        # Items, in the order of work
-    deliverables: list # paths
-    summary: str       # what an expert would report
-    tools: list = field(default_factory=lambda: 'read_file write_file edit_file next_phase_todos todo_complete job_complete'.split())
-    limits: dict = field(default_factory=dict)   # path -> most lines it may have
+    files: dict  # path -> text, before
+    items: list  # Items, in the order of work
+    deliverables: list  # paths
+    summary: str  # what an expert would report
+    tools: list = field(
+        default_factory=lambda: 'read_file write_file edit_file next_phase_todos todo_complete job_complete'.split()
+    )
+    limits: dict = field(default_factory=dict)  # path -> most lines it may have
     id: str = ''
-    def __post_init__(self): self.id = self.id or f'{self.family}-{self.seed}'
+
+    def __post_init__(self):
+        self.id = self.id or f'{self.family}-{self.seed}'
+
     def problems(self, files: dict) -> list:
         "What is wrong with the final `files`; empty when the task is done."
         touched = {p for i in self.items for p in i.want}
-        return ([f'not done: {i.text}' for i in self.items if not i.check(files)] +
-                [f'changed by mistake: {p}' for p, t in self.files.items() if p not in touched and files.get(p) != t] +
-                [f'{p} is longer than {n} lines' for p, n in self.limits.items() if len(files.get(p, '').strip().splitlines()) > n])
-    def success(self, files: dict) -> bool: return not self.problems(files)
+        return (
+            [f'not done: {i.text}' for i in self.items if not i.check(files)]
+            + [f'changed by mistake: {p}' for p, t in self.files.items() if p not in touched and files.get(p) != t]
+            + [
+                f'{p} is longer than {n} lines'
+                for p, n in self.limits.items()
+                if len(files.get(p, '').strip().splitlines()) > n
+            ]
+        )
+
+    def success(self, files: dict) -> bool:
+        return not self.problems(files)
 
 # %% ../../nbs/arena/01_tasks.ipynb #a5183488
 @dataclass(frozen=True)
 class Family:
     "A kind of task: data, a generator and a checker."
+
     name: str
-    make: object       # random.Random -> fields of a Task, without family and seed
-    seen: bool         # False: held out of all training
-    behaviour: str     # the behaviour it exercises most
+    make: object  # random.Random -> fields of a Task, without family and seed
+    seen: bool  # False: held out of all training
+    behaviour: str  # the behaviour it exercises most
     about: str
+
     def task(self, seed: int) -> Task:
         "The task number `seed`: same seed, same task, on every machine."
         return Task(self.name, seed, **self.make(random.Random(f'{self.name}/{seed}')))
 
+
 def family(
-    seen: bool,        # may it be trained on?
-    behaviour: str,    # the behaviour it exercises most
+    seen: bool,  # may it be trained on?
+    behaviour: str,  # the behaviour it exercises most
 ):
     "The decorated generator as a `Family`; its name is the function's."
-    def deco(f): return Family(f.__name__, f, seen, behaviour, f.__doc__)
+
+    def deco(f):
+        return Family(f.__name__, f, seen, behaviour, f.__doc__)
+
     return deco
 
 # %% ../../nbs/arena/01_tasks.ipynb #548c908c
-def tool_call(name, **args): return ToolCall(name, args)
-def read_call(path): return tool_call('read_file', path=path)
+def tool_call(name, **args):
+    return ToolCall(name, args)
+
+
+def read_call(path):
+    return tool_call('read_file', path=path)
+
+
 def edit_call(path, text, old, new):
     "The smallest edit that turns `old` into `new` where `text` holds `old` once: shared words at both ends go, as long as the match stays unique."
     a, b = (re.findall(r'[A-Za-z]+|\d+|.', x, re.S) for x in (old, new))
     for k in (0, -1):
         while len(a) > 1 and len(b) > 1 and a[k] == b[k]:
             rest = a[1:] if k == 0 else a[:-1]
-            if text.count(''.join(rest)) != 1: break
+            if text.count(''.join(rest)) != 1:
+                break
             a, b = rest, b[1:] if k == 0 else b[:-1]
     return tool_call('edit_file', path=path, old_string=''.join(a), new_string=''.join(b))
-def write_call(path, content): return tool_call('write_file', path=path, content=content)
+
+
+def write_call(path, content):
+    return tool_call('write_file', path=path, content=content)
 
 # %% ../../nbs/arena/01_tasks.ipynb #bed1f0ed
 _W = dict(
@@ -94,6 +133,13 @@ _W = dict(
     firm='Alder Birch Cedar Dover Elmet Farrow Garnet Harlow Ivory Juniper Kestrel Linden Marlow Norden Orion Pember Quarry Rowan Sorrel Tamar'.split(),
     city='Bremen Lyon Porto Graz Turin Ghent Malmo Brno Cork Split Leeds Basel Varna Tartu Gdansk Aarhus'.split(),
     person='Okafor Lindner Brandt Moreau Silva Novak Keller Haas Ito Patel Reyes Olsen Kaya Duarte Weiss Lund'.split(),
-    topic='onboarding returns safety pricing shipping invoices scanning backups inventory training holidays parking meetings quality hiring travel'.split())
-def pick(r, kind, n=None): return r.choice(_W[kind]) if n is None else r.sample(_W[kind], n)
-def pick_other(r, old, lo, hi): return r.choice([n for n in range(lo, hi) if n != old])
+    topic='onboarding returns safety pricing shipping invoices scanning backups inventory training holidays parking meetings quality hiring travel'.split(),
+)
+
+
+def pick(r, kind, n=None):
+    return r.choice(_W[kind]) if n is None else r.sample(_W[kind], n)
+
+
+def pick_other(r, old, lo, hi):
+    return r.choice([n for n in range(lo, hi) if n != old])

@@ -6,73 +6,116 @@
 __all__ = ['ToolError', 'Workspace']
 
 # %% ../../nbs/arena/00_workspace.ipynb #1f562510
-import fnmatch, re, shutil, subprocess, tempfile
-from fastcore.basics import patch
+import fnmatch
+import re
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
+
+from fastcore.basics import patch
+
 from ..core.records import ToolCall
 
 # %% ../../nbs/arena/00_workspace.ipynb #aa4f0641
-class ToolError(Exception): "A tool refused; the text goes back to the model."
+class ToolError(Exception):
+    "A tool refused; the text goes back to the model."
+
 
 class Workspace:
     "Scratch folder in which tools are executed for real."
+
     def __init__(self, files: dict, line_numbers: bool = False):
         self.root = Path(tempfile.mkdtemp(prefix='agentft-')).resolve()
         self.line_numbers, self.known = line_numbers, set()  # known: files the agent has seen
-        for p, text in files.items(): self._write(p, text)
+        for p, text in files.items():
+            self._write(p, text)
+
     def path(self, p: str) -> Path:
-        full = (self.root/(p or '.')).resolve()
-        if not full.is_relative_to(self.root): raise ToolError(f'Error: {p} is outside the workspace.')
-        if '.git' in full.relative_to(self.root).parts: raise ToolError(f'Error: {p} belongs to git.')
+        full = (self.root / (p or '.')).resolve()
+        if not full.is_relative_to(self.root):
+            raise ToolError(f'Error: {p} is outside the workspace.')
+        if '.git' in full.relative_to(self.root).parts:
+            raise ToolError(f'Error: {p} belongs to git.')
         return full
-    def write_call(self, p, text):
-        f = self.path(p); f.parent.mkdir(parents=True, exist_ok=True); f.write_bytes(text.encode('utf-8', 'replace'))
+
+    def _write(self, p, text):
+        f = self.path(p)
+        f.parent.mkdir(parents=True, exist_ok=True)
+        f.write_bytes(text.encode('utf-8', 'replace'))
         return len(text.encode('utf-8', 'replace'))
+
     def _text(self, p):
         f = self.path(p)
-        if not f.is_file(): raise ToolError(f'Error: File not found: {p}')
+        if not f.is_file():
+            raise ToolError(f'Error: File not found: {p}')
         return f.read_bytes().decode('utf-8', 'replace')
+
     def files(self) -> dict:
         "Every file as text, without git's own."
-        return {str(f.relative_to(self.root)): f.read_bytes().decode('utf-8', 'replace') for f in sorted(self.root.rglob('*'))
-                if f.is_file() and not f.is_symlink() and '.git' not in f.relative_to(self.root).parts}
-    def close(self): shutil.rmtree(self.root, ignore_errors=True)
+        return {
+            str(f.relative_to(self.root)): f.read_bytes().decode('utf-8', 'replace')
+            for f in sorted(self.root.rglob('*'))
+            if f.is_file() and not f.is_symlink() and '.git' not in f.relative_to(self.root).parts
+        }
+
+    def close(self):
+        shutil.rmtree(self.root, ignore_errors=True)
+
     def run(self, call: ToolCall) -> tuple:
         "Execute a checked call: (text for the model, did it succeed)."
         tool = getattr(self, f'do_{call.name}', None)
-        if tool is None: return f'Error: {call.name} is not available in this workspace.', False
-        try: return tool(**call.arguments), True
-        except ToolError as e: return str(e), False
-        except (OSError, ValueError) as e: return f'Error: {type(e).__name__}: {e}'.replace(str(self.root)+'/', ''), False
+        if tool is None:
+            return f'Error: {call.name} is not available in this workspace.', False
+        try:
+            return tool(**call.arguments), True
+        except ToolError as e:
+            return str(e), False
+        except (OSError, ValueError) as e:
+            return f'Error: {type(e).__name__}: {e}'.replace(str(self.root) + '/', ''), False
 
 # %% ../../nbs/arena/00_workspace.ipynb #a5160445
 @patch
 def do_read_file(self: Workspace, path, offset=None, limit=None, **_):
-    text = self._text(path); self.known.add(self.path(path))
+    text = self._text(path)
+    self.known.add(self.path(path))
     lines = text.splitlines()
-    start = max((offset or 1)-1, 0); part = lines[start:start+limit] if limit else lines[start:]
-    if not part: return '(empty file)'
-    return '\n'.join(f'{i:6d}\t{l}' for i, l in enumerate(part, start+1)) if self.line_numbers else '\n'.join(part)
+    start = max((offset or 1) - 1, 0)
+    part = lines[start : start + limit] if limit else lines[start:]
+    if not part:
+        return '(empty file)'
+    return '\n'.join(f'{i:6d}\t{l}' for i, l in enumerate(part, start + 1)) if self.line_numbers else '\n'.join(part)
+
 
 @patch
 def do_write_file(self: Workspace, path, content):
-    if self.path(path).is_dir(): raise ToolError(f'Error: {path} is a folder.')
-    n = self._write(path, content); self.known.add(self.path(path))
+    if self.path(path).is_dir():
+        raise ToolError(f'Error: {path} is a folder.')
+    n = self._write(path, content)
+    self.known.add(self.path(path))
     return f'Written: {path} ({n} bytes)'
+
 
 @patch
 def do_edit_file(self: Workspace, path, old_string=None, new_string=None, position=None):
     text, new = self._text(path), new_string or ''
-    if self.path(path) not in self.known: raise ToolError(f"Error: You must read_file('{path}') before editing.")
-    if position in ('start', 'end'): 
-        if position == 'end' and text and not text.endswith('\n'): text += '\n'
-        text = new+text if position == 'start' else text+new
+    if self.path(path) not in self.known:
+        raise ToolError(f"Error: You must read_file('{path}') before editing.")
+    if position in ('start', 'end'):
+        if position == 'end' and text and not text.endswith('\n'):
+            text += '\n'
+        text = new + text if position == 'start' else text + new
     else:
-        if position: raise ToolError(f'Error: position is "start" or "end", not {position!r}.')
-        if not old_string: raise ToolError('Error: old_string is empty; give the text to replace, or a position.')
+        if position:
+            raise ToolError(f'Error: position is "start" or "end", not {position!r}.')
+        if not old_string:
+            raise ToolError('Error: old_string is empty; give the text to replace, or a position.')
         if (n := text.count(old_string)) != 1:
-            raise ToolError(f'Error: old_string not found in {path}.' if not n else
-                            f'Error: old_string appears {n} times in {path}. Include more surrounding context to make the match unique.')
+            raise ToolError(
+                f'Error: old_string not found in {path}.'
+                if not n
+                else f'Error: old_string appears {n} times in {path}. Include more surrounding context to make the match unique.'
+            )
         text = text.replace(old_string, new, 1)
     return f'Edited: {path} ({self._write(path, text)} bytes)'
 
@@ -80,77 +123,160 @@ def do_edit_file(self: Workspace, path, old_string=None, new_string=None, positi
 @patch
 def do_list_files(self: Workspace, path='', pattern='*', depth=1):
     base = self.path(path)
-    if not base.is_dir(): raise ToolError(f'Error: no folder {path}')
+    if not base.is_dir():
+        raise ToolError(f'Error: no folder {path}')
     rel = lambda p: str(p.relative_to(self.root))
-    found = [p for p in sorted(base.rglob('*')) if '.git' not in p.parts and len(p.relative_to(base).parts) <= max(depth, 1)]
-    dirs, files = [rel(p)+'/' for p in found if p.is_dir()], [rel(p) for p in found if p.is_file() and fnmatch.fnmatch(p.name, pattern)]
+    found = [
+        p for p in sorted(base.rglob('*')) if '.git' not in p.parts and len(p.relative_to(base).parts) <= max(depth, 1)
+    ]
+    dirs, files = (
+        [rel(p) + '/' for p in found if p.is_dir()],
+        [rel(p) for p in found if p.is_file() and fnmatch.fnmatch(p.name, pattern)],
+    )
     return '\n'.join([f'Contents of {path or "."}:', *dirs, *files]) if found else f'{path or "."} is empty.'
+
 
 @patch
 def do_search_files(self: Workspace, query, path='', case_sensitive=False):
     fold = (lambda s: s) if case_sensitive else str.lower
     base = self.path(path)
-    hits = [f'{p}: L{i}: {l}' for p, text in self.files().items() if (self.root/p).is_relative_to(base)
-            for i, l in enumerate(text.splitlines(), 1) if fold(query) in fold(l)]
+    hits = [
+        f'{p}: L{i}: {l}'
+        for p, text in self.files().items()
+        if (self.root / p).is_relative_to(base)
+        for i, l in enumerate(text.splitlines(), 1)
+        if fold(query) in fold(l)
+    ]
     return '\n'.join(hits) or f'No match for {query!r}.'
 
+
 @patch
-def do_file_exists(self: Workspace, path): return f'{path} {"exists" if self.path(path).exists() else "does not exist"}.'
+def do_file_exists(self: Workspace, path):
+    return f'{path} {"exists" if self.path(path).exists() else "does not exist"}.'
+
 
 @patch
 def _transfer(self: Workspace, source, dest, how):
     a, b = self.path(source), self.path(dest)
-    if not a.is_file(): raise ToolError(f'Error: File not found: {source}')
-    if b.exists(): raise ToolError(f'Error: {dest} exists already.')
-    b.parent.mkdir(parents=True, exist_ok=True); how(a, b)
-    if a in self.known: self.known.add(b)
+    if not a.is_file():
+        raise ToolError(f'Error: File not found: {source}')
+    if b.exists():
+        raise ToolError(f'Error: {dest} exists already.')
+    b.parent.mkdir(parents=True, exist_ok=True)
+    how(a, b)
+    if a in self.known:
+        self.known.add(b)
+
 
 @patch
-def do_move_file(self: Workspace, source, dest): self._transfer(source, dest, shutil.move); return f'Moved: {source} -> {dest}'
+def do_move_file(self: Workspace, source, dest):
+    self._transfer(source, dest, shutil.move)
+    return f'Moved: {source} -> {dest}'
+
+
 @patch
-def do_copy_file(self: Workspace, source, dest): self._transfer(source, dest, shutil.copyfile); return f'Copied: {source} -> {dest}'
+def do_copy_file(self: Workspace, source, dest):
+    self._transfer(source, dest, shutil.copyfile)
+    return f'Copied: {source} -> {dest}'
+
+
 @patch
 def do_rename_file(self: Workspace, path, new_name):
-    if '/' in new_name: raise ToolError('Error: new_name is a name, not a path.')
+    if '/' in new_name:
+        raise ToolError('Error: new_name is a name, not a path.')
     return self.do_move_file(path, str(Path(path).with_name(new_name)))
 
 # %% ../../nbs/arena/00_workspace.ipynb #3a490cc8
 @patch
-def do_delete_file(self: Workspace, path): self._text(path); self.path(path).unlink(); return f'Deleted: {path}'
+def do_delete_file(self: Workspace, path):
+    self._text(path)
+    self.path(path).unlink()
+    return f'Deleted: {path}'
+
+
 @patch
-def do_create_directory(self: Workspace, path): self.path(path).mkdir(parents=True, exist_ok=True); return f'Created: {path}'
+def do_create_directory(self: Workspace, path):
+    self.path(path).mkdir(parents=True, exist_ok=True)
+    return f'Created: {path}'
+
+
 @patch
 def do_delete_directory(self: Workspace, path):
-    if self.path(path) == self.root: raise ToolError('Error: the workspace itself stays.')
-    self.path(path).rmdir(); return f'Deleted: {path}'
+    if self.path(path) == self.root:
+        raise ToolError('Error: the workspace itself stays.')
+    self.path(path).rmdir()
+    return f'Deleted: {path}'
+
+
 @patch
-def do_get_workspace_summary(self: Workspace): return f'{len(self.files())} files: ' + ', '.join(self.files())
+def do_get_workspace_summary(self: Workspace):
+    return f'{len(self.files())} files: ' + ', '.join(self.files())
+
+
 @patch
-def do_get_document_info(self: Workspace, path): t = self._text(path); return f'{path}: {len(t.splitlines())} lines, {len(t.encode())} bytes'
+def do_get_document_info(self: Workspace, path):
+    t = self._text(path)
+    return f'{path}: {len(t.splitlines())} lines, {len(t.encode())} bytes'
+
 
 @patch
 def git(self: Workspace, *args) -> str:
     "Run git in the workspace, which becomes a repository on first use."
-    env = dict(GIT_CONFIG_GLOBAL='/dev/null', GIT_CONFIG_NOSYSTEM='1', PATH='/usr/local/bin:/usr/bin:/bin', HOME=str(self.root),
-               GIT_AUTHOR_DATE='2026-01-01T00:00:00Z', GIT_COMMITTER_DATE='2026-01-01T00:00:00Z')   # a replay makes the same commits
-    cmd = lambda *a: subprocess.run(['git', '-c', 'user.name=agent', '-c', 'user.email=agent@example.invalid', '-c', 'init.defaultBranch=main', *a],
-                                    cwd=self.root, env=env, capture_output=True, text=True, timeout=30)
-    if not (self.root/'.git').exists(): cmd('init', '-q'); cmd('add', '-A'); cmd('commit', '-qm', 'Start', '--allow-empty')
-    if any(str(a).startswith('-') for a in args[1:] if a not in ('--oneline', '--stat', '--short', '-q', '-A', '-m', '-l', '--allow-empty', '--') and not re.fullmatch(r'-n\d+', str(a))):
+    env = dict(
+        GIT_CONFIG_GLOBAL='/dev/null',
+        GIT_CONFIG_NOSYSTEM='1',
+        PATH='/usr/local/bin:/usr/bin:/bin',
+        HOME=str(self.root),
+        GIT_AUTHOR_DATE='2026-01-01T00:00:00Z',
+        GIT_COMMITTER_DATE='2026-01-01T00:00:00Z',
+    )  # a replay makes the same commits
+    cmd = lambda *a: subprocess.run(
+        ['git', '-c', 'user.name=agent', '-c', 'user.email=agent@example.invalid', '-c', 'init.defaultBranch=main', *a],
+        cwd=self.root,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    if not (self.root / '.git').exists():
+        cmd('init', '-q')
+        cmd('add', '-A')
+        cmd('commit', '-qm', 'Start', '--allow-empty')
+    if any(
+        str(a).startswith('-')
+        for a in args[1:]
+        if a not in ('--oneline', '--stat', '--short', '-q', '-A', '-m', '-l', '--allow-empty', '--')
+        and not re.fullmatch(r'-n\d+', str(a))
+    ):
         raise ToolError('Error: options are not allowed here.')
     r = cmd(*args)
-    if r.returncode: raise ToolError(f'Error: git {args[0]}: {r.stderr.strip()[:200]}')
+    if r.returncode:
+        raise ToolError(f'Error: git {args[0]}: {r.stderr.strip()[:200]}')
     return r.stdout.strip() or '(nothing)'
 
+
 @patch
-def do_git_log(self: Workspace, max_count=15, oneline=True): return self.git('log', f'-n{max_count}', '--oneline')
+def do_git_log(self: Workspace, max_count=15, oneline=True):
+    return self.git('log', f'-n{max_count}', '--oneline')
+
+
 @patch
-def do_git_status(self: Workspace): return self.git('status', '--short')
+def do_git_status(self: Workspace):
+    return self.git('status', '--short')
+
+
 @patch
-def do_git_tags(self: Workspace, pattern='*'): return self.git('tag', '-l', pattern)
+def do_git_tags(self: Workspace, pattern='*'):
+    return self.git('tag', '-l', pattern)
+
+
 @patch
 def do_git_show(self: Workspace, commit_ref='HEAD', stat_only=False, max_lines=200):
     return '\n'.join(self.git('show', *(['--stat'] if stat_only else []), commit_ref).splitlines()[:max_lines])
+
+
 @patch
 def do_git_diff(self: Workspace, ref1='', ref2='', file_path='', max_lines=200):
-    return '\n'.join(self.git('diff', *filter(None, (ref1, ref2)), '--', *filter(None, [file_path])).splitlines()[:max_lines])
+    return '\n'.join(
+        self.git('diff', *filter(None, (ref1, ref2)), '--', *filter(None, [file_path])).splitlines()[:max_lines]
+    )

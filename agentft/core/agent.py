@@ -10,6 +10,7 @@ __all__ = ['PHASES', 'BOOKKEEPING', 'READS', 'TOOLS', 'LEAN', 'FULL', 'SHORT', '
 import json
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+
 from .records import ToolCall
 
 # %% ../../nbs/core/01_agent.ipynb #7e5a9e2a
@@ -52,39 +53,56 @@ sql_schema        | tactical | table? | Describe tables.
 sql_execute       | tactical | statement | Change the database.
 '''
 
+
 @dataclass(frozen=True)
 class Tool:
     "One tool of the contract."
+
     name: str
-    phases: tuple = PHASES     # where it may be used
+    phases: tuple = PHASES  # where it may be used
     description: str = ''
     parameters: dict = field(default_factory=dict, hash=False)  # JSON schema of the arguments
     bookkeeping: bool = False  # moves todos and phases, does no work
 
 # %% ../../nbs/core/01_agent.ipynb #ffea28fc
 BOOKKEEPING = frozenset('next_phase_todos todo_complete todo_list todo_rewind mark_complete job_complete'.split())
-READS = frozenset('read_file list_files search_files file_exists get_workspace_summary get_document_info git_log git_show git_diff git_status git_tags todo_list sql_query sql_schema web_search'.split())   # change nothing
+READS = frozenset(
+    'read_file list_files search_files file_exists get_workspace_summary get_document_info git_log git_show git_diff git_status git_tags todo_list sql_query sql_schema web_search'.split()
+)  # change nothing
+
 
 def _parse(row: str) -> Tool:
     name, phase, args, desc = (x.strip() for x in row.split('|'))
     props, required = {}, []
     for a in filter(None, (x.strip() for x in args.split(','))):
         key, _, kind = a.partition(':')
-        if not key.endswith('?'): required.append(key)
-        props[key.rstrip('?')] = {'type': 'array', 'items': {'type': 'string'}} if kind == 'array' else {'type': kind or 'string'}
-    return Tool(name, PHASES if phase == 'both' else (phase,), desc,
-                dict(type='object', properties=props, required=required, additionalProperties=False), name in BOOKKEEPING)
+        if not key.endswith('?'):
+            required.append(key)
+        props[key.rstrip('?')] = (
+            {'type': 'array', 'items': {'type': 'string'}} if kind == 'array' else {'type': kind or 'string'}
+        )
+    return Tool(
+        name,
+        PHASES if phase == 'both' else (phase,),
+        desc,
+        dict(type='object', properties=props, required=required, additionalProperties=False),
+        name in BOOKKEEPING,
+    )
+
 
 TOOLS = {t.name: t for t in map(_parse, _TABLE.strip().splitlines())}
 
 # %% ../../nbs/core/01_agent.ipynb #fd3e264b
 def tool_schemas(
-    names=None,         # which tools, in this order; None: all
+    names=None,  # which tools, in this order; None: all
     tools: dict = TOOLS,
 ) -> list:  # OpenAI tool schemas
     "The contract as an OpenAI-compatible server wants it."
-    return [dict(type='function', function=dict(name=t.name, description=t.description, parameters=t.parameters))
-            for t in (tools[n] for n in (names or tools))]
+    return [
+        dict(type='function', function=dict(name=t.name, description=t.description, parameters=t.parameters))
+        for t in (tools[n] for n in (names or tools))
+    ]
+
 
 def lean(
     tool: Tool,
@@ -92,9 +110,14 @@ def lean(
 ) -> Tool:
     "The same tool without the optional arguments that a short job never needs: fewer tokens in every request."
     p = tool.parameters
-    return replace(tool, parameters=p | dict(properties={k: v for k, v in p['properties'].items() if k in p['required'] or k in keep}))
+    return replace(
+        tool,
+        parameters=p | dict(properties={k: v for k, v in p['properties'].items() if k in p['required'] or k in keep}),
+    )
+
 
 LEAN = {n: lean(t) for n, t in TOOLS.items()}
+
 
 def tools_from_schemas(
     schemas: list,  # OpenAI tool schemas, as recorded with a request
@@ -102,41 +125,58 @@ def tools_from_schemas(
     "A contract from recorded schemas; phases come from the default table where it knows the tool, else both."
     out = {}
     for s in schemas:
-        f = s.get('function', s); known = TOOLS.get(f['name'])
-        out[f['name']] = Tool(f['name'], known.phases if known else PHASES, f.get('description') or '',
-                              f.get('parameters') or dict(type='object'), f['name'] in BOOKKEEPING)
+        f = s.get('function', s)
+        known = TOOLS.get(f['name'])
+        out[f['name']] = Tool(
+            f['name'],
+            known.phases if known else PHASES,
+            f.get('description') or '',
+            f.get('parameters') or dict(type='object'),
+            f['name'] in BOOKKEEPING,
+        )
     return out
 
 # %% ../../nbs/core/01_agent.ipynb #97181205
 @dataclass(frozen=True)
 class Problem:
     "What is wrong with a call."
-    kind: str     # unknown_tool, phase_violation or malformed_arguments
+
+    kind: str  # unknown_tool, phase_violation or malformed_arguments
     message: str
+
 
 @lru_cache(maxsize=512)
 def _validator(schema: str):
     import fastjsonschema
+
     return fastjsonschema.compile(json.loads(schema), use_default=False)
+
 
 def _schema_error(arguments: dict, schema: dict) -> str:
     "Why `arguments` don't fit the JSON `schema`; empty when they do."
     import fastjsonschema
-    try: _validator(json.dumps(schema))(arguments)
-    except fastjsonschema.JsonSchemaException as e: return e.message.replace('data.', '').replace('data ', 'arguments ')
+
+    try:
+        _validator(json.dumps(schema))(arguments)
+    except fastjsonschema.JsonSchemaException as e:
+        return e.message.replace('data.', '').replace('data ', 'arguments ')
     return ''
+
 
 def check_call(
     call: ToolCall,
-    agent_phase: str,     # strategic or tactical; '' (unknown) forbids nothing
+    agent_phase: str,  # strategic or tactical; '' (unknown) forbids nothing
     tools: dict = TOOLS,  # the contract
-) -> list[Problem]:       # empty when the call is fine
+) -> list[Problem]:  # empty when the call is fine
     "Everything that is wrong with `call` in `agent_phase`."
     tool = tools.get(call.name)
-    if tool is None: return [Problem('unknown_tool', f'Error: {call.name} is not a valid tool, try one of [{", ".join(tools)}]')]
+    if tool is None:
+        return [Problem('unknown_tool', f'Error: {call.name} is not a valid tool, try one of [{", ".join(tools)}]')]
     out = []
     if agent_phase and agent_phase not in tool.phases:
-        out.append(Problem('phase_violation', f'ERROR: {call.name} can only be called during a {tool.phases[0]} phase.'))
+        out.append(
+            Problem('phase_violation', f'ERROR: {call.name} can only be called during a {tool.phases[0]} phase.')
+        )
     if call.malformed:
         out.append(Problem('malformed_arguments', f'Error: the arguments of {call.name} are no JSON object.'))
     elif err := _schema_error(call.arguments, tool.parameters):
@@ -147,18 +187,30 @@ def check_call(
 @dataclass(frozen=True)
 class Rules:
     "How strict the todo and phase machine is."
-    min_todos: int = 5           # staged per phase
+
+    min_todos: int = 5  # staged per phase
     max_todos: int = 20
-    min_chars: int = 10          # length of a staged todo
-    guide: str = 'todo_guide.md' # must be read before staging; '': no guide
-    first: tuple = ('Explore: read the instructions and look at the inputs.', 'Plan: write plan.md with phases and their deliverables.',
-                    'Set up workspace.md: pinned rules, decisions, critical context.', 'Create the todos of the first phase with next_phase_todos.')
-    review: tuple = ('Review with git what was really done.', 'Rewrite workspace.md: keep it compact.', 'Adapt plan.md.',
-                     'Plan the next phase with next_phase_todos, or finish with job_complete.')
-    finish_todos: bool = True    # after job_complete the open strategic todos must still be completed
+    min_chars: int = 10  # length of a staged todo
+    guide: str = 'todo_guide.md'  # must be read before staging; '': no guide
+    first: tuple = (
+        'Explore: read the instructions and look at the inputs.',
+        'Plan: write plan.md with phases and their deliverables.',
+        'Set up workspace.md: pinned rules, decisions, critical context.',
+        'Create the todos of the first phase with next_phase_todos.',
+    )
+    review: tuple = (
+        'Review with git what was really done.',
+        'Rewrite workspace.md: keep it compact.',
+        'Adapt plan.md.',
+        'Plan the next phase with next_phase_todos, or finish with job_complete.',
+    )
+    finish_todos: bool = True  # after job_complete the open strategic todos must still be completed
+
 
 FULL = Rules()
-SHORT = Rules(min_todos=1, guide='', first=('Plan the work.',), review=('Review and finish the job.',), finish_todos=False)
+SHORT = Rules(
+    min_todos=1, guide='', first=('Plan the work.',), review=('Review and finish the job.',), finish_todos=False
+)
 
 # %% ../../nbs/core/01_agent.ipynb #78a60189
 @dataclass
@@ -167,43 +219,63 @@ class TodoItem:
     text: str
     done: bool = False
 
+
 class AgentState:
     "Phases and todos of one job. `apply` takes a bookkeeping call and answers as the agent's tools do."
+
     def __init__(self, rules: Rules = FULL):
         self.rules, self.agent_phase, self.agent_phase_number = rules, 'strategic', 0
         self.staged, self.phase_name, self.guide_read = [], '', not rules.guide
-        self.final, self.done = False, False      # job_complete was called; the job has ended
+        self.final, self.done = False, False  # job_complete was called; the job has ended
         self._set(rules.first)
-    def _set(self, texts): self.todos = [TodoItem(f'todo_{i}', t) for i, t in enumerate(texts, 1)]
+
+    def _set(self, texts):
+        self.todos = [TodoItem(f'todo_{i}', t) for i, t in enumerate(texts, 1)]
+
     @property
-    def open(self): return [t for t in self.todos if not t.done]
+    def open(self):
+        return [t for t in self.todos if not t.done]
+
     @property
-    def current(self): return self.open[0] if self.open else None
+    def current(self):
+        return self.open[0] if self.open else None
+
     def note_read(self, path: str):
         "The agent read `path`; reading the guide unlocks `next_phase_todos`."
-        if self.rules.guide and path.rsplit('/', 1)[-1] == self.rules.guide: self.guide_read = True
+        if self.rules.guide and path.rsplit('/', 1)[-1] == self.rules.guide:
+            self.guide_read = True
+
     def apply(
-        self, call: ToolCall,
+        self,
+        call: ToolCall,
     ) -> tuple:  # (text for the model, did it succeed)
         "Carry out one bookkeeping call."
-        if self.done: return 'Error: the job has ended.', False
-        if problems := check_call(call, self.agent_phase): return problems[0].message, False
+        if self.done:
+            return 'Error: the job has ended.', False
+        if problems := check_call(call, self.agent_phase):
+            return problems[0].message, False
         return getattr(self, f'_{call.name}')(**call.arguments)
 
 # %% ../../nbs/core/01_agent.ipynb #b6ff078c
 from fastcore.basics import patch
 
+
 @patch
 def _next_phase_todos(self: AgentState, todos, phase_name=''):
     r = self.rules
     if not self.guide_read:
-        return f"Error: You must read_file('{r.guide}') before creating todos. Read it first, then call next_phase_todos again.", False
-    if not r.min_todos <= len(todos) <= r.max_todos: return f'Error: stage {r.min_todos} to {r.max_todos} todos, not {len(todos)}.', False
+        return (
+            f"Error: You must read_file('{r.guide}') before creating todos. Read it first, then call next_phase_todos again.",
+            False,
+        )
+    if not r.min_todos <= len(todos) <= r.max_todos:
+        return f'Error: stage {r.min_todos} to {r.max_todos} todos, not {len(todos)}.', False
     if short := next((t for t in todos if len(t.strip()) < r.min_chars), None):
         return f'Error: a todo needs at least {r.min_chars} characters: {short!r}', False
     self.staged, self.phase_name = list(todos), phase_name
     name = f' ({phase_name})' if phase_name else ''
     return f'Staged {len(todos)} todos for the next tactical phase{name}.', True
+
 
 @patch
 def _job_complete(self: AgentState, summary, deliverables, confidence=None, notes=''):
@@ -213,39 +285,63 @@ def _job_complete(self: AgentState, summary, deliverables, confidence=None, note
     self.done = True
     return 'Job complete.', True
 
+
 @patch
-def _mark_complete(self: AgentState, summary, deliverables, confidence=None, notes=''): return 'Recorded as complete.', True
+def _mark_complete(self: AgentState, summary, deliverables, confidence=None, notes=''):
+    return 'Recorded as complete.', True
 
 # %% ../../nbs/core/01_agent.ipynb #5348e692
 @patch
 def _todo_complete(self: AgentState, todo_id=''):
     ids = [i.strip() for i in (todo_id or '').split(',') if i.strip()] or [t.id for t in self.open[:1]]
-    if not ids: return 'All todos are complete already.', False
+    if not ids:
+        return 'All todos are complete already.', False
     byid = {t.id: t for t in self.todos}
-    if miss := [i for i in ids if i not in byid]: return f'Error: no todo {miss[0]}. Open: {", ".join(t.id for t in self.open)}', False
-    if again := [i for i in ids if byid[i].done]: return f'Error: {again[0]} is complete already.', False
+    if miss := [i for i in ids if i not in byid]:
+        return f'Error: no todo {miss[0]}. Open: {", ".join(t.id for t in self.open)}', False
+    if again := [i for i in ids if byid[i].done]:
+        return f'Error: {again[0]} is complete already.', False
     if self.agent_phase == 'strategic' and len(ids) == len(self.open) and not (self.staged or self.final):
-        return 'Error: stage the next todos with next_phase_todos, or call job_complete, before you complete the last strategic todo.', False
-    for i in ids: byid[i].done = True
-    head = f'Completed: {byid[ids[0]].text}' if len(ids) == 1 else f'Completed {len(ids)} tasks: ' + '; '.join(byid[i].text for i in ids)
-    if self.open: return f'{head}\nRemaining: {len(self.open)} tasks\nNext: {self.current.text}', True
+        return (
+            'Error: stage the next todos with next_phase_todos, or call job_complete, before you complete the last strategic todo.',
+            False,
+        )
+    for i in ids:
+        byid[i].done = True
+    head = (
+        f'Completed: {byid[ids[0]].text}'
+        if len(ids) == 1
+        else f'Completed {len(ids)} tasks: ' + '; '.join(byid[i].text for i in ids)
+    )
+    if self.open:
+        return f'{head}\nRemaining: {len(self.open)} tasks\nNext: {self.current.text}', True
     self._next_phase()
     return head, True
 
+
 @patch
 def _next_phase(self: AgentState):
-    if self.agent_phase == 'strategic' and self.final: self.done = True; return
+    if self.agent_phase == 'strategic' and self.final:
+        self.done = True
+        return
     self.agent_phase_number += 1
-    if self.agent_phase == 'strategic': self.agent_phase = 'tactical'; self._set(self.staged); self.staged = []
-    else: self.agent_phase = 'strategic'; self._set(self.rules.review)
+    if self.agent_phase == 'strategic':
+        self.agent_phase = 'tactical'
+        self._set(self.staged)
+        self.staged = []
+    else:
+        self.agent_phase = 'strategic'
+        self._set(self.rules.review)
+
 
 @patch
 def _todo_list(self: AgentState):
     rows = [f'- [{"x" if t.done else " "}] {t.id}: {t.text}' for t in self.todos]
-    return f'Current Todos ({len(self.todos)-len(self.open)}/{len(self.todos)} complete):\n' + '\n'.join(rows), True
+    return f'Current Todos ({len(self.todos) - len(self.open)}/{len(self.todos)} complete):\n' + '\n'.join(rows), True
+
 
 @patch
 def _todo_rewind(self: AgentState, issue):
-    self.agent_phase, self.agent_phase_number, self.staged = 'strategic', self.agent_phase_number+1, []
+    self.agent_phase, self.agent_phase_number, self.staged = 'strategic', self.agent_phase_number + 1, []
     self._set(self.rules.review)
     return f'Todos cleared: {issue}', True

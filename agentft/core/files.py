@@ -13,32 +13,54 @@ def numbered(text: str) -> str | None:
     "A `read_file` result without its line numbers (`     1\\t`); as it is where it has none, None where it is only a part of the file."
     lines = text.split('\n')
     nums = [re.match(r' *(\d+)\t', l) for l in lines]
-    if not all(nums): return text
-    if [int(x[1]) for x in nums] != list(range(1, len(nums)+1)): return None
-    return '\n'.join(l[x.end():] for l, x in zip(lines, nums))
+    if not all(nums):
+        return text
+    if [int(x[1]) for x in nums] != list(range(1, len(nums) + 1)):
+        return None
+    return '\n'.join(l[x.end() :] for l, x in zip(lines, nums))
+
 
 CUT = re.compile(r'\[truncated\]\s*$|\[\.\.\. .*truncated', re.I)
 
+
 class Files:
     "The texts of a workspace, replayed from the calls of a job; an unknown text is None."
+
     def __init__(self, before: dict, complete: bool):
-        self.text = dict(before)       # path -> text
-        self.complete = complete       # is a path that is not in `text` known not to exist?
+        self.text = dict(before)  # path -> text
+        self.complete = complete  # is a path that is not in `text` known not to exist?
         self.rough = set() if complete else {*before}  # known but for the newline at the end: it came from a read
-        self.gone = {}                 # what a deleted file held
-    def norm(self, path) -> str: return re.sub(r'/+', '/', str(path)).removeprefix('./').strip('/')
-    def exists(self, p):               # True, False, or None where nobody knows
+        self.gone = {}  # what a deleted file held
+
+    def norm(self, path) -> str:
+        return re.sub(r'/+', '/', str(path)).removeprefix('./').strip('/')
+
+    def exists(self, p):  # True, False, or None where nobody knows
         return True if p in self.text else False if self.complete or p in self.gone else None
-    def put(self, p, text): self.text[p] = text; self.rough.discard(p); self.gone.pop(p, None)
+
+    def put(self, p, text):
+        self.text[p] = text
+        self.rough.discard(p)
+        self.gone.pop(p, None)
+
     def see(self, p, text):
         "A successful whole read."
-        if p not in self.text or self.text[p] is None: self.text[p] = text; self.rough.add(p)
-    def drop(self, p): self.gone[p] = self.text.pop(p, None)
+        if p not in self.text or self.text[p] is None:
+            self.text[p] = text
+            self.rough.add(p)
+
+    def drop(self, p):
+        self.gone[p] = self.text.pop(p, None)
+
     def edit(self, p, old, new, position):
         "Text after a successful edit, or None where the replay can't follow."
         t = self.text.get(p)
-        if t is None: return None
-        if position == 'start': return new+t
-        if position == 'end': return t + ('\n' if t and not t.endswith('\n') else '') + new
-        if p in self.rough and t.count(old) != 1: t += '\n'
+        if t is None:
+            return None
+        if position == 'start':
+            return new + t
+        if position == 'end':
+            return t + ('\n' if t and not t.endswith('\n') else '') + new
+        if p in self.rough and t.count(old) != 1:
+            t += '\n'
         return t.replace(old, new, 1) if old and t.count(old) == 1 else None

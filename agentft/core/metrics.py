@@ -7,111 +7,162 @@ __all__ = ['TARGETS', 'LABELS', 'RULES', 'FileEdit', 'succeeded', 'job_edits', '
            'total', 'against', 'wilson', 'five', 'metric_rows']
 
 # %% ../../nbs/core/04_metrics.ipynb #5835a068
-import math, re
+import math
+import re
 from collections import Counter
-from statistics import NormalDist
 from dataclasses import dataclass, field
-from .records import Job, Message, Todo, ToolCall
+from statistics import NormalDist
+
 from .agent import BOOKKEEPING, TOOLS, check_call, tools_from_schemas
-from .files import Files, numbered, CUT
+from .files import CUT, Files, numbered
+from .records import Job, Message, Todo, ToolCall
 from .replacements import TOKENIZER, count_tokens, edit_cost, line_edit, minimal_edit
 
 # %% ../../nbs/core/04_metrics.ipynb #1e534450
 @dataclass
 class FileEdit:
     "What was done to one file within one todo."
+
     path: str
-    turn: int                   # index of the first edit's turn
+    turn: int  # index of the first edit's turn
     before: str
     after: str
-    written: int = 0            # tokens of successful edits
-    failed: int = 0             # tokens of failed edits
-    whole: bool = False         # at least one `write_file` over the file
-    minimal: int = 0            # tokens of the minimal edit
-    lines: int = 0              # tokens of the edit made of whole lines
+    written: int = 0  # tokens of successful edits
+    failed: int = 0  # tokens of failed edits
+    whole: bool = False  # at least one `write_file` over the file
+    minimal: int = 0  # tokens of the minimal edit
+    lines: int = 0  # tokens of the edit made of whole lines
+
     @property
-    def extra(self): return max(0, self.written-self.minimal) + self.failed
+    def extra(self):
+        return max(0, self.written - self.minimal) + self.failed
+
     @property
-    def extra_lines(self): return max(0, self.written-self.lines) + self.failed
+    def extra_lines(self):
+        return max(0, self.written - self.lines) + self.failed
+
 
 def succeeded(result: Message | None) -> bool | None:
     "Did a call succeed? None where no result was recorded."
-    if result is None: return None
+    if result is None:
+        return None
     return result.ok if result.ok is not None else not re.match(r'\s*error\b', result.content, re.I)
 
 # %% ../../nbs/core/04_metrics.ipynb #3e2fb78f
 def job_edits(
     job: Job,
-    count=count_tokens,            # text -> number of tokens
+    count=count_tokens,  # text -> number of tokens
 ) -> tuple[list[FileEdit], Counter]:  # edits, and how many calls were left out under which name
     "Every edit of a `job`, grouped by todo and file."
     fs = Files(job.files_before, complete=job.files_complete)
     groups, order, unknown, segment = {}, [], Counter(), 0
     index = {id(t): i for i, t in enumerate(job.turns)}
+
     def group(p, turn):
         key = turn.agent_phase_number, segment, p
         if key not in groups:
             t = fs.text.get(p) if p in fs.text else fs.gone.get(p) or ''
-            groups[key] = FileEdit(p, index[id(turn)], t, t); order.append(key)
+            groups[key] = FileEdit(p, index[id(turn)], t, t)
+            order.append(key)
         return groups[key]
+
     for turn, call, result in job.calls():
         a, ok = call.arguments, succeeded(result)
         arg = lambda k: a.get(k) if isinstance(a.get(k), str) else ''
         p = fs.norm(arg('path'))
-        if call.malformed: continue                      # never executed, and there is nothing to count
-        if call.name == 'todo_complete' and ok: segment += 1
-        elif call.name == 'read_file': _read(fs, p, a, ok, result)
-        elif call.name in ('edit_file', 'write_file'): _edit(fs, p, call, ok, group, turn, count, unknown)
-        elif ok: _move(fs, call.name, p, arg, fs.norm)
+        if call.malformed:
+            continue  # never executed, and there is nothing to count
+        if call.name == 'todo_complete' and ok:
+            segment += 1
+        elif call.name == 'read_file':
+            _read(fs, p, a, ok, result)
+        elif call.name in ('edit_file', 'write_file'):
+            _edit(fs, p, call, ok, group, turn, count, unknown)
+        elif ok:
+            _move(fs, call.name, p, arg, fs.norm)
     out = [groups[k] for k in order]
-    for e in out: e.minimal, e.lines = (edit_cost(f(e.before, e.after, count), count) for f in (minimal_edit, line_edit))
+    for e in out:
+        e.minimal, e.lines = (edit_cost(f(e.before, e.after, count), count) for f in (minimal_edit, line_edit))
     return out, unknown
 
+
 def _read(fs, p, a, ok, result):
-    whole = not any(a.get(k) for k in ('limit', 'page_start', 'page_end', 'describe')) and a.get('offset') in (None, 0, 1)
+    whole = not any(a.get(k) for k in ('limit', 'page_start', 'page_end', 'describe')) and a.get('offset') in (
+        None,
+        0,
+        1,
+    )
     if ok and whole and not CUT.search(result.content[-200:]):
-        if (t := numbered(result.content)) is not None: fs.see(p, '' if t == '(empty file)' else t)
-    elif ok is False and re.search(r'not found|no such file|does not exist', result.content, re.I): fs.gone.setdefault(p, None)
+        if (t := numbered(result.content)) is not None:
+            fs.see(p, '' if t == '(empty file)' else t)
+    elif ok is False and re.search(r'not found|no such file|does not exist', result.content, re.I):
+        fs.gone.setdefault(p, None)
+
 
 def _edit(fs, p, call, ok, group, turn, count, unknown):
-    a = call.arguments; get = lambda k: a.get(k) if isinstance(a.get(k), str) else ''
+    a = call.arguments
+    get = lambda k: a.get(k) if isinstance(a.get(k), str) else ''
     old, new = ('', get('content')) if call.name == 'write_file' else (get('old_string'), get('new_string'))
-    tokens, write = count(old)+count(new), call.name == 'write_file'
-    if ok is None: unknown['no result recorded'] += 1; fs.text[p] = None; return
-    if any(CUT.search(x) for x in (old, new)): unknown['arguments cut in the source'] += 1; fs.text[p] = None; return
+    tokens, write = count(old) + count(new), call.name == 'write_file'
+    if ok is None:
+        unknown['no result recorded'] += 1
+        fs.text[p] = None
+        return
+    if any(CUT.search(x) for x in (old, new)):
+        unknown['arguments cut in the source'] += 1
+        fs.text[p] = None
+        return
     if not ok:
-        if not write: group(p, turn).failed += tokens
-        elif fs.exists(p): group(p, turn).failed += tokens
+        if not write:
+            group(p, turn).failed += tokens
+        elif fs.exists(p):
+            group(p, turn).failed += tokens
         return
     was = fs.exists(p)
     if write:
         lost = fs.gone.get(p)
-        if was is None: unknown['written without being read: new or overwritten'] += 1
-        elif was and fs.text[p] is None: unknown['text before the edit is unknown'] += 1
+        if was is None:
+            unknown['written without being read: new or overwritten'] += 1
+        elif was and fs.text[p] is None:
+            unknown['text before the edit is unknown'] += 1
         elif was or lost is not None:
             g = group(p, turn)
-            if p in fs.rough and new.endswith('\n') and not g.before.endswith('\n') and g.before == fs.text[p]: g.before += '\n'
-            g.after, g.written, g.whole = new, g.written+tokens, True
-        fs.put(p, new); return
+            if p in fs.rough and new.endswith('\n') and not g.before.endswith('\n') and g.before == fs.text[p]:
+                g.before += '\n'
+            g.after, g.written, g.whole = new, g.written + tokens, True
+        fs.put(p, new)
+        return
     after = fs.edit(p, old, new, get('position'))
     if after is None:
         unknown['text before the edit is unknown'] += 1
-        if p in fs.text: fs.text[p] = None
+        if p in fs.text:
+            fs.text[p] = None
         return
-    g = group(p, turn); g.after, g.written = after, g.written+tokens
-    rough = p in fs.rough; fs.put(p, after)
-    if rough: fs.rough.add(p)
+    g = group(p, turn)
+    g.after, g.written = after, g.written + tokens
+    rough = p in fs.rough
+    fs.put(p, after)
+    if rough:
+        fs.rough.add(p)
+
 
 def _move(fs, name, p, arg, norm):
     src, dst = norm(arg('source')), norm(arg('dest'))
-    if name == 'rename_file': src, dst = p, norm('/'.join([*p.split('/')[:-1], arg('new_name')]))
+    if name == 'rename_file':
+        src, dst = p, norm('/'.join([*p.split('/')[:-1], arg('new_name')]))
     if name in ('move_file', 'rename_file'):
-        if src in fs.text: fs.put(dst, fs.text[src]); fs.drop(src)
-        else: fs.text[dst] = None
-    elif name == 'copy_file': fs.put(dst, fs.text.get(src))
-    elif name == 'delete_file': fs.drop(p)
+        if src in fs.text:
+            fs.put(dst, fs.text[src])
+            fs.drop(src)
+        else:
+            fs.text[dst] = None
+    elif name == 'copy_file':
+        fs.put(dst, fs.text.get(src))
+    elif name == 'delete_file':
+        fs.drop(p)
     elif name == 'delete_directory':
-        for q in [q for q in fs.text if q.startswith(p+'/')]: fs.drop(q)
+        for q in [q for q in fs.text if q.startswith(p + '/')]:
+            fs.drop(q)
 
 # %% ../../nbs/core/04_metrics.ipynb #67f039d2
 def work_done(
@@ -121,25 +172,37 @@ def work_done(
     tactical = [t for t in job.todos if t.agent_phase == 'tactical']
     missing = {id(t): False for t in tactical if t.work_done is None}
     for i, turn in enumerate(job.turns if missing else []):
-        if turn.agent_phase not in ('tactical', ''): continue
-        queue = [t for t in tactical if (t.completed_turn is None or t.completed_turn >= i) and (t.staged_turn is None or t.staged_turn < i)
-                 and (not turn.agent_phase_number or t.agent_phase_number == turn.agent_phase_number)]
+        if turn.agent_phase not in ('tactical', ''):
+            continue
+        queue = [
+            t
+            for t in tactical
+            if (t.completed_turn is None or t.completed_turn >= i)
+            and (t.staged_turn is None or t.staged_turn < i)
+            and (not turn.agent_phase_number or t.agent_phase_number == turn.agent_phase_number)
+        ]
         for _, call, result in Job('', '', turns=[turn]).calls():
             ok = succeeded(result)
-            if call.name == 'todo_complete' and ok and queue and queue[0].completed_turn == i: queue.pop(0)
-            elif ok and call.name not in BOOKKEEPING and queue and id(queue[0]) in missing: missing[id(queue[0])] = True
-    return [(t, missing[id(t)], 'successful_call') if id(t) in missing else (t, t.work_done, t.done_rule or 'recorded') for t in tactical]
+            if call.name == 'todo_complete' and ok and queue and queue[0].completed_turn == i:
+                queue.pop(0)
+            elif ok and call.name not in BOOKKEEPING and queue and id(queue[0]) in missing:
+                missing[id(queue[0])] = True
+    return [
+        (t, missing[id(t)], 'successful_call') if id(t) in missing else (t, t.work_done, t.done_rule or 'recorded')
+        for t in tactical
+    ]
 
 # %% ../../nbs/core/04_metrics.ipynb #f64bb568
 def job_counts(
     job: Job,
-    count=count_tokens,   # text -> number of tokens
-    edits=None,           # what `job_edits(job, count)` gave, where it is known already
-) -> dict:                # per metric `[numerator, denominator]`; `unknown` and `rules` count what was left out and what decided
+    count=count_tokens,  # text -> number of tokens
+    edits=None,  # what `job_edits(job, count)` gave, where it is known already
+) -> dict:  # per metric `[numerator, denominator]`; `unknown` and `rules` count what was left out and what decided
     "What one `job` adds to each number."
     unknown, rules, out = {}, Counter(), {}
     todos = work_done(job)
-    done = [t for t, d, _ in todos if d]; marked = [t for t, _, _ in todos if t.completed_turn is not None]
+    done = [t for t, d, _ in todos if d]
+    marked = [t for t, _, _ in todos if t.completed_turn is not None]
     out['todo_completion'] = [sum(t.completed_turn is not None for t in done), len(done)]
     out['work_done'] = [len(done), len(todos)]
     out['marked_without_work'] = [sum(t.completed_turn is not None for t, d, _ in todos if not d), len(marked)]
@@ -150,15 +213,17 @@ def job_counts(
     out['whole_file_rewrites'] = [sum(e.whole for e in edits), len(edits)]
     unknown['edit_precision'] = dict(lost)
     out['phase_adherence'], kinds, lost = _adherence(job)
-    rules.update(kinds); unknown['phase_adherence'] = dict(lost)
+    rules.update(kinds)
+    unknown['phase_adherence'] = dict(lost)
     out['task_success'] = [int(job.outcome.status == 'success'), 1]
     rules[f'outcome: {job.outcome.source or "none"}'] += 1
     known = [t.usage for t in job.turns if t.usage.prompt_tokens is not None and t.usage.completion_tokens is not None]
     whole = len(known) == len(job.turns) and known
-    total, said = sum(u.prompt_tokens+u.completion_tokens for u in known), sum(u.completion_tokens for u in known)
+    total, said = sum(u.prompt_tokens + u.completion_tokens for u in known), sum(u.completion_tokens for u in known)
     out['tokens_per_job'], out['completion_tokens'] = ([total, 1], [said, 1]) if whole else ([0, 0], [0, 0])
     unknown['tokens_per_job'] = {} if whole else {'jobs without billed tokens for every turn': 1}
     return dict(out, unknown=unknown, rules=dict(rules))
+
 
 def _adherence(job):
     "Calls allowed in their phase, all calls; what kinds of violation; calls in an unknown phase."
@@ -168,19 +233,41 @@ def _adherence(job):
         calls = turn.said.tool_calls
         if not calls and turn.finish_reason == 'tool_calls' and not turn.said.content.strip():
             calls = [ToolCall('', malformed='(lost in the source)')]
-        if not turn.agent_phase: lost['calls in an unknown phase'] += len(calls); continue
+        if not turn.agent_phase:
+            lost['calls in an unknown phase'] += len(calls)
+            continue
         for c in calls:
             bad = {p.kind for p in check_call(c, turn.agent_phase, tools)} & {'unknown_tool', 'phase_violation'}
-            total += 1; allowed += not bad
-            kinds.update(f'violation: {"malformed call, tool unknown" if c.malformed and k == "unknown_tool" and not c.name else k}' for k in bad)
+            total += 1
+            allowed += not bad
+            kinds.update(
+                f'violation: {"malformed call, tool unknown" if c.malformed and k == "unknown_tool" and not c.name else k}'
+                for k in bad
+            )
     return [allowed, total], kinds, lost
 
 # %% ../../nbs/core/04_metrics.ipynb #075693bf
-TARGETS = dict(todo_completion=('>', .95), edit_precision=('<', .10), phase_adherence=('>', .98), task_success=('>', .90), tokens_per_job=('<=', -.20))
-LABELS = dict(todo_completion='todo completion', edit_precision='edit precision', phase_adherence='phase adherence', task_success='task success',
-              tokens_per_job='tokens per job', work_done='todos worked on', marked_without_work='marked without work',
-              edit_precision_lines='edit precision, whole lines', whole_file_rewrites='whole-file rewrites',
-              completion_tokens='completion tokens per job', tokens_per_success='tokens per success', vs_baseline='tokens against baseline')
+TARGETS = dict(
+    todo_completion=('>', 0.95),
+    edit_precision=('<', 0.10),
+    phase_adherence=('>', 0.98),
+    task_success=('>', 0.90),
+    tokens_per_job=('<=', -0.20),
+)
+LABELS = dict(
+    todo_completion='todo completion',
+    edit_precision='edit precision',
+    phase_adherence='phase adherence',
+    task_success='task success',
+    tokens_per_job='tokens per job',
+    work_done='todos worked on',
+    marked_without_work='marked without work',
+    edit_precision_lines='edit precision, whole lines',
+    whole_file_rewrites='whole-file rewrites',
+    completion_tokens='completion tokens per job',
+    tokens_per_success='tokens per success',
+    vs_baseline='tokens against baseline',
+)
 RULES = dict(
     todo_completion='todos marked complete by todo_complete / tactical todos whose work was done',
     work_done='tactical todos whose work was done / tactical todos staged',
@@ -190,99 +277,157 @@ RULES = dict(
     edit_precision_lines=f'the same against edits of whole lines, in {TOKENIZER}',
     whole_file_rewrites='files overwritten whole within a todo / files edited within a todo',
     task_success='jobs that ended in success / jobs',
-    tokens_per_job='prompt and completion tokens as billed / jobs', completion_tokens='completion tokens as billed / jobs',
-    tokens_per_success='tokens of all jobs / jobs that ended in success', vs_baseline='tokens per job against the baseline on the same jobs, -1')
+    tokens_per_job='prompt and completion tokens as billed / jobs',
+    completion_tokens='completion tokens as billed / jobs',
+    tokens_per_success='tokens of all jobs / jobs that ended in success',
+    vs_baseline='tokens per job against the baseline on the same jobs, -1',
+)
+
 
 @dataclass
 class Metric:
     "A number with where it comes from."
+
     name: str
     numerator: float
     denominator: float
-    value: float | None        # None: nothing in the denominator
-    target: str = ''           # such as `> 95 %`
+    value: float | None  # None: nothing in the denominator
+    target: str = ''  # such as `> 95 %`
     meets: bool | None = None  # None: no target, or no value
     rule: str = ''
-    jobs: int = 0              # jobs that were looked at
-    unknown: dict = field(default_factory=dict)     # what was left out, by name
-    detail: dict = field(default_factory=dict)      # which rules decided, which violations there were
+    jobs: int = 0  # jobs that were looked at
+    unknown: dict = field(default_factory=dict)  # what was left out, by name
+    detail: dict = field(default_factory=dict)  # which rules decided, which violations there were
     companions: dict = field(default_factory=dict)  # name -> Metric
+
     def __str__(self):
-        if self.value is None: v = '–'
-        elif self.name.startswith(('tokens_per', 'completion_')): v = f'{self.value:,.0f}'
-        else: v = f'{self.value:+.1%}' if self.name == 'vs_baseline' else f'{self.value:.1%}'
+        if self.value is None:
+            v = '–'
+        elif self.name.startswith(('tokens_per', 'completion_')):
+            v = f'{self.value:,.0f}'
+        else:
+            v = f'{self.value:+.1%}' if self.name == 'vs_baseline' else f'{self.value:.1%}'
         return f'{v} ({self.numerator:,.0f}/{self.denominator:,.0f})'
 
+
 def _meets(name, value, numerator=0):
-    if name not in TARGETS: return '', None
+    if name not in TARGETS:
+        return '', None
     op, t = TARGETS[name]
     text = f'{op} {t:.0%}'.replace('%', ' %')
-    if value is None: return text, False if numerator and op == '<' else None
+    if value is None:
+        return text, False if numerator and op == '<' else None
     return text, bool({'>': value > t, '<': value < t, '<=': value <= t}[op])
 
 # %% ../../nbs/core/04_metrics.ipynb #bbf21390
 def task_key(job: Job) -> str:
     "What pairs a `job` with the same task played by another model."
-    if job.meta.get('task'): return str(job.meta['task'])
+    if job.meta.get('task'):
+        return str(job.meta['task'])
     return f'{job.family}-{job.meta["seed"]}' if job.family and 'seed' in job.meta else job.id
 
+
 def total(
-    name: str,         # a key of `job_counts`
-    counts: list,      # one `job_counts` per job
+    name: str,  # a key of `job_counts`
+    counts: list,  # one `job_counts` per job
 ) -> Metric:
     "One number over all jobs: the sum of the numerators over the sum of the denominators."
     n, d = (sum(c[name][i] for c in counts) for i in (0, 1))
-    value = n/d if d else None
+    value = n / d if d else None
     target, meets = ('', None) if name == 'tokens_per_job' else _meets(name, value, n)
     unknown = Counter()
-    for c in counts: unknown.update(c['unknown'].get(name, {}))
+    for c in counts:
+        unknown.update(c['unknown'].get(name, {}))
     return Metric(name, n, d, value, target, meets, RULES[name], len(counts), dict(unknown))
+
 
 def against(counts: dict, baseline: dict) -> Metric:
     "Tokens per job against a `baseline` on the same jobs; both are `task_key` -> `job_counts`."
     same = [k for k in counts if k in baseline and counts[k]['tokens_per_job'][1] and baseline[k]['tokens_per_job'][1]]
     n, d = (sum(x[k]['tokens_per_job'][0] for k in same) for x in (counts, baseline))
-    value = n/d-1 if d else None
-    return Metric('vs_baseline', n, d, value, *_meets('tokens_per_job', value), RULES['vs_baseline'], len(same),
-                  {'jobs without a partner': len(counts)+len(baseline)-2*len(same)} if len(counts)+len(baseline) > 2*len(same) else {})
+    value = n / d - 1 if d else None
+    return Metric(
+        'vs_baseline',
+        n,
+        d,
+        value,
+        *_meets('tokens_per_job', value),
+        RULES['vs_baseline'],
+        len(same),
+        {'jobs without a partner': len(counts) + len(baseline) - 2 * len(same)}
+        if len(counts) + len(baseline) > 2 * len(same)
+        else {},
+    )
 
 # %% ../../nbs/core/04_metrics.ipynb #9c4ed7db
 def wilson(
-    hits: float, n: int,
-    level: float = .95,
+    hits: float,
+    n: int,
+    level: float = 0.95,
 ) -> tuple[float, float]:
     "Wilson score interval of a proportion (Wilson, 1927)."
-    if not n: return 0., 1.
-    z = NormalDist().inv_cdf((1+level)/2); p = hits/n
-    mid, half = (p+z*z/(2*n))/(1+z*z/n), z/(1+z*z/n)*math.sqrt(p*(1-p)/n+z*z/(4*n*n))
-    return max(0., mid-half), min(1., mid+half)
+    if not n:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    p = hits / n
+    mid, half = (
+        (p + z * z / (2 * n)) / (1 + z * z / n),
+        z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)),
+    )
+    return max(0.0, mid - half), min(1.0, mid + half)
 
 # %% ../../nbs/core/04_metrics.ipynb #02ef60a0
 def five(
-    jobs: list,            # Jobs, from any source
-    baseline: list = None, # Jobs of the baseline model on the same tasks, for token efficiency
-    count_tokens=None,     # text -> number of tokens; None: GPT-2 pieces
+    jobs: list,  # Jobs, from any source
+    baseline: list = None,  # Jobs of the baseline model on the same tasks, for token efficiency
+    count_tokens=None,  # text -> number of tokens; None: GPT-2 pieces
 ) -> dict[str, Metric]:
     "The five numbers over `jobs`, each with numerator, denominator, target and rule."
     counter = count_tokens or globals()['count_tokens']
     counts = [job_counts(j, counter) for j in jobs]
     out = {name: total(name, counts) for name in TARGETS}
     rules = Counter()
-    for c in counts: rules.update(c['rules'])
-    for name, start in (('todo_completion', 'todo: '), ('phase_adherence', 'violation: '), ('task_success', 'outcome: ')):
+    for c in counts:
+        rules.update(c['rules'])
+    for name, start in (
+        ('todo_completion', 'todo: '),
+        ('phase_adherence', 'violation: '),
+        ('task_success', 'outcome: '),
+    ):
         out[name].detail = {k.removeprefix(start): v for k, v in sorted(rules.items()) if k.startswith(start)}
     out['todo_completion'].companions = {k: total(k, counts) for k in ('work_done', 'marked_without_work')}
     out['edit_precision'].companions = {k: total(k, counts) for k in ('edit_precision_lines', 'whole_file_rewrites')}
-    tok = out['tokens_per_job']; wins = out['task_success'].numerator
-    tok.companions = dict(completion_tokens=total('completion_tokens', counts),
-        tokens_per_success=Metric('tokens_per_success', tok.numerator, wins, tok.numerator/wins if wins and tok.denominator else None, rule=RULES['tokens_per_success'], jobs=len(jobs)))
+    tok = out['tokens_per_job']
+    wins = out['task_success'].numerator
+    tok.companions = dict(
+        completion_tokens=total('completion_tokens', counts),
+        tokens_per_success=Metric(
+            'tokens_per_success',
+            tok.numerator,
+            wins,
+            tok.numerator / wins if wins and tok.denominator else None,
+            rule=RULES['tokens_per_success'],
+            jobs=len(jobs),
+        ),
+    )
     if baseline is not None:
-        vs = against({task_key(j): c for j, c in zip(jobs, counts)}, {task_key(j): job_counts(j, counter) for j in baseline})
+        vs = against(
+            {task_key(j): c for j, c in zip(jobs, counts)}, {task_key(j): job_counts(j, counter) for j in baseline}
+        )
         tok.companions['vs_baseline'], tok.target, tok.meets = vs, vs.target, vs.meets
     return out
 
+
 def metric_rows(metrics: dict) -> list[dict]:
     "Metrics and their companions as rows of a table."
-    return [dict(metric=('· ' if i else '') + LABELS[m.name], value=str(m), target=m.target, met={True: 'yes', False: 'no', None: ''}[m.meets],
-                 left_out=', '.join(f'{v} {k}' for k, v in m.unknown.items()))
-            for top in metrics.values() for i, m in enumerate([top, *top.companions.values()])]
+    return [
+        dict(
+            metric=('· ' if i else '') + LABELS[m.name],
+            value=str(m),
+            target=m.target,
+            met={True: 'yes', False: 'no', None: ''}[m.meets],
+            left_out=', '.join(f'{v} {k}' for k, v in m.unknown.items()),
+        )
+        for top in metrics.values()
+        for i, m in enumerate([top, *top.companions.values()])
+    ]

@@ -7,7 +7,12 @@ __all__ = ['ToolCall', 'Message', 'Label', 'Usage', 'Turn', 'Todo', 'Outcome', '
            'content_hash', 'from_dict', 'write_atomic', 'write_jsonl', 'read_jsonl']
 
 # %% ../../nbs/core/00_records.ipynb #12d057b4
-import json, hashlib, os, tempfile, types, typing
+import hashlib
+import json
+import os
+import tempfile
+import types
+import typing
 from collections import Counter
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
@@ -17,93 +22,107 @@ from pathlib import Path
 @dataclass
 class ToolCall:
     "One call of a tool, as the model asked for it."
-    name: str             # tool name, as written by the model
+
+    name: str  # tool name, as written by the model
     arguments: dict = field(default_factory=dict)  # an object, never a JSON string
-    id: str = ''          # joins the call to its result
-    malformed: str = ''   # raw text, where the arguments were no JSON object
+    id: str = ''  # joins the call to its result
+    malformed: str = ''  # raw text, where the arguments were no JSON object
+
 
 @dataclass
 class Message:
     "One chat message; `content` is always a string."
-    role: str                 # system, user, assistant or tool
+
+    role: str  # system, user, assistant or tool
     content: str = ''
     tool_calls: list[ToolCall] = field(default_factory=list)
-    tool_call_id: str = ''    # role tool: which call this answers
-    name: str = ''            # role tool: which tool answered
-    reasoning: str = ''       # the model's own thinking, kept apart from what it said
-    ok: bool | None = None    # role tool: did the call succeed, judged by what came back; None: unknown
+    tool_call_id: str = ''  # role tool: which call this answers
+    name: str = ''  # role tool: which tool answered
+    reasoning: str = ''  # the model's own thinking, kept apart from what it said
+    ok: bool | None = None  # role tool: did the call succeed, judged by what came back; None: unknown
 
 # %% ../../nbs/core/00_records.ipynb #fc1d83e1
 @dataclass
 class Label:
     "One finding about a turn, with the text that proves it."
-    mode: str           # failure mode, such as `phase_violation`
+
+    mode: str  # failure mode, such as `phase_violation`
     evidence: str = ''  # a quote from the turn
-    rule: str = ''      # which rule found it
+    rule: str = ''  # which rule found it
+
 
 @dataclass
 class Usage:
     "Tokens as billed for one model call; None where the source does not say."
+
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
 
 @dataclass
 class Turn:
     "One assistant decision."
-    agent_phase: str          # strategic, tactical, or '' where unknown
-    said: Message             # the decision
-    seen: list[Message] = field(default_factory=list)     # new since the last turn, without the tool results of that turn
+
+    agent_phase: str  # strategic, tactical, or '' where unknown
+    said: Message  # the decision
+    seen: list[Message] = field(default_factory=list)  # new since the last turn, without the tool results of that turn
     results: list[Message] = field(default_factory=list)  # what the tools answered, in the order of the calls
     agent_phase_number: int = 0
     usage: Usage = field(default_factory=Usage)
-    finish_reason: str = ''   # stop, tool_calls, length, error, ...
+    finish_reason: str = ''  # stop, tool_calls, length, error, ...
     labels: list[Label] = field(default_factory=list)
-    meta: dict = field(default_factory=dict)              # request id, step number, time: whatever leads back to the source
+    meta: dict = field(default_factory=dict)  # request id, step number, time: whatever leads back to the source
 
 # %% ../../nbs/core/00_records.ipynb #67252335
 @dataclass
 class Todo:
     "One todo and its life; turn indices point into `Job.turns`."
+
     id: str
     text: str
-    agent_phase: str = 'tactical'     # the phase it is worked in
+    agent_phase: str = 'tactical'  # the phase it is worked in
     agent_phase_number: int = 1
-    staged_turn: int | None = None    # set by `next_phase_todos`; None: predefined
-    completed_turn: int | None = None # set by `todo_complete`; None: never marked
-    work_done: bool | None = None     # None: cannot be known
-    done_rule: str = ''               # `checker` (arena) or `successful_call` (audit trail)
+    staged_turn: int | None = None  # set by `next_phase_todos`; None: predefined
+    completed_turn: int | None = None  # set by `todo_complete`; None: never marked
+    work_done: bool | None = None  # None: cannot be known
+    done_rule: str = ''  # `checker` (arena) or `successful_call` (audit trail)
+
 
 @dataclass
 class Outcome:
     "How a job ended, and who says so."
-    status: str = 'unknown'   # success, failed or unknown
-    source: str = ''          # checker, frozen, goal_achieved, approved, content_check, none
-    confidence: float = 0.    # 0 to 1: how far the source can be believed
+
+    status: str = 'unknown'  # success, failed or unknown
+    source: str = ''  # checker, frozen, goal_achieved, approved, content_check, none
+    confidence: float = 0.0  # 0 to 1: how far the source can be believed
     detail: str = ''
+
 
 @dataclass
 class Job:
     "One job of the agent, from whatever source."
+
     id: str
-    source: str               # arena, mongodb, dump, export, ...
+    source: str  # arena, mongodb, dump, export, ...
     description: str = ''
     instructions: str = ''
     model: str = ''
-    family: str = ''          # task family, where known
+    family: str = ''  # task family, where known
     tools: list[dict] = field(default_factory=list)  # OpenAI tool schemas that were offered
     turns: list[Turn] = field(default_factory=list)
     todos: list[Todo] = field(default_factory=list)
     outcome: Outcome = field(default_factory=Outcome)
     files_before: dict[str, str] = field(default_factory=dict)  # path -> text, where known
     files_after: dict[str, str] = field(default_factory=dict)
-    files_complete: bool = False    # is a path that is not in `files_before` known not to have existed?
-    meta: dict = field(default_factory=dict)         # seed, player, times, counts
-    provenance: dict = field(default_factory=dict)   # content_hash, importer, documents
-    v: int = 2                # record version
+    files_complete: bool = False  # is a path that is not in `files_before` known not to have existed?
+    meta: dict = field(default_factory=dict)  # seed, player, times, counts
+    provenance: dict = field(default_factory=dict)  # content_hash, importer, documents
+    v: int = 2  # record version
 
     def messages(self) -> list[Message]:
         "The whole conversation, in order."
         return [m for t in self.turns for m in (*t.seen, t.said, *t.results)]
+
     def calls(self):
         "Every `(turn, call, result)`; the result is None where none was recorded."
         for t in self.turns:
@@ -115,27 +134,34 @@ class Job:
 @dataclass
 class Example:
     "A conversation to train on."
+
     messages: list[Message]
     tools: list[dict] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)   # one per message; only assistant messages may be above 0
-    behaviour: str = ''        # todo, edit, phase, compact, tools or notes
-    agent_phase: str = ''      # '' where it spans phases
+    weights: list[float] = field(default_factory=list)  # one per message; only assistant messages may be above 0
+    behaviour: str = ''  # todo, edit, phase, compact, tools or notes
+    agent_phase: str = ''  # '' where it spans phases
     family: str = ''
-    split: str = ''            # train, valid or test; decided per job
-    parents: list[str] = field(default_factory=list)     # job or seed ids it came from
-    verified: list[str] = field(default_factory=list)    # checks it passed: rules, execution, judge
+    split: str = ''  # train, valid or test; decided per job
+    parents: list[str] = field(default_factory=list)  # job or seed ids it came from
+    verified: list[str] = field(default_factory=list)  # checks it passed: rules, execution, judge
     meta: dict = field(default_factory=dict)
-    id: str = ''               # content hash, filled in when empty
+    id: str = ''  # content hash, filled in when empty
     v: int = 2
+
     def __post_init__(self):
-        if not self.weights: self.weights = [float(m.role == 'assistant') for m in self.messages]
-        if len(self.weights) != len(self.messages): raise ValueError(f'{len(self.weights)} weights for {len(self.messages)} messages')
-        if any(w and m.role != 'assistant' for w, m in zip(self.weights, self.messages)): raise ValueError('only assistant messages are trained')
+        if not self.weights:
+            self.weights = [float(m.role == 'assistant') for m in self.messages]
+        if len(self.weights) != len(self.messages):
+            raise ValueError(f'{len(self.weights)} weights for {len(self.messages)} messages')
+        if any(w and m.role != 'assistant' for w, m in zip(self.weights, self.messages)):
+            raise ValueError('only assistant messages are trained')
         self.id = self.id or content_hash(dict(m=self.messages, t=self.tools, w=self.weights))
+
 
 @dataclass
 class Preference:
     "One context and two next actions that differ in substance, from their first divergence."
+
     context: list[Message]
     chosen: Message
     rejected: Message
@@ -144,32 +170,43 @@ class Preference:
     agent_phase: str = ''
     family: str = ''
     split: str = ''
-    chosen_why: str = ''       # evidence for the better one
-    rejected_why: str = ''     # evidence against the other, such as a failure mode
+    chosen_why: str = ''  # evidence for the better one
+    rejected_why: str = ''  # evidence against the other, such as a failure mode
     parents: list[str] = field(default_factory=list)
     verified: list[str] = field(default_factory=list)
     meta: dict = field(default_factory=dict)
     id: str = ''
     v: int = 2
+
     def __post_init__(self):
         same = lambda m: (m.content.strip(), [(c.name, c.arguments, c.malformed) for c in m.tool_calls])
-        if same(self.chosen) == same(self.rejected): raise ValueError('chosen and rejected are the same action')
+        if same(self.chosen) == same(self.rejected):
+            raise ValueError('chosen and rejected are the same action')
         self.id = self.id or content_hash(dict(x=self.context, c=self.chosen, r=self.rejected))
 
 # %% ../../nbs/core/00_records.ipynb #fc9ddc89
 def to_dict(o):
     "A record `o` as plain JSON types, without fields that hold their default."
-    if isinstance(o, (str, int, float, bool)) or o is None: return o
-    if isinstance(o, (list, tuple)): return [to_dict(x) for x in o]
-    if isinstance(o, dict): return {str(k): to_dict(x) for k, x in o.items()}
-    if is_dataclass(o): return {n: to_dict(x) for n, default in _defaults(type(o)) if (x := getattr(o, n)) != default or n == 'v'}
+    if isinstance(o, (str, int, float, bool)) or o is None:
+        return o
+    if isinstance(o, (list, tuple)):
+        return [to_dict(x) for x in o]
+    if isinstance(o, dict):
+        return {str(k): to_dict(x) for k, x in o.items()}
+    if is_dataclass(o):
+        return {n: to_dict(x) for n, default in _defaults(type(o)) if (x := getattr(o, n)) != default or n == 'v'}
     return str(o)
+
 
 @lru_cache
 def _defaults(cls):
     "Field names of `cls` with their defaults; `...` where the field is required."
     miss = lambda x: type(x).__name__ == '_MISSING_TYPE'
-    return [(f.name, f.default if not miss(f.default) else f.default_factory() if not miss(f.default_factory) else ...) for f in fields(cls)]
+    return [
+        (f.name, f.default if not miss(f.default) else f.default_factory() if not miss(f.default_factory) else ...)
+        for f in fields(cls)
+    ]
+
 
 def content_hash(
     o,  # a record, or any plain JSON value
@@ -180,88 +217,121 @@ def content_hash(
 
 # %% ../../nbs/core/00_records.ipynb #6947806a
 @lru_cache
-def _hints(cls): return typing.get_type_hints(cls)
+def _hints(cls):
+    return typing.get_type_hints(cls)
+
 
 def _build(tp, x):
     "Value `x` as type `tp`: nested records are built, everything else is checked to be of the right kind."
     org = typing.get_origin(tp)
-    if org in (typing.Union, types.UnionType): return None if x is None else _build(next(a for a in typing.get_args(tp) if a is not type(None)), x)
-    if is_dataclass(tp): return from_dict(tp, x)
-    if org is list: 
-        if not isinstance(x, list): raise ValueError(f'expected a list, got {type(x).__name__}')
+    if org in (typing.Union, types.UnionType):
+        return None if x is None else _build(next(a for a in typing.get_args(tp) if a is not type(None)), x)
+    if is_dataclass(tp):
+        return from_dict(tp, x)
+    if org is list:
+        if not isinstance(x, list):
+            raise ValueError(f'expected a list, got {type(x).__name__}')
         return [_build(typing.get_args(tp)[0], y) for y in x]
     base = org or tp
-    if base is float and isinstance(x, int) and not isinstance(x, bool): return float(x)
-    if not isinstance(x, base): raise ValueError(f'expected {base.__name__}, got {type(x).__name__}: {str(x)[:60]}')
+    if base is float and isinstance(x, int) and not isinstance(x, bool):
+        return float(x)
+    if not isinstance(x, base):
+        raise ValueError(f'expected {base.__name__}, got {type(x).__name__}: {str(x)[:60]}')
     return x
 
-_RENAMED = dict(phase='agent_phase', phase_number='agent_phase_number')   # version 1 -> version 2
+
+_RENAMED = dict(phase='agent_phase', phase_number='agent_phase_number')  # version 1 -> version 2
+
 
 def _upgraded(cls, d: dict, known) -> dict:
     "The fields of a version 1 record under their present names."
     out = {_RENAMED[k] if k in _RENAMED and k not in known else k: x for k, x in d.items()}
-    if 'v' in known and out.get('v', 1) < cls.v: out['v'] = cls.v
-    if cls is Job and d.get('v', 1) < 2: out['files_complete'] = d.get('source') == 'arena'
+    if 'v' in known and out.get('v', 1) < cls.v:
+        out['v'] = cls.v
+    if cls is Job and d.get('v', 1) < 2:
+        out['files_complete'] = d.get('source') == 'arena'
     return out
 
+
 def from_dict(
-    cls,      # record class, such as `Job`
+    cls,  # record class, such as `Job`
     d: dict,  # what `to_dict` gave
 ):
     "A record of class `cls` from plain JSON types; unknown fields are refused by name."
-    if not isinstance(d, dict): raise ValueError(f'{cls.__name__}: expected an object, got {type(d).__name__}')
+    if not isinstance(d, dict):
+        raise ValueError(f'{cls.__name__}: expected an object, got {type(d).__name__}')
     known, newest = _hints(cls), getattr(cls, 'v', 1)
-    if d.get('v', 1) > newest: raise ValueError(f'{cls.__name__}: record version {d["v"]} is newer than this agentft reads ({newest}): upgrade agentft')
+    if d.get('v', 1) > newest:
+        raise ValueError(
+            f'{cls.__name__}: record version {d["v"]} is newer than this agentft reads ({newest}): upgrade agentft'
+        )
     d = _upgraded(cls, d, known)
-    if extra := [k for k in d if k not in known]: raise ValueError(f'{cls.__name__}: unknown field {extra[0]!r}')
-    try: return cls(**{k: _build(known[k], x) for k, x in d.items()})
-    except TypeError as e: raise ValueError(f'{cls.__name__}: {e}') from None
+    if extra := [k for k in d if k not in known]:
+        raise ValueError(f'{cls.__name__}: unknown field {extra[0]!r}')
+    try:
+        return cls(**{k: _build(known[k], x) for k, x in d.items()})
+    except TypeError as e:
+        raise ValueError(f'{cls.__name__}: {e}') from None
 
 # %% ../../nbs/core/00_records.ipynb #a96e1d90
 def write_atomic(
-    path,              # final place of the file; parent folders are made
+    path,  # final place of the file; parent folders are made
     data: str | bytes | typing.Iterable[str],  # text, bytes, or pieces of text
 ) -> Path:
     "Write beside, fsync, rename: a reader sees the old file or the new one, never half of it."
-    path = Path(path); path.parent.mkdir(parents=True, exist_ok=True)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.part')
     try:
         with os.fdopen(fd, 'wb') as f:
-            for piece in ([data] if isinstance(data, (str, bytes)) else data):
+            for piece in [data] if isinstance(data, (str, bytes)) else data:
                 f.write(piece if isinstance(piece, bytes) else piece.encode('utf-8', 'replace'))
-            f.flush(); os.fsync(f.fileno())
-        umask = os.umask(0); os.umask(umask); os.chmod(tmp, 0o666 & ~umask)
+            f.flush()
+            os.fsync(f.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(tmp, 0o666 & ~umask)
         os.replace(tmp, path)
     except BaseException:
         Path(tmp).unlink(missing_ok=True)
         raise
     return path
 
+
 def write_jsonl(path, records) -> int:
     "Write `records` to `path`, one JSON object per line, atomically; gives their number."
     n = 0
+
     def lines():
         nonlocal n
-        for r in records: n += 1; yield json.dumps(to_dict(r), ensure_ascii=False) + '\n'
+        for r in records:
+            n += 1
+            yield json.dumps(to_dict(r), ensure_ascii=False) + '\n'
+
     write_atomic(path, lines())
     return n
 
 # %% ../../nbs/core/00_records.ipynb #59c4afc8
 def read_jsonl(
     path,
-    cls=None,               # record class; None: plain dicts
+    cls=None,  # record class; None: plain dicts
     bad: Counter | None = None,  # counts unreadable lines by reason; None: the first bad line raises
 ) -> list:
     "Records of a JSONL file."
     out, path = [], Path(path)
-    if not path.exists(): raise FileNotFoundError(f'{path} is missing: run the phase that writes it first')
+    if not path.exists():
+        raise FileNotFoundError(f'{path} is missing: run the phase that writes it first')
     with path.open('rb') as f:
         for n, line in enumerate(f, 1):
-            if not line.strip(): continue
+            if not line.strip():
+                continue
             try:
                 d = json.loads(line)
                 out.append(from_dict(cls, d) if cls else d)
             except ValueError as e:
-                if bad is None: raise ValueError(f'{path}, line {n}: {e}') from None
-                bad['not JSON' if isinstance(e, (json.JSONDecodeError, UnicodeDecodeError)) else str(e).split(',')[0]] += 1
+                if bad is None:
+                    raise ValueError(f'{path}, line {n}: {e}') from None
+                bad[
+                    'not JSON' if isinstance(e, (json.JSONDecodeError, UnicodeDecodeError)) else str(e).split(',')[0]
+                ] += 1
     return out

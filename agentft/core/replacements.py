@@ -6,13 +6,17 @@
 __all__ = ['TOKENIZER', 'count_tokens', 'single_edit', 'minimal_edit', 'fewest_tokens', 'edit_cost', 'apply_edits', 'line_edit']
 
 # %% ../../nbs/core/03_replacements.ipynb #9964884b
-import difflib, heapq, math, re
-from itertools import accumulate
+import difflib
+import heapq
+import math
+import re
 from collections import Counter
+from itertools import accumulate
 
 # %% ../../nbs/core/03_replacements.ipynb #043405fb
 TOKENIZER = 'GPT-2 pieces'
 _PIECE = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
+
 
 def count_tokens(text: str) -> int:
     "Number of GPT-2 pieces in `text`."
@@ -21,289 +25,439 @@ def count_tokens(text: str) -> int:
 # %% ../../nbs/core/03_replacements.ipynb #83c9dc96
 _ATOM = re.compile(r'\w+|\s|[^\w\s]')
 
+
 def _occurs_once(s: str, text: str) -> bool:
     p = text.find(s)
-    return bool(s) and p >= 0 and text.find(s, p+1) < 0
+    return bool(s) and p >= 0 and text.find(s, p + 1) < 0
+
 
 def _common(a: str, b: str) -> int:
     "Length of the common prefix of `a` and `b`."
     lo, hi = 0, min(len(a), len(b))
     while lo < hi:
-        mid = (lo+hi+1)//2
-        if a[lo:mid] == b[lo:mid]: lo = mid
-        else: hi = mid-1
+        mid = (lo + hi + 1) // 2
+        if a[lo:mid] == b[lo:mid]:
+            lo = mid
+        else:
+            hi = mid - 1
     return lo
+
 
 def _common_end(a: str, b: str) -> int:
     "Length of the common suffix."
     lo, hi, n, m = 0, min(len(a), len(b)), len(a), len(b)
     while lo < hi:
-        mid = (lo+hi+1)//2
-        if a[n-mid:n-lo] == b[m-mid:m-lo]: lo = mid
-        else: hi = mid-1
+        mid = (lo + hi + 1) // 2
+        if a[n - mid : n - lo] == b[m - mid : m - lo]:
+            lo = mid
+        else:
+            hi = mid - 1
     return lo
 
-def _word(c): return c.isalnum() or c == '_'
+
+def _word(c):
+    return c.isalnum() or c == '_'
+
+
 def _cuts(text: str, i: int) -> bool:
     "Does a cut at `i` go through a word?"
-    return 0 < i < len(text) and _word(text[i-1]) and _word(text[i])
+    return 0 < i < len(text) and _word(text[i - 1]) and _word(text[i])
 
 # %% ../../nbs/core/03_replacements.ipynb #21b057ba
 def single_edit(
-    before: str, after: str,
-    count=count_tokens,        # text -> number of tokens
-) -> tuple[int, str, str]:     # cost, old, new
+    before: str,
+    after: str,
+    count=count_tokens,  # text -> number of tokens
+) -> tuple[int, str, str]:  # cost, old, new
     "The cheapest single replacement of a unique string that turns `before` into `after`."
-    if not before: return count(after), '', after
+    if not before:
+        return count(after), '', after
     n, m = len(before), len(after)
     short, pre, suf = min(n, m), _common(before, after), _common_end(before, after)
-    start = min(max(0, short-suf), pre)                  # left of this nothing can differ
-    floor = count(before[pre:n-suf]) + count(after[pre:m-suf]) - 4  # what really changes, less what cutting a token can win
-    best, i, j, bad, tried, whole = math.inf, 0, n, 0, 0, None      # cost and window of the cheapest, ends that cut a word
+    start = min(max(0, short - suf), pre)  # left of this nothing can differ
+    floor = (
+        count(before[pre : n - suf]) + count(after[pre : m - suf]) - 4
+    )  # what really changes, less what cutting a token can win
+    best, i, j, bad, tried, whole = math.inf, 0, n, 0, 0, None  # cost and window of the cheapest, ends that cut a word
     for x in _lefts(before, pre, start):
-        if 2*count(before[x:start]) + floor > best: break
-        for y in _rights(before, x, n-min(suf, short-x)):
-            cost = count(before[x:y]) + count(after[x:m-n+y])
-            if cost <= best and ((cuts := _cuts(before, x)+_cuts(before, y)) < bad or cost < best): best, i, j, bad = cost, x, y, cuts
+        if 2 * count(before[x:start]) + floor > best:
+            break
+        for y in _rights(before, x, n - min(suf, short - x)):
+            cost = count(before[x:y]) + count(after[x : m - n + y])
+            if cost <= best and ((cuts := _cuts(before, x) + _cuts(before, y)) < bad or cost < best):
+                best, i, j, bad = cost, x, y, cuts
         tried += 1
-        if tried == 50 and best == math.inf: best = whole = count(before)+count(after)
-    if whole is None and (best == math.inf or j-i > n-500 or count(before[:200])+count(before[-200:]) < 16):   # only a window of nearly all can be dearer than all
-        whole = count(before)+count(after)
-        if whole <= best: best, i, j = whole, 0, n
-    return best, before[i:j], after[i:m-n+j]
+        if tried == 50 and best == math.inf:
+            best = whole = count(before) + count(after)
+    if whole is None and (
+        best == math.inf or j - i > n - 500 or count(before[:200]) + count(before[-200:]) < 16
+    ):  # only a window of nearly all can be dearer than all
+        whole = count(before) + count(after)
+        if whole <= best:
+            best, i, j = whole, 0, n
+    return best, before[i:j], after[i : m - n + j]
+
 
 def _lefts(text, pre, start):
     "Where the window may begin: wherever the difference can slide to, then at each word to the left."
-    yield from range(pre, max(start-1, pre-200), -1)
-    for i in range(start-1, -1, -1):
-        if not _cuts(text, i): yield i
+    yield from range(pre, max(start - 1, pre - 200), -1)
+    for i in range(start - 1, -1, -1):
+        if not _cuts(text, i):
+            yield i
+
 
 def _rights(text, i, j):
     "The first two places from `j` on where a window from `i` may end so that its text is unique; from the second on only between words."
     n = len(text)
-    def unique(j): s = text[i:j]; return bool(s) and text.find(s) == i and text.find(s, i+1) < 0
+
+    def unique(j):
+        s = text[i:j]
+        return bool(s) and text.find(s) == i and text.find(s, i + 1) < 0
+
     def between(j):
-        while _cuts(text, j): j += 1
+        while _cuts(text, j):
+            j += 1
         return j
+
     if not unique(j):
         lo, step = j, 8
-        while not unique(hi := min(n, j+step)):
-            if hi == n: return
-            lo, step = hi, step*2
-        while hi-lo > 1:
-            mid = (lo+hi)//2
-            if unique(mid): hi = mid
-            else: lo = mid
+        while not unique(hi := min(n, j + step)):
+            if hi == n:
+                return
+            lo, step = hi, step * 2
+        while hi - lo > 1:
+            mid = (lo + hi) // 2
+            if unique(mid):
+                hi = mid
+            else:
+                lo = mid
         j = between(hi)
     yield j
-    if j < n: yield between(j+1)
+    if j < n:
+        yield between(j + 1)
 
 # %% ../../nbs/core/03_replacements.ipynb #43534385
-_MAX_CELLS = 60_000    # size of the exact alignment table; larger differences are cut by lines first
-_MAX_EXACT = 6         # hunks; more are worked through in one direction
-_MAX_HUNKS = 30        # more are joined across the smallest gaps
+_MAX_CELLS = 60_000  # size of the exact alignment table; larger differences are cut by lines first
+_MAX_EXACT = 6  # hunks; more are worked through in one direction
+_MAX_HUNKS = 30  # more are joined across the smallest gaps
+
 
 def _align(a: list, b: list) -> list[tuple]:
     "Hunks `(a0, a1, b0, b1)` of the cheapest alignment of two token lists; a pure insertion pays 2 for its anchor."
     n, m = len(a), len(b)
-    if n*m > _MAX_CELLS: return _difflib(a, b)
-    if n*m < 300: return _search(a, b, [range(m+1)]*(n+1))[1]
-    both = _lcs(a, b) + _lcs(a[::-1], b[::-1])[::-1, ::-1]   # tokens kept on the best way through a cell
-    least, slack = n+m - 2*int(both[0, 0]), 0
+    if n * m > _MAX_CELLS:
+        return _difflib(a, b)
+    if n * m < 300:
+        return _search(a, b, [range(m + 1)] * (n + 1))[1]
+    both = _lcs(a, b) + _lcs(a[::-1], b[::-1])[::-1, ::-1]  # tokens kept on the best way through a cell
+    least, slack = n + m - 2 * int(both[0, 0]), 0
     while True:
-        cost, hunks = _search(a, b, [r.nonzero()[0].tolist() for r in both >= both[0, 0]-slack])
-        if cost < least + 2*slack+2 - 1e-6: return hunks     # a way through any other cell costs more
-        slack = max(2*slack+1, int((cost-least)/2))
+        cost, hunks = _search(a, b, [r.nonzero()[0].tolist() for r in both >= both[0, 0] - slack])
+        if cost < least + 2 * slack + 2 - 1e-6:
+            return hunks  # a way through any other cell costs more
+        slack = max(2 * slack + 1, int((cost - least) / 2))
+
 
 def _lcs(a: list, b: list):
     "An array: how long is the longest common subsequence of `a[:i]` and `b[:j]`? One machine word does 64 cells (Hyyrö, 2004)."
     import numpy as np
+
     n, m, at = len(a), len(b), {}
-    for j, x in enumerate(b): at[x] = at.get(x, 0) | 1 << j
-    full = (1 << m)-1; s, rows = full, []
+    for j, x in enumerate(b):
+        at[x] = at.get(x, 0) | 1 << j
+    full = (1 << m) - 1
+    s, rows = full, []
     for x in a:
-        u = s & at.get(x, 0); s = (s+u | s-u) & full
-        rows.append(s.to_bytes((m+7)//8, 'little'))
-    bits = np.unpackbits(np.frombuffer(b''.join(rows), dtype=np.uint8).reshape(n, -1), axis=1, count=m, bitorder='little')
-    out = np.zeros((n+1, m+1), dtype=np.int32)
-    np.cumsum(1-bits, axis=1, dtype=np.int32, out=out[1:, 1:])
+        u = s & at.get(x, 0)
+        s = (s + u | s - u) & full
+        rows.append(s.to_bytes((m + 7) // 8, 'little'))
+    bits = np.unpackbits(
+        np.frombuffer(b''.join(rows), dtype=np.uint8).reshape(n, -1), axis=1, count=m, bitorder='little'
+    )
+    out = np.zeros((n + 1, m + 1), dtype=np.int32)
+    np.cumsum(1 - bits, axis=1, dtype=np.int32, out=out[1:, 1:])
     return out
+
 
 def _search(a, b, cells) -> tuple:
     "Cost and hunks of the cheapest way through `cells` (for each row its columns). States: 0 outside a hunk, 1 inside with insertions only, 2 inside with deletions."
-    n, m, INF = len(a), len(b), math.inf; w = m+1
-    back0, back1, back2 = ([None]*((n+1)*w) for _ in range(3))
-    p0 = p1 = p2 = [INF]*w; base = -w
+    n, m, INF = len(a), len(b), math.inf
+    w = m + 1
+    back0, back1, back2 = ([None] * ((n + 1) * w) for _ in range(3))
+    p0 = p1 = p2 = [INF] * w
+    base = -w
     same, shut1, shut2 = (1, 1, 0), (0, 0, 1), (0, 0, 2)
     ins0, ins1, ins2, del0, del1, del2 = (0, 1, 0), (0, 1, 1), (0, 1, 2), (1, 0, 0), (1, 0, 1), (1, 0, 2)
-    for i in range(n+1):
-        c0, c1, c2 = [INF]*w, [INF]*w, [INF]*w; ai = a[i-1] if i else None; base += w
+    for i in range(n + 1):
+        c0, c1, c2 = [INF] * w, [INF] * w, [INF] * w
+        ai = a[i - 1] if i else None
+        base += w
         for j in cells[i]:
-            f0 = f1 = f2 = None; x0 = x1 = x2 = INF
-            if i and j and ai == b[j-1]: x0 = p0[j-1]; f0 = same
-            elif i == j == 0: x0 = 0
+            f0 = f1 = f2 = None
+            x0 = x1 = x2 = INF
+            if i and j and ai == b[j - 1]:
+                x0 = p0[j - 1]
+                f0 = same
+            elif i == j == 0:
+                x0 = 0
             if j:
-                x1 = c0[j-1]+1.01; q = c1[j-1]+1; f1 = ins0
-                if q < x1: x1 = q; f1 = ins1
-                x2 = c2[j-1]+1; f2 = ins2
+                x1 = c0[j - 1] + 1.01
+                q = c1[j - 1] + 1
+                f1 = ins0
+                if q < x1:
+                    x1 = q
+                    f1 = ins1
+                x2 = c2[j - 1] + 1
+                f2 = ins2
             if i:
-                q0, q1, q2 = p0[j], p1[j], p2[j]; q = min(q0+1.01, q1+1, q2+1)
+                q0, q1, q2 = p0[j], p1[j], p2[j]
+                q = min(q0 + 1.01, q1 + 1, q2 + 1)
                 if q < x2:
-                    x2 = q; q0 += .01
+                    x2 = q
+                    q0 += 0.01
                     f2 = (del0 if q0 <= q2 else del2) if q0 <= q1 else del1 if q1 <= q2 else del2
-            if x1+2 < x0: x0 = x1+2; f0 = shut1
-            if x2 < x0: x0 = x2; f0 = shut2
+            if x1 + 2 < x0:
+                x0 = x1 + 2
+                f0 = shut1
+            if x2 < x0:
+                x0 = x2
+                f0 = shut2
             c0[j], c1[j], c2[j] = x0, x1, x2
-            k = base+j; back0[k], back1[k], back2[k] = f0, f1, f2
+            k = base + j
+            back0[k], back1[k], back2[k] = f0, f1, f2
         p0, p1, p2 = c0, c1, c2
-    if p0[m] == INF: return INF, []
+    if p0[m] == INF:
+        return INF, []
     hunks, i, j, s, end, back = [], n, m, 0, None, (back0, back1, back2)
     while i or j or s:
-        di, dj, f = back[s][i*w+j]
-        if (di, dj) == (0, 0): end = (i, j)
-        i, j = i-di, j-dj
-        if s and f == 0 and di+dj == 1: hunks.append((i, end[0], j, end[1]))
+        di, dj, f = back[s][i * w + j]
+        if (di, dj) == (0, 0):
+            end = (i, j)
+        i, j = i - di, j - dj
+        if s and f == 0 and di + dj == 1:
+            hunks.append((i, end[0], j, end[1]))
         s = f
     return p0[m], hunks[::-1]
 
+
 def _align_back(a, b):
     "The same from the end: it settles ties the other way."
-    return [(len(a)-i1, len(a)-i0, len(b)-j1, len(b)-j0) for i0, i1, j0, j1 in _align(a[::-1], b[::-1])][::-1]
+    return [(len(a) - i1, len(a) - i0, len(b) - j1, len(b) - j0) for i0, i1, j0, j1 in _align(a[::-1], b[::-1])][::-1]
+
 
 class _Matcher(difflib.SequenceMatcher):
     "The same matches; where tokens repeat a lot, found a row at a time."
+
     def find_longest_match(self, alo=0, ahi=None, blo=0, bhi=None):
         ahi, bhi = len(self.a) if ahi is None else ahi, len(self.b) if bhi is None else bhi
-        if sum(len(self.b2j.get(x, ())) for x in self.a[alo:ahi]) < 60*(ahi-alo): return super().find_longest_match(alo, ahi, blo, bhi)
+        if sum(len(self.b2j.get(x, ())) for x in self.a[alo:ahi]) < 60 * (ahi - alo):
+            return super().find_longest_match(alo, ahi, blo, bhi)
         import numpy as np
+
         if not hasattr(self, 'where'):
             self.where = {x: np.zeros(len(self.b), dtype=bool) for x in self.b2j}
-            for x, js in self.b2j.items(): self.where[x][js] = True
-        run, size, best = np.zeros(bhi-blo+1, dtype=np.int32), 0, (alo, blo)
+            for x, js in self.b2j.items():
+                self.where[x][js] = True
+        run, size, best = np.zeros(bhi - blo + 1, dtype=np.int32), 0, (alo, blo)
         for i in range(alo, ahi):
-            if (here := self.where.get(self.a[i])) is None: run[:] = 0; continue
-            run[1:] = (run[:-1]+1)*here[blo:bhi]
-            if (k := int(run.max())) > size: size = k; best = i-k+1, blo+int(run.argmax())-k
+            if (here := self.where.get(self.a[i])) is None:
+                run[:] = 0
+                continue
+            run[1:] = (run[:-1] + 1) * here[blo:bhi]
+            if (k := int(run.max())) > size:
+                size = k
+                best = i - k + 1, blo + int(run.argmax()) - k
         return difflib.Match(*best, size)
+
 
 def _difflib(a, b):
     "Hunks by Python's own heuristic, quick on long lists."
-    return [(i0, i1, j0, j1) for op, i0, i1, j0, j1 in _Matcher(None, a, b, autojunk=False).get_opcodes() if op != 'equal']
+    return [
+        (i0, i1, j0, j1) for op, i0, i1, j0, j1 in _Matcher(None, a, b, autojunk=False).get_opcodes() if op != 'equal'
+    ]
 
 # %% ../../nbs/core/03_replacements.ipynb #d23ea0cd
 def _hunks(before: str, after: str) -> list[list[tuple]]:
     "Ways to see where two texts differ: lists of character offsets `(b0, b1, a0, a1)`, each trimmed to what really changes."
     pre = _common(before, after)
-    suf = min(_common_end(before, after), min(len(before), len(after))-pre)
-    while pre and before[pre-1].isalnum(): pre -= 1      # keep whole words for the alignment
-    while suf and before[len(before)-suf].isalnum(): suf -= 1
+    suf = min(_common_end(before, after), min(len(before), len(after)) - pre)
+    while pre and before[pre - 1].isalnum():
+        pre -= 1  # keep whole words for the alignment
+    while suf and before[len(before) - suf].isalnum():
+        suf -= 1
+
     def cut(x, y, pat, b0, a0, align=_align):
         A, B = pat.findall(x), pat.findall(y)
         ob, oa = ([*accumulate(map(len, z), initial=0)] for z in (A, B))
-        return [(b0+ob[p], b0+ob[q], a0+oa[r], a0+oa[s]) for p, q, r, s in align(A, B)]
+        return [(b0 + ob[p], b0 + ob[q], a0 + oa[r], a0 + oa[s]) for p, q, r, s in align(A, B)]
+
     def trim(b0, b1, a0, a1):
         p = _common(before[b0:b1], after[a0:a1])
-        s = _common_end(before[b0+p:b1], after[a0+p:a1])
-        return b0+p, b1-s, a0+p, a1-s
-    x, y = before[pre:len(before)-suf], after[pre:len(after)-suf]
-    if len(_ATOM.findall(x))*len(_ATOM.findall(y)) > _MAX_CELLS:
+        s = _common_end(before[b0 + p : b1], after[a0 + p : a1])
+        return b0 + p, b1 - s, a0 + p, a1 - s
+
+    x, y = before[pre : len(before) - suf], after[pre : len(after) - suf]
+    if len(_ATOM.findall(x)) * len(_ATOM.findall(y)) > _MAX_CELLS:
         lines = cut(x, y, re.compile(r'[^\n]*\n|[^\n]+'), pre, pre, _difflib)
         ways = [[h for b0, b1, a0, a1 in lines for h in cut(before[b0:b1], after[a0:a1], _ATOM, b0, a0)]]
-    else: ways = [cut(x, y, _ATOM, pre, pre, f) for f in (_align, _align_back, _difflib)]
+    else:
+        ways = [cut(x, y, _ATOM, pre, pre, f) for f in (_align, _align_back, _difflib)]
     out = []
     for w in ways:
         w = [trim(*h) for h in w]
         while len(w) > _MAX_HUNKS:
-            i = min(range(len(w)-1), key=lambda i: w[i+1][0]-w[i][1])
-            w[i:i+2] = [(w[i][0], w[i+1][1], w[i][2], w[i+1][3])]
-        if w not in out: out.append(w)
+            i = min(range(len(w) - 1), key=lambda i: w[i + 1][0] - w[i][1])
+            w[i : i + 2] = [(w[i][0], w[i + 1][1], w[i][2], w[i + 1][3])]
+        if w not in out:
+            out.append(w)
     return out
 
 # %% ../../nbs/core/03_replacements.ipynb #54b3882b
 def minimal_edit(
     before: str,
     after: str,
-    count=count_tokens,         # text -> number of tokens
-) -> list[tuple[str, str]]:     # (old, new), to be applied in this order; each old occurs exactly once when it is applied
+    count=count_tokens,  # text -> number of tokens
+) -> list[tuple[str, str]]:  # (old, new), to be applied in this order; each old occurs exactly once when it is applied
     "The replacements with the fewest tokens, old plus new, that turn `before` into `after`."
     key = hash(before), len(before), hash(after), len(after), count
     if key not in _KNOWN:
-        while len(_KNOWN) >= 2048: _KNOWN.pop(next(iter(_KNOWN)), None)
+        while len(_KNOWN) >= 2048:
+            _KNOWN.pop(next(iter(_KNOWN)), None)
         _KNOWN[key] = fewest_tokens(before, after, count)
     return list(_KNOWN[key])
 
-_KNOWN = {}   # detectors and metrics ask about the same edits; keys are hashes, so that no text is held
+
+_KNOWN = {}  # detectors and metrics ask about the same edits; keys are hashes, so that no text is held
+
 
 class _Counts(dict):
     "`count` that remembers."
-    def __init__(self, count): self.count = count
-    def __missing__(self, s): self[s] = n = self.count(s); return n
+
+    def __init__(self, count):
+        self.count = count
+
+    def __missing__(self, s):
+        self[s] = n = self.count(s)
+        return n
+
 
 def fewest_tokens(before, after, count=count_tokens) -> tuple:
-    if before == after: return ()
-    if not before: return (('', after),)
+    if before == after:
+        return ()
+    if not before:
+        return (('', after),)
     count, known = _Counts(count).__getitem__, {}
     c, old, new = single_edit(before, after, count)
     best = c, ((old, new),)
     for hunks in _hunks(before, after):
-        if len(hunks) > 1: best = _orders(before, after, hunks, count, best, known)
+        if len(hunks) > 1:
+            best = _orders(before, after, hunks, count, best, known)
     return best[1]
+
 
 def _orders(before, after, hunks, count, best, known) -> tuple:
     "The cheapest way to work through `hunks`, as `(cost, edits)`, or `best` if it is no dearer; a set of hunks is a bit mask."
-    k = len(hunks); full, texts = (1 << k)-1, {}
+    k = len(hunks)
+    full, texts = (1 << k) - 1, {}
+
     def text(done):
         if done not in texts:
             out, at = [], 0
             for h, (b0, b1, a0, a1) in enumerate(hunks):
-                out += [before[at:b0], after[a0:a1] if done >> h & 1 else before[b0:b1]]; at = b1
+                out += [before[at:b0], after[a0:a1] if done >> h & 1 else before[b0:b1]]
+                at = b1
             texts[done] = ''.join(out) + before[at:]
         return texts[done]
-    def left(done): return [h for h in range(k) if not done >> h & 1]
-    def exact(done): t = left(done); return [t[x:y+1] for x in range(len(t)) for y in range(x, len(t))]
-    def forth(done): t = left(done); return [t[:y+1] for y in range(min(4, len(t)))]
-    def back(done): t = left(done); return [t[len(t)-y-1:] for y in range(min(4, len(t)))]
-    least = [count(before[b0:b1])+count(after[a0:a1]) for b0, b1, a0, a1 in hunks]
-    gaps = [*accumulate((2*max(0, count(before[x[1]:y[0]])-2) for x, y in zip(hunks, hunks[1:])), initial=0)]
-    def search(moves, best):                             # A*: an edge is priced only when its lower bound is the smallest
+
+    def left(done):
+        return [h for h in range(k) if not done >> h & 1]
+
+    def exact(done):
+        t = left(done)
+        return [t[x : y + 1] for x in range(len(t)) for y in range(x, len(t))]
+
+    def forth(done):
+        t = left(done)
+        return [t[: y + 1] for y in range(min(4, len(t)))]
+
+    def back(done):
+        t = left(done)
+        return [t[len(t) - y - 1 :] for y in range(min(4, len(t)))]
+
+    least = [count(before[b0:b1]) + count(after[a0:a1]) for b0, b1, a0, a1 in hunks]
+    gaps = [*accumulate((2 * max(0, count(before[x[1] : y[0]]) - 2) for x, y in zip(hunks, hunks[1:])), initial=0)]
+
+    def search(moves, best):  # A*: an edge is priced only when its lower bound is the smallest
         heap, seen, n = [(sum(least), 0, 0, 0, (), 0, sum(least))], set(), 0
         while heap:
             f, _, cost, done, path, g, todo = heapq.heappop(heap)
-            if f > best[0]: return best                  # one more than the bound may still be had: a cut can join two tokens
+            if f > best[0]:
+                return best  # one more than the bound may still be had: a cut can join two tokens
             if g:
                 key = text(done), text(done | g)
-                if key not in known: known[key] = single_edit(*key, count)
+                if key not in known:
+                    known[key] = single_edit(*key, count)
                 c, old, new = known[key]
-                n += 1; heapq.heappush(heap, (cost+c+todo, n, cost+c, done | g, path+((old, new),), 0, todo))
-            elif done == full: return min(best, (cost, path), key=lambda x: x[0])
+                n += 1
+                heapq.heappush(heap, (cost + c + todo, n, cost + c, done | g, path + ((old, new),), 0, todo))
+            elif done == full:
+                return min(best, (cost, path), key=lambda x: x[0])
             elif done not in seen:
                 seen.add(done)
-                for hs in moves(done):                   # no replacement that covers `hs` can be cheaper than what changes, and what lies between
-                    n += 1; heapq.heappush(heap, (cost+gaps[hs[-1]]-gaps[hs[0]]+todo, n, cost, done, path, sum(1 << h for h in hs), todo-sum(least[h] for h in hs)))
+                for hs in moves(
+                    done
+                ):  # no replacement that covers `hs` can be cheaper than what changes, and what lies between
+                    n += 1
+                    heapq.heappush(
+                        heap,
+                        (
+                            cost + gaps[hs[-1]] - gaps[hs[0]] + todo,
+                            n,
+                            cost,
+                            done,
+                            path,
+                            sum(1 << h for h in hs),
+                            todo - sum(least[h] for h in hs),
+                        ),
+                    )
         return best
-    for moves in [exact] if k <= _MAX_EXACT else [forth, back]: best = search(moves, best)
+
+    for moves in [exact] if k <= _MAX_EXACT else [forth, back]:
+        best = search(moves, best)
     return best
+
 
 def edit_cost(edits, count=count_tokens) -> int:
     "Tokens that a list of `(old, new)` writes."
-    return sum(count(o)+count(n) for o, n in edits)
+    return sum(count(o) + count(n) for o, n in edits)
+
 
 def apply_edits(before: str, edits) -> str:
     "`before` after the replacements, in order; refuses an old string that does not occur exactly once."
     for old, new in edits:
-        if not (_occurs_once(old, before) or before == old == ''): raise ValueError(f'{old!r} does not occur exactly once')
+        if not (_occurs_once(old, before) or before == old == ''):
+            raise ValueError(f'{old!r} does not occur exactly once')
         before = before.replace(old, new, 1) if old else new
     return before
 
 # %% ../../nbs/core/03_replacements.ipynb #37775e07
 def line_edit(before: str, after: str, count=count_tokens) -> list[tuple[str, str]]:
     "Replacements of whole lines; a run of lines that occurs more than once, or is empty, takes lines above and below along."
-    a, b = before.splitlines(), after.splitlines(); out = []
+    a, b = before.splitlines(), after.splitlines()
+    out = []
     for x0, x1, y0, y1 in _difflib(a, b):
-        for grow in range(len(a)+1):
-            ways = [(max(0, x0-u), min(len(a), x1+grow-u), u) for u in range(grow+1)]
-            fits = [(count(o)+count(w), o, w) for p, q, u in ways for o in ['\n'.join(a[p:q])] if _occurs_once(o, before)
-                    for w in ['\n'.join([*a[p:x0], *b[y0:y1], *a[x1:q]])]]
-            if fits: out.append(min(fits)[1:]); break
-        else: return [(before, after)]
+        for grow in range(len(a) + 1):
+            ways = [(max(0, x0 - u), min(len(a), x1 + grow - u), u) for u in range(grow + 1)]
+            fits = [
+                (count(o) + count(w), o, w)
+                for p, q, u in ways
+                for o in ['\n'.join(a[p:q])]
+                if _occurs_once(o, before)
+                for w in ['\n'.join([*a[p:x0], *b[y0:y1], *a[x1:q]])]
+            ]
+            if fits:
+                out.append(min(fits)[1:])
+                break
+        else:
+            return [(before, after)]
     return out

@@ -7,37 +7,56 @@ __all__ = ['quotas', 'wrong_turn', 'job_rules', 'job_example', 'answer_example',
 
 # %% ../../nbs/data/03_expansion.ipynb #b83452aa
 from collections import Counter, defaultdict
+
 from tqdm import tqdm
-from ..core.records import Example, Job, Message, Turn, content_hash, from_dict, to_dict
-from ..core.agent import SHORT
+
 from ..arena.catalogue import FAMILIES
 from ..arena.sessions import Session
-from ..evidence.failures import BEHAVIOUR_OF
+from ..core.agent import SHORT
+from ..core.records import Example, Job, Message, Turn, content_hash, from_dict, to_dict
 from .seeds import Rejected, Seed, seed_task
 from .teachers import Answer, Request, Teacher
+from ..evidence.failures import BEHAVIOUR_OF
 
 # %% ../../nbs/data/03_expansion.ipynb #d340a0c1
 def quotas(
-    pairs,              # (behaviour, family) that there are seeds for
-    failures,           # (behaviour, family) of each failure; family '' where unknown
-    n: int,             # examples wanted altogether
-    floor: float = 0.5, # share of `n` that is spread over all pairs, whatever failed
-    weights=None,       # pair -> its weight in that share; None: all alike
-    budget=None,        # behaviour -> its share of what follows the failures; None: as often as it failed
+    pairs,  # (behaviour, family) that there are seeds for
+    failures,  # (behaviour, family) of each failure; family '' where unknown
+    n: int,  # examples wanted altogether
+    floor: float = 0.5,  # share of `n` that is spread over all pairs, whatever failed
+    weights=None,  # pair -> its weight in that share; None: all alike
+    budget=None,  # behaviour -> its share of what follows the failures; None: as often as it failed
 ) -> dict[tuple, int]:  # sums to `n`
     "How many examples each pair gets."
     pairs = sorted(set(pairs))
-    if not pairs: raise ValueError('no seeds to expand: add some to the folder of seeds')
+    if not pairs:
+        raise ValueError('no seeds to expand: add some to the folder of seeds')
     hits = Counter()
     for b, f in failures:
         to = [p for p in pairs if p[0] == b and p[1] == f] or [p for p in pairs if p[0] == b]
-        for p in to: hits[p] += 1 / len(to)
-    if budget: hits = Counter({p: budget.get(p[0], 0) * (hits[p] / of if (of := sum(hits[q] for q in pairs if q[0] == p[0])) else 1 / sum(q[0] == p[0] for q in pairs)) for p in pairs})
+        for p in to:
+            hits[p] += 1 / len(to)
+    if budget:
+        hits = Counter(
+            {
+                p: budget.get(p[0], 0)
+                * (
+                    hits[p] / of
+                    if (of := sum(hits[q] for q in pairs if q[0] == p[0]))
+                    else 1 / sum(q[0] == p[0] for q in pairs)
+                )
+                for p in pairs
+            }
+        )
     total = sum(hits.values())
     w = {p: (weights or {}).get(p, 1) for p in pairs}
-    share = {p: n * ((floor if total else 1) * w[p] / sum(w.values()) + ((1 - floor) * hits[p] / total if total else 0)) for p in pairs}
+    share = {
+        p: n * ((floor if total else 1) * w[p] / sum(w.values()) + ((1 - floor) * hits[p] / total if total else 0))
+        for p in pairs
+    }
     out = {p: int(s) for p, s in share.items()}
-    for p in sorted(pairs, key=lambda p: (out[p] - share[p], p))[:n - sum(out.values())]: out[p] += 1
+    for p in sorted(pairs, key=lambda p: (out[p] - share[p], p))[: n - sum(out.values())]:
+        out[p] += 1
     return out
 
 # %% ../../nbs/data/03_expansion.ipynb #8855b341
@@ -46,13 +65,19 @@ def wrong_turn(
     before: Turn = None,  # the turn before it
 ) -> str:
     "Why `turn` must not be trained; '' if it may."
-    if turn.labels: return turn.labels[0].mode
-    if not turn.said.tool_calls: return 'text_only_turn'
-    if any(c.malformed for c in turn.said.tool_calls): return 'malformed_arguments'
-    if any(r.ok is False for r in turn.results): return 'failed_call'
+    if turn.labels:
+        return turn.labels[0].mode
+    if not turn.said.tool_calls:
+        return 'text_only_turn'
+    if any(c.malformed for c in turn.said.tool_calls):
+        return 'malformed_arguments'
+    if any(r.ok is False for r in turn.results):
+        return 'failed_call'
     same = lambda t: [(c.name, c.arguments) for c in t.said.tool_calls if c.name != 'todo_complete']
-    if before and same(turn) and same(turn) == same(before): return 'repeated_call'
+    if before and same(turn) and same(turn) == same(before):
+        return 'repeated_call'
     return ''
+
 
 def job_rules(job: Job) -> str:
     "Which todo machine `job` ran under: `short` (the arena's small jobs) or `full`."
@@ -66,19 +91,42 @@ def job_example(
     wrong = [wrong_turn(t, before) for t, before in zip(job.turns, [None, *job.turns])]
     f, seen = FAMILIES.get(job.family), sorted(set(filter(None, wrong)))
     behaviour = next((BEHAVIOUR_OF[w] for w in wrong if w in BEHAVIOUR_OF), f.behaviour if f else 'todo')
-    def no(reason, detail=''): return Rejected(job.id, reason, detail, 'jobs', behaviour, job.family, [job.id])
-    if f and not f.seen: return no('held_out_family', f'{job.family} is kept for evaluation')
-    if job.outcome.status != 'success': return no('job_not_successful', f'{job.outcome.status}: {job.outcome.detail or job.outcome.source}'[:200])
-    if cut := next((t for t in job.turns if t.meta.get('arguments') == 'preview' or len(t.results) < len(t.said.tool_calls)
-                    or t.meta.get('results') == 'preview' and t is not job.turns[-1]), None):   # after the last turn nothing is trained
+
+    def no(reason, detail=''):
+        return Rejected(job.id, reason, detail, 'jobs', behaviour, job.family, [job.id])
+
+    if f and not f.seen:
+        return no('held_out_family', f'{job.family} is kept for evaluation')
+    if job.outcome.status != 'success':
+        return no('job_not_successful', f'{job.outcome.status}: {job.outcome.detail or job.outcome.source}'[:200])
+    if cut := next(
+        (
+            t
+            for t in job.turns
+            if t.meta.get('arguments') == 'preview'
+            or len(t.results) < len(t.said.tool_calls)
+            or t.meta.get('results') == 'preview'
+            and t is not job.turns[-1]
+        ),
+        None,
+    ):  # after the last turn nothing is trained
         return no('incomplete_conversation', f'turn {job.turns.index(cut)}: arguments or results are cut or missing')
-    if all(wrong): return no('nothing_to_train', ', '.join(seen))
+    if all(wrong):
+        return no('nothing_to_train', ', '.join(seen))
     messages, weights = [], []
     for t, w in zip(job.turns, wrong):
         part = [*t.seen, t.said, *t.results]
-        messages += part; weights += [float(m is t.said and not w) for m in part]
-    meta = dict(origin='job', source=job.source, player=str(job.meta.get('player', job.model)), rules=job_rules(job), wrong_turns=list(filter(None, wrong)))
-    if f and isinstance(job.meta.get('seed'), int): meta['arena'] = [[job.family, job.meta['seed']]]
+        messages += part
+        weights += [float(m is t.said and not w) for m in part]
+    meta = dict(
+        origin='job',
+        source=job.source,
+        player=str(job.meta.get('player', job.model)),
+        rules=job_rules(job),
+        wrong_turns=list(filter(None, wrong)),
+    )
+    if f and isinstance(job.meta.get('seed'), int):
+        meta['arena'] = [[job.family, job.meta['seed']]]
     return Example(messages, job.tools, weights, behaviour=behaviour, family=job.family, parents=[job.id], meta=meta)
 
 # %% ../../nbs/data/03_expansion.ipynb #58aa25b4
@@ -88,44 +136,78 @@ def answer_example(
 ) -> Example | Rejected:
     "The conversation that comes of playing `answer`, or why there is none."
     s = answer.seed
-    def no(reason, detail): return Rejected(answer.key, reason, detail[:200], 'teacher', behaviour, s.family if s else '', list(s.parents) if s else [], to_dict(answer))
-    if answer.error or s is None: return no('no_answer', answer.error)
+
+    def no(reason, detail):
+        return Rejected(
+            answer.key,
+            reason,
+            detail[:200],
+            'teacher',
+            behaviour,
+            s.family if s else '',
+            list(s.parents) if s else [],
+            to_dict(answer),
+        )
+
+    if answer.error or s is None:
+        return no('no_answer', answer.error)
     try:
         with Session(seed_task(s), SHORT) as session:
             for m in answer.said:
-                if session.done: return no('goes_on_after_end', m.content or m.tool_calls[0].name)
+                if session.done:
+                    return no('goes_on_after_end', m.content or m.tool_calls[0].name)
                 session.step(from_dict(Message, to_dict(m)))
             job = session.job(answer.teacher)
-    except (ValueError, TypeError, AttributeError) as e: return no('no_job', str(e))
-    meta = dict(origin='teacher', teacher=answer.teacher, offline=answer.offline, kind=answer.kind, rules='short', seed=to_dict(s), arena=[list(a) for a in s.arena_seeds()], wrong_turns=[])
-    return Example(job.messages(), job.tools, behaviour=behaviour, family=s.family, parents=[s.id, *s.parents], meta=meta)
+    except (ValueError, TypeError, AttributeError) as e:
+        return no('no_job', str(e))
+    meta = dict(
+        origin='teacher',
+        teacher=answer.teacher,
+        offline=answer.offline,
+        kind=answer.kind,
+        rules='short',
+        seed=to_dict(s),
+        arena=[list(a) for a in s.arena_seeds()],
+        wrong_turns=[],
+    )
+    return Example(
+        job.messages(), job.tools, behaviour=behaviour, family=s.family, parents=[s.id, *s.parents], meta=meta
+    )
 
 # %% ../../nbs/data/03_expansion.ipynb #774c9ccc
 def expand(
     seeds: list[Seed],
-    quota: dict[tuple, int],     # (behaviour, family) -> examples wanted
+    quota: dict[tuple, int],  # (behaviour, family) -> examples wanted
     teacher: Teacher,
-    accept,                      # Example -> Rejected or None: is it good enough?
-    evolve_share: float = 0.2,   # of the requests that ask for a harder job
-    start: int = 0,              # first request number: another start, other jobs
-    rounds: int = 6,             # how often missing ones are asked for again
+    accept,  # Example -> Rejected or None: is it good enough?
+    evolve_share: float = 0.2,  # of the requests that ask for a harder job
+    start: int = 0,  # first request number: another start, other jobs
+    rounds: int = 6,  # how often missing ones are asked for again
     progress: bool = False,
 ) -> tuple[list[Example], list[Rejected], dict]:  # kept, turned away, still missing
     "Ask until every pair has its examples."
     have, asked, kept, out = Counter(), Counter(), [], []
     at = defaultdict(list)
-    for s in sorted(seeds, key=lambda s: content_hash(s.id)): at[s.behaviour, s.family].append(s)   # a small quota still takes from the whole file
+    for s in sorted(seeds, key=lambda s: content_hash(s.id)):
+        at[s.behaviour, s.family].append(s)  # a small quota still takes from the whole file
     for _ in range(rounds):
         requests = []
         for p, n in quota.items():
             for _ in range(max(n - have[p], 0) if at[p] else 0):
-                k = start + asked[p]; asked[p] += 1
+                k = start + asked[p]
+                asked[p] += 1
                 hard = int((k + 1) * evolve_share) > int(k * evolve_share)
                 requests.append((p, Request('evolve' if hard else 'vary', at[p][k % len(at[p])], k)))
-        if not requests: break
-        for (p, r), a in zip(requests, tqdm(teacher.ask([r for _, r in requests], progress), desc='play', disable=not progress)):
+        if not requests:
+            break
+        for (p, r), a in zip(
+            requests, tqdm(teacher.ask([r for _, r in requests], progress), desc='play', disable=not progress)
+        ):
             e = answer_example(a, p[0])
             no = e if isinstance(e, Rejected) else accept(e)
-            if no: out.append(no)
-            else: kept.append(e); have[p] += 1
+            if no:
+                out.append(no)
+            else:
+                kept.append(e)
+                have[p] += 1
     return kept, out, {p: n - have[p] for p, n in quota.items() if n > have[p]}

@@ -6,27 +6,43 @@
 __all__ = ['pair']
 
 # %% ../../nbs/data/05_preferences.ipynb #e8867571
-from ..core.records import Preference
-from ..arena.tasks import Task
-from ..arena.players import Expert, play
 from ..arena.faults import Faulty
+from ..arena.players import Expert, play
+from ..arena.tasks import Task
+from ..core.records import Preference
 from ..evidence.failures import BEHAVIOUR_OF, FAULT_MODES, detect
 
 # %% ../../nbs/data/05_preferences.ipynb #fc16000f
 def pair(
     task: Task,
-    fault: str,        # of `FAULTS`
+    fault: str,  # of `FAULTS`
     parents=(),
 ) -> Preference | None:  # None where the fault makes no difference in this job
     "Expert against `fault` at their first divergence."
     right, wrong = play(task, Expert()), play(task, Faulty(fault))
     same = lambda t: (t.said.content, [(c.name, c.arguments, c.malformed) for c in t.said.tool_calls])
     i = next((i for i, (a, b) in enumerate(zip(right.turns, wrong.turns)) if same(a) != same(b)), None)
-    if i is None or right.outcome.status != 'success': return None
+    if i is None or right.outcome.status != 'success':
+        return None
     a, b = right.turns[i], wrong.turns[i]
     found = [f for f in detect(wrong) if f.mode == FAULT_MODES[fault]]
-    if not found: return None
-    why = f'{found[0].mode}: {found[0].evidence}' + ('' if wrong.outcome.status == 'success' else f'; the job failed: {wrong.outcome.detail}')
+    if not found:
+        return None
+    why = f'{found[0].mode}: {found[0].evidence}' + (
+        '' if wrong.outcome.status == 'success' else f'; the job failed: {wrong.outcome.detail}'
+    )
     context = [m for t in right.turns[:i] for m in (*t.seen, t.said, *t.results)] + a.seen
-    return Preference(context, a.said, b.said, right.tools, BEHAVIOUR_OF[FAULT_MODES[fault]], a.agent_phase, task.family, chosen_why='the job it belongs to succeeded',
-                      rejected_why=why[:300], parents=list(parents), verified=['execution'], meta=dict(fault=fault, players='scripted'))
+    return Preference(
+        context,
+        a.said,
+        b.said,
+        right.tools,
+        BEHAVIOUR_OF[FAULT_MODES[fault]],
+        a.agent_phase,
+        task.family,
+        chosen_why='the job it belongs to succeeded',
+        rejected_why=why[:300],
+        parents=list(parents),
+        verified=['execution'],
+        meta=dict(fault=fault, players='scripted'),
+    )

@@ -7,16 +7,18 @@ __all__ = ['BEHAVIOURS', 'NO_ACTION', 'LOOKS', 'Step', 'Seed', 'seed_calls', 'se
            'check_seeds', 'job_words', 'near_pairs', 'FolderCheck', 'check_folder', 'show_seed']
 
 # %% ../../nbs/data/00_seeds.ipynb #30c682b5
-import json, re
+import json
+import re
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from ..core.records import ToolCall, from_dict, to_dict
-from ..core.agent import BOOKKEEPING, READS
-from ..arena.workspace import ToolError
-from ..arena.tasks import Item, Task
+
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from ..arena.players import Expert, play
+from ..arena.tasks import Item, Task
+from ..arena.workspace import ToolError
+from ..core.agent import BOOKKEEPING, READS
+from ..core.records import ToolCall, from_dict, to_dict
 
 # %% ../../nbs/data/00_seeds.ipynb #e21227a5
 BEHAVIOURS = dict(
@@ -25,7 +27,8 @@ BEHAVIOURS = dict(
     phase='plan and end jobs in the strategic phase, work in the tactical one',
     compact='rewrite workspace.md small and lose nothing that is still needed',
     tools='call the tool that fits, with arguments that fit, and none when none is called for',
-    notes='Obsidian notes: frontmatter, [[links]], one idea per note')
+    notes='Obsidian notes: frontmatter, [[links]], one idea per note',
+)
 
 # %% ../../nbs/data/00_seeds.ipynb #d5f2e255
 NO_ACTION = dict(
@@ -33,38 +36,49 @@ NO_ACTION = dict(
     nothing='there is nothing to change: what was looked for is not there, or only an answer is asked for',
     missing='something that it needs is missing or unclear: say what, invent nothing',
     phase='it belongs to the other phase: leave it for then',
-    tool='it needs a tool that the agent does not have')
-LOOKS = READS - {'sql_query', 'sql_schema', 'web_search'}   # the arena executes none of these
+    tool='it needs a tool that the agent does not have',
+)
+LOOKS = READS - {'sql_query', 'sql_schema', 'web_search'}  # the arena executes none of these
 
 # %% ../../nbs/data/00_seeds.ipynb #c6d737c0
 @dataclass
 class Step:
     "One todo of a spelled-out seed."
+
     todo: str
-    calls: list[dict]                        # each `{tool name: arguments}`
-    want: dict = field(default_factory=dict) # path -> text, list of lines, or None: must be gone
-    no_action: str = ''                      # a word of `NO_ACTION`: look, change nothing, complete
+    calls: list[dict]  # each `{tool name: arguments}`
+    want: dict = field(default_factory=dict)  # path -> text, list of lines, or None: must be gone
+    no_action: str = ''  # a word of `NO_ACTION`: look, change nothing, complete
+
 
 @dataclass
 class Seed:
     "One job that shows a behaviour."
+
     id: str
     behaviour: str
-    family: str               # a family of the arena, or the kind of work of a spelled-out job
-    seed: int | None = None   # number of the arena's task; None: spelled out below
-    note: str = ''            # what it is meant to show
+    family: str  # a family of the arena, or the kind of work of a spelled-out job
+    seed: int | None = None  # number of the arena's task; None: spelled out below
+    note: str = ''  # what it is meant to show
     author: str = 'starter'
-    instruction: str = ''     # spelled out; or, with {instruction} in it, another wording around the arena's
-    files: dict[str, str] = field(default_factory=dict)   # path -> text; beside the arena's own: files that are in the way
+    instruction: str = ''  # spelled out; or, with {instruction} in it, another wording around the arena's
+    files: dict[str, str] = field(
+        default_factory=dict
+    )  # path -> text; beside the arena's own: files that are in the way
     steps: list[Step] = field(default_factory=list)
-    summary: str = ''         # what is reported at the end
+    summary: str = ''  # what is reported at the end
     vary: dict[str, list[str]] = field(default_factory=dict)  # word -> what else could stand there
-    above: dict[str, str] = field(default_factory=dict)   # path -> text put before what the file holds
-    also: list[list] = field(default_factory=list)        # [family, number] of further arena tasks in the same job
-    parents: list[str] = field(default_factory=list)      # seeds that it was made from
+    above: dict[str, str] = field(default_factory=dict)  # path -> text put before what the file holds
+    also: list[list] = field(default_factory=list)  # [family, number] of further arena tasks in the same job
+    parents: list[str] = field(default_factory=list)  # seeds that it was made from
     v: int = 1
-    def arena_seeds(self) -> list: return ([] if self.seed is None else [(self.family, self.seed)]) + [tuple(a) for a in self.also]
-    def families(self) -> list: return [self.family, *(f for f, _ in self.also)]
+
+    def arena_seeds(self) -> list:
+        return ([] if self.seed is None else [(self.family, self.seed)]) + [tuple(a) for a in self.also]
+
+    def families(self) -> list:
+        return [self.family, *(f for f, _ in self.also)]
+
     def no_action(self) -> str:
         "Why this job changes nothing; '' where it changes something."
         return self.steps[-1].no_action if self.steps and not self.also and all(s.no_action for s in self.steps) else ''
@@ -72,17 +86,27 @@ class Seed:
 # %% ../../nbs/data/00_seeds.ipynb #924cdcec
 _USUAL = 'read_file write_file edit_file next_phase_todos todo_complete job_complete'.split()
 
+
 def seed_calls(step) -> list[ToolCall]:
-    bad = [c for c in step.calls if not (isinstance(c, dict) and len(c) == 1 and isinstance(next(iter(c.values())), dict))]
-    if bad: raise ValueError(f'a call is written {{"tool": {{"argument": ...}}}}, not {str(bad[0])[:60]}')
+    bad = [
+        c for c in step.calls if not (isinstance(c, dict) and len(c) == 1 and isinstance(next(iter(c.values())), dict))
+    ]
+    if bad:
+        raise ValueError(f'a call is written {{"tool": {{"argument": ...}}}}, not {str(bad[0])[:60]}')
     return [ToolCall(name, dict(args)) for c in step.calls for name, args in c.items()]
+
 
 class _Still(Task):
     "A job in which nothing may change, and nothing may be made but the agent's own papers."
+
     def problems(self, files):
         own = ('plan.md', 'workspace.md', 'archive/')
-        return (super().problems(files) + [f'changed by mistake: {p}' for p, t in self.files.items() if files.get(p) != t] +
-                [f'made by mistake: {p}' for p in files if p not in self.files and not p.startswith(own)])
+        return (
+            super().problems(files)
+            + [f'changed by mistake: {p}' for p, t in self.files.items() if files.get(p) != t]
+            + [f'made by mistake: {p}' for p in files if p not in self.files and not p.startswith(own)]
+        )
+
 
 def _spelled_out(seed) -> Task:
     changed = {p for s in seed.steps if not s.no_action for p in s.want}
@@ -90,70 +114,106 @@ def _spelled_out(seed) -> Task:
     items = [Item(s.todo, seed_calls(s), same | s.want if s.no_action else s.want) for s in seed.steps]
     used = sorted({c.name for i in items for c in i.calls})
     paths = list(dict.fromkeys(p for s in seed.steps if not s.no_action for p, w in s.want.items() if w is not None))
-    return (_Still if seed.no_action() else Task)(seed.family, -1, seed.instruction, dict(seed.files), items, paths, seed.summary or 'Done as asked.',
-                                                  _USUAL + [t for t in used if t not in _USUAL])
+    return (_Still if seed.no_action() else Task)(
+        seed.family,
+        -1,
+        seed.instruction,
+        dict(seed.files),
+        items,
+        paths,
+        seed.summary or 'Done as asked.',
+        _USUAL + [t for t in used if t not in _USUAL],
+    )
 
 # %% ../../nbs/data/00_seeds.ipynb #cdbacdbd
 def _join(a: Task, b: Task) -> Task:
     "Two tasks in one job."
     touched = lambda t: set(t.files) | {p for i in t.items for p in i.want}
-    if both := sorted(touched(a) & touched(b)): raise ValueError(f'{a.id} and {b.id} both touch {both[0]}')
-    return replace(a, instruction=f'{a.instruction} {b.instruction}', files=a.files | b.files, items=a.items + b.items,
-                   deliverables=a.deliverables + b.deliverables, summary=f'{a.summary} {b.summary}', tools=list(dict.fromkeys(a.tools + b.tools)), limits=a.limits | b.limits)
+    if both := sorted(touched(a) & touched(b)):
+        raise ValueError(f'{a.id} and {b.id} both touch {both[0]}')
+    return replace(
+        a,
+        instruction=f'{a.instruction} {b.instruction}',
+        files=a.files | b.files,
+        items=a.items + b.items,
+        deliverables=a.deliverables + b.deliverables,
+        summary=f'{a.summary} {b.summary}',
+        tools=list(dict.fromkeys(a.tools + b.tools)),
+        limits=a.limits | b.limits,
+    )
+
 
 def _lengthen(t: Task, path: str, text: str) -> Task:
     "Put `text` before what `path` holds, in what is there and in what is wanted."
-    if path not in t.files: raise ValueError(f'{t.id} has no file {path}')
-    if any(c.name == 'write_file' and c.arguments.get('path') == path for i in t.items for c in i.calls): raise ValueError(f'{path} is written anew in {t.id}')
+    if path not in t.files:
+        raise ValueError(f'{t.id} has no file {path}')
+    if any(c.name == 'write_file' and c.arguments.get('path') == path for i in t.items for c in i.calls):
+        raise ValueError(f'{path} is written anew in {t.id}')
     more = lambda want: {p: text + w if p == path and isinstance(w, str) else w for p, w in want.items()}
-    return replace(t, files=t.files | {path: text + t.files[path]}, items=[replace(i, want=more(i.want)) for i in t.items])
+    return replace(
+        t, files=t.files | {path: text + t.files[path]}, items=[replace(i, want=more(i.want)) for i in t.items]
+    )
 
 # %% ../../nbs/data/00_seeds.ipynb #b84781e4
 def seed_task(
     seed: Seed,
 ) -> Task:  # raises ValueError where the seed makes no job
     "The job that `seed` stands for."
-    if not seed.steps and seed.seed is None: raise ValueError(f'{seed.id} has neither a seed number nor steps')
+    if not seed.steps and seed.seed is None:
+        raise ValueError(f'{seed.id} has neither a seed number nor steps')
     t = _spelled_out(seed) if seed.steps else make_task(seed.family, seed.seed)
-    for f, n in seed.also: t = _join(t, make_task(f, n))
-    for p, text in seed.above.items(): t = _lengthen(t, p, text)
+    for f, n in seed.also:
+        t = _join(t, make_task(f, n))
+    for p, text in seed.above.items():
+        t = _lengthen(t, p, text)
     if not seed.steps:
-        if hit := sorted(set(seed.files) & ({*t.files} | {p for i in t.items for p in i.want})): raise ValueError(f'{seed.id}: {hit[0]} is there already')
+        if hit := sorted(set(seed.files) & ({*t.files} | {p for i in t.items for p in i.want})):
+            raise ValueError(f'{seed.id}: {hit[0]} is there already')
         t = replace(t, files=t.files | seed.files)
-        if seed.instruction: t = replace(t, instruction=seed.instruction.replace('{instruction}', t.instruction))
+        if seed.instruction:
+            t = replace(t, instruction=seed.instruction.replace('{instruction}', t.instruction))
     return replace(t, id=seed.id)
 
 # %% ../../nbs/data/00_seeds.ipynb #ddaf7203
 def read_seeds(
-    folder='seeds',          # holds one JSONL file per behaviour
-    bad: list | None = None, # collects (place, reason) of unreadable lines; None: the first one raises
+    folder='seeds',  # holds one JSONL file per behaviour
+    bad: list | None = None,  # collects (place, reason) of unreadable lines; None: the first one raises
 ) -> list[Seed]:
     "Every seed in `folder`, in the order of files and lines."
     out = []
     for f, n, seed, why in _lines(folder):
-        if seed is not None: out.append(seed)
-        elif bad is None: raise ValueError(f'{f}, line {n}: {why}')
-        else: bad.append((f'{f.name}, line {n}', why))
+        if seed is not None:
+            out.append(seed)
+        elif bad is None:
+            raise ValueError(f'{f}, line {n}: {why}')
+        else:
+            bad.append((f'{f.name}, line {n}', why))
     return out
+
 
 def _lines(folder):
     "Yield (file, line number, Seed or None, why not) of every line in `folder`."
     folder = Path(folder)
-    if not folder.is_dir(): raise FileNotFoundError(f'{folder} is no folder: give the one that holds the seeds, such as `seeds`')
+    if not folder.is_dir():
+        raise FileNotFoundError(f'{folder} is no folder: give the one that holds the seeds, such as `seeds`')
     for f in sorted(folder.glob('*.jsonl')):
         for n, line in enumerate(f.read_bytes().splitlines(), 1):
-            if not line.strip(): continue
-            try: yield f, n, from_dict(Seed, json.loads(line)), ''
-            except ValueError as e: yield f, n, None, str(e)
+            if not line.strip():
+                continue
+            try:
+                yield f, n, from_dict(Seed, json.loads(line)), ''
+            except ValueError as e:
+                yield f, n, None, str(e)
 
 # %% ../../nbs/data/00_seeds.ipynb #aae64fa9
 @dataclass
 class Rejected:
     "Something that is not trained on, and why."
-    id: str                  # what was rejected
-    reason: str              # one word for the count
-    detail: str = ''         # the evidence
-    source: str = ''         # seeds, jobs or teacher
+
+    id: str  # what was rejected
+    reason: str  # one word for the count
+    detail: str = ''  # the evidence
+    source: str = ''  # seeds, jobs or teacher
     behaviour: str = ''
     family: str = ''
     parents: list[str] = field(default_factory=list)
@@ -162,38 +222,61 @@ class Rejected:
 
 # %% ../../nbs/data/00_seeds.ipynb #c933a1ec
 def _check_shape(seed) -> tuple:
-    if seed.behaviour not in BEHAVIOURS: return 'unknown_behaviour', f'{seed.behaviour!r}; there are {", ".join(BEHAVIOURS)}'
+    if seed.behaviour not in BEHAVIOURS:
+        return 'unknown_behaviour', f'{seed.behaviour!r}; there are {", ".join(BEHAVIOURS)}'
     words = lambda x: isinstance(x, list) and all(isinstance(w, str) for w in x)
-    if not seed.id.strip(): return 'no_id', 'a seed needs a name of its own'
-    if seed.steps and not seed.instruction.strip(): return 'no_instruction', 'a spelled-out job needs an instruction'
-    if bad := [k for k, others in seed.vary.items() if not k or not words(others)]: return 'bad_vary', f'{bad[0]!r}: a word, and a list of words that could stand there'
-    if bad := next((a for a in seed.also if not (len(a) == 2 and isinstance(a[0], str) and isinstance(a[1], int))), None): return 'bad_also', f'{bad}: a family and a number'
+    if not seed.id.strip():
+        return 'no_id', 'a seed needs a name of its own'
+    if seed.steps and not seed.instruction.strip():
+        return 'no_instruction', 'a spelled-out job needs an instruction'
+    if bad := [k for k, others in seed.vary.items() if not k or not words(others)]:
+        return 'bad_vary', f'{bad[0]!r}: a word, and a list of words that could stand there'
+    if bad := next(
+        (a for a in seed.also if not (len(a) == 2 and isinstance(a[0], str) and isinstance(a[1], int))), None
+    ):
+        return 'bad_also', f'{bad}: a family and a number'
+
 
 def _check_steps(seed) -> tuple:
     for s in seed.steps:
         calls = [c.name for c in seed_calls(s)]
-        if not set(calls) - BOOKKEEPING: return 'no_call', f'no todo is complete without a look: {s.todo!r} has no call'
-        if s.no_action and s.no_action not in NO_ACTION: return 'unknown_no_action', f'{s.no_action!r}; there are {", ".join(NO_ACTION)}'
-        if s.no_action and (c := next((c for c in calls if c not in LOOKS), '')): return 'action_in_no_action', f'{s.todo!r} says that nothing changes, and calls {c}'
-    if seed.no_action() and not seed.summary: return 'no_summary', 'the end of a job that changes nothing has to say what was found or what is missing'
-    if seed.steps and not any(i.want for i in seed_task(seed).items): return 'no_check', 'no step says what has to be there afterwards'
+        if not set(calls) - BOOKKEEPING:
+            return 'no_call', f'no todo is complete without a look: {s.todo!r} has no call'
+        if s.no_action and s.no_action not in NO_ACTION:
+            return 'unknown_no_action', f'{s.no_action!r}; there are {", ".join(NO_ACTION)}'
+        if s.no_action and (c := next((c for c in calls if c not in LOOKS), '')):
+            return 'action_in_no_action', f'{s.todo!r} says that nothing changes, and calls {c}'
+    if seed.no_action() and not seed.summary:
+        return 'no_summary', 'the end of a job that changes nothing has to say what was found or what is missing'
+    if seed.steps and not any(i.want for i in seed_task(seed).items):
+        return 'no_check', 'no step says what has to be there afterwards'
+
 
 def check_seed(
     seed: Seed,
 ) -> tuple[str, str]:  # (reason, detail); ('', '') when it is good
     "What is wrong with `seed`."
-    if wrong := _check_shape(seed): return wrong
+    if wrong := _check_shape(seed):
+        return wrong
     for f in seed.families():
-        if f in FAMILIES and not FAMILIES[f].seen: return 'held_out_family', f'{f} is kept for evaluation'
-    if hit := [n for _, n in seed.arena_seeds() if n >= EVAL_SEED]: return 'reserved_seed', f'{hit[0]}: numbers from {EVAL_SEED} on are kept for evaluation'
+        if f in FAMILIES and not FAMILIES[f].seen:
+            return 'held_out_family', f'{f} is kept for evaluation'
+    if hit := [n for _, n in seed.arena_seeds() if n >= EVAL_SEED]:
+        return 'reserved_seed', f'{hit[0]}: numbers from {EVAL_SEED} on are kept for evaluation'
     try:
-        if wrong := _check_steps(seed): return wrong
+        if wrong := _check_steps(seed):
+            return wrong
         job = play(seed_task(seed), Expert())
-    except (ValueError, TypeError, AttributeError, ToolError) as e: return 'no_job', str(e)
-    except KeyError as e: return 'no_job', f'there is no tool {e}'
-    except OSError as e: return 'no_job', f'its files can not be written: {e.strerror}'
-    if refused := next((r.content for t in job.turns for r in t.results if not r.ok), ''): return 'refused_call', refused[:200]
+    except (ValueError, TypeError, AttributeError, ToolError) as e:
+        return 'no_job', str(e)
+    except KeyError as e:
+        return 'no_job', f'there is no tool {e}'
+    except OSError as e:
+        return 'no_job', f'its files can not be written: {e.strerror}'
+    if refused := next((r.content for t in job.turns for r in t.results if not r.ok), ''):
+        return 'refused_call', refused[:200]
     return ('', '') if job.outcome.status == 'success' else ('checker_failed', job.outcome.detail)
+
 
 def check_seeds(
     seeds: list[Seed],
@@ -203,74 +286,139 @@ def check_seeds(
     for s in seeds:
         reason, detail = ('duplicate_id', s.id) if s.id in ids else check_seed(s)
         ids.add(s.id)
-        if reason: out.append(Rejected(s.id, reason, detail, 'seeds', s.behaviour, s.family, list(s.parents), to_dict(s)))
-        else: good.append(s)
+        if reason:
+            out.append(Rejected(s.id, reason, detail, 'seeds', s.behaviour, s.family, list(s.parents), to_dict(s)))
+        else:
+            good.append(s)
     return good, out
 
 # %% ../../nbs/data/00_seeds.ipynb #f29cbab4
 def job_words(seed) -> set:
     "Runs of three words of what `seed` asks for and what is done."
     t = seed_task(seed)
-    text = ' '.join([t.instruction, *(x for i in t.items for x in [i.text, *(f'{c.name} {json.dumps(c.arguments, ensure_ascii=False)}' for c in i.calls)])])
+    text = ' '.join(
+        [
+            t.instruction,
+            *(
+                x
+                for i in t.items
+                for x in [i.text, *(f'{c.name} {json.dumps(c.arguments, ensure_ascii=False)}' for c in i.calls)]
+            ),
+        ]
+    )
     w = re.findall(r'\w+', text.lower())
-    return {tuple(w[i:i+3]) for i in range(max(len(w) - 2, 1))}
+    return {tuple(w[i : i + 3]) for i in range(max(len(w) - 2, 1))}
+
 
 def near_pairs(
     seeds: list[Seed],
-    least: float = 0.6,   # Jaccard similarity from which two seeds count as nearly the same
-) -> list[tuple]:         # (similarity, id, id), nearest first
+    least: float = 0.6,  # Jaccard similarity from which two seeds count as nearly the same
+) -> list[tuple]:  # (similarity, id, id), nearest first
     "Seeds that hardly differ."
     words = [(s.id, job_words(s)) for s in seeds]
-    found = [(len(x & y)/max(len(x | y), 1), a, b) for (a, x), (b, y) in combinations(words, 2) if least*max(len(x), len(y)) <= min(len(x), len(y))]
+    found = [
+        (len(x & y) / max(len(x | y), 1), a, b)
+        for (a, x), (b, y) in combinations(words, 2)
+        if least * max(len(x), len(y)) <= min(len(x), len(y))
+    ]
     return sorted((f for f in found if f[0] >= least), key=lambda f: (-f[0], f[1:]))
 
 # %% ../../nbs/data/00_seeds.ipynb #7a166373
 @dataclass
 class FolderCheck:
     "What there is in a folder of seeds, and what is wrong with it."
+
     folder: str
-    seeds: list[Seed]   # the good ones
-    bad: list[tuple]    # (place, id, reason, detail)
+    seeds: list[Seed]  # the good ones
+    bad: list[tuple]  # (place, id, reason, detail)
     warnings: list[str]
-    rows: list[dict]    # one per behaviour
+    rows: list[dict]  # one per behaviour
+
     def __str__(self):
-        head = list(self.rows[0]); wide = {k: max(len(k), *(len(str(r[k])) for r in self.rows)) for k in head}
-        table = ['  '.join(str(r[k]).ljust(wide[k]) if k == head[0] else str(r[k]).rjust(wide[k]) for k in head) for r in [dict(zip(head, head)), *self.rows]]
-        end = f'{len(self.bad)} bad of {len(self.seeds) + len(self.bad)} seeds in {self.folder}' if self.bad else f'all {len(self.seeds)} seeds in {self.folder} can be played, and pass'
-        return '\n'.join([*table, '', *(f'BAD  {place}: {f"{id}: " if id else ""}{reason}: {detail}' for place, id, reason, detail in self.bad), *(f'warning: {w}' for w in self.warnings), end])
+        head = list(self.rows[0])
+        wide = {k: max(len(k), *(len(str(r[k])) for r in self.rows)) for k in head}
+        table = [
+            '  '.join(str(r[k]).ljust(wide[k]) if k == head[0] else str(r[k]).rjust(wide[k]) for k in head)
+            for r in [dict(zip(head, head)), *self.rows]
+        ]
+        end = (
+            f'{len(self.bad)} bad of {len(self.seeds) + len(self.bad)} seeds in {self.folder}'
+            if self.bad
+            else f'all {len(self.seeds)} seeds in {self.folder} can be played, and pass'
+        )
+        return '\n'.join(
+            [
+                *table,
+                '',
+                *(
+                    f'BAD  {place}: {f"{id}: " if id else ""}{reason}: {detail}'
+                    for place, id, reason, detail in self.bad
+                ),
+                *(f'warning: {w}' for w in self.warnings),
+                end,
+            ]
+        )
+
 
 def check_folder(
-    folder='seeds',      # holds JSONL files of seeds
-    enough: int = 50,    # seeds that a behaviour should have
+    folder='seeds',  # holds JSONL files of seeds
+    enough: int = 50,  # seeds that a behaviour should have
     least: float = 0.6,  # similarity from which two seeds are reported as nearly the same
 ) -> FolderCheck:
     "Play every seed in `folder`; say what is bad, and what could be better."
     good, bad, places = [], [], {}
     for f, n, seed, why in _lines(folder):
         place = f'{f.name}, line {n}'
-        if seed is None: bad.append((place, '', 'unreadable', why)); continue
-        reason, detail = ('duplicate_id', f'the same id as {places[seed.id]}') if seed.id in places else check_seed(seed)
+        if seed is None:
+            bad.append((place, '', 'unreadable', why))
+            continue
+        reason, detail = (
+            ('duplicate_id', f'the same id as {places[seed.id]}') if seed.id in places else check_seed(seed)
+        )
         places.setdefault(seed.id, place)
-        if reason: bad.append((place, seed.id, reason, detail))
-        else: good.append(seed)
+        if reason:
+            bad.append((place, seed.id, reason, detail))
+        else:
+            good.append(seed)
     near = near_pairs(good, least)
     rows = [_row([s for s in good if s.behaviour == b], b, near) for b in BEHAVIOURS]
     return FolderCheck(str(folder), good, bad, _warnings(good, rows, near, enough), rows)
 
+
 def _row(seeds, behaviour, near):
     ids = {s.id for s in seeds}
-    return {'behaviour': behaviour, 'seeds': len(seeds), 'spelled out': sum(bool(s.steps) for s in seeds), 'no action': sum(bool(s.no_action()) for s in seeds),
-            'a todo left alone': sum(any(x.no_action for x in s.steps) and not s.no_action() for s in seeds), 'kinds of work': len({s.family for s in seeds}),
-            'nearly the same': sum(bool(ids & {a, b}) for _, a, b in near)}
+    return {
+        'behaviour': behaviour,
+        'seeds': len(seeds),
+        'spelled out': sum(bool(s.steps) for s in seeds),
+        'no action': sum(bool(s.no_action()) for s in seeds),
+        'a todo left alone': sum(any(x.no_action for x in s.steps) and not s.no_action() for s in seeds),
+        'kinds of work': len({s.family for s in seeds}),
+        'nearly the same': sum(bool(ids & {a, b}) for _, a, b in near),
+    }
+
 
 def _warnings(seeds, rows, near, enough):
     out = [f'{r["behaviour"]} has {r["seeds"]} seeds, fewer than {enough}' for r in rows if r['seeds'] < enough]
-    out += [f'{r["behaviour"]} has no seed in which nothing may be done' for r in rows if not r['no action'] + r['a todo left alone']]
+    out += [
+        f'{r["behaviour"]} has no seed in which nothing may be done'
+        for r in rows
+        if not r['no action'] + r['a todo left alone']
+    ]
     out += [f'{a} and {b} are nearly the same ({s:.2f})' for s, a, b in near]
     for s in seeds:
-        if s.steps and not any(x.no_action for x in s.steps) and all(c.name in LOOKS for x in s.steps for c in seed_calls(x)): out.append(f'{s.id} only looks: say with no_action why nothing changes')
+        if (
+            s.steps
+            and not any(x.no_action for x in s.steps)
+            and all(c.name in LOOKS for x in s.steps for c in seed_calls(x))
+        ):
+            out.append(f'{s.id} only looks: say with no_action why nothing changes')
         text = json.dumps(to_dict(replace(s, vary={}, note='')), ensure_ascii=False).lower()
-        out += [f'{s.id} varies {w!r}, which does not stand in it' for w in s.vary if json.dumps(w, ensure_ascii=False)[1:-1].lower() not in text]
+        out += [
+            f'{s.id} varies {w!r}, which does not stand in it'
+            for w in s.vary
+            if json.dumps(w, ensure_ascii=False)[1:-1].lower() not in text
+        ]
     return out
 
 # %% ../../nbs/data/00_seeds.ipynb #41096ad7
@@ -283,8 +431,14 @@ def show_seed(
     rows = [f'{seed.id} ({seed.behaviour}, {seed.family}): {seed.note}', f'  asked     {t.instruction}']
     for p, text in t.files.items():
         lines = text.splitlines()
-        rows += [f'  {p}'] + [f'  | {l}' for l in lines[:max_lines]] + [f'  | ... {len(lines) - max_lines} more lines']*(len(lines) > max_lines)
+        rows += (
+            [f'  {p}']
+            + [f'  | {l}' for l in lines[:max_lines]]
+            + [f'  | ... {len(lines) - max_lines} more lines'] * (len(lines) > max_lines)
+        )
     for k, i in enumerate(t.items):
         why = seed.steps[k].no_action if k < len(seed.steps) else ''
-        rows += [f'  todo      {i.text}' + f'   [{why}: nothing changes]'*bool(why)] + [f'    {c.name} ' + ', '.join(f'{a}={v!r}' for a, v in c.arguments.items()) for c in i.calls]
+        rows += [f'  todo      {i.text}' + f'   [{why}: nothing changes]' * bool(why)] + [
+            f'    {c.name} ' + ', '.join(f'{a}={v!r}' for a, v in c.arguments.items()) for c in i.calls
+        ]
     return '\n'.join([*rows, f'  reported  {t.summary}'])

@@ -6,78 +6,102 @@
 __all__ = ['Request', 'Answer', 'Teacher', 'stored_answers', 'ask', 'vary_seed', 'evolve_seed', 'OfflineTeacher']
 
 # %% ../../nbs/data/02_teachers.ipynb #b97c4203
-import json, os, random, re
+import json
+import os
+import random
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
 from tqdm import tqdm
-from ..core.records import Message, Usage, content_hash, from_dict, read_jsonl, to_dict
+
 from ..arena.catalogue import EVAL_SEED, FAMILIES
 from ..arena.players import expert_script
+from ..core.records import Message, Usage, content_hash, from_dict, read_jsonl, to_dict
 from .seeds import Seed, seed_task
 
 # %% ../../nbs/data/02_teachers.ipynb #ad5f30c6
 @dataclass
 class Request:
     "One question to a teacher."
-    kind: str       # `vary`: the same kind of job with other names and values; `evolve`: a harder one
-    seed: Seed      # what to start from
-    number: int = 0 # which of many: the same seed can be varied often
+
+    kind: str  # `vary`: the same kind of job with other names and values; `evolve`: a harder one
+    seed: Seed  # what to start from
+    number: int = 0  # which of many: the same seed can be varied often
     v: int = 1
+
 
 @dataclass
 class Answer:
     "What a teacher gave for one request."
-    key: str                       # hash of the request and the teacher
-    teacher: str                   # its name and version
-    offline: bool = False          # True: scripted, no language model was asked
+
+    key: str  # hash of the request and the teacher
+    teacher: str  # its name and version
+    offline: bool = False  # True: scripted, no language model was asked
     kind: str = ''
-    seed: Seed | None = None       # the new job
+    seed: Seed | None = None  # the new job
     said: list[Message] = field(default_factory=list)  # what the agent says, turn by turn, to do it
-    error: str = ''                # why there is no job, such as `refusal`
+    error: str = ''  # why there is no job, such as `refusal`
     usage: Usage = field(default_factory=Usage)
-    cost_usd: float = 0.
+    cost_usd: float = 0.0
     v: int = 1
 
 # %% ../../nbs/data/02_teachers.ipynb #e1e738ab
 class Teacher:
     "Answers requests; every answer is in `store` before it is returned."
+
     name, offline = 'nobody', False
-    def __init__(self,
-        store, # JSONL file of answers, appended to
+
+    def __init__(
+        self,
+        store,  # JSONL file of answers, appended to
     ):
         self.store = Path(store)
+
     def key(self, request) -> str:
         "The hash under which the answer to `request` is kept."
         return content_hash(dict(teacher=self.name, request=request))
+
     def answers(self, requests):
         "Yield an `Answer` for each of `requests`, in any order."
         raise NotImplementedError(f'{type(self).__name__} answers nothing: write its `answers`')
 
 # %% ../../nbs/data/02_teachers.ipynb #54a1afce
 def stored_answers(
-    store, # JSONL file of answers
+    store,  # JSONL file of answers
 ) -> dict[str, Answer]:  # by key
     "What is kept in `store`; an unfinished last line is cut off."
     store = Path(store)
-    if not store.exists(): return {}
+    if not store.exists():
+        return {}
     data = store.read_bytes()
     if data and not data.endswith(b'\n'):
-        with store.open('r+b') as f: f.truncate(data.rfind(b'\n') + 1)
+        with store.open('r+b') as f:
+            f.truncate(data.rfind(b'\n') + 1)
     return {a.key: a for a in read_jsonl(store, Answer)}
+
 
 class _Appender:
     "Appends lines to a file, each on disk before `write` returns."
+
     def __init__(self, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.f = path.open('ab')
+
     def write(self, record):
         self.f.write((json.dumps(to_dict(record), ensure_ascii=False) + '\n').encode('utf-8', 'replace'))
-        self.f.flush(); os.fsync(self.f.fileno())
-    def __enter__(self): return self
-    def __exit__(self, *_): self.f.close()
+        self.f.flush()
+        os.fsync(self.f.fileno())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.f.close()
 
 # %% ../../nbs/data/02_teachers.ipynb #d32bbb71
-def ask(self:Teacher,
+def ask(
+    self: Teacher,
     requests: list[Request],
     progress: bool = False,  # show a bar
 ) -> list[Answer]:  # one per request, in their order
@@ -86,29 +110,64 @@ def ask(self:Teacher,
     missing = {k: r for k, r in zip(keys, requests) if k not in have}
     if missing:
         with _Appender(self.store) as out:
-            for a in tqdm(self.answers(list(missing.values())), total=len(missing), desc=f'teacher {self.name}', disable=not progress):
-                out.write(a); have[a.key] = a
+            for a in tqdm(
+                self.answers(list(missing.values())),
+                total=len(missing),
+                desc=f'teacher {self.name}',
+                disable=not progress,
+            ):
+                out.write(a)
+                have[a.key] = a
     if lost := [k for k in keys if k not in have]:
-        raise RuntimeError(f'teacher {self.name} left {len(lost)} of {len(keys)} requests unanswered; what it gave is in {self.store}: run again to ask for the rest')
+        raise RuntimeError(
+            f'teacher {self.name} left {len(lost)} of {len(keys)} requests unanswered; what it gave is in {self.store}: run again to ask for the rest'
+        )
     return [have[k] for k in keys]
+
+
 Teacher.ask = ask
 
 # %% ../../nbs/data/02_teachers.ipynb #5d4e73a3
-_WORDINGS = ('Please: {instruction}', '{instruction} Thanks!', 'From the ticket: {instruction}', 'Hi. {instruction}', 'Next job: {instruction}', '{instruction} Nothing else.',
-             'Small one today: {instruction}', '{instruction} Keep the rest as it is.', 'The team asks: {instruction}', 'Urgent. {instruction}')
-_ABOVE = ('# Owner: operations', '# Checked in spring', '# See the handbook', '# Do not sort', '# Last review: May', '# Kept by hand', '# Ask before you add')
+_WORDINGS = (
+    'Please: {instruction}',
+    '{instruction} Thanks!',
+    'From the ticket: {instruction}',
+    'Hi. {instruction}',
+    'Next job: {instruction}',
+    '{instruction} Nothing else.',
+    'Small one today: {instruction}',
+    '{instruction} Keep the rest as it is.',
+    'The team asks: {instruction}',
+    'Urgent. {instruction}',
+)
+_ABOVE = (
+    '# Owner: operations',
+    '# Checked in spring',
+    '# See the handbook',
+    '# Do not sort',
+    '# Last review: May',
+    '# Kept by hand',
+    '# Ask before you add',
+)
 _IN_THE_WAY = ('old.txt', 'readme.txt', 'todo.txt', 'log.txt', 'draft.txt')
+
 
 def _swap(x, words: dict):
     "Replace `words` everywhere in nested JSON `x`, all at once; a lower-case word also stands for its capitalised form."
-    if isinstance(x, dict): return {_swap(k, words): _swap(v, words) for k, v in x.items()}
-    if isinstance(x, list): return [_swap(v, words) for v in x]
-    if not isinstance(x, str) or not words: return x
+    if isinstance(x, dict):
+        return {_swap(k, words): _swap(v, words) for k, v in x.items()}
+    if isinstance(x, list):
+        return [_swap(v, words) for v in x]
+    if not isinstance(x, str) or not words:
+        return x
+
     def other(m):
         w = m.group()
-        if w in words: return words[w]
+        if w in words:
+            return words[w]
         new = words[w[:1].lower() + w[1:]]
         return new[:1].upper() + new[1:]
+
     both = {*words, *(w[:1].upper() + w[1:] for w in words)}
     return re.sub('|'.join(re.escape(w) for w in sorted(both, key=len, reverse=True)), other, x)
 
@@ -118,38 +177,63 @@ def vary_seed(seed: Seed, rng, id: str, reword: float = 0.2) -> Seed:
     if seed.steps:
         words = {k: rng.choice([k, *others]) for k, others in seed.vary.items()}
         d = to_dict(seed)
-        new = from_dict(Seed, d | {k: _swap(d[k], words) for k in ('instruction', 'files', 'steps', 'summary') if k in d})
-    else: new = replace(seed, seed=rng.randrange(1000, EVAL_SEED), also=[], above={}, files={})
+        new = from_dict(
+            Seed, d | {k: _swap(d[k], words) for k in ('instruction', 'files', 'steps', 'summary') if k in d}
+        )
+    else:
+        new = replace(seed, seed=rng.randrange(1000, EVAL_SEED), also=[], above={}, files={})
     if rng.random() < reword:
         text = rng.choice(_WORDINGS)
         new = replace(new, instruction=text.replace('{instruction}', new.instruction) if seed.steps else text)
     return replace(new, id=id, note='', vary={}, parents=[seed.id])
+
 
 def evolve_seed(seed: Seed, rng, id: str) -> Seed:
     "A harder job: longer files, files in the way, a second task, or another wording."
     new = vary_seed(seed, rng, id, reword=0)
     task = seed_task(new)
     written = {c.arguments.get('path') for i in task.items for c in i.calls if c.name == 'write_file'}
-    long = [p for p in task.files if p not in written and p.endswith(('.yaml', '.yml', '.py', '.md', '.ini', '.toml')) and not task.files[p].startswith('---')]
-    ways = ['beside', 'wording'] + ['longer']*bool(long and not seed.steps) + ['second']*(not seed.steps)
+    long = [
+        p
+        for p in task.files
+        if p not in written
+        and p.endswith(('.yaml', '.yml', '.py', '.md', '.ini', '.toml'))
+        and not task.files[p].startswith('---')
+    ]
+    ways = ['beside', 'wording'] + ['longer'] * bool(long and not seed.steps) + ['second'] * (not seed.steps)
     way = rng.choice(ways)
-    if way == 'longer': new = replace(new, above={rng.choice(long): ''.join(l + '\n' for l in rng.sample(_ABOVE, rng.randint(2, 4)))})
-    elif way == 'beside': new = replace(new, files=new.files | {n: rng.choice(_ABOVE) + '\n' for n in rng.sample(_IN_THE_WAY, 2)})
-    elif way == 'second': new = replace(new, also=[[rng.choice([f for f in FAMILIES if FAMILIES[f].seen]), rng.randrange(1000, EVAL_SEED)]])
-    else: new = replace(new, instruction=(lambda t: t.replace('{instruction}', new.instruction) if seed.steps else t)(rng.choice(_WORDINGS)))
+    if way == 'longer':
+        new = replace(new, above={rng.choice(long): ''.join(l + '\n' for l in rng.sample(_ABOVE, rng.randint(2, 4)))})
+    elif way == 'beside':
+        new = replace(new, files=new.files | {n: rng.choice(_ABOVE) + '\n' for n in rng.sample(_IN_THE_WAY, 2)})
+    elif way == 'second':
+        new = replace(
+            new, also=[[rng.choice([f for f in FAMILIES if FAMILIES[f].seen]), rng.randrange(1000, EVAL_SEED)]]
+        )
+    else:
+        new = replace(
+            new,
+            instruction=(lambda t: t.replace('{instruction}', new.instruction) if seed.steps else t)(
+                rng.choice(_WORDINGS)
+            ),
+        )
     return replace(new, note=f'evolved: {way}')
 
 # %% ../../nbs/data/02_teachers.ipynb #93672d04
 class OfflineTeacher(Teacher):
     "A script that varies and evolves seeds, and plays them as the arena's expert does. No language model is asked."
+
     name, offline = 'offline-1', True
+
     def answers(self, requests):
         for r in requests:
-            key = self.key(r); rng = random.Random(key)
+            key = self.key(r)
+            rng = random.Random(key)
             a = Answer(key, self.name, True, r.kind)
             try:
                 make = dict(vary=vary_seed, evolve=evolve_seed)[r.kind]
                 a.seed = make(r.seed, rng, f'{r.seed.id}~{key[:8]}')
                 a.said = expert_script(seed_task(a.seed))
-            except ValueError as e: a.error = str(e)
+            except ValueError as e:
+                a.error = str(e)
             yield a

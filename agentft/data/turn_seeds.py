@@ -6,43 +6,64 @@
 __all__ = ['show_turn', 'turn_seed', 'add_seed']
 
 # %% ../../nbs/data/01_turn_seeds.ipynb #5003bee8
-import json, re
+import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from ..core.records import Job, ToolCall, Turn, to_dict, write_atomic
+
+from ..arena.catalogue import EVAL_SEED, FAMILIES
+from ..arena.workspace import ToolError, Workspace
 from ..core.agent import BOOKKEEPING, LEAN, check_call
 from ..core.files import Files, numbered
 from ..core.metrics import succeeded
-from ..arena.workspace import ToolError, Workspace
-from ..arena.catalogue import EVAL_SEED, FAMILIES
-from .seeds import Seed, Step, check_seed, read_seeds, seed_calls, job_words
+from ..core.records import Job, ToolCall, Turn, to_dict, write_atomic
+from .seeds import Seed, Step, check_seed, job_words, read_seeds, seed_calls
 
 # %% ../../nbs/data/01_turn_seeds.ipynb #18788b99
-def _short(text, n): return text if len(text) <= n else f'{text[:n]} [... {len(text) - n} more characters]'
+def _short(text, n):
+    return text if len(text) <= n else f'{text[:n]} [... {len(text) - n} more characters]'
+
 
 def _todo_at(job, turn) -> str:
     "The todo that was current in `turn`."
     t = job.turns[turn]
-    open_ = [x.text for x in job.todos if x.agent_phase_number == t.agent_phase_number and (x.completed_turn is None or x.completed_turn >= turn)]
+    open_ = [
+        x.text
+        for x in job.todos
+        if x.agent_phase_number == t.agent_phase_number and (x.completed_turn is None or x.completed_turn >= turn)
+    ]
     return open_[0] if open_ else ''
 
+
 def _turn(job, turn) -> Turn:
-    if not 0 <= turn < len(job.turns): raise ValueError(f'{job.id} has the turns 0 to {len(job.turns) - 1}, not {turn}')
+    if not 0 <= turn < len(job.turns):
+        raise ValueError(f'{job.id} has the turns 0 to {len(job.turns) - 1}, not {turn}')
     return job.turns[turn]
+
 
 def show_turn(
     job: Job,
-    turn: int,           # index into `job.turns`
+    turn: int,  # index into `job.turns`
     max_chars: int = 600,  # longer texts are cut
 ) -> str:
     "A look at one decision: what was seen, said and answered, and its labels."
-    t, before = _turn(job, turn), job.turns[turn-1].results if turn else []
-    rows = [f'{job.id}, turn {turn} of {len(job.turns)}, {t.agent_phase or "unknown"} phase {t.agent_phase_number}', f'todo   {_todo_at(job, turn) or "(unknown)"}']
-    rows += [f'seen   {m.role}{f" {m.name}" if m.name else ""}: {_short(m.content, max_chars)}' for m in (*before, *t.seen)]
-    if t.said.content: rows.append(f'said   {_short(t.said.content, max_chars)}')
-    rows += [f'call   {c.name} {_short(c.malformed or json.dumps(c.arguments, ensure_ascii=False), max_chars)}' for c in t.said.tool_calls]
-    if t.meta.get('arguments') == 'preview': rows.append('       (arguments are known only as previews)')
+    t, before = _turn(job, turn), job.turns[turn - 1].results if turn else []
+    rows = [
+        f'{job.id}, turn {turn} of {len(job.turns)}, {t.agent_phase or "unknown"} phase {t.agent_phase_number}',
+        f'todo   {_todo_at(job, turn) or "(unknown)"}',
+    ]
+    rows += [
+        f'seen   {m.role}{f" {m.name}" if m.name else ""}: {_short(m.content, max_chars)}' for m in (*before, *t.seen)
+    ]
+    if t.said.content:
+        rows.append(f'said   {_short(t.said.content, max_chars)}')
+    rows += [
+        f'call   {c.name} {_short(c.malformed or json.dumps(c.arguments, ensure_ascii=False), max_chars)}'
+        for c in t.said.tool_calls
+    ]
+    if t.meta.get('arguments') == 'preview':
+        rows.append('       (arguments are known only as previews)')
     rows += [f'got    {_short(r.content, max_chars)}' for r in t.results]
     return '\n'.join(rows + [f'label  {l.mode}: {l.evidence}' for l in t.labels])
 
@@ -50,135 +71,216 @@ def show_turn(
 _CUT = re.compile(r'\[truncated\]\s*$|\[\.\.\. .*truncated', re.I)
 _PARTS = {'offset', 'limit', 'page_start', 'page_end', 'describe'}
 
+
 def _files_at(job, turn) -> Files:
     "The workspace right before `turn`, as far as it is known."
     fs = Files(job.files_before, complete=job.files_complete)
     for t, c, r in Job.calls(replace(job, turns=job.turns[:turn])):
-        if c.malformed or not succeeded(r): continue
+        if c.malformed or not succeeded(r):
+            continue
         arg = lambda k: c.arguments.get(k) if isinstance(c.arguments.get(k), str) else ''
         p, cut = fs.norm(arg('path')), t.meta.get('arguments') == 'preview'
         if c.name == 'read_file':
-            text = None if t.meta.get('results') == 'preview' or set(c.arguments) & _PARTS or _CUT.search(r.content) else numbered(r.content)
-            if text is not None and (fs.text.get(p) or '').rstrip('\n') != text.rstrip('\n') and not (text == '(empty file)' and fs.text.get(p) == ''): fs.put(p, text); fs.rough.add(p)
-        elif c.name == 'write_file': fs.put(p, None if cut or _CUT.search(arg('content')) else arg('content'))
+            text = (
+                None
+                if t.meta.get('results') == 'preview' or set(c.arguments) & _PARTS or _CUT.search(r.content)
+                else numbered(r.content)
+            )
+            if (
+                text is not None
+                and (fs.text.get(p) or '').rstrip('\n') != text.rstrip('\n')
+                and not (text == '(empty file)' and fs.text.get(p) == '')
+            ):
+                fs.put(p, text)
+                fs.rough.add(p)
+        elif c.name == 'write_file':
+            fs.put(p, None if cut or _CUT.search(arg('content')) else arg('content'))
         elif c.name == 'edit_file':
             rough = p in fs.rough
             fs.put(p, None if cut else fs.edit(p, arg('old_string'), arg('new_string'), arg('position')))
-            if rough and fs.text[p] is not None: fs.rough.add(p)
-        else: _moved(fs, c.name, p, arg)
+            if rough and fs.text[p] is not None:
+                fs.rough.add(p)
+        else:
+            _moved(fs, c.name, p, arg)
     return fs
 
+
 def _moved(fs, name, p, arg):
-    src, dst = (p, fs.norm(Path(p).with_name(arg('new_name') or 'unnamed'))) if name == 'rename_file' else (fs.norm(arg('source')), fs.norm(arg('dest')))
+    src, dst = (
+        (p, fs.norm(Path(p).with_name(arg('new_name') or 'unnamed')))
+        if name == 'rename_file'
+        else (fs.norm(arg('source')), fs.norm(arg('dest')))
+    )
     if name in ('move_file', 'rename_file', 'copy_file'):
         rough = src in fs.rough
         fs.put(dst, fs.text.get(src))
-        if rough: fs.rough.add(dst)
-        if name != 'copy_file' and src in fs.text: fs.drop(src)
-    elif name == 'delete_file' and p in fs.text: fs.drop(p)
+        if rough:
+            fs.rough.add(dst)
+        if name != 'copy_file' and src in fs.text:
+            fs.drop(src)
+    elif name == 'delete_file' and p in fs.text:
+        fs.drop(p)
 
 # %% ../../nbs/data/01_turn_seeds.ipynb #a0f27889
 _WIDE = {'list_files', 'search_files', 'get_workspace_summary'}
 
+
 def _given(job, turn, calls) -> list[ToolCall]:
     "The calls of the seed: those of a person, or those that were recorded, where they are good for it."
     t = _turn(job, turn)
-    if calls is not None: return seed_calls(Step('', calls))
+    if calls is not None:
+        return seed_calls(Step('', calls))
     fix = 'give the right ones with calls='
-    if c := next((c for c in t.said.tool_calls if c.malformed), None): raise ValueError(f'the arguments of {c.name} were no JSON object: {fix}')
-    if t.meta.get('arguments') == 'preview': raise ValueError(f'the arguments of turn {turn} are known only as previews: {fix}')
+    if c := next((c for c in t.said.tool_calls if c.malformed), None):
+        raise ValueError(f'the arguments of {c.name} were no JSON object: {fix}')
+    if t.meta.get('arguments') == 'preview':
+        raise ValueError(f'the arguments of turn {turn} are known only as previews: {fix}')
     work = [c for c in t.said.tool_calls if c.name not in BOOKKEEPING]
-    if not work: raise ValueError(f'turn {turn} has no call that works on files: {fix}')
+    if not work:
+        raise ValueError(f'turn {turn} has no call that works on files: {fix}')
     for _, c, r in Job.calls(replace(job, turns=[t])):
-        if c in work and not succeeded(r): raise ValueError(f'the recorded call of {c.name} did not succeed ({_short(r.content, 80) if r else "no result"}): {fix}')
+        if c in work and not succeeded(r):
+            raise ValueError(
+                f'the recorded call of {c.name} did not succeed ({_short(r.content, 80) if r else "no result"}): {fix}'
+            )
     return work
+
 
 def _needed(job, turn, calls, keep) -> dict:
     "path -> text of the files that `calls` need."
     fs, out, made = _files_at(job, turn), {}, set()
     for c in calls:
-        if c.name not in BOOKKEEPING and not hasattr(Workspace, f'do_{c.name}'): raise ValueError(f'{c.name} is not executed in the arena, so a seed can not hold it')
-        if c.name in _WIDE: out |= {p: t for p, t in fs.text.items() if t is not None}
+        if c.name not in BOOKKEEPING and not hasattr(Workspace, f'do_{c.name}'):
+            raise ValueError(f'{c.name} is not executed in the arena, so a seed can not hold it')
+        if c.name in _WIDE:
+            out |= {p: t for p, t in fs.text.items() if t is not None}
         paths = [fs.norm(c.arguments[k]) for k in ('path', 'source') if isinstance(c.arguments.get(k), str)]
         for p in paths if c.name not in _WIDE else []:
-            if p in made or c.name in ('create_directory', 'delete_directory'): continue
-            if fs.text.get(p) is not None: out[p] = fs.text[p]
-            elif c.name != 'write_file' and (p in fs.text or fs.exists(p) is None): raise ValueError(f'what {p} held before turn {turn} is not known in full')
-        made |= {fs.norm(c.arguments[k]) for k in ('dest', 'path') if k in c.arguments} if c.name in ('write_file', 'copy_file', 'move_file') else set()
+            if p in made or c.name in ('create_directory', 'delete_directory'):
+                continue
+            if fs.text.get(p) is not None:
+                out[p] = fs.text[p]
+            elif c.name != 'write_file' and (p in fs.text or fs.exists(p) is None):
+                raise ValueError(f'what {p} held before turn {turn} is not known in full')
+        made |= (
+            {fs.norm(c.arguments[k]) for k in ('dest', 'path') if k in c.arguments}
+            if c.name in ('write_file', 'copy_file', 'move_file')
+            else set()
+        )
     for p in keep:
-        if fs.text.get(p) is None: raise ValueError(f'what {p} held before turn {turn} is not known in full')
+        if fs.text.get(p) is None:
+            raise ValueError(f'what {p} held before turn {turn} is not known in full')
         out[p] = fs.text[p]
-    return {p: t + '\n'*(p in fs.rough and bool(t) and not t.endswith('\n')) for p, t in out.items()}
+    return {p: t + '\n' * (p in fs.rough and bool(t) and not t.endswith('\n')) for p, t in out.items()}
+
 
 def _read_first(calls) -> list[ToolCall]:
     "`calls`, with a read before the first edit of each file that was not seen."
     out, known = [], set()
     for c in calls:
         p, src = str(c.arguments.get('path')), str(c.arguments.get('source'))
-        if c.name == 'edit_file' and p not in known: out.append(ToolCall('read_file', dict(path=p)))
-        if c.name in ('read_file', 'edit_file', 'write_file'): known.add(p)
-        if c.name in ('move_file', 'copy_file') and src in known: known.add(str(c.arguments.get('dest')))
+        if c.name == 'edit_file' and p not in known:
+            out.append(ToolCall('read_file', dict(path=p)))
+        if c.name in ('read_file', 'edit_file', 'write_file'):
+            known.add(p)
+        if c.name in ('move_file', 'copy_file') and src in known:
+            known.add(str(c.arguments.get('dest')))
         out.append(c)
     return out
 
 # %% ../../nbs/data/01_turn_seeds.ipynb #abed1033
 def turn_seed(
     job: Job,
-    turn: int,                # index into `job.turns`
-    behaviour: str,           # what it shows: a key of `BEHAVIOURS`
+    turn: int,  # index into `job.turns`
+    behaviour: str,  # what it shows: a key of `BEHAVIOURS`
     calls: list | None = None,  # each `{tool: arguments}`: the right calls; None: those that were recorded
-    todo: str = '',           # '': the todo that was current
-    instruction: str = '',    # '': the todo as an instruction, since the seed does that part of the job alone
-    summary: str = '',        # what is reported at the end
-    no_action: str = '',      # a word of `NO_ACTION`, where nothing may change
-    keep: tuple = (),         # further files that shall be there
-    family: str = '',         # kind of work; '': the job's, or `collected`
+    todo: str = '',  # '': the todo that was current
+    instruction: str = '',  # '': the todo as an instruction, since the seed does that part of the job alone
+    summary: str = '',  # what is reported at the end
+    no_action: str = '',  # a word of `NO_ACTION`, where nothing may change
+    keep: tuple = (),  # further files that shall be there
+    family: str = '',  # kind of work; '': the job's, or `collected`
     author: str = 'collected',
-    note: str = '',           # what it is meant to show
-    id: str = '',             # '': made from behaviour, job and turn
-) -> Seed:                    # raises ValueError, with the reason, where no seed can be made
+    note: str = '',  # what it is meant to show
+    id: str = '',  # '': made from behaviour, job and turn
+) -> Seed:  # raises ValueError, with the reason, where no seed can be made
     "A seed from one turn of a collected job, as recorded or as corrected."
     f = FAMILIES.get(job.family)
-    if f and not f.seen or f and isinstance(job.meta.get('seed'), int) and job.meta['seed'] >= EVAL_SEED: raise ValueError(f'{job.id} is kept for evaluation')
+    if f and not f.seen or f and isinstance(job.meta.get('seed'), int) and job.meta['seed'] >= EVAL_SEED:
+        raise ValueError(f'{job.id} is kept for evaluation')
     work = _read_first(_given(job, turn, calls))
     files, todo = _needed(job, turn, work, keep), todo or _todo_at(job, turn)
-    if not todo: raise ValueError(f'the todo of turn {turn} is not known: give it with todo=')
+    if not todo:
+        raise ValueError(f'the todo of turn {turn} is not known: give it with todo=')
     after = _executed(files, work)
     want = {p: after.get(p) for p in {**files, **after} if files.get(p) != after.get(p)}
-    if not want and not no_action: raise ValueError('these calls change nothing: say why with no_action=, or give the ones that do the work with calls=')
-    seed = Seed(id or re.sub(r'[^\w.-]+', '-', f'{behaviour}-{job.id}-{turn}'), behaviour, family or job.family or 'collected', note=note, author=author,
-                instruction=instruction or todo.rstrip('.') + '.', files=files, steps=[Step(todo, [{c.name: c.arguments} for c in work], want, no_action)], summary=summary, parents=[job.id])
+    if not want and not no_action:
+        raise ValueError(
+            'these calls change nothing: say why with no_action=, or give the ones that do the work with calls='
+        )
+    seed = Seed(
+        id or re.sub(r'[^\w.-]+', '-', f'{behaviour}-{job.id}-{turn}'),
+        behaviour,
+        family or job.family or 'collected',
+        note=note,
+        author=author,
+        instruction=instruction or todo.rstrip('.') + '.',
+        files=files,
+        steps=[Step(todo, [{c.name: c.arguments} for c in work], want, no_action)],
+        summary=summary,
+        parents=[job.id],
+    )
     reason, detail = check_seed(seed)
-    if reason: raise ValueError(f'the seed would be bad: {reason}: {detail}')
+    if reason:
+        raise ValueError(f'the seed would be bad: {reason}: {detail}')
     return seed
 
+
 def _executed(files, calls) -> dict:
-    try: ws = Workspace(files)
-    except (ToolError, OSError) as e: raise ValueError(f'these files can not be laid out in a workspace: {e}') from None
+    try:
+        ws = Workspace(files)
+    except (ToolError, OSError) as e:
+        raise ValueError(f'these files can not be laid out in a workspace: {e}') from None
     try:
         for c in calls:
-            if c.name in BOOKKEEPING: raise ValueError(f'{c.name} moves todos and phases: the arena adds these calls by itself')
-            if problems := check_call(c, 'tactical', LEAN): raise ValueError(f'{problems[0].message} (in the arena {c.name} takes {", ".join(LEAN[c.name].parameters["properties"]) or "no arguments"}: give such a call with calls=)')
+            if c.name in BOOKKEEPING:
+                raise ValueError(f'{c.name} moves todos and phases: the arena adds these calls by itself')
+            if problems := check_call(c, 'tactical', LEAN):
+                raise ValueError(
+                    f'{problems[0].message} (in the arena {c.name} takes {", ".join(LEAN[c.name].parameters["properties"]) or "no arguments"}: give such a call with calls=)'
+                )
             text, ok = ws.run(c)
-            if not ok: raise ValueError(f'{c.name} is refused: {text}')
+            if not ok:
+                raise ValueError(f'{c.name} is refused: {text}')
         return ws.files()
-    finally: ws.close()
+    finally:
+        ws.close()
 
 # %% ../../nbs/data/01_turn_seeds.ipynb #0c85aebe
 def add_seed(
     seed: Seed,
-    folder='seeds',       # holds one JSONL file per behaviour
-    least: float = 0.9,   # similarity from which it counts as there already
-) -> Path:                # the file that it was added to; raises ValueError where it is refused
+    folder='seeds',  # holds one JSONL file per behaviour
+    least: float = 0.9,  # similarity from which it counts as there already
+) -> Path:  # the file that it was added to; raises ValueError where it is refused
     "Add `seed` to the file of its behaviour."
     reason, detail = check_seed(seed)
-    if reason: raise ValueError(f'{seed.id} is refused: {reason}: {detail}')
+    if reason:
+        raise ValueError(f'{seed.id} is refused: {reason}: {detail}')
     folder, words = Path(folder), job_words(seed)
     for s in read_seeds(folder, bad=[]) if folder.is_dir() else []:
-        if s.id == seed.id: raise ValueError(f'{seed.id} is refused: there is a seed of that name')
-        try: w = job_words(s)
-        except (ValueError, TypeError, AttributeError): continue   # a bad one: `check_folder` names it
-        if len(words & w) >= least*len(words | w): raise ValueError(f'{seed.id} is refused: it is nearly the same as {s.id}')
-    path = folder/f'{seed.behaviour}.jsonl'
+        if s.id == seed.id:
+            raise ValueError(f'{seed.id} is refused: there is a seed of that name')
+        try:
+            w = job_words(s)
+        except (ValueError, TypeError, AttributeError):
+            continue  # a bad one: `check_folder` names it
+        if len(words & w) >= least * len(words | w):
+            raise ValueError(f'{seed.id} is refused: it is nearly the same as {s.id}')
+    path = folder / f'{seed.behaviour}.jsonl'
     old = path.read_bytes() if path.exists() else b''
-    return write_atomic(path, old + b'\n'*(bool(old) and not old.endswith(b'\n')) + (json.dumps(to_dict(seed), ensure_ascii=False) + '\n').encode('utf-8', 'replace'))
+    return write_atomic(
+        path,
+        old
+        + b'\n' * (bool(old) and not old.endswith(b'\n'))
+        + (json.dumps(to_dict(seed), ensure_ascii=False) + '\n').encode('utf-8', 'replace'),
+    )

@@ -11,17 +11,19 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import takewhile
-from ..core.records import Example, content_hash, from_dict, to_dict
-from ..core.agent import AgentState, BOOKKEEPING, FULL, Problem, SHORT, check_call, tools_from_schemas
-from ..core.replacements import count_tokens
-from ..arena.tasks import Task
+
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from ..arena.sessions import Session
-from ..evidence.duplicates import NearIndex, to_text
+from ..arena.tasks import Task
+from ..core.agent import BOOKKEEPING, FULL, SHORT, AgentState, Problem, check_call, tools_from_schemas
+from ..core.records import Example, content_hash, from_dict, to_dict
+from ..core.replacements import count_tokens
 from .seeds import Rejected, Seed, seed_task
+from ..evidence.duplicates import NearIndex, to_text
 
 # %% ../../nbs/data/04_verification.ipynb #41a34709
 _RULES = {'short': SHORT, 'full': FULL}
+
 
 def rule_problems(
     example: Example,
@@ -30,26 +32,40 @@ def rule_problems(
     state, tools = AgentState(_RULES[example.meta.get('rules', 'full')]), tools_from_schemas(example.tools)
     seen, worked, last, out = {}, False, None, []
     for k, (m, w) in enumerate(zip(example.messages, example.weights)):
-        if m.role != 'assistant': continue
-        answers = list(takewhile(lambda x: x.role == 'tool', example.messages[k+1:]))   # ids may come twice in a job
+        if m.role != 'assistant':
+            continue
+        answers = list(takewhile(lambda x: x.role == 'tool', example.messages[k + 1 :]))  # ids may come twice in a job
         results = {x.tool_call_id: x for x in answers}
         found = [] if m.tool_calls else [Problem('text_only_turn', m.content[:80])]
         for c in m.tool_calls:
             phase, r = state.agent_phase, results.get(c.id)
-            if problems := check_call(c, phase, tools): found += problems; continue
-            if (c.name, c.arguments) == last and c.name != 'todo_complete': found.append(Problem('repeated_call', f'{c.name} {c.arguments}'[:80]))
+            if problems := check_call(c, phase, tools):
+                found += problems
+                continue
+            if (c.name, c.arguments) == last and c.name != 'todo_complete':
+                found.append(Problem('repeated_call', f'{c.name} {c.arguments}'[:80]))
             last = c.name, c.arguments
-            if r is None: found.append(Problem('no_result', f'{c.name} was never answered'))
-            elif r.ok is False: found.append(Problem('failed_call', f'{c.name}: {r.content[:80]}'))
+            if r is None:
+                found.append(Problem('no_result', f'{c.name} was never answered'))
+            elif r.ok is False:
+                found.append(Problem('failed_call', f'{c.name}: {r.content[:80]}'))
             if c.name in BOOKKEEPING:
-                if c.name == 'todo_complete' and phase == 'tactical' and not worked: found.append(Problem('unworked_todo', f'{state.current and state.current.text}'))
+                if c.name == 'todo_complete' and phase == 'tactical' and not worked:
+                    found.append(Problem('unworked_todo', f'{state.current and state.current.text}'))
                 text, ok = state.apply(c)
-                if not ok: found.append(Problem('todo_machine', text))
-                elif c.name == 'todo_complete': worked = False
-            else: found += _check_files(c, r, seen, state); worked = worked or bool(r and r.ok is not False)
-        if w: out += [(k, p) for p in found]
-    if not state.done: out.append((None, Problem('no_job_complete', 'the conversation stops before the job is ended')))
+                if not ok:
+                    found.append(Problem('todo_machine', text))
+                elif c.name == 'todo_complete':
+                    worked = False
+            else:
+                found += _check_files(c, r, seen, state)
+                worked = worked or bool(r and r.ok is not False)
+        if w:
+            out += [(k, p) for p in found]
+    if not state.done:
+        out.append((None, Problem('no_job_complete', 'the conversation stops before the job is ended')))
     return out
+
 
 def check_rules(example: Example) -> list[Problem]:
     "What is wrong with the trained turns of `example`; empty when all are right."
@@ -61,21 +77,33 @@ def _check_files(call, result, seen, state) -> list[Problem]:
     a, out = call.arguments, []
     norm = lambda p: str(p).strip().removeprefix('./')
     path, ok = norm(a.get('path', '')), result is None or result.ok is not False
-    if call.name == 'edit_file' and path not in seen: out.append(Problem('unread_edit', f'{path} was not read before it was edited'))
+    if call.name == 'edit_file' and path not in seen:
+        out.append(Problem('unread_edit', f'{path} was not read before it was edited'))
     if call.name == 'write_file' and path != 'workspace.md' and _mostly_kept(seen.get(path, ''), a['content']):
         out.append(Problem('whole_file_rewrite', f'{path} was written anew, and most of its lines are the same'))
-    if not ok: return out
-    if call.name == 'read_file': seen[path] = re.sub(r'(?m)^ *\d+\t', '', result.content if result else ''); state.note_read(path)
-    elif call.name == 'write_file': seen[path] = a['content']
-    elif call.name in ('move_file', 'copy_file') and norm(a['source']) in seen: seen[norm(a['dest'])] = seen[norm(a['source'])]
-    elif call.name == 'rename_file' and path in seen: seen['/'.join([*path.split('/')[:-1], a['new_name']])] = seen[path]
+    if not ok:
+        return out
+    if call.name == 'read_file':
+        seen[path] = re.sub(r'(?m)^ *\d+\t', '', result.content if result else '')
+        state.note_read(path)
+    elif call.name == 'write_file':
+        seen[path] = a['content']
+    elif call.name in ('move_file', 'copy_file') and norm(a['source']) in seen:
+        seen[norm(a['dest'])] = seen[norm(a['source'])]
+    elif call.name == 'rename_file' and path in seen:
+        seen['/'.join([*path.split('/')[:-1], a['new_name']])] = seen[path]
     return out
+
 
 def _mostly_kept(old: str, new: str) -> bool:
     "Do at least half of the lines of `old` stand in `new`, in order?"
     from difflib import SequenceMatcher
+
     x, y = ([l for l in t.splitlines() if l.strip()] for t in (old, new))
-    return len(x) > 1 and sum(m.size for m in SequenceMatcher(None, x, y, autojunk=False).get_matching_blocks()) >= len(x) / 2
+    return (
+        len(x) > 1
+        and sum(m.size for m in SequenceMatcher(None, x, y, autojunk=False).get_matching_blocks()) >= len(x) / 2
+    )
 
 # %% ../../nbs/data/04_verification.ipynb #c7250c4b
 def untrain(
@@ -83,9 +111,10 @@ def untrain(
 ) -> Example:
     "`example` with weight 0 for every turn that breaks a rule."
     bad = {k: p.kind for k, p in rule_problems(example) if k is not None}
-    if not bad: return example
+    if not bad:
+        return example
     meta = example.meta | dict(wrong_turns=example.meta.get('wrong_turns', []) + [bad[k] for k in sorted(bad)])
-    return replace(example, weights=[0. if k in bad else w for k, w in enumerate(example.weights)], meta=meta, id='')
+    return replace(example, weights=[0.0 if k in bad else w for k, w in enumerate(example.weights)], meta=meta, id='')
 
 # %% ../../nbs/data/04_verification.ipynb #d9822907
 def check_execution(
@@ -96,15 +125,29 @@ def check_execution(
     rules, want = _RULES[example.meta.get('rules', 'full')], iter(m for m in example.messages if m.role == 'tool')
     with Session(task, rules=rules) as s:
         for m in (m for m in example.messages if m.role == 'assistant'):
-            if s.done: return [Problem('goes_on_after_end', m.content[:80] or m.tool_calls[0].name)]
+            if s.done:
+                return [Problem('goes_on_after_end', m.content[:80] or m.tool_calls[0].name)]
             for got in s.step(m):
-                if got.role != 'tool': continue
+                if got.role != 'tool':
+                    continue
                 exp = next(want, None)
                 if exp is None or exp.content != got.content:
-                    return [Problem('different_result', f'{got.name}: {got.content[:60]!r} instead of {exp.content[:60]!r}' if exp else f'{got.name} has no recorded result')]
-        if not s.done: return [Problem('not_finished', 'the replay did not end the job')]
+                    return [
+                        Problem(
+                            'different_result',
+                            f'{got.name}: {got.content[:60]!r} instead of {exp.content[:60]!r}'
+                            if exp
+                            else f'{got.name} has no recorded result',
+                        )
+                    ]
+        if not s.done:
+            return [Problem('not_finished', 'the replay did not end the job')]
         job = s.job('replay')
-    return [] if job.outcome.status == 'success' else [Problem('checker_failed', job.outcome.detail or 'the final files are not what the task asks for')]
+    return (
+        []
+        if job.outcome.status == 'success'
+        else [Problem('checker_failed', job.outcome.detail or 'the final files are not what the task asks for')]
+    )
 
 # %% ../../nbs/data/04_verification.ipynb #2fba2ea9
 def example_text(
@@ -115,65 +158,97 @@ def example_text(
     return '\n'.join(said(m) for m in example.messages if m.role != 'system')
 
 # %% ../../nbs/data/04_verification.ipynb #8f92cd97
-def task_hash(task: Task) -> str: return content_hash(dict(i=task.instruction, f=task.files))
+def task_hash(task: Task) -> str:
+    return content_hash(dict(i=task.instruction, f=task.files))
+
 
 class Reserved:
     "What training must not contain."
-    def __init__(self,
-        per_family: int = 64,          # evaluation tasks per seen family to compare with
+
+    def __init__(
+        self,
+        per_family: int = 64,  # evaluation tasks per seen family to compare with
         start: int = EVAL_SEED,  # first arena seed of the evaluation
     ):
         self.start, self.hashes = start, {}
         for name, f in FAMILIES.items():
-            if not f.seen: continue
-            for t in (make_task(name, start + i) for i in range(per_family)): self.hashes[task_hash(t)] = t.id
+            if not f.seen:
+                continue
+            for t in (make_task(name, start + i) for i in range(per_family)):
+                self.hashes[task_hash(t)] = t.id
+
     def check(self, family: str, seeds: list, task: Task = None) -> list[Problem]:
         "Why a job of `family` made from arena `seeds` belongs to the evaluation."
-        if family in FAMILIES and not FAMILIES[family].seen: return [Problem('held_out_family', family)]
-        if s := next((s for s in seeds if s >= self.start), None): return [Problem('reserved_seed', str(s))]
-        if task and (hit := self.hashes.get(task_hash(task))): return [Problem('evaluation_task', f'the same as {hit}')]
+        if family in FAMILIES and not FAMILIES[family].seen:
+            return [Problem('held_out_family', family)]
+        if s := next((s for s in seeds if s >= self.start), None):
+            return [Problem('reserved_seed', str(s))]
+        if task and (hit := self.hashes.get(task_hash(task))):
+            return [Problem('evaluation_task', f'the same as {hit}')]
         return []
 
 # %% ../../nbs/data/04_verification.ipynb #eabd86e9
 class Gate:
     "Decides example by example; what it has let through, it compares with what comes later."
-    def __init__(self,
+
+    def __init__(
+        self,
         reserved: Reserved,
-        max_tokens: int = 1500,       # per example, as `count` counts
-        count=count_tokens,           # text -> tokens; GPT-2 pieces unless a tokenizer is given
-        near: float = 0.8,            # similarity from which two examples count as the same
+        max_tokens: int = 1500,  # per example, as `count` counts
+        count=count_tokens,  # text -> tokens; GPT-2 pieces unless a tokenizer is given
+        near: float = 0.8,  # similarity from which two examples count as the same
         require_execution: bool = False,  # turn away what can't be replayed
     ):
         self.reserved, self.max_tokens, self.count = reserved, max_tokens, count
         self.require_execution, self.exact, self.index = require_execution, {}, NearIndex(near)
+
     def problems(self, e: Example) -> list[Problem]:
         "Why `e` is not let through."
-        if (n := self.count(example_text(e))) > self.max_tokens: return [Problem('too_long', f'{n} tokens, {self.max_tokens} are allowed')]
-        if p := check_rules(e): return p
+        if (n := self.count(example_text(e))) > self.max_tokens:
+            return [Problem('too_long', f'{n} tokens, {self.max_tokens} are allowed')]
+        if p := check_rules(e):
+            return p
         seeds = e.meta.get('arena', [])
         task = example_task(e)
         for f in {e.family, *(f for f, _ in seeds)}:
-            if p := self.reserved.check(f, [n for g, n in seeds if g == f], task): return p
-        if task is None and self.require_execution: return [Problem('no_execution', 'there is no arena task to replay it in')]
-        if task and (p := check_execution(e, task)): return p
+            if p := self.reserved.check(f, [n for g, n in seeds if g == f], task):
+                return p
+        if task is None and self.require_execution:
+            return [Problem('no_execution', 'there is no arena task to replay it in')]
+        if task and (p := check_execution(e, task)):
+            return p
         text = example_text(e)
-        if first := self.exact.get(content_hash(text)): return [Problem('duplicate', f'the same as {first}')]
+        if first := self.exact.get(content_hash(text)):
+            return [Problem('duplicate', f'the same as {first}')]
         twin, s = self.index.find(text)
         return [Problem('near_duplicate', f'{s:.2f} like {twin}')] if twin else []
+
     def __call__(self, e: Example) -> Rejected | None:
         "None, and `e` is marked as verified; or why not."
         if p := self.problems(e):
-            return Rejected(e.id, p[0].kind, p[0].message[:200], dict(job='jobs').get(o := e.meta.get('origin', ''), o), e.behaviour, e.family, list(e.parents), to_dict(e))
+            return Rejected(
+                e.id,
+                p[0].kind,
+                p[0].message[:200],
+                dict(job='jobs').get(o := e.meta.get('origin', ''), o),
+                e.behaviour,
+                e.family,
+                list(e.parents),
+                to_dict(e),
+            )
         text = example_text(e)
-        self.exact[content_hash(text)] = e.id; self.index.add(e.id, text)
+        self.exact[content_hash(text)] = e.id
+        self.index.add(e.id, text)
         e.verified = ['rules', *(['execution'] if example_task(e) else []), 'no_duplicate', 'not_in_evaluation']
         e.meta['tokens'] = self.count(text)
 
 # %% ../../nbs/data/04_verification.ipynb #62714559
 def example_task(e: Example) -> Task | None:
     "The arena task of `e`, or None where there is none."
-    if 'seed' in e.meta: return seed_task(from_dict(Seed, e.meta['seed']))
-    if len(a := e.meta.get('arena', [])) == 1 and a[0][0] in FAMILIES: return make_task(*a[0])
+    if 'seed' in e.meta:
+        return seed_task(from_dict(Seed, e.meta['seed']))
+    if len(a := e.meta.get('arena', [])) == 1 and a[0][0] in FAMILIES:
+        return make_task(*a[0])
 
 # %% ../../nbs/data/04_verification.ipynb #5413a957
 def groups(
@@ -181,10 +256,14 @@ def groups(
 ) -> dict[str, str]:  # record id -> its group
     "Records that are connected through any parent share a group, named by its smallest id."
     up = {}
+
     def root(x):
         up.setdefault(x, x)
-        while up[x] != x: up[x] = up[up[x]]; x = up[x]
+        while up[x] != x:
+            up[x] = up[up[x]]
+            x = up[x]
         return x
+
     for i, ps in parents.items():
         for p in ps:
             a, b = sorted((root(i), root(p)))
@@ -194,19 +273,22 @@ def groups(
 
 # %% ../../nbs/data/04_verification.ipynb #222c5a19
 def split_jobs(
-    records: list,                # examples and preferences: `id`, `parents`, `family`
+    records: list,  # examples and preferences: `id`, `parents`, `family`
     valid_fraction: float = 0.1,  # of the examples
 ) -> dict:  # the manifest; each record's `split` is set
     "Put each group of related records on one side."
     group = groups({r.id: r.parents for r in records})
     members = defaultdict(list)
-    for r in records: members[group[r.id]].append(r)
+    for r in records:
+        members[group[r.id]].append(r)
     order = sorted(members, key=lambda g: content_hash(g))
     want, have, valid = valid_fraction * len(records), Counter(), set()
     while sum(have.values()) < want and len(order) > len(valid) + 1:
         rest = [g for g in order if g not in valid]
         g = min(rest, key=lambda g: (have[members[g][0].family], rest.index(g)))
-        valid.add(g); have[members[g][0].family] += len(members[g])
-    for r in records: r.split = 'valid' if group[r.id] in valid else 'train'
+        valid.add(g)
+        have[members[g][0].family] += len(members[g])
+    for r in records:
+        r.split = 'valid' if group[r.id] in valid else 'train'
     side = lambda s: sorted(r.id for r in records if r.split == s)
     return dict(valid_fraction=valid_fraction, groups=len(members), train=side('train'), valid=side('valid'))

@@ -10,117 +10,166 @@ __all__ = ['BETTER', 'Pairs', 'pair_jobs', 'Comparison', 'holm', 'compare_counts
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+
 from ..core.metrics import LABELS, TARGETS, job_counts, task_key
-from .statistics import (
-    Interval, RESAMPLES, interval, mcnemar, mcnemar_jobs, normal_jobs, swap_test, _draws)
+from agentft.evaluation.statistics import (
+    RESAMPLES,
+    Interval,
+    _draws,
+    interval,
+    mcnemar,
+    mcnemar_jobs,
+    normal_jobs,
+    swap_test,
+)
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #2da855a2
 @dataclass
 class Pairs:
     "Jobs of two players on the same tasks."
-    a: list                # `job_counts` of the baseline, pair by pair
-    b: list                # of the candidate
-    keys: list             # task of each pair
-    only_a: list = field(default_factory=list)   # tasks without a partner
+
+    a: list  # `job_counts` of the baseline, pair by pair
+    b: list  # of the candidate
+    keys: list  # task of each pair
+    only_a: list = field(default_factory=list)  # tasks without a partner
     only_b: list = field(default_factory=list)
 
+
 def pair_jobs(
-    jobs_a: list,   # Jobs of the baseline
-    jobs_b: list,   # Jobs of the candidate
-    count=None,     # text -> number of tokens, for edit precision; None: GPT-2 pieces
+    jobs_a: list,  # Jobs of the baseline
+    jobs_b: list,  # Jobs of the candidate
+    count=None,  # text -> number of tokens, for edit precision; None: GPT-2 pieces
 ) -> Pairs:
     "Pair jobs by task."
+
     def keyed(jobs):
         seen, out = Counter(), {}
-        for j in jobs: k = task_key(j); out[k, seen[k]] = j; seen[k] += 1
+        for j in jobs:
+            k = task_key(j)
+            out[k, seen[k]] = j
+            seen[k] += 1
         return out
-    a, b = keyed(jobs_a), keyed(jobs_b); both = [k for k in a if k in b]
+
+    a, b = keyed(jobs_a), keyed(jobs_b)
+    both = [k for k in a if k in b]
     kw = dict(count=count) if count else {}
-    return Pairs([job_counts(a[k], **kw) for k in both], [job_counts(b[k], **kw) for k in both], [k[0] for k in both],
-                 [k[0] for k in a if k not in b], [k[0] for k in b if k not in a])
+    return Pairs(
+        [job_counts(a[k], **kw) for k in both],
+        [job_counts(b[k], **kw) for k in both],
+        [k[0] for k in both],
+        [k[0] for k in a if k not in b],
+        [k[0] for k in b if k not in a],
+    )
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #e0dca5e5
-BETTER = dict(todo_completion=1, edit_precision=-1, phase_adherence=1, task_success=1, tokens_per_job=-1)  # which direction is better
+BETTER = dict(
+    todo_completion=1, edit_precision=-1, phase_adherence=1, task_success=1, tokens_per_job=-1
+)  # which direction is better
+
 
 @dataclass
 class Comparison:
     "One number of two players on the same jobs."
+
     name: str
     baseline: Interval
     candidate: Interval
-    difference: float | None      # candidate - baseline
-    low: float | None = None      # interval of the difference
+    difference: float | None  # candidate - baseline
+    low: float | None = None  # interval of the difference
     high: float | None = None
-    p: float | None = None        # paired test
-    p_holm: float | None = None   # the same, corrected for the numbers tested together
+    p: float | None = None  # paired test
+    p_holm: float | None = None  # the same, corrected for the numbers tested together
     verdict: str = 'not enough evidence'
-    jobs: int = 0                 # pairs
+    jobs: int = 0  # pairs
     jobs_needed: int | None = None  # pairs that would be enough, if the difference seen were true
     test: str = ''
+
 
 def holm(ps: list) -> list:
     "Holm's correction of p-values; None stays None and is not counted."
     order = sorted((i for i, p in enumerate(ps) if p is not None), key=lambda i: ps[i])
-    out, top = list(ps), 0.
-    for rank, i in enumerate(order): top = max(top, min(1., (len(order)-rank)*ps[i])); out[i] = top
+    out, top = list(ps), 0.0
+    for rank, i in enumerate(order):
+        top = max(top, min(1.0, (len(order) - rank) * ps[i]))
+        out[i] = top
     return out
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #2cbd0eb0
-def compare_counts(name: str, pairs: Pairs, level: float = .95, seed: int = 0) -> Comparison:
+def compare_counts(name: str, pairs: Pairs, level: float = 0.95, seed: int = 0) -> Comparison:
     "Interval, difference and test for one number; no verdict yet."
     import numpy as np
+
     a, b = [c[name] for c in pairs.a], [c[name] for c in pairs.b]
-    if name == 'tokens_per_job':                         # both sides have to say what they billed
+    if name == 'tokens_per_job':  # both sides have to say what they billed
         keep = [i for i in range(len(a)) if a[i][1] and b[i][1]]
         a, b = [a[i] for i in keep], [b[i] for i in keep]
     prop = name not in ('edit_precision', 'tokens_per_job')
     ia, ib = (interval(x, prop, level, seed=seed) for x in (a, b))
-    c = Comparison(name, ia, ib, None, jobs=len(a), test='exact McNemar' if name == 'task_success' else 'paired swap test')
-    if ia.value is None or ib.value is None: return c
-    c.difference = ib.value-ia.value
-    A, B = np.array(a, float), np.array(b, float); idx = _draws(len(a), RESAMPLES, seed)
+    c = Comparison(
+        name, ia, ib, None, jobs=len(a), test='exact McNemar' if name == 'task_success' else 'paired swap test'
+    )
+    if ia.value is None or ib.value is None:
+        return c
+    c.difference = ib.value - ia.value
+    A, B = np.array(a, float), np.array(b, float)
+    idx = _draws(len(a), RESAMPLES, seed)
     with np.errstate(divide='ignore', invalid='ignore'):
-        ra, rb = (x[idx].sum(1) for x in (A, B)); d = rb[:, 0]/rb[:, 1] - ra[:, 0]/ra[:, 1]
+        ra, rb = (x[idx].sum(1) for x in (A, B))
+        d = rb[:, 0] / rb[:, 1] - ra[:, 0] / ra[:, 1]
     d = d[np.isfinite(d)]
-    if len(a) > 1 and len(d): c.low, c.high = (float(q) for q in np.quantile(d, [(1-level)/2, (1+level)/2]))
+    if len(a) > 1 and len(d):
+        c.low, c.high = (float(q) for q in np.quantile(d, [(1 - level) / 2, (1 + level) / 2]))
     if name == 'task_success':
-        x, y = A[:, 0], B[:, 0]; c.p = mcnemar(x, y)
+        x, y = A[:, 0], B[:, 0]
+        c.p = mcnemar(x, y)
         c.jobs_needed = mcnemar_jobs(c.difference, float((x != y).mean()))
     else:
-        p = swap_test(a, b, seed=seed); c.p = None if math.isnan(p) else p
+        p = swap_test(a, b, seed=seed)
+        c.p = None if math.isnan(p) else p
         c.jobs_needed = normal_jobs(c.difference, float(d.std()) if len(d) else math.nan, len(a))
     return c
 
+
 def compare(
-    jobs_a: list,        # Jobs of the baseline
-    jobs_b: list,        # Jobs of the candidate
+    jobs_a: list,  # Jobs of the baseline
+    jobs_b: list,  # Jobs of the candidate
     names=tuple(TARGETS),  # numbers to compare; they are corrected together
-    alpha: float = .05,
-    level: float = .95,
+    alpha: float = 0.05,
+    level: float = 0.95,
     seed: int = 0,
-    count=None,          # text -> number of tokens, for edit precision
+    count=None,  # text -> number of tokens, for edit precision
 ) -> tuple[dict[str, Comparison], Pairs]:
     "Paired comparison of a candidate with a baseline."
     pairs = pair_jobs(jobs_a, jobs_b, count)
-    if not pairs.a: raise ValueError(f'no task was played by both: {len(pairs.only_a)} only by the baseline, {len(pairs.only_b)} only by the candidate')
+    if not pairs.a:
+        raise ValueError(
+            f'no task was played by both: {len(pairs.only_a)} only by the baseline, {len(pairs.only_b)} only by the candidate'
+        )
     out = {n: compare_counts(n, pairs, level, seed) for n in names}
     for c, p in zip(out.values(), holm([c.p for c in out.values()])):
         c.p_holm = p
-        if p is not None and p < alpha and c.difference: c.verdict = 'better' if c.difference*BETTER[c.name] > 0 else 'worse'
+        if p is not None and p < alpha and c.difference:
+            c.verdict = 'better' if c.difference * BETTER[c.name] > 0 else 'worse'
     return out, pairs
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #87595070
 def show(name: str, x: float | None) -> str:
     "A value of the number `name` as people write it."
-    if x is None: return '–'
-    return f'{x:,.0f}' if name.startswith(('tokens_per', 'completion_')) else f'{100*x:.1f} %'
+    if x is None:
+        return '–'
+    return f'{x:,.0f}' if name.startswith(('tokens_per', 'completion_')) else f'{100 * x:.1f} %'
+
 
 def show_interval(name: str, i) -> str:
     "Value and interval, such as `87.5 % (71.9 to 95.0)`."
-    if i.value is None or i.low is None: return show(name, i.value)
+    if i.value is None or i.low is None:
+        return show(name, i.value)
     return f'{show(name, i.value)} ({show(name, i.low).removesuffix(" %")} to {show(name, i.high).removesuffix(" %")})'
 
-def _p(p): return '–' if p is None else '< 0.001' if p < .001 else f'{p:.3f}'
+
+def _p(p):
+    return '–' if p is None else '< 0.001' if p < 0.001 else f'{p:.3f}'
+
 
 def compare_rows(comparisons: dict) -> list[dict]:
     "Comparisons as rows of a table."
@@ -128,15 +177,34 @@ def compare_rows(comparisons: dict) -> list[dict]:
     for n, c in comparisons.items():
         need = c.jobs_needed if c.verdict == 'not enough evidence' else None
         none = ' and '.join(w for w, i in (('baseline', c.baseline), ('candidate', c.candidate)) if i.value is None)
-        rows.append(dict(metric=LABELS[n], baseline=show_interval(n, c.baseline), candidate=show_interval(n, c.candidate),
-                         difference='–' if c.difference is None else ('+' if c.difference > 0 else '')+show(n, c.difference).replace('%', 'points'),
-                         p=_p(c.p_holm), verdict=c.verdict + (f' (no value for {none})' if none else ''), jobs=c.jobs, jobs_needed=f'about {max(need, c.jobs+1):,}' if need else ''))
+        rows.append(
+            dict(
+                metric=LABELS[n],
+                baseline=show_interval(n, c.baseline),
+                candidate=show_interval(n, c.candidate),
+                difference='–'
+                if c.difference is None
+                else ('+' if c.difference > 0 else '') + show(n, c.difference).replace('%', 'points'),
+                p=_p(c.p_holm),
+                verdict=c.verdict + (f' (no value for {none})' if none else ''),
+                jobs=c.jobs,
+                jobs_needed=f'about {max(need, c.jobs + 1):,}' if need else '',
+            )
+        )
     return rows
+
 
 def verdict_line(comparisons: dict, who: str = 'The tuned model', than: str = 'its base') -> str:
     "The comparison in one sentence."
-    group = {v: [LABELS[n] for n, c in comparisons.items() if c.verdict == v] for v in ('better', 'worse', 'not enough evidence')}
+    group = {
+        v: [LABELS[n] for n, c in comparisons.items() if c.verdict == v]
+        for v in ('better', 'worse', 'not enough evidence')
+    }
     join = lambda xs: ' and '.join([', '.join(xs[:-1]), xs[-1]] if len(xs) > 1 else xs)
-    said = [f'{v} than {than} on {join(xs)}' if v != 'not enough evidence' else f'not enough evidence on {join(xs)}' for v, xs in group.items() if xs]
+    said = [
+        f'{v} than {than} on {join(xs)}' if v != 'not enough evidence' else f'not enough evidence on {join(xs)}'
+        for v, xs in group.items()
+        if xs
+    ]
     jobs = next(iter(comparisons.values())).jobs
     return f'{who}: {"; ".join(said)} ({jobs} paired jobs).'

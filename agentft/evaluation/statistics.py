@@ -9,90 +9,119 @@ __all__ = ['RESAMPLES', 'Interval', 'interval', 'mcnemar', 'swap_test', 'mcnemar
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+
 from ..core.metrics import wilson
 
 # %% ../../nbs/evaluation/00_statistics.ipynb #3825a8be
 RESAMPLES = 2000
 
+
 @dataclass
 class Interval:
     "A value with its interval."
+
     value: float | None
     low: float | None = None
     high: float | None = None
-    jobs: int = 0        # jobs that say anything about it
+    jobs: int = 0  # jobs that say anything about it
     method: str = ''
+
 
 def _draws(n, resamples, seed):
     import numpy as np
+
     return np.random.default_rng(seed).integers(0, n, (resamples, n))
 
+
 def interval(
-    pairs: list,          # `[numerator, denominator]` of each job
+    pairs: list,  # `[numerator, denominator]` of each job
     proportion: bool = True,  # does the value lie between 0 and 1?
-    level: float = .95,
+    level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
     "Ratio of sums over jobs with a confidence interval."
     import numpy as np
-    x = np.array([p for p in pairs if p[0] or p[1]], dtype=float).reshape(-1, 2); n = len(x)
-    if not x[:, 1].sum(): return Interval(None, jobs=n, method='no value: nothing in the denominator')
-    value = float(x[:, 0].sum()/x[:, 1].sum())
-    if proportion and (value in (0., 1.) or (x[:, 1] == 1).all() and np.isin(x[:, 0], (0, 1)).all()):
-        return Interval(value, *wilson(value*n, n, level), n, 'Wilson, jobs')
-    if n == 1: return Interval(value, jobs=1, method='no interval: a single job')
+
+    x = np.array([p for p in pairs if p[0] or p[1]], dtype=float).reshape(-1, 2)
+    n = len(x)
+    if not x[:, 1].sum():
+        return Interval(None, jobs=n, method='no value: nothing in the denominator')
+    value = float(x[:, 0].sum() / x[:, 1].sum())
+    if proportion and (value in (0.0, 1.0) or (x[:, 1] == 1).all() and np.isin(x[:, 0], (0, 1)).all()):
+        return Interval(value, *wilson(value * n, n, level), n, 'Wilson, jobs')
+    if n == 1:
+        return Interval(value, jobs=1, method='no interval: a single job')
     s = x[_draws(n, resamples, seed)].sum(1)
-    r = s[:, 0]/np.where(s[:, 1] > 0, s[:, 1], np.nan)
-    lo, hi = np.nanquantile(r, [(1-level)/2, (1+level)/2])
+    r = s[:, 0] / np.where(s[:, 1] > 0, s[:, 1], np.nan)
+    lo, hi = np.nanquantile(r, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(lo), float(hi), n, f'bootstrap over jobs, {resamples} resamples')
 
 # %% ../../nbs/evaluation/00_statistics.ipynb #d9a9533b
 def mcnemar(
-    a: list, b: list,   # 0 or 1 per pair
-) -> float:             # two-sided p
+    a: list,
+    b: list,  # 0 or 1 per pair
+) -> float:  # two-sided p
     "Exact McNemar test."
     lost, won = sum(x > y for x, y in zip(a, b)), sum(y > x for x, y in zip(a, b))
-    n = lost+won
-    return min(1., 2*sum(math.comb(n, i) for i in range(min(lost, won)+1))/2**n) if n else 1.
+    n = lost + won
+    return min(1.0, 2 * sum(math.comb(n, i) for i in range(min(lost, won) + 1)) / 2**n) if n else 1.0
+
 
 def swap_test(
-    a: list, b: list,     # `[numerator, denominator]` per pair
+    a: list,
+    b: list,  # `[numerator, denominator]` per pair
     swaps: int = 4000,
     seed: int = 0,
-) -> float:               # two-sided p; nan where a side has no value
+) -> float:  # two-sided p; nan where a side has no value
     "Paired sign-flip test: each pair's difference of rates, weighted by the pair's share of the denominators."
     import numpy as np
+
     a, b = np.array(a, float).reshape(-1, 2), np.array(b, float).reshape(-1, 2)
     A, B = a.sum(0), b.sum(0)
-    if not (len(a) and A[1] and B[1]): return float('nan')
-    both = (a[:, 1] > 0) & (b[:, 1] > 0); x, y = a[both], b[both]
-    d = (y[:, 0]/y[:, 1] - x[:, 0]/x[:, 1]) * (x[:, 1]/A[1] + y[:, 1]/B[1])/2
-    d = d[abs(d) > 1e-12]; n = len(d)
-    if not n or d.sum()*(B[0]/B[1]-A[0]/A[1]) <= 0: return 1.    # no difference, or one that the pairs do not bear out
+    if not (len(a) and A[1] and B[1]):
+        return float('nan')
+    both = (a[:, 1] > 0) & (b[:, 1] > 0)
+    x, y = a[both], b[both]
+    d = (y[:, 0] / y[:, 1] - x[:, 0] / x[:, 1]) * (x[:, 1] / A[1] + y[:, 1] / B[1]) / 2
+    d = d[abs(d) > 1e-12]
+    n = len(d)
+    if not n or d.sum() * (B[0] / B[1] - A[0] / A[1]) <= 0:
+        return 1.0  # no difference, or one that the pairs do not bear out
     exact = 2**n <= 4096
-    m = ((np.arange(2**n)[:, None] >> np.arange(n)) & 1) if exact else np.random.default_rng(seed).integers(0, 2, (swaps, n))
-    hits = float((abs((1-2*m) @ d) >= abs(d.sum())-1e-12).sum())
-    return min(1., hits/len(m) if exact else (hits+1)/(len(m)+1))
+    m = (
+        ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        if exact
+        else np.random.default_rng(seed).integers(0, 2, (swaps, n))
+    )
+    hits = float((abs((1 - 2 * m) @ d) >= abs(d.sum()) - 1e-12).sum())
+    return min(1.0, hits / len(m) if exact else (hits + 1) / (len(m) + 1))
 
 # %% ../../nbs/evaluation/00_statistics.ipynb #34131dc2
 def mcnemar_jobs(
-    difference: float,     # of the two success rates
-    discordance: float,    # share of jobs on which the players differ
-    alpha: float = .05, power: float = .8,
-) -> int | None:           # None: no difference, no number
+    difference: float,  # of the two success rates
+    discordance: float,  # share of jobs on which the players differ
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> int | None:  # None: no difference, no number
     "Pairs that McNemar's test needs."
-    if not difference or discordance < abs(difference): return None
-    za, zb = NormalDist().inv_cdf(1-alpha/2), NormalDist().inv_cdf(power)
-    return math.ceil((za*math.sqrt(discordance)+zb*math.sqrt(max(0, discordance-difference**2)))**2/difference**2)
+    if not difference or discordance < abs(difference):
+        return None
+    za, zb = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
+    return math.ceil(
+        (za * math.sqrt(discordance) + zb * math.sqrt(max(0, discordance - difference**2))) ** 2 / difference**2
+    )
+
 
 def normal_jobs(
     difference: float,
-    se: float,             # standard error of the difference
-    jobs: int,             # pairs it was seen on
-    alpha: float = .05, power: float = .8,
+    se: float,  # standard error of the difference
+    jobs: int,  # pairs it was seen on
+    alpha: float = 0.05,
+    power: float = 0.8,
 ) -> int | None:
     "Pairs needed to see `difference`, given its standard error on `jobs` pairs."
-    if not difference or not math.isfinite(se): return None
-    za, zb = NormalDist().inv_cdf(1-alpha/2), NormalDist().inv_cdf(power)
-    return max(2, math.ceil((za+zb)**2*se**2*jobs/difference**2))
+    if not difference or not math.isfinite(se):
+        return None
+    za, zb = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
+    return max(2, math.ceil((za + zb) ** 2 * se**2 * jobs / difference**2))

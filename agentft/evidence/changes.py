@@ -7,106 +7,202 @@ __all__ = ['REASONS', 'KINDS', 'path_reason', 'text_of_blob', 'clean_message', '
            'kind_of', 'explain', 'file_edits', 'excerpt']
 
 # %% ../../nbs/evidence/01_changes.ipynb #b949278c
-import difflib, os, re
+import difflib
+import os
+import re
 from collections import Counter
+
 from ..core.replacements import apply_edits, count_tokens, fewest_tokens
 
 # %% ../../nbs/evidence/01_changes.ipynb #35b1af19
 REASONS = dict(
-    merge=('commit', 'has several parents; its changes were made elsewhere'), bot=('commit', 'written by a program'),
-    no_message=('commit', 'no message'), weak_message=('commit', 'a message that asks for nothing, such as "wip"'),
-    revert=('commit', 'takes another commit back'), reverted_commit=('commit', 'a later commit names it as taken back'),
-    too_many_files=('commit', 'touches more files than one request explains'), empty=('commit', 'changes no file'),
-    added=('file', 'new: there is nothing to edit'), deleted=('file', 'removed as a whole'), submodule=('file', 'points to another repository'),
-    symlink=('file', 'a link'), mode_only=('file', 'only its mode changed'), rename_only=('file', 'only its name changed'),
-    lock=('file', 'a lock file'), vendored=('file', 'copied from elsewhere'), generated=('file', 'written by a program'), binary=('file', 'no text'),
-    not_utf8=('file', 'text in another encoding'), line_ends=('file', 'has line ends that read_file does not show'), huge=('file', 'too large, or changed in places too far apart'),
-    missing=('file', 'its content is not in this clone'), format_only=('file', 'only blanks, quotes or trailing commas changed'), rewrite=('file', 'too much changed to be an edit'),
-    reverted=('file', 'a later commit restored what was there'), secret=('file', 'the scan found a secret'), duplicate=('file', 'the same change was seen before'),
-    not_executable=('file', 'the agent\'s tools do not give the state after'), empty_change=('file', 'written as it was'), no_request=('file', 'nothing that was said is about it'), mistake=('file', 'made in a turn that a detector labelled'))
+    merge=('commit', 'has several parents; its changes were made elsewhere'),
+    bot=('commit', 'written by a program'),
+    no_message=('commit', 'no message'),
+    weak_message=('commit', 'a message that asks for nothing, such as "wip"'),
+    revert=('commit', 'takes another commit back'),
+    reverted_commit=('commit', 'a later commit names it as taken back'),
+    too_many_files=('commit', 'touches more files than one request explains'),
+    empty=('commit', 'changes no file'),
+    added=('file', 'new: there is nothing to edit'),
+    deleted=('file', 'removed as a whole'),
+    submodule=('file', 'points to another repository'),
+    symlink=('file', 'a link'),
+    mode_only=('file', 'only its mode changed'),
+    rename_only=('file', 'only its name changed'),
+    lock=('file', 'a lock file'),
+    vendored=('file', 'copied from elsewhere'),
+    generated=('file', 'written by a program'),
+    binary=('file', 'no text'),
+    not_utf8=('file', 'text in another encoding'),
+    line_ends=('file', 'has line ends that read_file does not show'),
+    huge=('file', 'too large, or changed in places too far apart'),
+    missing=('file', 'its content is not in this clone'),
+    format_only=('file', 'only blanks, quotes or trailing commas changed'),
+    rewrite=('file', 'too much changed to be an edit'),
+    reverted=('file', 'a later commit restored what was there'),
+    secret=('file', 'the scan found a secret'),
+    duplicate=('file', 'the same change was seen before'),
+    not_executable=('file', 'the agent\'s tools do not give the state after'),
+    empty_change=('file', 'written as it was'),
+    no_request=('file', 'nothing that was said is about it'),
+    mistake=('file', 'made in a turn that a detector labelled'),
+)
 
 # %% ../../nbs/evidence/01_changes.ipynb #b3290952
-_LOCK = re.compile(r'(^|/)((package-lock|npm-shrinkwrap|composer|packages)\.(lock\.)?json|pnpm-lock\.yaml|go\.(sum|work\.sum)|[^/]*\.lock(b|file)?|\.terraform\.lock\.hcl|[^/]+\.lock\.(json|ya?ml))$', re.I)
-_VENDORED = re.compile(r'(^|/)(vendor(ed)?|third[_-]?party|node_modules|bower_components|site-packages|external(s)?|pods|carthage|godeps|_vendor|extern|\.yarn|\.?venv|(jquery|bootstrap)[^/]*\.(js|css))(/|$)', re.I)
-_GENERATED = re.compile(r'(^|/)(dist|_?build|out|target|generated|autogen|gen|\.next|coverage|__generated__|__snapshots__|cassettes|_site|htmlcov)/|\.(min|bundle|generated|designer|g|pb|freezed)\.\w+$|\.pb\.(go|cc|h)$|_pb2(_grpc)?\.pyi?$|_generated\.\w+$|\.(map|snap|ipynb|svg|po|pot|tsbuildinfo)$|(^|/)(configure|aclocal\.m4|Makefile\.in)$', re.I)
-_BINARY = re.compile(r'\.(png|jpe?g|gif|webp|ico|bmp|tiff?|pdf|zip|gz|tgz|xz|bz2|zst|7z|tar|jar|war|class|exe|dll|so|dylib|a|o|obj|pyc|whl|egg|woff2?|ttf|otf|eot|mp[34]|m4a|wav|ogg|flac|mov|avi|webm|sqlite3?|db|bin|dat|npy|npz|pkl|parquet|onnx|pt|pth|safetensors|gguf|docx?|xlsx?|pptx?|psd|blend|glb|keystore|p12|der)$', re.I)
-_HEAD = re.compile(r'@generated|do not (edit|modify)|auto-?generated|automatically generated|generated (by|from|with|file|code)|code generated', re.I)
+_LOCK = re.compile(
+    r'(^|/)((package-lock|npm-shrinkwrap|composer|packages)\.(lock\.)?json|pnpm-lock\.yaml|go\.(sum|work\.sum)|[^/]*\.lock(b|file)?|\.terraform\.lock\.hcl|[^/]+\.lock\.(json|ya?ml))$',
+    re.I,
+)
+_VENDORED = re.compile(
+    r'(^|/)(vendor(ed)?|third[_-]?party|node_modules|bower_components|site-packages|external(s)?|pods|carthage|godeps|_vendor|extern|\.yarn|\.?venv|(jquery|bootstrap)[^/]*\.(js|css))(/|$)',
+    re.I,
+)
+_GENERATED = re.compile(
+    r'(^|/)(dist|_?build|out|target|generated|autogen|gen|\.next|coverage|__generated__|__snapshots__|cassettes|_site|htmlcov)/|\.(min|bundle|generated|designer|g|pb|freezed)\.\w+$|\.pb\.(go|cc|h)$|_pb2(_grpc)?\.pyi?$|_generated\.\w+$|\.(map|snap|ipynb|svg|po|pot|tsbuildinfo)$|(^|/)(configure|aclocal\.m4|Makefile\.in)$',
+    re.I,
+)
+_BINARY = re.compile(
+    r'\.(png|jpe?g|gif|webp|ico|bmp|tiff?|pdf|zip|gz|tgz|xz|bz2|zst|7z|tar|jar|war|class|exe|dll|so|dylib|a|o|obj|pyc|whl|egg|woff2?|ttf|otf|eot|mp[34]|m4a|wav|ogg|flac|mov|avi|webm|sqlite3?|db|bin|dat|npy|npz|pkl|parquet|onnx|pt|pth|safetensors|gguf|docx?|xlsx?|pptx?|psd|blend|glb|keystore|p12|der)$',
+    re.I,
+)
+_HEAD = re.compile(
+    r'@generated|do not (edit|modify)|auto-?generated|automatically generated|generated (by|from|with|file|code)|code generated',
+    re.I,
+)
+
 
 def path_reason(path: str) -> str:
     "Why a file of this name gives no example; '' if it may."
-    return next((r for r, pat in (('lock', _LOCK), ('vendored', _VENDORED), ('binary', _BINARY), ('generated', _GENERATED)) if pat.search(path)), '')
+    return next(
+        (
+            r
+            for r, pat in (('lock', _LOCK), ('vendored', _VENDORED), ('binary', _BINARY), ('generated', _GENERATED))
+            if pat.search(path)
+        ),
+        '',
+    )
+
 
 def text_of_blob(data: bytes | str) -> tuple[str, str]:  # text, reason
     "Content of a blob as text, or why it is none."
-    if isinstance(data, str): return '', data
-    if b'\0' in data[:8000]: return '', 'binary'
-    try: text = data.decode('utf-8')
-    except UnicodeDecodeError: return '', 'not_utf8'
-    if re.search('[\r\v\f\x1c-\x1e\x85\u2028\u2029\0]', text): return '', 'line_ends'
-    if _HEAD.search('\n'.join(text[:2000].split('\n')[:8])) or (len(text) > 2000 and max(map(len, text.split('\n'))) > 2000): return '', 'generated'
+    if isinstance(data, str):
+        return '', data
+    if b'\0' in data[:8000]:
+        return '', 'binary'
+    try:
+        text = data.decode('utf-8')
+    except UnicodeDecodeError:
+        return '', 'not_utf8'
+    if re.search('[\r\v\f\x1c-\x1e\x85\u2028\u2029\0]', text):
+        return '', 'line_ends'
+    if _HEAD.search('\n'.join(text[:2000].split('\n')[:8])) or (
+        len(text) > 2000 and max(map(len, text.split('\n'))) > 2000
+    ):
+        return '', 'generated'
     return text, ''
 
 # %% ../../nbs/evidence/01_changes.ipynb #c2ff76e0
-_TRAILER = re.compile(r'(?i)^([a-z]+(-[a-z]+)*-by|cc|change-id|git-svn-id|pr-url|reviewed-on|differential revision)\s?:.*$|^\(?(cherry picked from commit .*|https?://\S+)\)?$')
-_POINTER = re.compile(r'(?i)^(fix(es|ed)?|close[sd]?|resolve[sd]?|refs?|references|bug|issues?|see( also)?|links?)\b\s?:?\s?(\S{0,60}#\d+|https?://\S+|[A-Z]+-\d+)[\s,.]*$')
-_WEAK = re.compile(r'(?i)^(wip|fix(es|ed|up)?|updates?d?|misc|minor|small|tmp|temp|test(s|ing)?|cleanup|clean up|stuff|changes?|typos?|oops|more|work|save|commit|checkpoint|review|address (review )?comments?|pr feedback|nits?|lint|format|style|bump( version)?|release|initial commit|first (commit|version)|merge .*|fixup! .*|squash! .*|amend! .*)[\W\d]*$')
-_BOT = re.compile(r'(?i)\[bot\]|\b(dependabot|renovate|greenkeeper|snyk|pre-commit-ci|github-actions|semantic-release|weblate|allcontributors|pyup|mergify|copybara|buildbot|codecov)\b|-bot\b|\bjenkins@|noreply@github\.com$')
+_TRAILER = re.compile(
+    r'(?i)^([a-z]+(-[a-z]+)*-by|cc|change-id|git-svn-id|pr-url|reviewed-on|differential revision)\s?:.*$|^\(?(cherry picked from commit .*|https?://\S+)\)?$'
+)
+_POINTER = re.compile(
+    r'(?i)^(fix(es|ed)?|close[sd]?|resolve[sd]?|refs?|references|bug|issues?|see( also)?|links?)\b\s?:?\s?(\S{0,60}#\d+|https?://\S+|[A-Z]+-\d+)[\s,.]*$'
+)
+_WEAK = re.compile(
+    r'(?i)^(wip|fix(es|ed|up)?|updates?d?|misc|minor|small|tmp|temp|test(s|ing)?|cleanup|clean up|stuff|changes?|typos?|oops|more|work|save|commit|checkpoint|review|address (review )?comments?|pr feedback|nits?|lint|format|style|bump( version)?|release|initial commit|first (commit|version)|merge .*|fixup! .*|squash! .*|amend! .*)[\W\d]*$'
+)
+_BOT = re.compile(
+    r'(?i)\[bot\]|\b(dependabot|renovate|greenkeeper|snyk|pre-commit-ci|github-actions|semantic-release|weblate|allcontributors|pyup|mergify|copybara|buildbot|codecov)\b|-bot\b|\bjenkins@|noreply@github\.com$'
+)
+
 
 def clean_message(message: str) -> str:
     "`message` without trailers, issue numbers at the end of the subject, mail addresses and long bodies."
     lines = [l.rstrip() for l in message.splitlines()]
     lines = [l for k, l in enumerate(lines) if not _TRAILER.match(l.strip()) and not (k and _POINTER.match(l.strip()))]
-    if not lines: return ''
+    if not lines:
+        return ''
     subject = re.sub(r'\s*\(?#\d+\)?\.?$', '', lines[0]).strip()
     body = '\n'.join(lines[1:]).strip().split('\n\n')[0]
-    if re.search(r'(?i)cherry.picked|^\S+@\S+$', body) or len(body) > 600: body = ''
+    if re.search(r'(?i)cherry.picked|^\S+@\S+$', body) or len(body) > 600:
+        body = ''
     return re.sub(r'<?[\w.+-]+@[\w-]+\.[\w.-]+>?', '', f'{subject}\n\n{body}' if body else subject).strip()
+
 
 def message_reason(message: str) -> str:
     "Why a cleaned `message` is no request; '' if it is one."
-    if not message: return 'no_message'
-    subject = re.sub(r'^(?i:[a-z]+)(\([^)]*\))?!?:\s*|^\[[^\]]*\]\s*', '', message.split('\n')[0])   # fix(api): ..., [web] ...
-    if len(re.findall(r'[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]', subject)) >= 4: return ''     # written without blanks, or with few
-    if _WEAK.match(subject.strip()) or len(re.findall(r'\w{2,}', subject)) < 2 or len(subject) < 8: return 'weak_message'
+    if not message:
+        return 'no_message'
+    subject = re.sub(
+        r'^(?i:[a-z]+)(\([^)]*\))?!?:\s*|^\[[^\]]*\]\s*', '', message.split('\n')[0]
+    )  # fix(api): ..., [web] ...
+    if len(re.findall(r'[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]', subject)) >= 4:
+        return ''  # written without blanks, or with few
+    if _WEAK.match(subject.strip()) or len(re.findall(r'\w{2,}', subject)) < 2 or len(subject) < 8:
+        return 'weak_message'
     return ''
 
 # %% ../../nbs/evidence/01_changes.ipynb #57fb973b
 def line_hunks(a: list, b: list) -> list[tuple]:
     "`(a0, a1, b0, b1)` per run of lines that differs."
-    n, m = len(a), len(b); p = 0
-    while p < min(n, m) and a[p] == b[p]: p += 1
+    n, m = len(a), len(b)
+    p = 0
+    while p < min(n, m) and a[p] == b[p]:
+        p += 1
     s = 0
-    while s < min(n, m)-p and a[n-1-s] == b[m-1-s]: s += 1
-    ops = difflib.SequenceMatcher(None, a[p:n-s], b[p:m-s], autojunk=n+m > 4000).get_opcodes()
-    return [(p+i0, p+i1, p+j0, p+j1) for op, i0, i1, j0, j1 in ops if op != 'equal']
+    while s < min(n, m) - p and a[n - 1 - s] == b[m - 1 - s]:
+        s += 1
+    ops = difflib.SequenceMatcher(None, a[p : n - s], b[p : m - s], autojunk=n + m > 4000).get_opcodes()
+    return [(p + i0, p + i1, p + j0, p + j1) for op, i0, i1, j0, j1 in ops if op != 'equal']
 
-def _lines(text): return text.splitlines(keepends=True)
 
-def _bare(text): return re.sub(r',(?=[)\]}])', '', re.sub(r'\s+', '', text).replace('"', "'"))
+def _lines(text):
+    return text.splitlines(keepends=True)
+
+
+def _bare(text):
+    return re.sub(r',(?=[)\]}])', '', re.sub(r'\s+', '', text).replace('"', "'"))
+
 
 def format_only(before: str, after: str) -> bool:
     "Do two states differ in blanks, quotes and trailing commas only?"
     return _bare(before) == _bare(after)
 
 # %% ../../nbs/evidence/01_changes.ipynb #fddc47bf
-KINDS = dict(move='the same lines, elsewhere', rename='one word becomes another wherever it changes', insert='something is added in one place', delete='something is removed in one place',
-             value_change='one value on one line', multi_place='several places', other='one place, reworded')
+KINDS = dict(
+    move='the same lines, elsewhere',
+    rename='one word becomes another wherever it changes',
+    insert='something is added in one place',
+    delete='something is removed in one place',
+    value_change='one value on one line',
+    multi_place='several places',
+    other='one place, reworded',
+)
 _LITERAL = re.compile(r'(?i)^(true|false|yes|no|on|off|none|null|nil|\d.*)$')
-_DEFINES = re.compile(r'\b(def|class|func|function|fn|let|const|var|type|struct|enum|interface|trait|module|package|namespace|macro_rules!|#define|sub|CREATE TABLE)\s+$')
+_DEFINES = re.compile(
+    r'\b(def|class|func|function|fn|let|const|var|type|struct|enum|interface|trait|module|package|namespace|macro_rules!|#define|sub|CREATE TABLE)\s+$'
+)
+
 
 def _word_change(pairs) -> tuple | None:
     "`(old word, new word, places)` if every difference between the texts of `pairs` is the same word."
     found, defined = Counter(), False
     for x, y in pairs:
         a, b = (re.findall(r'\w+|\W', t) for t in (x, y))
-        if len(a) != len(b): return None
+        if len(a) != len(b):
+            return None
         for k, (u, v) in enumerate(zip(a, b)):
             if u != v:
-                if not (u[:1].isidentifier() and v[:1].isidentifier()) or _LITERAL.match(u) or _LITERAL.match(v): return None
-                found[u, v] += 1; defined |= bool(_DEFINES.search(''.join(a[:k])))
-    if len(found) != 1: return None
-    ((old, new), n), = found.items()
+                if not (u[:1].isidentifier() and v[:1].isidentifier()) or _LITERAL.match(u) or _LITERAL.match(v):
+                    return None
+                found[u, v] += 1
+                defined |= bool(_DEFINES.search(''.join(a[:k])))
+    if len(found) != 1:
+        return None
+    (((old, new), n),) = found.items()
     return (old, new, n) if n > 1 or defined else None
+
 
 def _affix(x, y):
     "Lengths of the common prefix and of the common suffix behind it."
@@ -121,44 +217,62 @@ def kind_of(before: str, after: str) -> str:
     full = [(x, y) for x, y in pairs if x.strip() or y.strip()]
     if len(full) == 2:
         (x0, y0), (x1, y1) = ((x.strip(), y.strip()) for x, y in full)
-        if (x0 == y1 != '' and x1 == y0 == '') or (y0 == x1 != '' and x0 == y1 == ''): return 'move'
-    if _word_change(pairs): return 'rename'
-    if len(full) > 1: return 'multi_place'
+        if (x0 == y1 != '' and x1 == y0 == '') or (y0 == x1 != '' and x0 == y1 == ''):
+            return 'move'
+    if _word_change(pairs):
+        return 'rename'
+    if len(full) > 1:
+        return 'multi_place'
     x, y = (full or pairs)[0]
     p, s = _affix(x, y)
-    if p+s >= len(x): return 'insert'
-    if p+s >= len(y): return 'delete'
-    left, old, new = x[:p], x[p:len(x)-s], y[p:len(y)-s]
-    if '\n' in (old+new).strip('\n') or x.count('\n') != y.count('\n'): return 'other'
+    if p + s >= len(x):
+        return 'insert'
+    if p + s >= len(y):
+        return 'delete'
+    left, old, new = x[:p], x[p : len(x) - s], y[p : len(y) - s]
+    if '\n' in (old + new).strip('\n') or x.count('\n') != y.count('\n'):
+        return 'other'
     left = left.rsplit('\n', 1)[-1]
     word = re.search(r'[\w.]*$', left)[0]
-    number = re.match(r'-?\d', word+old) and re.match(r'-?\d', word+new)
-    if number or re.search(r'(?<![=!<>:])[:=](?!=)\s*[^\s=:,;(){}]*$|["\'][^"\']*$', left): return 'value_change'
+    number = re.match(r'-?\d', word + old) and re.match(r'-?\d', word + new)
+    if number or re.search(r'(?<![=!<>:])[:=](?!=)\s*[^\s=:,;(){}]*$|["\'][^"\']*$', left):
+        return 'value_change'
     return 'other'
 
 # %% ../../nbs/evidence/01_changes.ipynb #a8e3cb62
 def _show(text, n):
     "A quoted piece; a long one is cut, or kept as a block where `n` is None."
-    if n is None and '\n' in text.strip('\n'): return f'\n```\n{text.rstrip()}\n```\n'
+    if n is None and '\n' in text.strip('\n'):
+        return f'\n```\n{text.rstrip()}\n```\n'
     t = text.strip() if n is None else re.sub(r'\s+', ' ', text).strip()
-    return f'`{t if n is None or len(t) <= n else t[:n-1]+"…"}`'
+    return f'`{t if n is None or len(t) <= n else t[: n - 1] + "…"}`'
+
 
 def _say_hunk(x, y, above, n, s):
-    count = lambda t: f'{k} lines starting with ' if n and (k := len([l for l in t.splitlines() if l.strip()])) > 1 and len(t.strip()) > n else ''
-    if not x.strip(): return f'add{s} {count(y)}{_show(y, n)} {f"below {_show(above, n)}" if above else "at the start"}'
-    if not y.strip(): return f'remove{s} {count(x)}{_show(x, n)}'
+    count = lambda t: (
+        f'{k} lines starting with '
+        if n and (k := len([l for l in t.splitlines() if l.strip()])) > 1 and len(t.strip()) > n
+        else ''
+    )
+    if not x.strip():
+        return f'add{s} {count(y)}{_show(y, n)} {f"below {_show(above, n)}" if above else "at the start"}'
+    if not y.strip():
+        return f'remove{s} {count(x)}{_show(x, n)}'
     return f'change{s} {count(x)}{_show(x, n)} to {_show(y, n)}'
 
+
 def explain(
-    before: str, after: str,
-    kind: str = '',            # from `kind_of`
+    before: str,
+    after: str,
+    kind: str = '',  # from `kind_of`
     max_chars: int | None = 120,  # per quoted piece; None: everything, word for word
-    ask: bool = False,         # as a request ("Change ...") instead of a report ("Changes ...")
+    ask: bool = False,  # as a request ("Change ...") instead of a report ("Changes ...")
 ) -> str:
     "What the change does, in one sentence."
     kind, s, n = kind or kind_of(before, after), '' if ask else 's', max_chars
     a, b = _lines(before), _lines(after)
-    hs = line_hunks(a, b); pairs = [(''.join(a[i0:i1]), ''.join(b[j0:j1])) for i0, i1, j0, j1 in hs]
+    hs = line_hunks(a, b)
+    pairs = [(''.join(a[i0:i1]), ''.join(b[j0:j1])) for i0, i1, j0, j1 in hs]
     above = lambda j: next((l for l in reversed(b[:j]) if l.strip()), '')
     if kind == 'rename':
         old, new, k = _word_change(pairs)
@@ -169,89 +283,119 @@ def explain(
         return f'Move{s} {_show(text, n)} {f"below {_show(near, n)}" if near else "to the start of the file"}.'
     full = [(x, y, above(h[2])) for h, (x, y) in zip(hs, pairs) if x.strip() or y.strip()] or [(*pairs[0], '')]
     most = 4 if n else len(full)
-    out = '; '.join(_say_hunk(*p, n, s) for p in full[:most]) + (f'; and {len(full)-most} more' if len(full) > most else '')
+    out = '; '.join(_say_hunk(*p, n, s) for p in full[:most]) + (
+        f'; and {len(full) - most} more' if len(full) > most else ''
+    )
     return out[0].upper() + out[1:] + '.'
 
 # %% ../../nbs/evidence/01_changes.ipynb #7b4c4c70
 def file_edits(
-    before: str, after: str,
+    before: str,
+    after: str,
     count=count_tokens,
-    large: int = 1500,   # characters; a smaller file is searched as a whole
+    large: int = 1500,  # characters; a smaller file is searched as a whole
 ) -> list[tuple[str, str]]:
     "The minimal edit from `before` to `after`, in a large file found on the lines that matter."
     out, text = [], before
     for old, new in _file_edits(before, after, count, large):
-        out.append(_in_line(text, old, new, count)); text = text.replace(old, new, 1) if old else new
+        out.append(_in_line(text, old, new, count))
+        text = text.replace(old, new, 1) if old else new
     return out
 
+
 def _file_edits(before, after, count, large) -> list:
-    if len(before) < large or before == after: return list(fewest_tokens(before, after, count))
+    if len(before) < large or before == after:
+        return list(fewest_tokens(before, after, count))
     a, b = _lines(before), _lines(after)
     hunks = line_hunks(a, b)
     for context in (2, 6):
         x, y = _slices(a, b, hunks, context)
-        if len(x) > .7*len(before): break
+        if len(x) > 0.7 * len(before):
+            break
         more = []
         for _ in range(8):
             rest = ''.join(f'\0{t}' for t in more)
-            edits = fewest_tokens(x+rest, y+rest, count)
-            clash = _clashes(before, after, x+rest, edits)
-            if clash == []: return list(edits)
-            if clash is None: break
+            edits = fewest_tokens(x + rest, y + rest, count)
+            clash = _clashes(before, after, x + rest, edits)
+            if clash == []:
+                return list(edits)
+            if clash is None:
+                break
             more += clash
     return list(fewest_tokens(before, after, count))
 
+
 def _in_line(text, old, new, count) -> tuple:
     "The same replacement with fewer line ends, where that costs no more tokens."
-    if '\n' not in old: return old, new
-    p, s = _affix(old, new); at = text.find(old); i, j, mid = at+p, at+len(old)-s, new[p:len(new)-s]
-    lo, hi = text.rfind('\n', 0, i)+1, text.find('\n', j) if '\n' in text[j:] else len(text)
-    lefts = [i, *(lo+m.start() for m in reversed([*_PIECE.finditer(text[lo:i])]))]; rights = [j, *(j+m.end() for m in _PIECE.finditer(text[j:hi]))]
-    best, most = (old.count('\n')+new.count('\n'), 0, old, new), count(old)+count(new)
+    if '\n' not in old:
+        return old, new
+    p, s = _affix(old, new)
+    at = text.find(old)
+    i, j, mid = at + p, at + len(old) - s, new[p : len(new) - s]
+    lo, hi = text.rfind('\n', 0, i) + 1, text.find('\n', j) if '\n' in text[j:] else len(text)
+    lefts = [i, *(lo + m.start() for m in reversed([*_PIECE.finditer(text[lo:i])]))]
+    rights = [j, *(j + m.end() for m in _PIECE.finditer(text[j:hi]))]
+    best, most = (old.count('\n') + new.count('\n'), 0, old, new), count(old) + count(new)
     for x in lefts[:12]:
         for y in rights[:12]:
-            o, n = text[x:y], text[x:i]+mid+text[j:y]
-            k = (o.count('\n')+n.count('\n'), len(o)+len(n), o, n)
-            if o and k[:2] < best[:2] and text.find(o) == x and text.find(o, x+1) < 0 and count(o)+count(n) <= most: best = k
+            o, n = text[x:y], text[x:i] + mid + text[j:y]
+            k = (o.count('\n') + n.count('\n'), len(o) + len(n), o, n)
+            if o and k[:2] < best[:2] and text.find(o) == x and text.find(o, x + 1) < 0 and count(o) + count(n) <= most:
+                best = k
     return best[2:]
 
+
 _PIECE = re.compile(r'\w+|[^\w\n]')
+
 
 def _slices(a, b, hunks, context) -> tuple[str, str]:
     "The changed lines with `context` around them, before and after; a zero byte stands for what is left out."
     spans = []
     for i0, i1, j0, j1 in hunks:
-        lo = min(context, i0); hi = min(context, len(a)-i1)
-        new = [i0-lo, i1+hi, j0-lo, j1+hi]
-        if spans and new[0] <= spans[-1][1]: spans[-1][1::2] = new[1::2]
-        else: spans.append(new)
-    return '\0'.join(''.join(a[s[0]:s[1]]) for s in spans), '\0'.join(''.join(b[s[2]:s[3]]) for s in spans)
+        lo = min(context, i0)
+        hi = min(context, len(a) - i1)
+        new = [i0 - lo, i1 + hi, j0 - lo, j1 + hi]
+        if spans and new[0] <= spans[-1][1]:
+            spans[-1][1::2] = new[1::2]
+        else:
+            spans.append(new)
+    return '\0'.join(''.join(a[s[0] : s[1]]) for s in spans), '\0'.join(''.join(b[s[2] : s[3]]) for s in spans)
+
 
 def _clashes(before, after, small, edits) -> list | None:
     "Lines outside of `small` in which an old string occurs too; None where the edits can't work at all."
     for old, new in edits:
         hits, at = [], -1
-        while (at := before.find(old, at+1)) >= 0 and len(hits) < 30: hits.append(at)
-        if '\0' in old or not old or not hits: return None
+        while (at := before.find(old, at + 1)) >= 0 and len(hits) < 30:
+            hits.append(at)
+        if '\0' in old or not old or not hits:
+            return None
         if len(hits) > 1:
-            lines = {before[before.rfind('\n', 0, p)+1:(before.find('\n', p+len(old)) + 1) or len(before)] for p in hits}
+            lines = {
+                before[before.rfind('\n', 0, p) + 1 : (before.find('\n', p + len(old)) + 1) or len(before)]
+                for p in hits
+            }
             return sorted(t for t in lines if before.count(t) > small.count(t)) or None
         before, small = before.replace(old, new, 1), small.replace(old, new, 1)
     return [] if before == after else None
 
 # %% ../../nbs/evidence/01_changes.ipynb #db66af34
 def excerpt(
-    before: str, after: str,
+    before: str,
+    after: str,
     edits: list,
     max_bytes: int = 8192,
-    context: int = 12,      # lines around the change
-) -> tuple | None:          # before, after, [first line, lines]; None where no small excerpt holds the change
+    context: int = 12,  # lines around the change
+) -> tuple | None:  # before, after, [first line, lines]; None where no small excerpt holds the change
     "The part of a file in which `edits` take place."
     a, b = _lines(before), _lines(after)
     hs = line_hunks(a, b)
-    lo, hi, end = max(0, hs[0][0]-context), min(len(a), hs[-1][1]+context), len(b)
-    x, y = ''.join(a[lo:hi]), ''.join(b[lo:end-(len(a)-hi)])
-    if len(x.encode()) > max_bytes: return None
-    try: ok = apply_edits(x, edits) == y
-    except ValueError: ok = False
-    return (x, y, [lo+1, hi-lo]) if ok else None
+    lo, hi, end = max(0, hs[0][0] - context), min(len(a), hs[-1][1] + context), len(b)
+    x, y = ''.join(a[lo:hi]), ''.join(b[lo : end - (len(a) - hi)])
+    if len(x.encode()) > max_bytes:
+        return None
+    try:
+        ok = apply_edits(x, edits) == y
+    except ValueError:
+        ok = False
+    return (x, y, [lo + 1, hi - lo]) if ok else None

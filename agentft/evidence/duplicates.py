@@ -7,14 +7,17 @@ __all__ = ['shingles', 'jaccard', 'hashed_shingles', 'near_duplicates', 'NearInd
            'job_text', 'Repeats', 'repeated_turns', 'repeated_jobs']
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #f7a4ee81
-import re, tempfile
+import re
+import tempfile
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
+
 from ..core.records import Job, Turn
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #b91119b7
 _WORD = re.compile(r'\w+|[^\w\s]')
+
 
 def shingles(
     text: str,
@@ -22,38 +25,52 @@ def shingles(
 ) -> set:
     "Runs of `n` words."
     w = _WORD.findall(text)
-    return {' '.join(w[i:i+n]) for i in range(max(len(w) - n + 1, 1))}
+    return {' '.join(w[i : i + n]) for i in range(max(len(w) - n + 1, 1))}
 
-def jaccard(a: set, b: set) -> float: return len(a & b) / max(len(a | b), 1)
+
+def jaccard(a: set, b: set) -> float:
+    return len(a & b) / max(len(a | b), 1)
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #5b6fddfd
 def _mix(h):
     "Spreads the bits of uint64 `h` (the last step of SplitMix64)."
     import numpy as np
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)): h = (h ^ (h >> np.uint64(shift))) * np.uint64(factor)
+
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        h = (h ^ (h >> np.uint64(shift))) * np.uint64(factor)
     return h ^ (h >> np.uint64(31))
 
-_BASE, _LONG = 0x9E3779B97F4A7C15, 1 << 20   # an odd number; characters taken at once
+
+_BASE, _LONG = 0x9E3779B97F4A7C15, 1 << 20  # an odd number; characters taken at once
+
 
 @lru_cache
-def _tables() -> tuple:  # per character: 0 blank, 1 of a word, 2 a word by itself; a random number. Per place: power of the base, its inverse
+def _tables() -> (
+    tuple
+):  # per character: 0 blank, 1 of a word, 2 a word by itself; a random number. Per place: power of the base, its inverse
     import numpy as np
+
     kinds, every = np.full(0x110000, 2, np.uint8), ''.join(map(chr, range(0x110000)))
     for kind, pattern in ((1, r'\w+'), (0, r'\s+')):
-        for m in re.finditer(pattern, every): kinds[m.start():m.end()] = kind
-    power = lambda b: np.concatenate([np.ones(1, np.uint64), np.cumprod(np.full(2*_LONG, b, np.uint64))])
+        for m in re.finditer(pattern, every):
+            kinds[m.start() : m.end()] = kind
+    power = lambda b: np.concatenate([np.ones(1, np.uint64), np.cumprod(np.full(2 * _LONG, b, np.uint64))])
     return kinds, _mix(np.arange(1, 0x110001, dtype=np.uint64)), power(_BASE), power(pow(_BASE, -1, 1 << 64))
+
 
 def _word_hashes(texts: list) -> tuple:  # (uint64 of all words, int64 words per text)
     "The words that `shingles` finds, as numbers; together at most two million characters."
     import numpy as np
+
     kinds, values, power, back = _tables()
     chars = np.frombuffer('\n'.join([*texts, '']).encode('utf-32-le', 'surrogatepass'), np.uint32)
-    kind = kinds[chars]; word = kind == 1
-    other = np.concatenate([[False], word[:-1]]) != word      # where words begin and end
-    begin = np.flatnonzero((other & word) | (kind == 2)); end = begin + 1
+    kind = kinds[chars]
+    word = kind == 1
+    other = np.concatenate([[False], word[:-1]]) != word  # where words begin and end
+    begin = np.flatnonzero((other & word) | (kind == 2))
+    end = begin + 1
     end[word[begin]] = np.flatnonzero(other & ~word)
-    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values[chars] * power[:len(chars)])])
+    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values[chars] * power[: len(chars)])])
     row = np.repeat(np.arange(len(texts)), [len(t) + 1 for t in texts])[begin]
     return _mix((total[end] - total[begin]) * back[begin]), np.bincount(row, minlength=len(texts))
 
@@ -62,171 +79,261 @@ def _cut(text: str) -> list:
     "`text` in pieces of at most a million characters, cut at blanks."
     out, at = [], 0
     while len(text) - at > _LONG:
-        to = max(text.rfind(' ', at, at + _LONG), text.rfind('\n', at, at + _LONG)); to = to if to > at else at + _LONG
-        out.append(text[at:to]); at = to
+        to = max(text.rfind(' ', at, at + _LONG), text.rfind('\n', at, at + _LONG))
+        to = to if to > at else at + _LONG
+        out.append(text[at:to])
+        at = to
     return [*out, text[at:]]
+
 
 def _all_words(texts: list) -> tuple:
     "`_word_hashes` of any number of texts of any length."
     import numpy as np
+
     size, some, chars, found = np.zeros(len(texts), np.int64), [], 0, []
+
     def take():
-        h, n = _word_hashes([p for _, p in some]); found.append(h); np.add.at(size, [i for i, _ in some], n); some.clear()
+        h, n = _word_hashes([p for _, p in some])
+        found.append(h)
+        np.add.at(size, [i for i, _ in some], n)
+        some.clear()
+
     for i, t in enumerate(texts):
         for p in _cut(t):
-            if some and chars + len(p) + 1 > _LONG: take(); chars = 0
-            some.append((i, p)); chars += len(p) + 1
-    if some: take()
+            if some and chars + len(p) + 1 > _LONG:
+                take()
+                chars = 0
+            some.append((i, p))
+            chars += len(p) + 1
+    if some:
+        take()
     return np.concatenate(found) if found else np.zeros(0, np.uint64), size
+
 
 def hashed_shingles(
     texts: list[str],
-    n: int = 5,          # words per shingle
-) -> tuple:              # (uint64 of all shingles, one text after another; int64 offsets, one more than texts)
+    n: int = 5,  # words per shingle
+) -> tuple:  # (uint64 of all shingles, one text after another; int64 offsets, one more than texts)
     "The shingles of many texts as numbers; one that occurs twice in a text stands there twice."
     import numpy as np
+
     ids, size = _all_words(texts)
     start, offsets = np.cumsum(size) - size, np.concatenate([[0], np.cumsum(np.maximum(size - n + 1, 1))])
     out, runs = np.zeros(offsets[-1], np.uint64), np.zeros(max(len(ids) - n + 1, 0), np.uint64)
-    for k in range(n): runs = _mix(runs + ids[k:k+len(runs)] + np.uint64(k+1))
-    row = np.repeat(np.arange(len(texts)), size); at = np.arange(len(ids)) - start[row]
+    for k in range(n):
+        runs = _mix(runs + ids[k : k + len(runs)] + np.uint64(k + 1))
+    row = np.repeat(np.arange(len(texts)), size)
+    at = np.arange(len(ids)) - start[row]
     whole = at + n <= size[row]
     out[offsets[row[whole]] + at[whole]] = runs[np.flatnonzero(whole)]
-    for i in np.flatnonzero(size < n):      # less than n words: one shingle
-        for k in range(size[i]): out[offsets[i]] = _mix(out[offsets[i]:offsets[i]+1] + ids[start[i]+k] + np.uint64(k+1))[0]
+    for i in np.flatnonzero(size < n):  # less than n words: one shingle
+        for k in range(size[i]):
+            out[offsets[i]] = _mix(out[offsets[i] : offsets[i] + 1] + ids[start[i] + k] + np.uint64(k + 1))[0]
     return out, offsets
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #91e251a2
 _PERM = 128
 
+
 def _rows(threshold: float) -> int:
     "Rows per band: the most with which a pair at `threshold` shares one of the bands 999 times in 1000."
-    return max((r for r in range(1, 17) if 1 - (1 - threshold**r) ** (_PERM//r) >= .999), default=1)
+    return max((r for r in range(1, 17) if 1 - (1 - threshold**r) ** (_PERM // r) >= 0.999), default=1)
+
 
 def _sketches(flat, offsets, rows: int) -> tuple:  # (uint8 [texts, 128], uint32 [texts, bands])
     "The last byte of each sketch number, and a key per band."
     import numpy as np
     from rensa import RMinHash
+
     m = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets.astype(np.uint64), _PERM, 1)
     s = np.array(m.to_rows(), np.uint32)
-    keys = np.zeros((len(s), _PERM//rows), np.uint64)
-    for k in range(rows): keys = _mix(keys + s[:, k:_PERM//rows*rows:rows] + np.uint64(k+1))
+    keys = np.zeros((len(s), _PERM // rows), np.uint64)
+    for k in range(rows):
+        keys = _mix(keys + s[:, k : _PERM // rows * rows : rows] + np.uint64(k + 1))
     return s.astype(np.uint8), (keys >> np.uint64(32)).astype(np.uint32)
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #4941e53e
 class _Groups:
     "Connects texts that are similar enough; `compare` gives the exact similarity of two."
+
     def __init__(self, n: int, sketch, threshold: float, compare):
         import numpy as np
+
         self.up, self.sketch, self.threshold, self.compare, self.no = np.arange(n), sketch, threshold, compare, set()
+
     def root(self, i):
-        while self.up[i] != i: self.up[i] = i = self.up[self.up[i]]
+        while self.up[i] != i:
+            self.up[i] = i = self.up[self.up[i]]
         return i
+
     def labels(self):
-        while (self.up[self.up] != self.up).any(): self.up = self.up[self.up]
+        while (self.up[self.up] != self.up).any():
+            self.up = self.up[self.up]
         return self.up
+
     def check(self, a, b):
         "Compare pairs of arrays `a` and `b`, where the sketches leave it open."
         for s in range(0, len(a), 1 << 16):
-            x, y = a[s:s+(1 << 16)], b[s:s+(1 << 16)]
+            x, y = a[s : s + (1 << 16)], b[s : s + (1 << 16)]
             agree = (self.sketch[x] == self.sketch[y]).mean(1)
-            for i, j in zip(*(v[agree >= self.threshold - .1].tolist() for v in (x, y))):   # three standard errors
+            for i, j in zip(*(v[agree >= self.threshold - 0.1].tolist() for v in (x, y))):  # three standard errors
                 r, q = self.root(i), self.root(j)
-                if r == q or (i, j) in self.no: continue
-                if self.compare(i, j) >= self.threshold: self.up[max(r, q)] = min(r, q)
-                elif len(self.no) < 1 << 21: self.no.add((i, j))
+                if r == q or (i, j) in self.no:
+                    continue
+                if self.compare(i, j) >= self.threshold:
+                    self.up[max(r, q)] = min(r, q)
+                elif len(self.no) < 1 << 21:
+                    self.no.add((i, j))
+
     def band(self, keys, b: int, rounds: int = 10, near: int = 10):
         "Compare texts with the same key in band `b`; those that share the next bands too stand side by side."
         import numpy as np
-        order = np.lexsort([np.roll(keys, -b, 1)[:, i] for i in (2, 1, 0)]); k = keys[order, b]
+
+        order = np.lexsort([np.roll(keys, -b, 1)[:, i] for i in (2, 1, 0)])
+        k = keys[order, b]
         same = np.concatenate([[False], k[1:] == k[:-1], [False]])
-        m = order[same[1:] | same[:-1]]; run = keys[m, b]
+        m = order[same[1:] | same[:-1]]
+        run = keys[m, b]
         rest, rest_run = m, run
         for _ in range(rounds):
             first = np.flatnonzero(np.concatenate([[True], rest_run[1:] != rest_run[:-1]])) if len(rest) else []
-            if len(first) == len(rest): break
+            if len(first) == len(rest):
+                break
             lead = np.repeat(rest[first], np.diff(np.append(first, len(rest))))
             open_ = self.labels()[lead] != self.up[rest]
             self.check(lead[open_], rest[open_])
             open_ = self.labels()[lead] != self.up[rest]
             rest, rest_run = rest[open_], rest_run[open_]
         for d in range(1, min(near + 1, len(m))):
-            lab = self.labels()[m]; i = np.flatnonzero((run[d:] == run[:-d]) & (lab[d:] != lab[:-d]))
-            self.check(m[i], m[i+d])
+            lab = self.labels()[m]
+            i = np.flatnonzero((run[d:] == run[:-d]) & (lab[d:] != lab[:-d]))
+            self.check(m[i], m[i + d])
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #4cd8a5f4
 def near_duplicates(
-    items,                   # iterable of (id, text); read once
+    items,  # iterable of (id, text); read once
     threshold: float = 0.8,  # Jaccard similarity of the shingles from which two texts count as the same
-    n: int = 5,              # words per shingle
-) -> list[list]:             # ids per group of two or more, in the order of their coming
+    n: int = 5,  # words per shingle
+) -> list[list]:  # ids per group of two or more, in the order of their coming
     "Which texts are nearly the same, directly or through others."
     import numpy as np
+
     ids, exact, copies, sizes, sketch, keys, waiting, chars = [], {}, [], [0], [], [], [], 0
     with tempfile.TemporaryFile() as disk:
+
         def take():
-            flat, offsets = hashed_shingles(waiting, n); flat.tofile(disk)
-            s, k = _sketches(flat, offsets, _rows(threshold)); sketch.append(s); keys.append(k); sizes.extend(np.diff(offsets).tolist()); waiting.clear()
+            flat, offsets = hashed_shingles(waiting, n)
+            flat.tofile(disk)
+            s, k = _sketches(flat, offsets, _rows(threshold))
+            sketch.append(s)
+            keys.append(k)
+            sizes.extend(np.diff(offsets).tolist())
+            waiting.clear()
+
         for i, text in items:
             k = exact.setdefault(blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=16).digest(), len(exact))
-            ids.append(i); copies.append(k)
-            if k + 1 == len(sizes) + len(waiting): waiting.append(text); chars += len(text)
-            if chars > _LONG: take(); chars = 0
-        if not ids: return []
-        if waiting: take()
+            ids.append(i)
+            copies.append(k)
+            if k + 1 == len(sizes) + len(waiting):
+                waiting.append(text)
+                chars += len(text)
+            if chars > _LONG:
+                take()
+                chars = 0
+        if not ids:
+            return []
+        if waiting:
+            take()
         disk.flush()
-        sketch, keys, at, shelf = np.concatenate(sketch), np.concatenate(keys), np.cumsum(sizes), np.memmap(disk, np.uint64, 'r')
-        load = lru_cache(1 + (1 << 26) // (8*int(np.mean(sizes)) + 200))(lambda i: np.unique(shelf[at[i]:at[i+1]]))   # 64 MB
+        sketch, keys, at, shelf = (
+            np.concatenate(sketch),
+            np.concatenate(keys),
+            np.cumsum(sizes),
+            np.memmap(disk, np.uint64, 'r'),
+        )
+        load = lru_cache(1 + (1 << 26) // (8 * int(np.mean(sizes)) + 200))(
+            lambda i: np.unique(shelf[at[i] : at[i + 1]])
+        )  # 64 MB
+
         def compare(i, j):
             x, y = load(i), load(j)
-            if min(len(x), len(y)) < threshold * max(len(x), len(y)): return 0.
-            both = np.concatenate([x, y]); both.sort()
+            if min(len(x), len(y)) < threshold * max(len(x), len(y)):
+                return 0.0
+            both = np.concatenate([x, y])
+            both.sort()
             both = np.count_nonzero(both[1:] == both[:-1])
             return both / (len(x) + len(y) - both)
+
         g = _Groups(len(sketch), sketch, threshold, compare)
-        for b in range(keys.shape[1]): g.band(keys, b)
+        for b in range(keys.shape[1]):
+            g.band(keys, b)
         label, out = g.labels()[np.array(copies)], {}
-        for i, l in zip(ids, label.tolist()): out.setdefault(l, []).append(i)
+        for i, l in zip(ids, label.tolist()):
+            out.setdefault(l, []).append(i)
         del shelf
     return [v for v in out.values() if len(v) > 1]
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #a8a23395
 class NearIndex:
     "Finds what is nearly the same among texts that were added; candidates by rensa's MinHash, decided by exact Jaccard."
-    def __init__(self,
+
+    def __init__(
+        self,
         threshold: float = 0.8,  # Jaccard similarity of the shingles from which two texts count as the same
     ):
         from rensa import RMinHashLSH
-        self.threshold, self.lsh, self.ids, self.sets = threshold, RMinHashLSH(threshold=threshold, num_perm=128, num_bands=32), [], []
+
+        self.threshold, self.lsh, self.ids, self.sets = (
+            threshold,
+            RMinHashLSH(threshold=threshold, num_perm=128, num_bands=32),
+            [],
+            [],
+        )
+
     def _sketch(self, s):
         from rensa import RMinHash
-        m = RMinHash(num_perm=128, seed=1); m.update(sorted(s))
+
+        m = RMinHash(num_perm=128, seed=1)
+        m.update(sorted(s))
         return m
+
     def find(self, text: str) -> tuple:  # (id, similarity) of the nearest, or (None, 0)
         "The most similar text that was added, if it is similar enough."
         s = shingles(text)
-        near = max(((jaccard(s, self.sets[i]), self.ids[i]) for i in self.lsh.query(self._sketch(s))), default=(0., None))
-        return (near[1], near[0]) if near[0] >= self.threshold else (None, 0.)
+        near = max(
+            ((jaccard(s, self.sets[i]), self.ids[i]) for i in self.lsh.query(self._sketch(s))), default=(0.0, None)
+        )
+        return (near[1], near[0]) if near[0] >= self.threshold else (None, 0.0)
+
     def add(self, id: str, text: str):
         s = shingles(text)
-        self.lsh.insert(len(self.ids), self._sketch(s)); self.ids.append(id); self.sets.append(s)
+        self.lsh.insert(len(self.ids), self._sketch(s))
+        self.ids.append(id)
+        self.sets.append(s)
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #1dc69c07
 def to_text(x) -> str:
     "The values of nested JSON `x` as words."
-    if isinstance(x, dict): return ' '.join(f'{k} {to_text(v)}' for k, v in x.items())
-    if isinstance(x, list): return ' '.join(map(to_text, x))
+    if isinstance(x, dict):
+        return ' '.join(f'{k} {to_text(v)}' for k, v in x.items())
+    if isinstance(x, list):
+        return ' '.join(map(to_text, x))
     return str(x)
+
 
 def message_text(m) -> str:
     "What a message says and calls."
-    return ' '.join([m.content, *(f'{c.name} {to_text(c.arguments) if not c.malformed else c.malformed}' for c in m.tool_calls)])
+    return ' '.join(
+        [m.content, *(f'{c.name} {to_text(c.arguments) if not c.malformed else c.malformed}' for c in m.tool_calls)]
+    )
+
 
 def turn_text(
     turn: Turn,
 ) -> str:
     "What is particular about `turn`: what it saw, said and got back, without the system prompt."
     return '\n'.join(message_text(m) for m in [*turn.seen, turn.said, *turn.results] if m.role != 'system')
+
 
 def job_text(job: Job) -> str:
     "The text of all turns of `job`."
@@ -236,40 +343,57 @@ def job_text(job: Job) -> str:
 @dataclass
 class Repeats:
     "What of a set of turns or jobs was said before."
-    n: int = 0                  # all of them
-    short: int = 0              # too short to tell, not compared
-    groups: list = field(default_factory=list)   # ids that say nearly the same, first come first
+
+    n: int = 0  # all of them
+    short: int = 0  # too short to tell, not compared
+    groups: list = field(default_factory=list)  # ids that say nearly the same, first come first
+
     @property
-    def repeated(self) -> int: return sum(len(g) - 1 for g in self.groups)
+    def repeated(self) -> int:
+        return sum(len(g) - 1 for g in self.groups)
+
     @property
-    def distinct(self) -> int: return self.n - self.repeated
+    def distinct(self) -> int:
+        return self.n - self.repeated
+
     def first(self) -> dict:
         "id -> the first of its group, for each id in a group: a key under which twins stay together."
         return {i: g[0] for g in self.groups for i in g}
 
+
 def repeated_turns(
-    jobs,                    # iterable of Jobs, read once; `Job`s need not fit into memory
+    jobs,  # iterable of Jobs, read once; `Job`s need not fit into memory
     threshold: float = 0.8,  # Jaccard similarity of the shingles
-    min_words: int = 20,     # a turn with fewer is not compared
-) -> Repeats:                # ids are `(job id, number of the turn)`
+    min_words: int = 20,  # a turn with fewer is not compared
+) -> Repeats:  # ids are `(job id, number of the turn)`
     "Which turns of `jobs` are nearly the same."
     out = Repeats()
+
     def items():
         for j in jobs:
             for k, t in enumerate(j.turns):
-                out.n += 1; text = turn_text(t)
-                if len(_WORD.findall(text)) < min_words: out.short += 1
-                else: yield (j.id, k), text
+                out.n += 1
+                text = turn_text(t)
+                if len(_WORD.findall(text)) < min_words:
+                    out.short += 1
+                else:
+                    yield (j.id, k), text
+
     out.groups = near_duplicates(items(), threshold)
     return out
 
+
 def repeated_jobs(
-    jobs,                    # iterable of Jobs, read once
+    jobs,  # iterable of Jobs, read once
     threshold: float = 0.8,  # Jaccard similarity of the shingles
-) -> Repeats:                # ids are job ids
+) -> Repeats:  # ids are job ids
     "Which whole jobs are nearly the same: retries, resumed copies, the same job imported twice."
     out = Repeats()
+
     def items():
-        for j in jobs: out.n += 1; yield j.id, job_text(j)
+        for j in jobs:
+            out.n += 1
+            yield j.id, job_text(j)
+
     out.groups = near_duplicates(items(), threshold)
     return out

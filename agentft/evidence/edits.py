@@ -8,214 +8,371 @@ __all__ = ['Edit', 'Tally', 'language_of', 'file_states', 'grounded', 'run_edits
            'collect_edits']
 
 # %% ../../nbs/evidence/02_edits.ipynb #f350bf6c
-import hashlib, re
+import hashlib
+import re
 from collections import Counter, defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+
 from tqdm import tqdm
-from ..core.records import Example, Job, ToolCall, content_hash
-from ..core.files import Files, numbered
-from ..core.replacements import count_tokens, edit_cost
-from ..core.metrics import succeeded
-from ..arena.workspace import Workspace
-from ..arena.tasks import Item, Task
+
 from ..arena.players import Expert, play
+from ..arena.tasks import Item, Task
+from ..arena.workspace import Workspace
+from ..core.files import Files, numbered
+from ..core.metrics import succeeded
+from ..core.records import Example, Job, ToolCall, content_hash
+from ..core.replacements import count_tokens, edit_cost
+from agentft.evidence.changes import (
+    _BOT,
+    KINDS,
+    REASONS,
+    _lines,
+    clean_message,
+    excerpt,
+    explain,
+    file_edits,
+    format_only,
+    kind_of,
+    line_hunks,
+    message_reason,
+    path_reason,
+    text_of_blob,
+)
 from .repositories import Commit, Git, Reverts
-from .changes import (
-    KINDS, REASONS, clean_message, excerpt, explain, file_edits, format_only, kind_of, line_hunks,
-    message_reason, path_reason, text_of_blob, _BOT, _lines)
 
 # %% ../../nbs/evidence/02_edits.ipynb #44ece9be
 @dataclass
 class Edit:
     "One change of one file, as a list of unique replacements."
+
     id: str
-    repo: str                  # name of the repository
-    repo_id: str               # its first commit: the same for every fork
+    repo: str  # name of the repository
+    repo_id: str  # its first commit: the same for every fork
     commit: str
     parent: str
     path_before: str
-    path_after: str            # differs after a rename
+    path_after: str  # differs after a rename
     before: str
     after: str
-    edits: list[list[str]]     # [old, new], in the order of application; old occurs exactly once when it is applied
-    message: str               # the commit message without trailers
-    explanation: str           # what the edit does
+    edits: list[list[str]]  # [old, new], in the order of application; old occurs exactly once when it is applied
+    message: str  # the commit message without trailers
+    explanation: str  # what the edit does
     explained_by: str = 'script'  # script: derived from the difference, no model was asked
-    kind: str = 'other'        # one of KINDS
+    kind: str = 'other'  # one of KINDS
     language: str = ''
-    author: str = ''           # hash
-    time: int = 0              # seconds since 1970
-    reverted: bool = False     # a later commit took it back
-    window: list[int] = field(default_factory=list)  # [first line, number of lines] of an excerpt; empty: the whole file
-    tokens: int = 0            # of the edits, old plus new
-    file_tokens: int = 0       # of `before`
-    grounded: float = 1.       # share of the newly written words that stand in the message or in the file
-    split: str = ''            # train or test
-    source: str = 'git'        # or 'job': made by an agent, in a recorded job
+    author: str = ''  # hash
+    time: int = 0  # seconds since 1970
+    reverted: bool = False  # a later commit took it back
+    window: list[int] = field(
+        default_factory=list
+    )  # [first line, number of lines] of an excerpt; empty: the whole file
+    tokens: int = 0  # of the edits, old plus new
+    file_tokens: int = 0  # of `before`
+    grounded: float = 1.0  # share of the newly written words that stand in the message or in the file
+    split: str = ''  # train or test
+    source: str = 'git'  # or 'job': made by an agent, in a recorded job
     v: int = 1
 
 # %% ../../nbs/evidence/02_edits.ipynb #e1c1003a
 @dataclass
 class Tally:
     "What a pass over a history saw."
+
     commits: int = 0
-    opened: int = 0      # commits whose files were looked at
-    files: int = 0       # changed files in them
+    opened: int = 0  # commits whose files were looked at
+    files: int = 0  # changed files in them
     edits: int = 0
     left_out: Counter = field(default_factory=Counter)
+
     def adds_up(self) -> bool:
         "Is every commit and every changed file accounted for?"
         n = lambda unit: sum(k for r, k in self.left_out.items() if r in REASONS and REASONS[r][0] == unit)
         return self.commits == self.opened + n('commit') and self.files == self.edits + n('file')
 
-_LANGUAGE = {e: l for l, es in dict(python='py pyi pyx', javascript='js jsx mjs cjs', typescript='ts tsx', go='go', rust='rs', java='java', kotlin='kt kts', c='c h', cpp='cc cpp cxx hpp hh',
-    csharp='cs', ruby='rb', php='php', swift='swift', scala='scala', shell='sh bash zsh fish', perl='pl pm', lua='lua', r='r', julia='jl', haskell='hs', elixir='ex exs', erlang='erl', clojure='clj',
-    dart='dart', sql='sql', html='html htm vue svelte', css='css scss sass less', yaml='yaml yml', json='json jsonc', toml='toml', ini='ini cfg conf properties env', xml='xml', terraform='tf hcl',
-    markdown='md markdown mdx', rst='rst', text='txt', nix='nix', proto='proto', csv='csv tsv', tex='tex').items() for e in es.split()}
+
+_LANGUAGE = {
+    e: l
+    for l, es in dict(
+        python='py pyi pyx',
+        javascript='js jsx mjs cjs',
+        typescript='ts tsx',
+        go='go',
+        rust='rs',
+        java='java',
+        kotlin='kt kts',
+        c='c h',
+        cpp='cc cpp cxx hpp hh',
+        csharp='cs',
+        ruby='rb',
+        php='php',
+        swift='swift',
+        scala='scala',
+        shell='sh bash zsh fish',
+        perl='pl pm',
+        lua='lua',
+        r='r',
+        julia='jl',
+        haskell='hs',
+        elixir='ex exs',
+        erlang='erl',
+        clojure='clj',
+        dart='dart',
+        sql='sql',
+        html='html htm vue svelte',
+        css='css scss sass less',
+        yaml='yaml yml',
+        json='json jsonc',
+        toml='toml',
+        ini='ini cfg conf properties env',
+        xml='xml',
+        terraform='tf hcl',
+        markdown='md markdown mdx',
+        rst='rst',
+        text='txt',
+        nix='nix',
+        proto='proto',
+        csv='csv tsv',
+        tex='tex',
+    ).items()
+    for e in es.split()
+}
+
 
 def language_of(path: str) -> str:
     "Language of a file, by its name."
     name = path.rsplit('/', 1)[-1].lower()
-    if name.startswith('dockerfile'): return 'docker'
-    if name in ('makefile', 'gnumakefile') or name.endswith('.mk'): return 'make'
+    if name.startswith('dockerfile'):
+        return 'docker'
+    if name in ('makefile', 'gnumakefile') or name.endswith('.mk'):
+        return 'make'
     return _LANGUAGE.get(name.rsplit('.', 1)[-1], 'other') if '.' in name else 'other'
 
 # %% ../../nbs/evidence/02_edits.ipynb #9fdc6782
 def _first_look(ch, tally) -> bool:
     "May this changed file give an edit? Counts the reason where not."
     m0, m1, b0, b1, status, p0, p1 = ch
-    why = ('submodule' if '160000' in (m0, m1) else 'symlink' if '120000' in (m0, m1) else 'added' if status[0] in 'AC' else 'deleted' if status[0] == 'D' else
-           ('rename_only' if status[0] == 'R' else 'mode_only') if b0 == b1 else path_reason(p1) or path_reason(p0))
-    try: p1.encode(), p0.encode()
-    except UnicodeEncodeError: why = why or 'not_utf8'
-    if why: tally.left_out[why] += 1
+    why = (
+        'submodule'
+        if '160000' in (m0, m1)
+        else 'symlink'
+        if '120000' in (m0, m1)
+        else 'added'
+        if status[0] in 'AC'
+        else 'deleted'
+        if status[0] == 'D'
+        else ('rename_only' if status[0] == 'R' else 'mode_only')
+        if b0 == b1
+        else path_reason(p1) or path_reason(p0)
+    )
+    try:
+        p1.encode(), p0.encode()
+    except UnicodeEncodeError:
+        why = why or 'not_utf8'
+    if why:
+        tally.left_out[why] += 1
     return not why
+
 
 def file_states(git, ch, max_file_bytes) -> tuple:
     "Text before, text after, reason why not."
     out = [text_of_blob(git.blob(sha, max_file_bytes)) for sha in ch[2:4]]
     return out[0][0], out[1][0], out[0][1] or out[1][1]
 
+
 def _hunk_texts(before, after):
     a, b = _lines(before), _lines(after)
     return [(''.join(a[i0:i1]), ''.join(b[j0:j1])) for i0, i1, j0, j1 in line_hunks(a, b)]
+
 
 def grounded(before: str, message: str, hunks) -> float:
     "Share of the newly written words that stand in `message` or in `before`: the rest would have to be guessed."
     words = lambda t: re.findall(r'[^\W_]+', t.lower())
     new = [w for x, y in hunks for w in (Counter(words(y)) - Counter(words(x)))]
     known = set(words(message)) | set(words(before))
-    return round(sum(w in known for w in new)/len(new), 3) if new else 1.
+    return round(sum(w in known for w in new) / len(new), 3) if new else 1.0
 
 # %% ../../nbs/evidence/02_edits.ipynb #5b804a02
 def run_edits(
-    path: str, before: str, edits: list, path_after: str = '',
+    path: str,
+    before: str,
+    edits: list,
+    path_after: str = '',
     ws: Workspace | None = None,  # an empty one, used again and again; None: a new one
-) -> dict:                        # path -> text
+) -> dict:  # path -> text
     "Carry out `edits` with the agent's own tools, in a scratch folder."
     own = ws is None
-    if own: ws = Workspace({})
+    if own:
+        ws = Workspace({})
     try:
-        ws._write(path, before); ws.known.clear()
+        ws._write(path, before)
+        ws.known.clear()
         for c in edit_calls(path, edits, path_after):
             text, ok = ws.run(c)
-            if not ok: raise ValueError(text)
+            if not ok:
+                raise ValueError(text)
         return ws.files() if own else {p: ws._text(p) for p in {path, path_after or path} if ws.path(p).is_file()}
     finally:
-        if own: ws.close()
+        if own:
+            ws.close()
         else:
-            for p in {path, path_after or path}: ws.path(p).unlink(missing_ok=True)
+            for p in {path, path_after or path}:
+                ws.path(p).unlink(missing_ok=True)
+
 
 def edit_calls(path: str, edits: list, path_after: str = '') -> list[ToolCall]:
     "Read, edit, and move where the file got another name."
-    out = [ToolCall('read_file', dict(path=path))] + [ToolCall('edit_file', dict(path=path, old_string=o, new_string=n)) for o, n in edits]
-    return out + ([ToolCall('move_file', dict(source=path, dest=path_after))] if path_after and path_after != path else [])
+    out = [ToolCall('read_file', dict(path=path))] + [
+        ToolCall('edit_file', dict(path=path, old_string=o, new_string=n)) for o, n in edits
+    ]
+    return out + (
+        [ToolCall('move_file', dict(source=path, dest=path_after))] if path_after and path_after != path else []
+    )
 
 # %% ../../nbs/evidence/02_edits.ipynb #2f4e283a
 def stream_edits(
-    repo,                            # folder of a git repository, bare or not
-    tally: Tally | None = None,      # is filled in
+    repo,  # folder of a git repository, bare or not
+    tally: Tally | None = None,  # is filled in
     max_commits: int | None = None,  # the newest ones; None: all
     rev: str = 'HEAD',
-    max_edits: int | None = None,    # stop after the commit that reaches them
-    name: str = '',                  # of the repository; default: of its folder
-    max_files: int = 5,              # a commit that touches more is no single request
-    max_bytes: int = 8192,           # a larger file becomes an excerpt
-    max_file_bytes: int = 1 << 18,   # a larger file is left out
-    max_hunks: int = 10,             # changed places
-    max_lines: int = 60,             # changed lines, removed plus added
-    scan=None,                       # text -> findings: a change with findings is left out as `secret`
-    seen: set | None = None,         # hashes of changes from other repositories
-    trust_owner: bool = False,       # read a repository that belongs to another user
+    max_edits: int | None = None,  # stop after the commit that reaches them
+    name: str = '',  # of the repository; default: of its folder
+    max_files: int = 5,  # a commit that touches more is no single request
+    max_bytes: int = 8192,  # a larger file becomes an excerpt
+    max_file_bytes: int = 1 << 18,  # a larger file is left out
+    max_hunks: int = 10,  # changed places
+    max_lines: int = 60,  # changed lines, removed plus added
+    scan=None,  # text -> findings: a change with findings is left out as `secret`
+    seen: set | None = None,  # hashes of changes from other repositories
+    trust_owner: bool = False,  # read a repository that belongs to another user
     progress: bool = False,
-):                                   # yields Edits, newest first
+):  # yields Edits, newest first
     "Every change of a history that makes a good example."
     t, seen, reverts = tally if tally is not None else Tally(), seen if seen is not None else set(), Reverts()
     limits = dict(max_bytes=max_bytes, max_hunks=max_hunks, max_lines=max_lines)
     with Git(repo, trust_owner) as git, closing(Workspace({})) as ws:
         root = min(git('rev-list', '--max-parents=0', '--end-of-options', rev, '--').split(), default='')[:12]
         info = dict(repo=name or git.path.name.removesuffix('.git'), repo_id=root)
-        for c in tqdm(git.commits(max_commits, rev), desc=f'commits of {info["repo"]}', disable=not progress, unit=' commits'):
+        for c in tqdm(
+            git.commits(max_commits, rev), desc=f'commits of {info["repo"]}', disable=not progress, unit=' commits'
+        ):
             t.commits += 1
             message = clean_message(c.message)
             undo = reverts.commit(c)
             for ch in c.changes:
-                if ch[4][0] == 'R': reverts.renamed(ch[5], ch[6])
-            why = ('merge' if len(c.parents) > 1 else undo or ('empty' if not c.changes else '') or ('bot' if _BOT.search(f'{c.author} {c.email}') else '') or message_reason(message))
+                if ch[4][0] == 'R':
+                    reverts.renamed(ch[5], ch[6])
+            why = (
+                'merge'
+                if len(c.parents) > 1
+                else undo
+                or ('empty' if not c.changes else '')
+                or ('bot' if _BOT.search(f'{c.author} {c.email}') else '')
+                or message_reason(message)
+            )
             good = [ch for ch in c.changes if ch[4][0] in 'MR' and ch[2] != ch[3] and not path_reason(ch[6])]
             why = why or ('too_many_files' if len(good) > max_files else '')
-            if why: t.left_out[why] += 1
-            else: t.opened += 1; t.files += len(c.changes)
+            if why:
+                t.left_out[why] += 1
+            else:
+                t.opened += 1
+                t.files += len(c.changes)
             looked = []
             for ch in good if why else c.changes:
-                if not why and not _first_look(ch, t): continue
-                before, after, no = file_states(git, ch, max_file_bytes) if len(good) <= 10*max_files else ('', '', 'huge')
+                if not why and not _first_look(ch, t):
+                    continue
+                before, after, no = (
+                    file_states(git, ch, max_file_bytes) if len(good) <= 10 * max_files else ('', '', 'huge')
+                )
                 looked.append((ch, before, after, no, [] if no else _hunk_texts(before, after)))
             moved = {y.strip() for *_, hunks in looked for _, y in hunks}
             for ch, before, after, no, hunks in looked:
                 back = reverts.file(ch[6], ch[2], ch[3], hunks, undo == 'reverted_commit', moved)
-                if why: continue
-                e = no or ('reverted' if back else '') or _edit(c, ch, before, after, hunks, message, info, seen, scan, limits, ws)
-                if isinstance(e, str): t.left_out[e] += 1
-                else: t.edits += 1; yield e
-            if max_edits is not None and t.edits >= max_edits: break
+                if why:
+                    continue
+                e = (
+                    no
+                    or ('reverted' if back else '')
+                    or _edit(c, ch, before, after, hunks, message, info, seen, scan, limits, ws)
+                )
+                if isinstance(e, str):
+                    t.left_out[e] += 1
+                else:
+                    t.edits += 1
+                    yield e
+            if max_edits is not None and t.edits >= max_edits:
+                break
 
 # %% ../../nbs/evidence/02_edits.ipynb #267d0b3a
 def _edit(c, ch, before, after, hunks, message, info, seen, scan, limits, ws) -> Edit | str:
     "The Edit of one changed file, or the reason why there is none."
     p0, p1 = ch[5], ch[6]
-    if not before.strip(): return 'added'
-    if not after.strip(): return 'deleted'
-    if format_only(before, after): return 'format_only'
-    lines = sum(x.count('\n')+y.count('\n') for x, y in hunks)
-    if len(hunks) > limits['max_hunks'] or lines > limits['max_lines'] or sum(len(x) for x, _ in hunks) > .5*len(before) and before.count('\n') > 3: return 'rewrite'
-    key = hashlib.blake2b('\0'.join(f'{x.strip()}\1{y.strip()}' for x, y in hunks).encode('utf-8', 'replace'), digest_size=8).digest()
-    if key in seen: return 'duplicate'
-    if scan is not None and scan('\n'.join([message, before, after])): return 'secret'
+    if not before.strip():
+        return 'added'
+    if not after.strip():
+        return 'deleted'
+    if format_only(before, after):
+        return 'format_only'
+    lines = sum(x.count('\n') + y.count('\n') for x, y in hunks)
+    if (
+        len(hunks) > limits['max_hunks']
+        or lines > limits['max_lines']
+        or sum(len(x) for x, _ in hunks) > 0.5 * len(before)
+        and before.count('\n') > 3
+    ):
+        return 'rewrite'
+    key = hashlib.blake2b(
+        '\0'.join(f'{x.strip()}\1{y.strip()}' for x, y in hunks).encode('utf-8', 'replace'), digest_size=8
+    ).digest()
+    if key in seen:
+        return 'duplicate'
+    if scan is not None and scan('\n'.join([message, before, after])):
+        return 'secret'
     edits = file_edits(before, after)
     tokens, window, whole = edit_cost(edits), [], (before, after)
     if len(before.encode()) > limits['max_bytes']:
         part = excerpt(before, after, edits, limits['max_bytes'])
-        if part is None: return 'huge'
+        if part is None:
+            return 'huge'
         before, after, window = part
-    if tokens > max(.6*count_tokens(before), 24): return 'rewrite'
-    try: ok = run_edits(p0, whole[0], edits, p1, ws) == {p1: whole[1]}
-    except (ValueError, OSError): ok = False
-    if not ok: return 'not_executable'
+    if tokens > max(0.6 * count_tokens(before), 24):
+        return 'rewrite'
+    try:
+        ok = run_edits(p0, whole[0], edits, p1, ws) == {p1: whole[1]}
+    except (ValueError, OSError):
+        ok = False
+    if not ok:
+        return 'not_executable'
     seen.add(key)
     kind = kind_of(before, after)
-    return Edit(content_hash([info['repo_id'], c.id, p1]), **info, commit=c.id, parent=c.parents[0] if c.parents else '', path_before=p0, path_after=p1, before=before, after=after,
-                edits=[list(x) for x in edits], message=message, explanation=explain(before, after, kind), kind=kind, language=language_of(p1),
-                author=hashlib.sha256(c.email.strip().lower().encode('utf-8', 'replace')).hexdigest()[:8], time=c.time, window=window, tokens=tokens,
-                file_tokens=count_tokens(before), grounded=grounded(before, message, hunks))
+    return Edit(
+        content_hash([info['repo_id'], c.id, p1]),
+        **info,
+        commit=c.id,
+        parent=c.parents[0] if c.parents else '',
+        path_before=p0,
+        path_after=p1,
+        before=before,
+        after=after,
+        edits=[list(x) for x in edits],
+        message=message,
+        explanation=explain(before, after, kind),
+        kind=kind,
+        language=language_of(p1),
+        author=hashlib.sha256(c.email.strip().lower().encode('utf-8', 'replace')).hexdigest()[:8],
+        time=c.time,
+        window=window,
+        tokens=tokens,
+        file_tokens=count_tokens(before),
+        grounded=grounded(before, message, hunks),
+    )
 
 # %% ../../nbs/evidence/02_edits.ipynb #f8eb31fc
 def mine(
-    repo,               # folder of a git repository
+    repo,  # folder of a git repository
     max_commits: int | None = None,
-    **kw,               # see `stream_edits`
+    **kw,  # see `stream_edits`
 ) -> tuple[list[Edit], Counter]:  # edits, newest first; how many were left out under which reason
     "All good edits of a repository."
     t = Tally()
@@ -224,31 +381,87 @@ def mine(
 # %% ../../nbs/evidence/02_edits.ipynb #dd0cd715
 _ASK = ['{m}\nFile: {p}', 'In {p}: {m}', '{m} (file {p})', 'Please change {p}. {m}']
 
+
 def _request(e: Edit) -> str:
     subject, _, body = e.message.partition('\n')
     ask = _ASK[int(e.id[:4], 16) % len(_ASK)].format(m=subject.strip(), p=e.path_before)
-    if body.strip(): ask += '\n' + body.strip()
-    if e.path_after != e.path_before: ask += f'\nAfterwards move the file to {e.path_after}.'
-    if e.grounded < 1: ask += '\n' + explain(e.before, e.after, e.kind, max_chars=None, ask=True).strip()
+    if body.strip():
+        ask += '\n' + body.strip()
+    if e.path_after != e.path_before:
+        ask += f'\nAfterwards move the file to {e.path_after}.'
+    if e.grounded < 1:
+        ask += '\n' + explain(e.before, e.after, e.kind, max_chars=None, ask=True).strip()
     return ask
+
 
 def to_task(e: Edit) -> Task:
     "The job that asks for `e`, with a checker on the final file."
     want = {e.path_after: e.after} | ({e.path_before: None} if e.path_after != e.path_before else {})
     subject = e.message.split('\n')[0].strip()
-    item = Item(f'{subject} in {e.path_before}' if e.path_before not in subject else subject, edit_calls(e.path_before, e.edits, e.path_after), want)
-    tools = ['read_file', 'write_file', 'edit_file', *(['move_file'] if e.path_after != e.path_before else []), 'next_phase_todos', 'todo_complete', 'job_complete']
-    return Task('git', -1, _request(e), {e.path_before: e.before}, [item], [e.path_after], e.explanation, tools, id=f'git-{e.id}')
+    item = Item(
+        f'{subject} in {e.path_before}' if e.path_before not in subject else subject,
+        edit_calls(e.path_before, e.edits, e.path_after),
+        want,
+    )
+    tools = [
+        'read_file',
+        'write_file',
+        'edit_file',
+        *(['move_file'] if e.path_after != e.path_before else []),
+        'next_phase_todos',
+        'todo_complete',
+        'job_complete',
+    ]
+    return Task(
+        'git',
+        -1,
+        _request(e),
+        {e.path_before: e.before},
+        [item],
+        [e.path_after],
+        e.explanation,
+        tools,
+        id=f'git-{e.id}',
+    )
+
 
 def to_example(e: Edit) -> Example:
     "`e` as a whole job, played for real."
-    if e.reverted: raise ValueError(f'{e.id} was taken back later: it is no example to follow')
-    t = to_task(e); job = play(t, Expert())
-    if job.outcome.status != 'success' or job.files_after.get(e.path_after) != e.after: raise ValueError(f'{e.id}: {job.outcome.detail}')
-    seed = dict(id=t.id, behaviour='edit', family='git', instruction=t.instruction, files=t.files, summary=t.summary, author='git',
-                steps=[dict(todo=i.text, calls=[{c.name: c.arguments} for c in i.calls], want=i.want) for i in t.items])
-    return Example(job.messages(), job.tools, behaviour='edit', family='git', split=e.split, parents=[f'{e.repo_id}/{e.commit}'], verified=['execution'],
-                   meta=dict(origin='git' if e.source == 'git' else 'session', kind=e.kind, language=e.language, tokens=e.tokens, explained_by=e.explained_by, rules='short', seed=seed, wrong_turns=[]))
+    if e.reverted:
+        raise ValueError(f'{e.id} was taken back later: it is no example to follow')
+    t = to_task(e)
+    job = play(t, Expert())
+    if job.outcome.status != 'success' or job.files_after.get(e.path_after) != e.after:
+        raise ValueError(f'{e.id}: {job.outcome.detail}')
+    seed = dict(
+        id=t.id,
+        behaviour='edit',
+        family='git',
+        instruction=t.instruction,
+        files=t.files,
+        summary=t.summary,
+        author='git',
+        steps=[dict(todo=i.text, calls=[{c.name: c.arguments} for c in i.calls], want=i.want) for i in t.items],
+    )
+    return Example(
+        job.messages(),
+        job.tools,
+        behaviour='edit',
+        family='git',
+        split=e.split,
+        parents=[f'{e.repo_id}/{e.commit}'],
+        verified=['execution'],
+        meta=dict(
+            origin='git' if e.source == 'git' else 'session',
+            kind=e.kind,
+            language=e.language,
+            tokens=e.tokens,
+            explained_by=e.explained_by,
+            rules='short',
+            seed=seed,
+            wrong_turns=[],
+        ),
+    )
 
 # %% ../../nbs/evidence/02_edits.ipynb #7b7e9a73
 def file_changes(job: Job):
@@ -258,78 +471,141 @@ def file_changes(job: Job):
     for turn, call, result in job.calls():
         a, i = call.arguments, where[id(turn)]
         get = lambda k: a.get(k) if isinstance(a.get(k), str) else ''
-        if call.malformed or not succeeded(result): continue
-        if call.name in ('move_file', 'rename_file'):
-            src = fs.norm(get('source') or get('path')); dst = fs.norm(get('dest') or '/'.join([*get('path').split('/')[:-1], get('new_name')]))
-            if src in fs.text: fs.put(dst, fs.text[src]); fs.drop(src)
-        if not get('path'): continue
-        p = fs.norm(get('path')); was = fs.text.get(p)
-        if call.name == 'read_file' and not any(a.get(k) for k in ('limit', 'offset', 'page_start', 'page_end', 'describe')):
-            if (t := numbered(result.content)) is not None and not re.search(r'(?i)truncated\]?\s*$', t[-40:]): fs.see(p, '' if t == '(empty file)' else t)
+        if call.malformed or not succeeded(result):
             continue
-        if call.name == 'write_file': now = None if re.search(r'\[truncated\]\s*$', get('content')[-40:]) else get('content')
-        elif call.name == 'edit_file': now = fs.edit(p, get('old_string'), get('new_string'), get('position'))
-        elif call.name == 'delete_file': fs.drop(p); continue
-        else: continue
-        rough = p in fs.rough; fs.put(p, now)
-        if rough and call.name == 'edit_file': fs.rough.add(p)
-        if was is not None and now is not None: yield p, i, was, now
+        if call.name in ('move_file', 'rename_file'):
+            src = fs.norm(get('source') or get('path'))
+            dst = fs.norm(get('dest') or '/'.join([*get('path').split('/')[:-1], get('new_name')]))
+            if src in fs.text:
+                fs.put(dst, fs.text[src])
+                fs.drop(src)
+        if not get('path'):
+            continue
+        p = fs.norm(get('path'))
+        was = fs.text.get(p)
+        if call.name == 'read_file' and not any(
+            a.get(k) for k in ('limit', 'offset', 'page_start', 'page_end', 'describe')
+        ):
+            if (t := numbered(result.content)) is not None and not re.search(r'(?i)truncated\]?\s*$', t[-40:]):
+                fs.see(p, '' if t == '(empty file)' else t)
+            continue
+        if call.name == 'write_file':
+            now = None if re.search(r'\[truncated\]\s*$', get('content')[-40:]) else get('content')
+        elif call.name == 'edit_file':
+            now = fs.edit(p, get('old_string'), get('new_string'), get('position'))
+        elif call.name == 'delete_file':
+            fs.drop(p)
+            continue
+        else:
+            continue
+        rough = p in fs.rough
+        fs.put(p, now)
+        if rough and call.name == 'edit_file':
+            fs.rough.add(p)
+        if was is not None and now is not None:
+            yield p, i, was, now
 
 # %% ../../nbs/evidence/02_edits.ipynb #db85faba
 def _asked(job: Job, i: int, about: str) -> str:
     "What the edit in turn `i` was for; a request has to share a word with what is edited (`about`)."
-    at = job.turns[i]; here = lambda t: not at.agent_phase or (t.agent_phase, t.agent_phase_number) == (at.agent_phase, at.agent_phase_number)
-    todo = next((t.text for t in job.todos if here(t) and (t.staged_turn is None or t.staged_turn < i) and (t.completed_turn is None or t.completed_turn >= i)), '')
+    at = job.turns[i]
+    here = lambda t: (
+        not at.agent_phase or (t.agent_phase, t.agent_phase_number) == (at.agent_phase, at.agent_phase_number)
+    )
+    todo = next(
+        (
+            t.text
+            for t in job.todos
+            if here(t)
+            and (t.staged_turn is None or t.staged_turn < i)
+            and (t.completed_turn is None or t.completed_turn >= i)
+        ),
+        '',
+    )
     said = at.said.content.strip().split('\n')[0][:200]
-    words = lambda t: {w[:6] for w in re.findall(r'[^\W_]{4,}|\d+', t.lower())} - {'with', 'that', 'this', 'from', 'into', 'file', 'then'}
-    return next((m for m in map(clean_message, (todo, said, job.description)) if not message_reason(m) and words(m) & words(about)), '')
+    words = lambda t: (
+        {w[:6] for w in re.findall(r'[^\W_]{4,}|\d+', t.lower())}
+        - {'with', 'that', 'this', 'from', 'into', 'file', 'then'}
+    )
+    return next(
+        (
+            m
+            for m in map(clean_message, (todo, said, job.description))
+            if not message_reason(m) and words(m) & words(about)
+        ),
+        '',
+    )
+
 
 def stream_job_edits(
-    job: Job,                       # from any source
-    tally: Tally | None = None,     # is filled in; `files` counts changes, nothing counts as a commit
-    scan=None,                      # text -> findings: a change with findings is left out as `secret`
-    seen: set | None = None,        # hashes of changes seen before; one set for all jobs
-    **limits,                       # `max_bytes`, `max_hunks`, `max_lines` of `stream_edits`
-):                                  # yields Edits, newest first
+    job: Job,  # from any source
+    tally: Tally | None = None,  # is filled in; `files` counts changes, nothing counts as a commit
+    scan=None,  # text -> findings: a change with findings is left out as `secret`
+    seen: set | None = None,  # hashes of changes seen before; one set for all jobs
+    **limits,  # `max_bytes`, `max_hunks`, `max_lines` of `stream_edits`
+):  # yields Edits, newest first
     "Every change of a file in `job` that makes a good example."
     t, seen, reverts = tally if tally is not None else Tally(), seen if seen is not None else set(), Reverts()
     limits, project = dict(max_bytes=8192, max_hunks=10, max_lines=60) | limits, str(job.meta.get('cwd') or job.id)
-    info, blob = dict(repo=project.rstrip('/').rsplit('/', 1)[-1], repo_id=content_hash(['job', project])[:12]), lambda text: content_hash(text)
+    info, blob = (
+        dict(repo=project.rstrip('/').rsplit('/', 1)[-1], repo_id=content_hash(['job', project])[:12]),
+        lambda text: content_hash(text),
+    )
     with closing(Workspace({})) as ws:
         for p, i, was, now in reversed(list(file_changes(job))):
             t.files += 1
-            why = path_reason(p) or next((no for x in (was, now) for no in [text_of_blob(x.encode('utf-8', 'replace'))[1]] if no), '') or ('empty_change' if was == now else '')
+            why = (
+                path_reason(p)
+                or next((no for x in (was, now) for no in [text_of_blob(x.encode('utf-8', 'replace'))[1]] if no), '')
+                or ('empty_change' if was == now else '')
+            )
             hunks = [] if why else _hunk_texts(was, now)
-            if not why and reverts.file(p, blob(was), blob(now), hunks): why = 'reverted'
-            if not why and job.turns[i].labels: why = 'mistake'
+            if not why and reverts.file(p, blob(was), blob(now), hunks):
+                why = 'reverted'
+            if not why and job.turns[i].labels:
+                why = 'mistake'
             ask = '' if why else _asked(job, i, ' '.join([p, *(x + y for x, y in hunks)]))
-            if not why and not ask: why = 'no_request'
+            if not why and not ask:
+                why = 'no_request'
             c = Commit(f'{job.id}#{i}', [], job.model, job.model, 0, ask)
             e = why or _edit(c, ('', '', '', '', 'M', p, p), was, now, hunks, ask, info, seen, scan, limits, ws)
-            if isinstance(e, str): t.left_out[e] += 1
-            else: t.edits += 1; e.source = 'job'; yield e
+            if isinstance(e, str):
+                t.left_out[e] += 1
+            else:
+                t.edits += 1
+                e.source = 'job'
+                yield e
 
 # %% ../../nbs/evidence/02_edits.ipynb #4f12b468
-def size_of(e: Edit) -> str: return 'small' if e.tokens <= 16 else 'medium' if e.tokens <= 80 else 'large'
+def size_of(e: Edit) -> str:
+    return 'small' if e.tokens <= 16 else 'medium' if e.tokens <= 80 else 'large'
+
 
 def balance(
     edits: list[Edit],
-    max_share: dict | None = None,  # attribute -> largest share of one value; default: language .5, kind .4, author .5, size .6
+    max_share: dict
+    | None = None,  # attribute -> largest share of one value; default: language .5, kind .4, author .5, size .6
     seed: int = 0,
-    at_least: int = 20,             # a group up to this many is never cut
-) -> tuple[list[Edit], Counter]:    # kept, left out by `attribute: value`
+    at_least: int = 20,  # a group up to this many is never cut
+) -> tuple[list[Edit], Counter]:  # kept, left out by `attribute: value`
     "Cap what there is too much of."
-    share = dict(language=.5, kind=.4, author=.5, size=.6) if max_share is None else max_share
+    share = dict(language=0.5, kind=0.4, author=0.5, size=0.6) if max_share is None else max_share
     rank = lambda e: hashlib.sha256(f'{seed}/{e.id}'.encode()).digest()
     kept, out = sorted(edits, key=rank), Counter()
     for attr, cap in share.items():
         groups = defaultdict(list)
-        for e in kept: groups[size_of(e) if attr == 'size' else getattr(e, attr)].append(e)
+        for e in kept:
+            groups[size_of(e) if attr == 'size' else getattr(e, attr)].append(e)
         drop = set()
-        while len(groups) > 1:      # a cap is a share of what remains, so cutting one group lowers it for the next
-            n = {g: len(v) for g, v in groups.items()}; g = max(n, key=lambda k: (n[k], k)); rest = sum(n.values())-n[g]
-            if cap >= 1 or n[g] <= (most := max(int(cap/(1-cap)*rest), at_least)): break
-            drop |= {e.id for e in groups[g][most:]}; groups[g] = groups[g][:most]; out[f'{attr}: {g}'] += n[g]-most
+        while len(groups) > 1:  # a cap is a share of what remains, so cutting one group lowers it for the next
+            n = {g: len(v) for g, v in groups.items()}
+            g = max(n, key=lambda k: (n[k], k))
+            rest = sum(n.values()) - n[g]
+            if cap >= 1 or n[g] <= (most := max(int(cap / (1 - cap) * rest), at_least)):
+                break
+            drop |= {e.id for e in groups[g][most:]}
+            groups[g] = groups[g][:most]
+            out[f'{attr}: {g}'] += n[g] - most
         kept = [e for e in kept if e.id not in drop]
     order = {e.id: i for i, e in enumerate(edits)}
     return sorted(kept, key=lambda e: order[e.id]), out
@@ -337,45 +613,62 @@ def balance(
 # %% ../../nbs/evidence/02_edits.ipynb #61972f94
 def split_edits(
     edits: list[Edit],
-    heldout_kinds=('move',),     # only ever tested on
-    test_share: float = 0.2,     # of the repositories; with two or more at least one is held out
+    heldout_kinds=('move',),  # only ever tested on
+    test_share: float = 0.2,  # of the repositories; with two or more at least one is held out
     seed: int = 0,
-) -> Counter:                    # (split, why) -> edits; each edit's `split` is set
+) -> Counter:  # (split, why) -> edits; each edit's `split` is set
     "Put each edit on the train or the test side."
-    if bad := [k for k in heldout_kinds if k not in KINDS]: raise ValueError(f'no kind {bad[0]!r}; there are {", ".join(KINDS)}')
+    if bad := [k for k in heldout_kinds if k not in KINDS]:
+        raise ValueError(f'no kind {bad[0]!r}; there are {", ".join(KINDS)}')
     point = lambda r: int.from_bytes(hashlib.sha256(f'{seed}/{r}'.encode()).digest()[:8], 'big') / 2**64
     repos = sorted({e.repo_id for e in edits}, key=point)
     held = {r for r in repos if point(r) < test_share}
-    if test_share and len(repos) > 1: held = held or {repos[0]}
-    if len(held) == len(repos): held.discard(repos[-1] if repos else '')
+    if test_share and len(repos) > 1:
+        held = held or {repos[0]}
+    if len(held) == len(repos):
+        held.discard(repos[-1] if repos else '')
     out = Counter()
     for e in edits:
         why = 'repository' if e.repo_id in held else 'kind' if e.kind in heldout_kinds else ''
-        e.split = 'test' if why else 'train'; out[e.split, why] += 1
+        e.split = 'test' if why else 'train'
+        out[e.split, why] += 1
     return out
 
 # %% ../../nbs/evidence/02_edits.ipynb #86907e7e
 def collect_edits(
-    repos: list,                 # folders of git repositories
+    repos: list,  # folders of git repositories
     max_commits: int | None = None,
-    max_edits: int | None = None,    # per repository, newest first
+    max_edits: int | None = None,  # per repository, newest first
     heldout_kinds=('move',),
     test_share: float = 0.2,
     max_share: dict | None = None,
     seed: int = 0,
-    scan=None,                   # text -> findings
+    scan=None,  # text -> findings
     progress: bool = False,
-    **kw,                        # see `stream_edits`
-) -> tuple[list[Edit], dict]:    # edits, balanced and split; report
+    **kw,  # see `stream_edits`
+) -> tuple[list[Edit], dict]:  # edits, balanced and split; report
     "Edits of several repositories, and how they came about."
     edits, rows, failed, seen, left = [], [], [], set(), Counter()
     for repo in repos:
         t = Tally()
         try:
-            for e in stream_edits(repo, t, max_commits, max_edits=max_edits, scan=scan, seen=seen, progress=progress, **kw): edits.append(e)
-        except (OSError, ValueError, RuntimeError) as err: failed.append(dict(repo=str(repo), error=str(err)))
-        rows.append(dict(repo=Path(repo).name, commits=t.commits, opened=t.opened, files=t.files, edits=t.edits)); left += t.left_out
+            for e in stream_edits(
+                repo, t, max_commits, max_edits=max_edits, scan=scan, seen=seen, progress=progress, **kw
+            ):
+                edits.append(e)
+        except (OSError, ValueError, RuntimeError) as err:
+            failed.append(dict(repo=str(repo), error=str(err)))
+        rows.append(dict(repo=Path(repo).name, commits=t.commits, opened=t.opened, files=t.files, edits=t.edits))
+        left += t.left_out
     kept, cut = balance(edits, max_share, seed)
     sides = split_edits(kept, heldout_kinds, test_share, seed)
-    return kept, dict(repos=rows, failed=failed, left_out=dict(left), balanced_away=dict(cut), split={f'{s} ({w})' if w else s: n for (s, w), n in sides.items()},
-                      kinds=dict(Counter(e.kind for e in kept)), languages=dict(Counter(e.language for e in kept)), sizes=dict(Counter(map(size_of, kept))))
+    return kept, dict(
+        repos=rows,
+        failed=failed,
+        left_out=dict(left),
+        balanced_away=dict(cut),
+        split={f'{s} ({w})' if w else s: n for (s, w), n in sides.items()},
+        kinds=dict(Counter(e.kind for e in kept)),
+        languages=dict(Counter(e.language for e in kept)),
+        sizes=dict(Counter(map(size_of, kept))),
+    )

@@ -6,340 +6,641 @@
 __all__ = ['MODES', 'BEHAVIOUR_OF', 'FAULT_MODES', 'Failure', 'View', 'detector', 'detect']
 
 # %% ../../nbs/evidence/07_failures.ipynb #a23fdd7c
-import json, re
+import json
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from ..core.records import Job, Label
+
 from ..core.agent import BOOKKEEPING, READS, TOOLS, check_call, tools_from_schemas
 from ..core.files import numbered
 from ..core.metrics import job_edits
+from ..core.records import Job, Label
 from ..traces.audit import deliverables, skeleton
 
 # %% ../../nbs/evidence/07_failures.ipynb #5687c580
 @dataclass
 class Failure:
     "One thing that went wrong, with its proof."
+
     job_id: str
-    turn: int           # index into `Job.turns`
-    mode: str           # a key of `MODES`
+    turn: int  # index into `Job.turns`
+    mode: str  # a key of `MODES`
     evidence: str = ''  # a quote from the turn
-    rule: str = ''      # why this counts as that failure
+    rule: str = ''  # why this counts as that failure
     agent_phase: str = ''  # of the turn; '' where unknown
-    tool: str = ''      # the tool it is about; '' where it is about none
-    position: float = 0. # where in the job: 0 its first turn, 1 its last
+    tool: str = ''  # the tool it is about; '' where it is about none
+    position: float = 0.0  # where in the job: 0 its first turn, 1 its last
 
 # %% ../../nbs/evidence/07_failures.ipynb #f777e1d9
 class View:
     "A job as detectors see it."
+
     def __init__(self, job: Job, edits=None):
         self.job, self._edits = job, edits
         at = {id(t): i for i, t in enumerate(job.turns)}
-        self.calls = [(at[id(t)], t, c, r) for t, c, r in job.calls()]   # index of the turn, turn, call, result
-    @cached_property
-    def tools(self): return tools_from_schemas(self.job.tools) if self.job.tools else TOOLS
-    @cached_property
-    def problems(self): return [(i, t, c, p) for i, t, c, r in self.calls for p in check_call(c, t.agent_phase, self.tools)]
-    @cached_property
-    def edits(self): return job_edits(self.job)[0] if self._edits is None else self._edits
-    @cached_property
-    def loops_on_plan(self): return {self.job.turns[x[0]].agent_phase_number for x in _plan(self)}
+        self.calls = [(at[id(t)], t, c, r) for t, c, r in job.calls()]  # index of the turn, turn, call, result
 
-MODES = {}        # mode -> rule, in one sentence
-BEHAVIOUR_OF = {} # mode -> the behaviour that teaches the opposite
-_DETECTORS = {}   # mode -> function(View) that yields (turn, evidence, tool)
+    @cached_property
+    def tools(self):
+        return tools_from_schemas(self.job.tools) if self.job.tools else TOOLS
+
+    @cached_property
+    def problems(self):
+        return [(i, t, c, p) for i, t, c, r in self.calls for p in check_call(c, t.agent_phase, self.tools)]
+
+    @cached_property
+    def edits(self):
+        return job_edits(self.job)[0] if self._edits is None else self._edits
+
+    @cached_property
+    def loops_on_plan(self):
+        return {self.job.turns[x[0]].agent_phase_number for x in _plan(self)}
+
+
+MODES = {}  # mode -> rule, in one sentence
+BEHAVIOUR_OF = {}  # mode -> the behaviour that teaches the opposite
+_DETECTORS = {}  # mode -> function(View) that yields (turn, evidence, tool)
+
 
 def detector(mode: str, behaviour: str, rule: str):
     "Register the decorated generator as the detector of `mode`."
-    def deco(f): MODES[mode], BEHAVIOUR_OF[mode], _DETECTORS[mode] = rule, behaviour, f; return f
+
+    def deco(f):
+        MODES[mode], BEHAVIOUR_OF[mode], _DETECTORS[mode] = rule, behaviour, f
+        return f
+
     return deco
+
 
 def _quote(x, n=160) -> str:
     s = x if isinstance(x, str) else json.dumps(x, ensure_ascii=False, default=str)
-    s = ' '.join(s[:20*n].split())
-    return s if len(s) <= n else s[:n-1] + '…'
+    s = ' '.join(s[: 20 * n].split())
+    return s if len(s) <= n else s[: n - 1] + '…'
+
 
 def _show(c) -> str:
     "A call as a person would write it."
     return _quote(f'{c.name}({c.malformed or ", ".join(f"{k}={_quote(v, 60)}" for k, v in c.arguments.items())})')
 
-def _failed(r): return r is not None and r.ok is False
-def _worked(r): return r is not None and bool(r.ok)
-def _path(c): return str(c.arguments.get('path', ''))
+
+def _failed(r):
+    return r is not None and r.ok is False
+
+
+def _worked(r):
+    return r is not None and bool(r.ok)
+
+
+def _path(c):
+    return str(c.arguments.get('path', ''))
 
 # %% ../../nbs/evidence/07_failures.ipynb #4a8bf46a
 @detector('todo_not_completed', 'todo', 'work on the todo was done, and todo_complete was never called for it')
 def _todo_open(v):
     for t in v.job.todos:
-        if t.agent_phase != 'tactical' or not t.work_done or t.completed_turn is not None or t.done_rule == 'rewound': continue
-        worked = [i for i, turn, c, r in v.calls if turn.agent_phase_number == t.agent_phase_number and c.name not in BOOKKEEPING and _worked(r)]
+        if t.agent_phase != 'tactical' or not t.work_done or t.completed_turn is not None or t.done_rule == 'rewound':
+            continue
+        worked = [
+            i
+            for i, turn, c, r in v.calls
+            if turn.agent_phase_number == t.agent_phase_number and c.name not in BOOKKEEPING and _worked(r)
+        ]
         n = _reminded(v.job.turns)
-        yield (worked or [len(v.job.turns)-1])[-1], f'never completed: {_quote(t.text)}' + (f' (reminded {n} times)' if n else ''), 'todo_complete'
+        yield (
+            (worked or [len(v.job.turns) - 1])[-1],
+            f'never completed: {_quote(t.text)}' + (f' (reminded {n} times)' if n else ''),
+            'todo_complete',
+        )
 
-def _reminded(turns): return sum('incomplete' in m.content for turn in turns for m in turn.seen if m.role == 'user')
 
-@detector('todo_without_work', 'todo', 'todos were marked complete though nothing was done for them: a checker says so, or two or more had no successful call while they were current')
+def _reminded(turns):
+    return sum('incomplete' in m.content for turn in turns for m in turn.seen if m.role == 'user')
+
+
+@detector(
+    'todo_without_work',
+    'todo',
+    'todos were marked complete though nothing was done for them: a checker says so, or two or more had no successful call while they were current',
+)
 def _todo_idle(v):
-    idle = [t for t in v.job.todos if t.agent_phase == 'tactical' and t.completed_turn is not None and t.work_done is False and t.done_rule != 'rewound']
+    idle = [
+        t
+        for t in v.job.todos
+        if t.agent_phase == 'tactical'
+        and t.completed_turn is not None
+        and t.work_done is False
+        and t.done_rule != 'rewound'
+    ]
     if any(t.done_rule == 'checker' for t in idle) or len(idle) > 1:
         by = defaultdict(list)
-        for t in idle: by[t.completed_turn].append(t.text)
-        for i, texts in by.items(): yield i, f'completed without work: {_quote("; ".join(texts))}', 'todo_complete'
+        for t in idle:
+            by[t.completed_turn].append(t.text)
+        for i, texts in by.items():
+            yield i, f'completed without work: {_quote("; ".join(texts))}', 'todo_complete'
 
-@detector('todo_loop', 'todo', 'the agent went round its todo list: three calls of todo_list, todo_rewind or a refused todo_complete with no other success between, two rewinds without a completed todo, or twenty tactical turns without one under three reminders')
+
+@detector(
+    'todo_loop',
+    'todo',
+    'the agent went round its todo list: three calls of todo_list, todo_rewind or a refused todo_complete with no other success between, two rewinds without a completed todo, or twenty tactical turns without one under three reminders',
+)
 def _round(v):
     n = rewinds = 0
     for i, t, c, r in v.calls:
-        if c.name == 'todo_complete' and _worked(r): n = rewinds = 0
+        if c.name == 'todo_complete' and _worked(r):
+            n = rewinds = 0
         elif c.name in ('todo_list', 'todo_rewind', 'todo_complete') and not c.malformed:
-            n += 1; rewinds += c.name == 'todo_rewind' and _worked(r)
-            if n == 3: yield i, f'third time without work between: {_show(c)}', c.name
-            elif rewinds == 2: yield i, f'rewound again: {_show(c)}', c.name; rewinds = 0
-        elif _worked(r): n = 0
+            n += 1
+            rewinds += c.name == 'todo_rewind' and _worked(r)
+            if n == 3:
+                yield i, f'third time without work between: {_show(c)}', c.name
+            elif rewinds == 2:
+                yield i, f'rewound again: {_show(c)}', c.name
+                rewinds = 0
+        elif _worked(r):
+            n = 0
     yield from _stuck(v)
+
 
 def _stuck(v):
     done, start = {i for i, t, c, r in v.calls if c.name == 'todo_complete' and _worked(r)}, None
     for i, t in enumerate(v.job.turns):
-        if t.agent_phase != 'tactical' or i in done or start and v.job.turns[start].agent_phase_number != t.agent_phase_number: start = None
-        elif start is None: start = i
-        elif i-start == 19 and t.agent_phase_number not in v.loops_on_plan and (n := _reminded(v.job.turns[start:i+1])) >= 3: yield i, f'twenty turns without a completed todo, reminded {n} times', 'todo_complete'
+        if (
+            t.agent_phase != 'tactical'
+            or i in done
+            or start
+            and v.job.turns[start].agent_phase_number != t.agent_phase_number
+        ):
+            start = None
+        elif start is None:
+            start = i
+        elif (
+            i - start == 19
+            and t.agent_phase_number not in v.loops_on_plan
+            and (n := _reminded(v.job.turns[start : i + 1])) >= 3
+        ):
+            yield i, f'twenty turns without a completed todo, reminded {n} times', 'todo_complete'
 
-@detector('todos_refused', 'phase', 'next_phase_todos was called in its phase, and the agent refused it (guide not read, too few, too short)')
+
+@detector(
+    'todos_refused',
+    'phase',
+    'next_phase_todos was called in its phase, and the agent refused it (guide not read, too few, too short)',
+)
 def _todo_refused(v):
     for i, t, c, r in v.calls:
-        if c.name == 'next_phase_todos' and _failed(r) and t.agent_phase != 'tactical': yield i, _quote(r.content), c.name
+        if c.name == 'next_phase_todos' and _failed(r) and t.agent_phase != 'tactical':
+            yield i, _quote(r.content), c.name
 
 # %% ../../nbs/evidence/07_failures.ipynb #6af6b9fa
 def _problems(v, kind):
     for i, t, c, p in v.problems:
-        if p.kind != kind or kind == 'malformed_arguments' and t.meta.get('arguments') == 'preview' and not c.malformed: continue
-        yield i, f'{_show(c)} in the {t.agent_phase or "unknown"} phase' if kind == 'phase_violation' else f'{_show(c)}: {_quote(p.message, 80)}', c.name
+        if p.kind != kind or kind == 'malformed_arguments' and t.meta.get('arguments') == 'preview' and not c.malformed:
+            continue
+        yield (
+            i,
+            f'{_show(c)} in the {t.agent_phase or "unknown"} phase'
+            if kind == 'phase_violation'
+            else f'{_show(c)}: {_quote(p.message, 80)}',
+            c.name,
+        )
+
 
 @detector('phase_violation', 'phase', 'a tool was called in a phase that does not have it')
-def _phase(v): yield from _problems(v, 'phase_violation')
+def _phase(v):
+    yield from _problems(v, 'phase_violation')
 
-@detector('plan_loop', 'phase', 'plan.md was changed three times or more in one tactical phase while no todo was completed')
+
+@detector(
+    'plan_loop', 'phase', 'plan.md was changed three times or more in one tactical phase while no todo was completed'
+)
 def _plan(v):
     n, at = 0, None
     for i, t, c, r in v.calls:
-        if (t.agent_phase, t.agent_phase_number) != at: n, at = 0, (t.agent_phase, t.agent_phase_number)
-        if c.name == 'todo_complete' and _worked(r): n = 0
+        if (t.agent_phase, t.agent_phase_number) != at:
+            n, at = 0, (t.agent_phase, t.agent_phase_number)
+        if c.name == 'todo_complete' and _worked(r):
+            n = 0
         elif t.agent_phase == 'tactical' and c.name in ('edit_file', 'write_file') and _path(c).endswith('plan.md'):
             n += 1
-            if n == 3: yield i, f'third change of plan.md without a completed todo: {_show(c)}', c.name
+            if n == 3:
+                yield i, f'third change of plan.md without a completed todo: {_show(c)}', c.name
 
 # %% ../../nbs/evidence/07_failures.ipynb #24f8a4fb
-@detector('early_job_complete', 'phase', 'job_complete was refused in its own phase, or called before any todo was staged, with two or more todos open, or for a file that no call has made or shown')
+@detector(
+    'early_job_complete',
+    'phase',
+    'job_complete was refused in its own phase, or called before any todo was staged, with two or more todos open, or for a file that no call has made or shown',
+)
 def _early(v):
     planned, bad = 'next_phase_todos' not in v.tools, {id(c) for _, _, c, _ in v.problems}
     for k, (i, t, c, r) in enumerate(v.calls):
-        if c.name == 'next_phase_todos' and _worked(r): planned = True
-        if c.name != 'job_complete' or t.agent_phase == 'tactical' or id(c) in bad or r is None: continue
+        if c.name == 'next_phase_todos' and _worked(r):
+            planned = True
+        if c.name != 'job_complete' or t.agent_phase == 'tactical' or id(c) in bad or r is None:
+            continue
         left = re.search(r'(\d+) (?:remaining|open|incomplete) (?:todo|task)', r.content)
-        if _failed(r): yield i, f'refused: {_quote(r.content)}', c.name
-        elif _worked(r) and not planned: yield i, f'no todo was ever staged: {_show(c)}', c.name
-        elif _worked(r) and left and int(left[1]) > 1: yield i, _quote(r.content), c.name
-        elif _worked(r) and (p := next((p for p in _named(c) if not _made(v, p, k)), '')): yield i, f'{p} is named as delivered, and was never made', c.name
+        if _failed(r):
+            yield i, f'refused: {_quote(r.content)}', c.name
+        elif _worked(r) and not planned:
+            yield i, f'no todo was ever staged: {_show(c)}', c.name
+        elif _worked(r) and left and int(left[1]) > 1:
+            yield i, _quote(r.content), c.name
+        elif _worked(r) and (p := next((p for p in _named(c) if not _made(v, p, k)), '')):
+            yield i, f'{p} is named as delivered, and was never made', c.name
+
 
 def _named(c):
     "Paths among the deliverables of a call."
     ds = c.arguments.get('deliverables')
     return [p for p in ds if isinstance(p, str) and re.fullmatch(r'[\w./-]*\w\.\w+', p)] if isinstance(ds, list) else []
 
+
 def _made(v, path, k) -> bool:
     "Did the file ever show, before call number `k`?"
     job, name = v.job, path.rsplit('/', 1)[-1]
-    if path.removeprefix('./') in job.files_after: return True
-    if job.files_complete: return False
-    return any(r is not None and r.ok is not False and (name in r.content or any(isinstance(x, str) and name in x for x in c.arguments.values())) for _, _, c, r in v.calls[:k])
+    if path.removeprefix('./') in job.files_after:
+        return True
+    if job.files_complete:
+        return False
+    return any(
+        r is not None
+        and r.ok is not False
+        and (name in r.content or any(isinstance(x, str) and name in x for x in c.arguments.values()))
+        for _, _, c, r in v.calls[:k]
+    )
+
 
 @detector('no_job_complete', 'phase', 'the trail ends and no job_complete has succeeded')
 def _no_end(v):
-    if v.job.turns and 'job_complete' in v.tools and not any(c.name == 'job_complete' and _worked(r) for _, _, c, r in v.calls):   # a coding assistant has no such tool
+    if (
+        v.job.turns
+        and 'job_complete' in v.tools
+        and not any(c.name == 'job_complete' and _worked(r) for _, _, c, r in v.calls)
+    ):  # a coding assistant has no such tool
         last = v.job.turns[-1].said
-        yield len(v.job.turns)-1, f'last turn: {_show(last.tool_calls[-1]) if last.tool_calls else _quote(last.content) or "(nothing)"}', 'job_complete'
+        yield (
+            len(v.job.turns) - 1,
+            f'last turn: {_show(last.tool_calls[-1]) if last.tool_calls else _quote(last.content) or "(nothing)"}',
+            'job_complete',
+        )
 
 # %% ../../nbs/evidence/07_failures.ipynb #8bc8da5a
 @detector('unknown_tool', 'tools', 'a tool was called that was not offered')
 def _unknown(v):
     for i, e, tool in _problems(v, 'unknown_tool'):
-        if not e.startswith('('): yield i, e, tool
+        if not e.startswith('('):
+            yield i, e, tool
 
-@detector('malformed_arguments', 'tools', 'arguments are no JSON object, or do not fit the schema; or the server reported tool calls and none could be read')
+
+@detector(
+    'malformed_arguments',
+    'tools',
+    'arguments are no JSON object, or do not fit the schema; or the server reported tool calls and none could be read',
+)
 def _malformed(v):
     yield from _problems(v, 'malformed_arguments')
     for i, t in enumerate(v.job.turns):
-        if t.finish_reason == 'tool_calls' and not t.said.tool_calls and not t.said.content.strip(): yield i, 'finish_reason is tool_calls, and the answer holds neither call nor text', ''
+        if t.finish_reason == 'tool_calls' and not t.said.tool_calls and not t.said.content.strip():
+            yield i, 'finish_reason is tool_calls, and the answer holds neither call nor text', ''
     for i, t, c, r in v.calls:
-        if c.malformed and c.name not in TOOLS: yield i, _show(c), c.name
+        if c.malformed and c.name not in TOOLS:
+            yield i, _show(c), c.name
 
 
-@detector('repeated_call', 'tools', 'the same call with the same arguments was made three times or more while nothing else changed')
+@detector(
+    'repeated_call',
+    'tools',
+    'the same call with the same arguments was made three times or more while nothing else changed',
+)
 def _repeat(v):
     seen = Counter()
     for i, t, c, r in v.calls:
-        if c.name in BOOKKEEPING and c.name != 'todo_list' and _worked(r): seen.clear(); continue
+        if c.name in BOOKKEEPING and c.name != 'todo_list' and _worked(r):
+            seen.clear()
+            continue
         sig = (c.name, c.malformed, *sorted((k, x if isinstance(x, str) else repr(x)) for k, x in c.arguments.items()))
         seen[sig] += 1
-        if seen[sig] == 3: yield i, f'third time: {_show(c)}', c.name
-        if c.name not in READS and _worked(r): seen = Counter({sig: seen[sig]})   # the world has changed
+        if seen[sig] == 3:
+            yield i, f'third time: {_show(c)}', c.name
+        if c.name not in READS and _worked(r):
+            seen = Counter({sig: seen[sig]})  # the world has changed
+
 
 @detector('empty_turn', 'tools', 'an answer with neither text nor call')
 def _empty(v):
     for i, t in enumerate(v.job.turns):
-        if not t.said.tool_calls and not t.said.content.strip() and t.finish_reason != 'tool_calls': yield i, f'answer: {t.said.content!r}', ''
+        if not t.said.tool_calls and not t.said.content.strip() and t.finish_reason != 'tool_calls':
+            yield i, f'answer: {t.said.content!r}', ''
+
 
 @detector('text_only', 'tools', 'an answer with text and no call, while the job goes on')
 def _text(v):
     for i, t in enumerate(v.job.turns if 'job_complete' in v.tools else []):
-        if not t.said.tool_calls and t.said.content.strip() and t.finish_reason != 'length': yield i, _quote(t.said.content), ''
+        if not t.said.tool_calls and t.said.content.strip() and t.finish_reason != 'length':
+            yield i, _quote(t.said.content), ''
+
 
 _FULL = re.compile(r'context (?:length|window|size)|maximum context|too many tokens|context_length_exceeded', re.I)
 
-@detector('context_overflow', 'compact', 'the answer was cut because the context or the token limit was full, or the job died of it')
+
+@detector(
+    'context_overflow',
+    'compact',
+    'the answer was cut because the context or the token limit was full, or the job died of it',
+)
 def _overflow(v):
     for i, t in enumerate(v.job.turns):
-        if t.finish_reason in ('length', 'model_context_window_exceeded'): yield i, f'finish_reason {t.finish_reason}: {_quote(t.said.content[-80:])}', ''
-    if v.job.turns and v.job.outcome.status == 'failed' and v.job.outcome.source == 'none' and _FULL.search(v.job.outcome.detail): yield len(v.job.turns)-1, _quote(v.job.outcome.detail), ''
+        if t.finish_reason in ('length', 'model_context_window_exceeded'):
+            yield i, f'finish_reason {t.finish_reason}: {_quote(t.said.content[-80:])}', ''
+    if (
+        v.job.turns
+        and v.job.outcome.status == 'failed'
+        and v.job.outcome.source == 'none'
+        and _FULL.search(v.job.outcome.detail)
+    ):
+        yield len(v.job.turns) - 1, _quote(v.job.outcome.detail), ''
 
 # %% ../../nbs/evidence/07_failures.ipynb #4b1df6bf
 _DIR = r'''(?<![\w./-])[`'"]?(?P<dir>[\w./-]{1,120})[`'"]?'''
 _HINT = re.compile(r'empty\b|\b(?:no|not any) (?:files?|documents?)\b', re.I)
-_CLAIMS = [re.compile(rf'(?P<kind>(?:directory|folder)\s+)?{_DIR}\s*(?P<after>directory|folder)?\s+(?:is|was|appears|seems|looks)(?: to be)?(?: currently| still)? empty\b', re.I),
-           re.compile(rf'\b(?:no|not any) (?:files?|documents?)(?: \w+)? (?:in|under|inside) (?:the )?(?P<kind>(?:directory|folder)\s+)?{_DIR}\s*(?P<after>directory|folder)?', re.I)]
+_CLAIMS = [
+    re.compile(
+        rf'(?P<kind>(?:directory|folder)\s+)?{_DIR}\s*(?P<after>directory|folder)?\s+(?:is|was|appears|seems|looks)(?: to be)?(?: currently| still)? empty\b',
+        re.I,
+    ),
+    re.compile(
+        rf'\b(?:no|not any) (?:files?|documents?)(?: \w+)? (?:in|under|inside) (?:the )?(?P<kind>(?:directory|folder)\s+)?{_DIR}\s*(?P<after>directory|folder)?',
+        re.I,
+    ),
+]
 _BARE = re.compile(r'^\s*(?:\S+ is empty|(?:no|0) (?:files|entries)|\(?empty|directory is empty)|:\s*$|0 files', re.I)
 
-@detector('declared_empty', 'tools', 'a folder was said to be empty that was not listed before, or that a listing had shown to hold something')
+
+@detector(
+    'declared_empty',
+    'tools',
+    'a folder was said to be empty that was not listed before, or that a listing had shown to hold something',
+)
 def _hollow(v):
     said = set()
     for i, t in enumerate(v.job.turns):
-        for text in (t.said.content, *(x for c in t.said.tool_calls for k, x in c.arguments.items() if k in ('content', 'new_string', 'summary', 'issue') and isinstance(x, str))):
-            near = (text[max(0, h.start()-200):h.end()+200] for h in _HINT.finditer(text)) if 'mpty' in text or 'o file' in text or 'o document' in text else ()
+        for text in (
+            t.said.content,
+            *(
+                x
+                for c in t.said.tool_calls
+                for k, x in c.arguments.items()
+                if k in ('content', 'new_string', 'summary', 'issue') and isinstance(x, str)
+            ),
+        ):
+            near = (
+                (text[max(0, h.start() - 200) : h.end() + 200] for h in _HINT.finditer(text))
+                if 'mpty' in text or 'o file' in text or 'o document' in text
+                else ()
+            )
             for m in (m for part in near for pat in _CLAIMS for m in pat.finditer(part)):
                 d = m['dir'].removeprefix('./').rstrip('/.')
-                if d in said or not (m['kind'] or m['after'] or m['dir'].endswith('/')) or d.lower() in ('the', 'a', 'this', 'that', 'it'): continue
-                if e := _unlooked(v, d, i): said.add(d); yield i, f'{_quote(m[0])}: {e}', 'list_files'
+                if (
+                    d in said
+                    or not (m['kind'] or m['after'] or m['dir'].endswith('/'))
+                    or d.lower() in ('the', 'a', 'this', 'that', 'it')
+                ):
+                    continue
+                if e := _unlooked(v, d, i):
+                    said.add(d)
+                    yield i, f'{_quote(m[0])}: {e}', 'list_files'
+
 
 def _unlooked(v, d, turn) -> str:
     "Why nobody could know at `turn` that folder `d` is empty; '' if somebody could."
     looked = False
     for i, t, c, r in v.calls:
-        if i >= turn: break
+        if i >= turn:
+            break
         p, deep = _path(c).removeprefix('./').strip('/.'), c.arguments.get('depth')
-        if c.name == 'list_files' and p == d and _worked(r) and not _BARE.search(r.content.strip()) and len(r.content.split('\n')) > 1:
-            if not any(x.name in ('move_file', 'delete_file', 'delete_directory', 'rename_file', 'run_command') for k, _, x, _ in v.calls if i < k < turn): return f'list_files had shown {_quote(r.content, 80)}'
-        looked |= (c.name == 'list_files' and (p == d or d.startswith(p) and isinstance(deep, int) and deep > 1) or c.name == 'get_workspace_summary'
-                   or c.name == 'search_files' and p in ('', d) or c.name == 'run_command' and (d in str(c.arguments) or re.search(r'\b(?:ls|find|tree)\b', str(c.arguments)) is not None))
+        if (
+            c.name == 'list_files'
+            and p == d
+            and _worked(r)
+            and not _BARE.search(r.content.strip())
+            and len(r.content.split('\n')) > 1
+        ):
+            if not any(
+                x.name in ('move_file', 'delete_file', 'delete_directory', 'rename_file', 'run_command')
+                for k, _, x, _ in v.calls
+                if i < k < turn
+            ):
+                return f'list_files had shown {_quote(r.content, 80)}'
+        looked |= (
+            c.name == 'list_files'
+            and (p == d or d.startswith(p) and isinstance(deep, int) and deep > 1)
+            or c.name == 'get_workspace_summary'
+            or c.name == 'search_files'
+            and p in ('', d)
+            or c.name == 'run_command'
+            and (d in str(c.arguments) or re.search(r'\b(?:ls|find|tree)\b', str(c.arguments)) is not None)
+        )
     return '' if looked else 'it was never listed'
 
 # %% ../../nbs/evidence/07_failures.ipynb #6118bbfe
-_UNREAD, _TWICE = re.compile(r'must read|read .{0,80}(first|before)', re.I), re.compile(r'appears \d+ times|not unique|multiple (matches|occurrences)', re.I)
+_UNREAD, _TWICE = (
+    re.compile(r'must read|read .{0,80}(first|before)', re.I),
+    re.compile(r'appears \d+ times|not unique|multiple (matches|occurrences)', re.I),
+)
 
-def _bad_edit(r): return 'blind_edit' if _UNREAD.search(r.content) else 'ambiguous_edit' if _TWICE.search(r.content) else 'failed_edit'
+
+def _bad_edit(r):
+    return (
+        'blind_edit' if _UNREAD.search(r.content) else 'ambiguous_edit' if _TWICE.search(r.content) else 'failed_edit'
+    )
+
+
 def _edits(v, mode):
     for i, t, c, r in v.calls:
-        if c.name == 'edit_file' and not c.malformed and _failed(r) and 'only be called' not in r.content and _bad_edit(r) == mode: yield i, f'{_show(c)}: {_quote(r.content, 80)}', c.name
+        if (
+            c.name == 'edit_file'
+            and not c.malformed
+            and _failed(r)
+            and 'only be called' not in r.content
+            and _bad_edit(r) == mode
+        ):
+            yield i, f'{_show(c)}: {_quote(r.content, 80)}', c.name
+
 
 @detector('failed_edit', 'edit', 'an edit_file was refused: the text to be replaced is not there, or the file is not')
-def _edit_failed(v): yield from _edits(v, 'failed_edit')
+def _edit_failed(v):
+    yield from _edits(v, 'failed_edit')
+
 
 @detector('ambiguous_edit', 'edit', 'an edit_file was refused: the text to be replaced occurs more than once')
-def _edit_twice(v): yield from _edits(v, 'ambiguous_edit')
+def _edit_twice(v):
+    yield from _edits(v, 'ambiguous_edit')
+
 
 @detector('blind_edit', 'edit', 'an existing file was edited or overwritten that had not been read')
 def _edit_blind(v):
     yield from _edits(v, 'blind_edit')
     known = set()
     for i, t, c, r in v.calls:
-        if not _worked(r) or c.name not in ('read_file', 'write_file', 'edit_file'): continue
+        if not _worked(r) or c.name not in ('read_file', 'write_file', 'edit_file'):
+            continue
         p = _path(c)
-        if c.name == 'write_file' and p in v.job.files_before and p not in known: yield i, f'overwritten unread: {_show(c)}', c.name
+        if c.name == 'write_file' and p in v.job.files_before and p not in known:
+            yield i, f'overwritten unread: {_show(c)}', c.name
         known.add(p)
 
-@detector('whole_file_rewrite', 'edit', 'write_file replaced a known file and wrote more than one and a half times the tokens that the smallest edit needs (workspace.md is meant to be rewritten)')
+
+@detector(
+    'whole_file_rewrite',
+    'edit',
+    'write_file replaced a known file and wrote more than one and a half times the tokens that the smallest edit needs (workspace.md is meant to be rewritten)',
+)
 def _rewrite(v):
     for e in v.edits:
-        if e.whole and not e.path.endswith('workspace.md') and e.written > 1.5 * e.minimal: yield e.turn, f'write_file {e.path}: {e.written} tokens written, {e.minimal} would do', 'write_file'
+        if e.whole and not e.path.endswith('workspace.md') and e.written > 1.5 * e.minimal:
+            yield e.turn, f'write_file {e.path}: {e.written} tokens written, {e.minimal} would do', 'write_file'
 
 # %% ../../nbs/evidence/07_failures.ipynb #dffb62ca
 def _files(v) -> dict:
     "Path of each deliverable or output that was written -> (turn, call) of every write."
     wrote = defaultdict(list)
     for i, t, c, r in v.calls:
-        if c.name in ('write_file', 'edit_file') and _worked(r): wrote[_path(c)].append((i, c))
-    return {p: wrote[p] for p in dict.fromkeys([*deliverables(v.job), *(p for p in wrote if p.startswith('output/'))]) if p in wrote}
+        if c.name in ('write_file', 'edit_file') and _worked(r):
+            wrote[_path(c)].append((i, c))
+    return {
+        p: wrote[p]
+        for p in dict.fromkeys([*deliverables(v.job), *(p for p in wrote if p.startswith('output/'))])
+        if p in wrote
+    }
+
 
 def _stubs(v):
     "Each `(path, writes, quote, was it only created)` of what holds no content at the end."
     for p, at in _files(v).items():
-        if q := _placeholder(v.job.files_after.get(p), p, at): yield p, at, q, len(at) == 1 and at[0][1].name == 'write_file'
+        if q := _placeholder(v.job.files_after.get(p), p, at):
+            yield p, at, q, len(at) == 1 and at[0][1].name == 'write_file'
 
-_LEFT = re.compile(r'^[ \t>*\-\d.]{0,40}[\[<{(]?(?:todo|tbd|placeholder|fill in|to be (?:added|written|done|completed|filled))\b.*$', re.I | re.M)
+
+_LEFT = re.compile(
+    r'^[ \t>*\-\d.]{0,40}[\[<{(]?(?:todo|tbd|placeholder|fill in|to be (?:added|written|done|completed|filled))\b.*$',
+    re.I | re.M,
+)
+
 
 def _placeholder(text, path, writes) -> str:
     "A quote that proves that `text` is no finished text; '' if it is one."
-    if text is None: return ''
-    if q := skeleton(text, path): return q
+    if text is None:
+        return ''
+    if q := skeleton(text, path):
+        return q
     for m in _LEFT.finditer(text) if path.endswith(('.md', '.txt', '.rst')) and 'todo' not in path.lower() else []:
         line = m[0].strip()
-        if skeleton(line, path) and any(line in str(c.arguments.get(k) or '') for _, c in writes for k in ('content', 'new_string')): return f'left in it: {line}'
+        if skeleton(line, path) and any(
+            line in str(c.arguments.get(k) or '') for _, c in writes for k in ('content', 'new_string')
+        ):
+            return f'left in it: {line}'
     return ''
 
-def _declared(v): return any(c.name in ('job_complete', 'mark_complete') and _worked(r) for _, _, c, r in v.calls)
 
-@detector('skeleton_output', 'todo', 'a deliverable holds only headings and placeholders at the end, or a placeholder that the agent wrote was left in it')
+def _declared(v):
+    return any(c.name in ('job_complete', 'mark_complete') and _worked(r) for _, _, c, r in v.calls)
+
+
+@detector(
+    'skeleton_output',
+    'todo',
+    'a deliverable holds only headings and placeholders at the end, or a placeholder that the agent wrote was left in it',
+)
 def _skeletons(v):
     for p, at, q, only in _stubs(v):
-        if not only or _declared(v): yield at[-1][0], f'{p}: {_quote(q)}', at[-1][1].name
+        if not only or _declared(v):
+            yield at[-1][0], f'{p}: {_quote(q)}', at[-1][1].name
 
-@detector('untouched_output', 'todo', 'an output was created with headings or placeholders and never touched again, and the job ended without declaring it')
+
+@detector(
+    'untouched_output',
+    'todo',
+    'an output was created with headings or placeholders and never touched again, and the job ended without declaring it',
+)
 def _untouched(v):
     for p, at, q, only in _stubs(v):
-        if only and not _declared(v): yield at[0][0], f'{p}: {_quote(q)}', 'write_file'
+        if only and not _declared(v):
+            yield at[0][0], f'{p}: {_quote(q)}', 'write_file'
 
-@detector('overconfident_complete', 'todo', 'job_complete claimed a confidence of 0.9 or more for a job whose deliverables do not hold')
+
+@detector(
+    'overconfident_complete',
+    'todo',
+    'job_complete claimed a confidence of 0.9 or more for a job whose deliverables do not hold',
+)
 def _overconfident(v):
     o = v.job.outcome
-    if o.status != 'failed' or o.source not in ('content_check', 'checker'): return
+    if o.status != 'failed' or o.source not in ('content_check', 'checker'):
+        return
     for i, t, c, r in v.calls:
         conf = c.arguments.get('confidence')
-        if c.name == 'job_complete' and _worked(r) and isinstance(conf, (int, float)) and conf >= .9: yield i, f'confidence {conf}, but {_quote(o.detail)}', c.name
+        if c.name == 'job_complete' and _worked(r) and isinstance(conf, (int, float)) and conf >= 0.9:
+            yield i, f'confidence {conf}, but {_quote(o.detail)}', c.name
+
 
 @detector('notes_bloat', 'compact', 'workspace.md had more than 50 lines after the agent wrote to it')
 def _bloat(v):
     text = {}
     for i, t, c, r in v.calls:
-        a = c.arguments; p = _path(c)
-        if not p.endswith('workspace.md') or not _worked(r): continue
-        if c.name == 'read_file': text[p] = numbered(r.content)
-        if c.name == 'write_file': text[p] = str(a.get('content', ''))
+        a = c.arguments
+        p = _path(c)
+        if not p.endswith('workspace.md') or not _worked(r):
+            continue
+        if c.name == 'read_file':
+            text[p] = numbered(r.content)
+        if c.name == 'write_file':
+            text[p] = str(a.get('content', ''))
         if c.name == 'edit_file' and text.get(p) is not None:
             old, new = str(a.get('old_string') or ''), str(a.get('new_string') or '')
             text[p] = text[p].replace(old, new, 1) if old else text[p] + new
-        if c.name in ('write_file', 'edit_file') and text.get(p) and (n := len(text[p].splitlines())) > 50: yield i, f'{p} has {n} lines after {_quote(c.name)}', c.name
+        if c.name in ('write_file', 'edit_file') and text.get(p) and (n := len(text[p].splitlines())) > 50:
+            yield i, f'{p} has {n} lines after {_quote(c.name)}', c.name
 
 # %% ../../nbs/evidence/07_failures.ipynb #fa58f71f
 def detect(
     job: Job,
-    modes=None,       # which failure modes to look for; None: all
-    edits=None,       # edits of `job_edits(job)`, where they are known already
-) -> list[Failure]:   # in order of turns
+    modes=None,  # which failure modes to look for; None: all
+    edits=None,  # edits of `job_edits(job)`, where they are known already
+) -> list[Failure]:  # in order of turns
     "Find what went wrong in `job`, and label the turns where it did."
     modes = list(MODES) if modes is None else modes
-    if unknown := [m for m in modes if m not in MODES]: raise ValueError(f'no failure mode {unknown[0]!r}; there are {", ".join(MODES)}')
-    out, seen, view, last = [], set(), View(job, edits), max(len(job.turns)-1, 1)
+    if unknown := [m for m in modes if m not in MODES]:
+        raise ValueError(f'no failure mode {unknown[0]!r}; there are {", ".join(MODES)}')
+    out, seen, view, last = [], set(), View(job, edits), max(len(job.turns) - 1, 1)
     for t in job.turns:
-        if t.labels: t.labels = [l for l in t.labels if l.mode not in modes]
+        if t.labels:
+            t.labels = [l for l in t.labels if l.mode not in modes]
     for m in modes:
         for i, evidence, tool in _DETECTORS[m](view):
-            if (i, m, evidence) in seen: continue
-            seen.add((i, m, evidence)); turn = job.turns[i]
-            out.append(Failure(job.id, i, m, evidence, MODES[m], turn.agent_phase, tool, round(i/last, 4)))
+            if (i, m, evidence) in seen:
+                continue
+            seen.add((i, m, evidence))
+            turn = job.turns[i]
+            out.append(Failure(job.id, i, m, evidence, MODES[m], turn.agent_phase, tool, round(i / last, 4)))
             turn.labels.append(Label(m, evidence, MODES[m]))
     return sorted(out, key=lambda f: f.turn)
 
 # %% ../../nbs/evidence/07_failures.ipynb #2e16dffa
-FAULT_MODES = dict(forget_todo='todo_not_completed', premature_complete='todo_without_work', wrong_phase='phase_violation', stage_in_tactical='phase_violation',
-                   unknown_tool='unknown_tool', malformed_call='malformed_arguments', repeat_call='repeated_call', text_only='text_only', empty_turn='empty_turn',
-                   whole_file_rewrite='whole_file_rewrite', blind_edit='blind_edit', failed_edit='failed_edit', skeleton_output='skeleton_output', no_job_complete='no_job_complete')
+FAULT_MODES = dict(
+    forget_todo='todo_not_completed',
+    premature_complete='todo_without_work',
+    wrong_phase='phase_violation',
+    stage_in_tactical='phase_violation',
+    unknown_tool='unknown_tool',
+    malformed_call='malformed_arguments',
+    repeat_call='repeated_call',
+    text_only='text_only',
+    empty_turn='empty_turn',
+    whole_file_rewrite='whole_file_rewrite',
+    blind_edit='blind_edit',
+    failed_edit='failed_edit',
+    skeleton_output='skeleton_output',
+    no_job_complete='no_job_complete',
+)

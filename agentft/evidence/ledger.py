@@ -6,10 +6,15 @@
 __all__ = ['Entry', 'stamp_of', 'Ledger']
 
 # %% ../../nbs/evidence/09_ledger.ipynb #ac1d2735
-import fcntl, json, os, shutil
+import fcntl
+import json
+import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
+
 from fastcore.basics import patch
+
 from ..core.records import content_hash, from_dict, to_dict, write_atomic
 from ..traces.documents import Stamp
 
@@ -17,47 +22,81 @@ from ..traces.documents import Stamp
 @dataclass
 class Entry:
     "A job that was read."
-    id: str
-    stamp: list                # what it looked like in its source: documents per collection, time of the last one
-    origin: str = 'audit'      # the source that it came from
-    size: int = 0              # bytes of its line in jobs.jsonl when it was written; 0: it was read and left out
-    facts: dict = field(default_factory=dict)  # what was found in it, as plain JSON
-    again: bool = False        # read it next time, whatever its stamp says
 
-def stamp_of(s: Stamp) -> list: return [*s.counts, s.last]
+    id: str
+    stamp: list  # what it looked like in its source: documents per collection, time of the last one
+    origin: str = 'audit'  # the source that it came from
+    size: int = 0  # bytes of its line in jobs.jsonl when it was written; 0: it was read and left out
+    facts: dict = field(default_factory=dict)  # what was found in it, as plain JSON
+    again: bool = False  # read it next time, whatever its stamp says
+
+
+def stamp_of(s: Stamp) -> list:
+    return [*s.counts, s.last]
 
 # %% ../../nbs/evidence/09_ledger.ipynb #5243342f
 class Ledger:
     "What is known of the jobs of a folder; use it in a `with` block."
-    def __init__(self,
-        folder,             # holds, or will hold, jobs.jsonl and ledger.jsonl
-        settings: dict,     # what was asked for: with other settings nothing of the old is kept
+
+    def __init__(
+        self,
+        folder,  # holds, or will hold, jobs.jsonl and ledger.jsonl
+        settings: dict,  # what was asked for: with other settings nothing of the old is kept
         version: str = '',  # of the code that judges: with another one, old jobs are `stale`
         fresh: bool = False,  # forget what was collected before
     ):
         self.folder, self.settings, self.version, self.fresh = Path(folder), content_hash(settings), version, fresh
-        self.work, self.final, self.notes, self.old, self.new, self.stale, self.done = self.folder/'.collecting', self.folder/'.collected', [], {}, {}, {}, False
+        self.work, self.final, self.notes, self.old, self.new, self.stale, self.done = (
+            self.folder / '.collecting',
+            self.folder / '.collected',
+            [],
+            {},
+            {},
+            {},
+            False,
+        )
+
     def __enter__(self):
         self.work.mkdir(parents=True, exist_ok=True)
-        self.lock = (self.work/'lock').open('w')
-        try: fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError: self.lock.close(); raise RuntimeError(f'another collect is writing to {self.folder}: wait for it, or give another folder with --out') from None
-        _publish(self.final, self.folder)   # a former one was killed while it moved its files
-        if self.fresh: self._forget()
-        self.old = self._load(self.folder/'jobs.jsonl', self.folder/'ledger.jsonl', 'collected before')
-        self.new = self._load(self.work/'jobs.jsonl', self.work/'ledger.jsonl', 'of a collect that was stopped', cut=True)
-        self.jobs, self.lines = (self.work/'jobs.jsonl').open('ab'), (self.work/'ledger.jsonl').open('ab')
-        if not self.lines.tell(): self._line(self.head)
+        self.lock = (self.work / 'lock').open('w')
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.lock.close()
+            raise RuntimeError(
+                f'another collect is writing to {self.folder}: wait for it, or give another folder with --out'
+            ) from None
+        _publish(self.final, self.folder)  # a former one was killed while it moved its files
+        if self.fresh:
+            self._forget()
+        self.old = self._load(self.folder / 'jobs.jsonl', self.folder / 'ledger.jsonl', 'collected before')
+        self.new = self._load(
+            self.work / 'jobs.jsonl', self.work / 'ledger.jsonl', 'of a collect that was stopped', cut=True
+        )
+        self.jobs, self.lines = (self.work / 'jobs.jsonl').open('ab'), (self.work / 'ledger.jsonl').open('ab')
+        if not self.lines.tell():
+            self._line(self.head)
         return self
+
     def __exit__(self, *e):
-        for f in (self.jobs, self.lines): f.close()
-        if self.done or not self.new: shutil.rmtree(self.work, ignore_errors=True)   # nothing there that a later collect could use
+        for f in (self.jobs, self.lines):
+            f.close()
+        if self.done or not self.new:
+            shutil.rmtree(self.work, ignore_errors=True)  # nothing there that a later collect could use
         self.lock.close()
+
     @property
-    def head(self): return dict(settings=self.settings, version=self.version)
-    def _line(self, d): self.lines.write((json.dumps(d, ensure_ascii=False) + '\n').encode('utf-8', 'replace')); self.lines.flush()
+    def head(self):
+        return dict(settings=self.settings, version=self.version)
+
+    def _line(self, d):
+        self.lines.write((json.dumps(d, ensure_ascii=False) + '\n').encode('utf-8', 'replace'))
+        self.lines.flush()
+
     def _forget(self):
-        for f in self.work.glob('*.jsonl'): f.unlink()
+        for f in self.work.glob('*.jsonl'):
+            f.unlink()
+
     @property
     def entries(self) -> list[Entry]:
         "Every job that is known, in the order of jobs.jsonl; a newer reading replaces an older one."
@@ -70,29 +109,52 @@ def _read(jobs: Path, ledger: Path, settings: str, cut: bool) -> tuple:
     size = jobs.stat().st_size if jobs.exists() else 0
     with ledger.open('rb') as f:
         for n, raw in enumerate(f):
-            try: d = json.loads(raw) if raw.endswith(b'\n') else None
-            except ValueError: d = None
-            if d is None or (n == 0 and d.get('settings') != settings): break
-            if not n: version = d.get('version', '')
+            try:
+                d = json.loads(raw) if raw.endswith(b'\n') else None
+            except ValueError:
+                d = None
+            if d is None or (n == 0 and d.get('settings') != settings):
+                break
+            if not n:
+                version = d.get('version', '')
             else:
-                try: e = from_dict(Entry, d)
-                except ValueError: break
-                if cut and at + e.size > size: break
-                at += e.size; entries.pop(e.id, None); entries[e.id] = e
+                try:
+                    e = from_dict(Entry, d)
+                except ValueError:
+                    break
+                if cut and at + e.size > size:
+                    break
+                at += e.size
+                entries.pop(e.id, None)
+                entries[e.id] = e
             end += len(raw)
     return entries, at, end, version
 
+
 def _lines(path) -> int:
-    with path.open('rb') as f: return sum(b.count(b'\n') for b in iter(lambda: f.read(1 << 20), b''))
+    with path.open('rb') as f:
+        return sum(b.count(b'\n') for b in iter(lambda: f.read(1 << 20), b''))
+
 
 @patch
 def _load(self: Ledger, jobs, ledger, what, cut=False) -> dict:
-    if self.fresh or not ledger.exists(): return {}
+    if self.fresh or not ledger.exists():
+        return {}
     entries, at, end, version = _read(jobs, ledger, self.settings, cut)
     whole = end == ledger.stat().st_size and jobs.exists() and _lines(jobs) == sum(e.size > 0 for e in entries.values())
     if not end or not (cut or whole) or cut and version != self.version:
-        self.notes.append(f'jobs {what} are not kept; what the source still has is read again: ' + ('they were collected with other settings' if not end else 'agentft has changed since' if cut and whole else f'{jobs.name} was changed since'))
-        if cut: self._forget()
+        self.notes.append(
+            f'jobs {what} are not kept; what the source still has is read again: '
+            + (
+                'they were collected with other settings'
+                if not end
+                else 'agentft has changed since'
+                if cut and whole
+                else f'{jobs.name} was changed since'
+            )
+        )
+        if cut:
+            self._forget()
         return {}
     if version != self.version:
         self.stale = {i: e for i, e in entries.items() if e.size}
@@ -100,101 +162,143 @@ def _load(self: Ledger, jobs, ledger, what, cut=False) -> dict:
         return {}
     if cut:
         for p, n in ((jobs, at), (ledger, end)):
-            if p.exists(): os.truncate(p, n)
-    if entries: self.notes.append(f'{len(entries)} jobs {what} are kept as they are, unless they have grown')
+            if p.exists():
+                os.truncate(p, n)
+    if entries:
+        self.notes.append(f'{len(entries)} jobs {what} are kept as they are, unless they have grown')
     return entries
 
 # %% ../../nbs/evidence/09_ledger.ipynb #93baf2b1
 @patch
 def left_behind(self: Ledger):
     "Yields `(entry, line)` for each stale job that was not read again: its source has it no more."
-    if not self.stale: return
-    with (self.folder/'jobs.jsonl').open('rb') as f:
+    if not self.stale:
+        return
+    with (self.folder / 'jobs.jsonl').open('rb') as f:
         for e, raw in _paired(f, self.folder, self.stale):
-            if e.id not in self.new: yield e, raw
+            if e.id not in self.new:
+                yield e, raw
+
 
 @patch
-def known(self: Ledger,
+def known(
+    self: Ledger,
     id: str,
-    stamp,   # as `stamp_of` gives it
+    stamp,  # as `stamp_of` gives it
 ) -> bool:
     "Was this job read when it looked like this?"
     e = self.new.get(id) or self.old.get(id)
     return e is not None and e.stamp == stamp and not (e.again and id not in self.new)
 
+
 @patch
-def add(self: Ledger,
+def add(
+    self: Ledger,
     entry: Entry,
-    job=None,     # the record for jobs.jsonl; None: it was read and left out
-    **sides,      # name -> rows for NAME.jsonl, each with the key `job`: what is too large to be remembered
+    job=None,  # the record for jobs.jsonl; None: it was read and left out
+    **sides,  # name -> rows for NAME.jsonl, each with the key `job`: what is too large to be remembered
 ):
     "Remember a job; when this returns, a kill of the process can't undo it."
     for name, rows in sides.items():
-        with (self.work/f'{name}.jsonl').open('ab') as f: f.write(''.join(json.dumps(dict(stamp=entry.stamp, row=to_dict(x)), ensure_ascii=False) + '\n' for x in rows).encode('utf-8', 'replace'))
+        with (self.work / f'{name}.jsonl').open('ab') as f:
+            f.write(
+                ''.join(
+                    json.dumps(dict(stamp=entry.stamp, row=to_dict(x)), ensure_ascii=False) + '\n' for x in rows
+                ).encode('utf-8', 'replace')
+            )
     raw = (json.dumps(to_dict(job), ensure_ascii=False) + '\n').encode('utf-8', 'replace') if job is not None else b''
     entry.size = len(raw)
-    if raw: self.jobs.write(raw); self.jobs.flush()
+    if raw:
+        self.jobs.write(raw)
+        self.jobs.flush()
     self._line(to_dict(entry))
-    self.new.pop(entry.id, None); self.new[entry.id] = entry
+    self.new.pop(entry.id, None)
+    self.new[entry.id] = entry
 
 # %% ../../nbs/evidence/09_ledger.ipynb #dc8af53c
 @patch
-def merge(self: Ledger,
-    sides=(),       # names of further files that `add` was given rows for
+def merge(
+    self: Ledger,
+    sides=(),  # names of further files that `add` was given rows for
 ) -> Path:
     "Write jobs.jsonl, ledger.jsonl and `sides` anew; gives the folder for whatever else belongs to them."
-    self.jobs.flush(); self.lines.flush()
-    into = self.work/'merged'
-    shutil.rmtree(into, ignore_errors=True); into.mkdir()
+    self.jobs.flush()
+    self.lines.flush()
+    into = self.work / 'merged'
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir()
     kept = {}
+
     def lines():
         for folder, mine, skip in ((self.folder, self.old, self.new), (self.work, self.new, ())):
-            if not mine: continue
-            with (folder/'jobs.jsonl').open('rb') as f:
+            if not mine:
+                continue
+            with (folder / 'jobs.jsonl').open('rb') as f:
                 for e, raw in _paired(f, folder, mine):
-                    if e.id not in skip and e.id not in kept: kept[e.id] = e; yield raw
-    write_atomic(into/'jobs.jsonl', lines())
+                    if e.id not in skip and e.id not in kept:
+                        kept[e.id] = e
+                        yield raw
+
+    write_atomic(into / 'jobs.jsonl', lines())
     out = [e for e in self.entries if e.id in kept or not e.size]
     order = {i: n for n, i in enumerate(kept)}
     out.sort(key=lambda e: order.get(e.id, -1))
-    write_atomic(into/'ledger.jsonl', (json.dumps(d, ensure_ascii=False) + '\n' for d in (self.head, *map(to_dict, out))))
-    for name in sides: write_atomic(into/f'{name}.jsonl', self._side(name, kept))
+    write_atomic(
+        into / 'ledger.jsonl', (json.dumps(d, ensure_ascii=False) + '\n' for d in (self.head, *map(to_dict, out)))
+    )
+    for name in sides:
+        write_atomic(into / f'{name}.jsonl', self._side(name, kept))
     return into
+
 
 def _rows(f):
     for raw in f.open('rb') if f.exists() else ():
-        try: yield json.loads(raw), raw
-        except ValueError: pass   # the end of a row whose job is read again
+        try:
+            yield json.loads(raw), raw
+        except ValueError:
+            pass  # the end of a row whose job is read again
+
 
 @patch
 def _side(self: Ledger, name, kept):
     "The rows of `name` that belong to a job as it is kept."
-    for row, raw in _rows(self.folder/f'{name}.jsonl'):
-        if row['job'] in kept and row['job'] in self.old and row['job'] not in self.new: yield raw
+    for row, raw in _rows(self.folder / f'{name}.jsonl'):
+        if row['job'] in kept and row['job'] in self.old and row['job'] not in self.new:
+            yield raw
     seen = set()
-    for d, raw in _rows(self.work/f'{name}.jsonl'):
+    for d, raw in _rows(self.work / f'{name}.jsonl'):
         e = self.new.get(d['row']['job'])
-        if e and e.id in kept and e.stamp == d['stamp'] and (h := hash(raw)) not in seen: seen.add(h); yield json.dumps(d['row'], ensure_ascii=False) + '\n'
+        if e and e.id in kept and e.stamp == d['stamp'] and (h := hash(raw)) not in seen:
+            seen.add(h)
+            yield json.dumps(d['row'], ensure_ascii=False) + '\n'
+
 
 def _paired(f, folder, mine):
     "Each ledger line of `folder` that has a job, with the job's line."
-    with (folder/'ledger.jsonl').open('rb') as g:
+    with (folder / 'ledger.jsonl').open('rb') as g:
         next(g)
         for raw in g:
             d = json.loads(raw)
-            if not d.get('size'): continue
+            if not d.get('size'):
+                continue
             line, e = f.readline(), mine.get(d['id'])
-            if e is not None and e.stamp == d['stamp'] and e.size == d['size']: yield e, line
+            if e is not None and e.stamp == d['stamp'] and e.size == d['size']:
+                yield e, line
+
 
 @patch
 def publish(self: Ledger):
     "The merged folder becomes the valid one."
-    for f in (self.jobs, self.lines): f.close()
-    os.replace(self.work/'merged', self.final)
+    for f in (self.jobs, self.lines):
+        f.close()
+    os.replace(self.work / 'merged', self.final)
     _publish(self.final, self.folder)
     self.done = True
 
+
 def _publish(final: Path, folder: Path):
-    if not final.exists(): return
-    for p in sorted(final.iterdir()): os.replace(p, folder/p.name)
+    if not final.exists():
+        return
+    for p in sorted(final.iterdir()):
+        os.replace(p, folder / p.name)
     final.rmdir()

@@ -12,27 +12,45 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+
+from ..arena.players import Expert, play
+from ..arena.tasks import Item, Task
 from ..core.records import Example, Job, ToolCall, content_hash
 from ..core.replacements import count_tokens
-from ..arena.tasks import Item, Task
-from ..arena.players import Expert, play
-from .repositories import Git
 from .edits import file_changes, file_states
+from .repositories import Git
 
 # %% ../../nbs/evidence/03_memory.ipynb #28dcedac
-_RULE = re.compile(r"(?i)\b(must|never|always|do not|don't|only|required?|rules?|forbidden|mandatory|important|critical)\b")
+_RULE = re.compile(
+    r"(?i)\b(must|never|always|do not|don't|only|required?|rules?|forbidden|mandatory|important|critical)\b"
+)
 _DECISION = re.compile(r'(?i)\b(deci(ded?|sion)s?|chose|chosen|because|agreed|instead of|rationale)\b')
 _PINNED = re.compile(r'(?i)\[pin(ned)?\]|\bpinned\b|📌')
 _ATOMS = dict(
     link=re.compile(r'\[\[[^\]\n]+\]\]|https?://[^\s)>\]]+'),
-    path=re.compile(r'(?<![\w/])(?:[\w.-]+/)+[\w.-]*\w|(?<![\w/])[\w-]+\.(?:py|md|ya?ml|json|csv|txt|sql|toml|ini|js|ts|go|rs|java|sh|pdf|docx|xlsx|html|xml|env)\b'),
-    id=re.compile(r'\b[A-Z][A-Z0-9]*-\d+\b|\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}\b|\b[a-z]+_[a-z0-9_]+\b|#\d+\b'),
-    number=re.compile(r'(?<![\w.-])-?\d+(?:[.,:]\d+)*(?:-\d+)*\s?(?:(?:%|€|\$)|(?:ms|s|sec|min|h|d|kb|mb|gb|tb|kib|mib|gib|px|usd|eur|k|x)\b)?', re.I))
-_OVER = re.compile(r'(?i)^\W*(\[x\]|✅|done\b|completed?\b|finished\b|log\b|history\b|step\b|old\b|obsolete\b|(looked|called|read|listed|checked|tried|opened|ran|reviewed)\b|\d{4}-\d\d-\d\d.*\b(done|finished|read|ran)\b)|✅|~~.+~~')
-_HEADS = re.compile(r'(?i)\b(rules?|pinned|critical|decisions?|constraints?|facts?|important|requirements?|open|blockers?|todo|contacts?|interfaces?|keys?)\b')
+    path=re.compile(
+        r'(?<![\w/])(?:[\w.-]+/)+[\w.-]*\w|(?<![\w/])[\w-]+\.(?:py|md|ya?ml|json|csv|txt|sql|toml|ini|js|ts|go|rs|java|sh|pdf|docx|xlsx|html|xml|env)\b'
+    ),
+    id=re.compile(
+        r'\b[A-Z][A-Z0-9]*-\d+\b|\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,40}\b|\b[a-z]+_[a-z0-9_]+\b|#\d+\b'
+    ),
+    number=re.compile(
+        r'(?<![\w.-])-?\d+(?:[.,:]\d+)*(?:-\d+)*\s?(?:(?:%|€|\$)|(?:ms|s|sec|min|h|d|kb|mb|gb|tb|kib|mib|gib|px|usd|eur|k|x)\b)?',
+        re.I,
+    ),
+)
+_OVER = re.compile(
+    r'(?i)^\W*(\[x\]|✅|done\b|completed?\b|finished\b|log\b|history\b|step\b|old\b|obsolete\b|(looked|called|read|listed|checked|tried|opened|ran|reviewed)\b|\d{4}-\d\d-\d\d.*\b(done|finished|read|ran)\b)|✅|~~.+~~'
+)
+_HEADS = re.compile(
+    r'(?i)\b(rules?|pinned|critical|decisions?|constraints?|facts?|important|requirements?|open|blockers?|todo|contacts?|interfaces?|keys?)\b'
+)
 _STATUS = re.compile(r'(?i)^(status|progress|phase|current|next|updated|last|date|iteration|step|now|state)\b')
 
-def _norm(line): return re.sub(r'\s+', ' ', re.sub(r'^[\s>*+-]+|\*\*|`|^\d+[.)]\s+', '', line)).strip().rstrip('.;').lower()
+
+def _norm(line):
+    return re.sub(r'\s+', ' ', re.sub(r'^[\s>*+-]+|\*\*|`|^\d+[.)]\s+', '', line)).strip().rstrip('.;').lower()
+
 
 def atoms(line: str) -> set[tuple[str, str]]:
     "Facts of a line that cannot be guessed, as `(kind, text)`."
@@ -50,31 +68,66 @@ def load_bearing(
     out, section, over = [], '', False
     for line in text.splitlines():
         s = line.strip()
-        if not s or re.fullmatch(r'[-=*|: ]+|```\w*|\W*(none( new| yet)?|n/a|tbd|nothing)\W*', s, re.I): continue
+        if not s or re.fullmatch(r'[-=*|: ]+|```\w*|\W*(none( new| yet)?|n/a|tbd|nothing)\W*', s, re.I):
+            continue
         if m := re.match(r'#+\s+(.*)', s):
-            section, over = m[1], bool(re.search(r'(?i)\b(done|completed?|log|history|archive|finished|progress|notes to self|scratch)\b', m[1])); continue
-        why = ('pinned' if _PINNED.search(s) else '' if over or _OVER.search(s) or _STATUS.match(_norm(s)) else
-               'rule' if _RULE.search(s) else 'decision' if _DECISION.search(s) else
-               next((k for k in _ATOMS if any(a == k for a, _ in atoms(s))), '') or ('section' if _HEADS.search(section) else 'label' if _HEADS.match(_norm(s).partition(':')[0]) and ':' in s else ''))
-        if why: out.append((s, why))
+            section, over = (
+                m[1],
+                bool(
+                    re.search(
+                        r'(?i)\b(done|completed?|log|history|archive|finished|progress|notes to self|scratch)\b', m[1]
+                    )
+                ),
+            )
+            continue
+        why = (
+            'pinned'
+            if _PINNED.search(s)
+            else ''
+            if over or _OVER.search(s) or _STATUS.match(_norm(s))
+            else 'rule'
+            if _RULE.search(s)
+            else 'decision'
+            if _DECISION.search(s)
+            else next((k for k in _ATOMS if any(a == k for a, _ in atoms(s))), '')
+            or (
+                'section'
+                if _HEADS.search(section)
+                else 'label'
+                if _HEADS.match(_norm(s).partition(':')[0]) and ':' in s
+                else ''
+            )
+        )
+        if why:
+            out.append((s, why))
     return out
 
 # %% ../../nbs/evidence/03_memory.ipynb #890a6ef6
-_STOP = set('the a an of to in and or for is are was be been it this that with on at by as from has have had will should can not we i you file use used using'.split())
-def _content(line): return {w[:5] for w in re.findall(r'[^\W_]{3,}', line.lower())} - {w[:5] for w in _STOP}
+_STOP = set(
+    'the a an of to in and or for is are was be been it this that with on at by as from has have had will should can not we i you file use used using'.split()
+)
+
+
+def _content(line):
+    return {w[:5] for w in re.findall(r'[^\W_]{3,}', line.lower())} - {w[:5] for w in _STOP}
+
 
 def survives(
     line: str,
     after: str,
-) -> str:     # kept, reworded or lost
+) -> str:  # kept, reworded or lost
     "What became of a load-bearing `line` in the new text."
     exact, parts = _parts(after)
-    if _norm(line) in exact: return 'kept'
+    if _norm(line) in exact:
+        return 'kept'
     facts, words, no = atoms(line), _content(line), _negated(line)
-    fits = lambda have, said, neg: facts <= have and no == neg and len(words & said) >= .6*len(words)
+    fits = lambda have, said, neg: facts <= have and no == neg and len(words & said) >= 0.6 * len(words)
     return 'reworded' if any(fits(*p) for p in parts) else 'lost'
 
-def _negated(text): return bool(re.search(r"(?i)\b(never|not|no|forbidden|without)\b|n't", text))
+
+def _negated(text):
+    return bool(re.search(r"(?i)\b(never|not|no|forbidden|without)\b|n't", text))
+
 
 @lru_cache(maxsize=8)
 def _parts(text) -> tuple:
@@ -87,6 +140,7 @@ def _parts(text) -> tuple:
 @dataclass
 class CompactPair:
     "Two successive versions of a memory file."
+
     id: str
     job: str
     turn: int
@@ -97,68 +151,125 @@ class CompactPair:
     tokens_after: int = 0
     lines_before: int = 0
     lines_after: int = 0
-    kept: list[str] = field(default_factory=list)      # load-bearing lines, word for word
+    kept: list[str] = field(default_factory=list)  # load-bearing lines, word for word
     reworded: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    dropped: int = 0           # other lines that went
-    change: str = 'same'       # shrank, grew, bloated, same size, or filled: the first text over a template
+    dropped: int = 0  # other lines that went
+    change: str = 'same'  # shrank, grew, bloated, same size, or filled: the first text over a template
     good: bool = False
     v: int = 1
+
 
 def is_template(text: str) -> bool:
     "Does `text` consist of instructions and placeholders, such as `- **Phase**: (name of the phase)`?"
     return len(re.findall(r'(?m)^\W*(?:[\w ]+\W*:\W*)?[(<][^)>\n]{3,}[)>]\W*$', text)) > 1
 
+
 def compare_versions(
-    before: str, after: str,
-    max_lines: int = 50,       # the agent's budget for workspace.md
-    job: str = '', turn: int = 0, path: str = 'workspace.md',
+    before: str,
+    after: str,
+    max_lines: int = 50,  # the agent's budget for workspace.md
+    job: str = '',
+    turn: int = 0,
+    path: str = 'workspace.md',
 ) -> CompactPair:
     "What a rewrite kept and lost."
     a, b = count_tokens(before), count_tokens(after)
     la, lb = (len([l for l in t.splitlines() if l.strip()]) for t in (before, after))
     fate = defaultdict(list)
     bearing = [] if is_template(before) else load_bearing(before)
-    for l, _ in bearing: fate[survives(l, after)].append(l)
+    for l, _ in bearing:
+        fate[survives(l, after)].append(l)
     now = {_norm(l) for l in after.splitlines()}
-    dropped = len([l for l in before.splitlines() if l.strip() and _norm(l) not in now]) - len(fate['reworded']) - len(fate['lost'])
-    change = 'filled' if is_template(before) else 'shrank' if b < a else 'bloated' if b > 1.5*a and a or lb > max_lines and b > a else 'grew' if b > a else 'same'
+    dropped = (
+        len([l for l in before.splitlines() if l.strip() and _norm(l) not in now])
+        - len(fate['reworded'])
+        - len(fate['lost'])
+    )
+    change = (
+        'filled'
+        if is_template(before)
+        else 'shrank'
+        if b < a
+        else 'bloated'
+        if b > 1.5 * a and a or lb > max_lines and b > a
+        else 'grew'
+        if b > a
+        else 'same'
+    )
     good = change == 'shrank' and bool(bearing) and not fate['lost'] and lb <= max_lines
-    return CompactPair(content_hash([job, path, before, after]), job, turn, path, before, after, a, b, la, lb, fate['kept'], fate['reworded'], fate['lost'], max(dropped, 0), change, good)
+    return CompactPair(
+        content_hash([job, path, before, after]),
+        job,
+        turn,
+        path,
+        before,
+        after,
+        a,
+        b,
+        la,
+        lb,
+        fate['kept'],
+        fate['reworded'],
+        fate['lost'],
+        max(dropped, 0),
+        change,
+        good,
+    )
 
 # %% ../../nbs/evidence/03_memory.ipynb #7c7341cb
 def is_memory(path: str, text: str = '') -> bool:
     "workspace.md, or a note: Markdown with frontmatter, or under a notes folder."
     p = path.lower()
-    return p.rsplit('/', 1)[-1] == 'workspace.md' or p.endswith('.md') and (bool(re.search(r'(^|/)notes?/', p)) or bool(re.match(r'---\n[\s\S]*?\n---\n', text)))
+    return (
+        p.rsplit('/', 1)[-1] == 'workspace.md'
+        or p.endswith('.md')
+        and (bool(re.search(r'(^|/)notes?/', p)) or bool(re.match(r'---\n[\s\S]*?\n---\n', text)))
+    )
+
 
 def versions(job: Job):
     "`(path, turn, before, after)` for every change of a memory file whose text is known on both sides."
     for p, i, was, now in file_changes(job):
-        if was.strip() != now.strip() and (is_memory(p, was) or is_memory(p, now)): yield p, i, was, now
+        if was.strip() != now.strip() and (is_memory(p, was) or is_memory(p, now)):
+            yield p, i, was, now
+
 
 def compact_pairs(
-    job,                   # a Job from any source, or several
-    max_lines: int = 50,   # the agent's budget
+    job,  # a Job from any source, or several
+    max_lines: int = 50,  # the agent's budget
 ) -> list[CompactPair]:
     "Successive versions of workspace.md and notes in `job`, good and bad."
-    return [compare_versions(was, now, max_lines, j.id, i, p) for j in ([job] if isinstance(job, Job) else job) for p, i, was, now in versions(j) if was.strip()]
+    return [
+        compare_versions(was, now, max_lines, j.id, i, p)
+        for j in ([job] if isinstance(job, Job) else job)
+        for p, i, was, now in versions(j)
+        if was.strip()
+    ]
 
 # %% ../../nbs/evidence/03_memory.ipynb #475a36ff
 def git_compact_pairs(
-    repo,                            # folder of a git repository
+    repo,  # folder of a git repository
     max_commits: int | None = None,  # the newest ones; None: all
-    max_lines: int = 50,             # the agent's budget
+    max_lines: int = 50,  # the agent's budget
     trust_owner: bool = False,
-):                                   # yields CompactPairs, newest first; `job` is the commit
+):  # yields CompactPairs, newest first; `job` is the commit
     "Successive versions of workspace.md and notes in a history; merges are passed over."
     with Git(repo, trust_owner) as git:
         for c in git.commits(max_commits):
             for ch in c.changes if len(c.parents) < 2 else ():
-                if ch[4][0] not in 'MR' or ch[2] == ch[3] or not ch[6].lower().endswith('.md'): continue
+                if ch[4][0] not in 'MR' or ch[2] == ch[3] or not ch[6].lower().endswith('.md'):
+                    continue
                 was, now, no = file_states(git, ch, 1 << 18)
-                if not no and was.strip() and now.strip() and was.strip() != now.strip() and (is_memory(ch[6], was) or is_memory(ch[6], now)):
+                if (
+                    not no
+                    and was.strip()
+                    and now.strip()
+                    and was.strip() != now.strip()
+                    and (is_memory(ch[6], was) or is_memory(ch[6], now))
+                ):
                     yield compare_versions(was, now, max_lines, c.id, 0, ch[6])
+
 
 def compact_summary(
     pairs: list[CompactPair],
@@ -166,21 +277,52 @@ def compact_summary(
     "What `pairs` say together: how versions changed, what shrank by how much, which load-bearing lines survived."
     shrank = [p for p in pairs if p.change == 'shrank']
     n = lambda ps, *what: sum(len(getattr(p, w)) for p in ps for w in what)
-    return dict(versions=len(pairs), good=sum(p.good for p in pairs), changes=dict(Counter(p.change for p in pairs)),
-                tokens_shrunk=[sum(p.tokens_before for p in shrank), sum(p.tokens_after for p in shrank)],
-                load_bearing=dict(kept=n(pairs, 'kept'), reworded=n(pairs, 'reworded'), lost=n(pairs, 'lost')), other_lines_dropped=sum(p.dropped for p in pairs))
+    return dict(
+        versions=len(pairs),
+        good=sum(p.good for p in pairs),
+        changes=dict(Counter(p.change for p in pairs)),
+        tokens_shrunk=[sum(p.tokens_before for p in shrank), sum(p.tokens_after for p in shrank)],
+        load_bearing=dict(kept=n(pairs, 'kept'), reworded=n(pairs, 'reworded'), lost=n(pairs, 'lost')),
+        other_lines_dropped=sum(p.dropped for p in pairs),
+    )
 
 # %% ../../nbs/evidence/03_memory.ipynb #dfd41475
 def compact_example(p: CompactPair, max_lines: int = 50) -> Example:
     "A good pair as a job to train on."
-    if not p.good: raise ValueError(f'{p.id}: it {p.change}, {len(p.lost)} load-bearing lines were lost: no example to follow')
+    if not p.good:
+        raise ValueError(f'{p.id}: it {p.change}, {len(p.lost)} load-bearing lines were lost: no example to follow')
     ask = f'{p.path} has grown to {p.lines_before} lines. Rewrite it in at most {p.lines_after}: keep rules, decisions, pinned lines and every fact that is still needed, drop what is over.'
     calls = [ToolCall('read_file', dict(path=p.path)), ToolCall('write_file', dict(path=p.path, content=p.after))]
     item = Item(f'Rewrite {p.path} in at most {p.lines_after} lines', calls, {p.path: p.after})
-    t = Task('memory', -1, ask, {p.path: p.before}, [item], [p.path], f'Rewrote {p.path}: {p.lines_before} -> {p.lines_after} lines, nothing load-bearing lost.', id=f'memory-{p.id}')
+    t = Task(
+        'memory',
+        -1,
+        ask,
+        {p.path: p.before},
+        [item],
+        [p.path],
+        f'Rewrote {p.path}: {p.lines_before} -> {p.lines_after} lines, nothing load-bearing lost.',
+        id=f'memory-{p.id}',
+    )
     job = play(t, Expert())
-    if job.outcome.status != 'success': raise ValueError(f'{p.id}: {job.outcome.detail}')
-    seed = dict(id=t.id, behaviour='compact', family='memory', instruction=ask, files=t.files, summary=t.summary, author='trace',
-                steps=[dict(todo=item.text, calls=[{c.name: c.arguments} for c in calls], want=item.want)])
-    return Example(job.messages(), job.tools, behaviour='compact', family='memory', parents=[p.job] if p.job else [], verified=['execution'],
-                   meta=dict(origin='job', rules='short', seed=seed, tokens=[p.tokens_before, p.tokens_after], wrong_turns=[]))
+    if job.outcome.status != 'success':
+        raise ValueError(f'{p.id}: {job.outcome.detail}')
+    seed = dict(
+        id=t.id,
+        behaviour='compact',
+        family='memory',
+        instruction=ask,
+        files=t.files,
+        summary=t.summary,
+        author='trace',
+        steps=[dict(todo=item.text, calls=[{c.name: c.arguments} for c in calls], want=item.want)],
+    )
+    return Example(
+        job.messages(),
+        job.tools,
+        behaviour='compact',
+        family='memory',
+        parents=[p.job] if p.job else [],
+        verified=['execution'],
+        meta=dict(origin='job', rules='short', seed=seed, tokens=[p.tokens_before, p.tokens_after], wrong_turns=[]),
+    )

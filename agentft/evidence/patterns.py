@@ -12,270 +12,499 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from ..core.records import Job, Outcome, write_atomic
+
 from ..core.metrics import LABELS, TARGETS, job_counts, total, wilson
+from ..core.records import Job, Outcome, write_atomic
+from .failures import BEHAVIOUR_OF, MODES, Failure
 from ..workbench.figures import PALETTE
-from .failures import BEHAVIOUR_OF, Failure, MODES
 
 # %% ../../nbs/evidence/08_patterns.ipynb #5a8f7b17
 @dataclass
 class JobRow:
     "What the report needs of one job, without its conversation."
+
     id: str
     source: str = ''
     model: str = ''
     agent_type: str = ''
     family: str = ''
     outcome: Outcome = field(default_factory=Outcome)
-    started: str = ''      # ISO time; '' where unknown
+    started: str = ''  # ISO time; '' where unknown
     turns: int = 0
     calls: int = 0
-    documents: int = 0     # audit documents it was read from
-    counts: dict = field(default_factory=dict)   # of `job_counts`
-    modes: dict = field(default_factory=dict)    # failure mode -> times
+    documents: int = 0  # audit documents it was read from
+    counts: dict = field(default_factory=dict)  # of `job_counts`
+    modes: dict = field(default_factory=dict)  # failure mode -> times
+
 
 def job_row(
     job: Job,
     failures: list[Failure],  # of this job
-    counts: dict = None,      # of `job_counts(job)`, where they are known already
+    counts: dict = None,  # of `job_counts(job)`, where they are known already
 ) -> JobRow:
     "The row of one `job`."
-    return JobRow(job.id, job.source, job.model, str(job.meta.get('agent_type') or ''), job.family, job.outcome, str(job.meta.get('started') or ''), len(job.turns),
-                  sum(len(t.said.tool_calls) for t in job.turns), sum((job.meta.get('documents') or {}).values()), job_counts(job) if counts is None else counts, dict(Counter(f.mode for f in failures)))
+    return JobRow(
+        job.id,
+        job.source,
+        job.model,
+        str(job.meta.get('agent_type') or ''),
+        job.family,
+        job.outcome,
+        str(job.meta.get('started') or ''),
+        len(job.turns),
+        sum(len(t.said.tool_calls) for t in job.turns),
+        sum((job.meta.get('documents') or {}).values()),
+        job_counts(job) if counts is None else counts,
+        dict(Counter(f.mode for f in failures)),
+    )
 
 # %% ../../nbs/evidence/08_patterns.ipynb #e46a188a
 _OF_FAILURE = ('mode', 'agent_phase', 'tool', 'position')
 _OF_JOB = ('model', 'agent_type', 'outcome', 'period', 'family', 'source')
 THIRDS = ('start', 'middle', 'end')
 
-def _third(position: float) -> str: return THIRDS[min(int(position*3), 2)]
+
+def _third(position: float) -> str:
+    return THIRDS[min(int(position * 3), 2)]
+
 
 def period_of(
-    rows: list,   # JobRows
-) -> tuple[str, list]:   # `day`, `week` or `month`; the period of each row, '' where it has no start
+    rows: list,  # JobRows
+) -> tuple[str, list]:  # `day`, `week` or `month`; the period of each row, '' where it has no start
     "The unit of time that suits the span of `rows`: days up to three weeks, weeks up to half a year, else months."
     days = [_day(r.started) for r in rows]
     known = [d for d in days if d]
-    span = (max(known)-min(known)).days if known else 0
+    span = (max(known) - min(known)).days if known else 0
     unit = 'day' if span <= 21 else 'week' if span <= 183 else 'month'
-    name = dict(day=lambda d: d.isoformat(), week=lambda d: '{}-W{:02d}'.format(*d.isocalendar()[:2]), month=lambda d: d.isoformat()[:7])[unit]
+    name = dict(
+        day=lambda d: d.isoformat(),
+        week=lambda d: '{}-W{:02d}'.format(*d.isocalendar()[:2]),
+        month=lambda d: d.isoformat()[:7],
+    )[unit]
     memo = {d: name(d) for d in set(known)}
     return unit, [memo.get(d, '') for d in days]
 
+
 def _day(s):
-    try: return datetime.fromisoformat(s[:10]).date()
-    except ValueError: return None
+    try:
+        return datetime.fromisoformat(s[:10]).date()
+    except ValueError:
+        return None
+
 
 def _values(rows, keys) -> dict:
     "Of each job: its value for each of `keys`."
     when = dict(zip((r.id for r in rows), period_of(rows)[1])) if 'period' in keys else {}
-    get = dict(model=lambda r: r.model, agent_type=lambda r: r.agent_type, outcome=lambda r: r.outcome.status, family=lambda r: r.family, source=lambda r: r.source, period=lambda r: when[r.id])
+    get = dict(
+        model=lambda r: r.model,
+        agent_type=lambda r: r.agent_type,
+        outcome=lambda r: r.outcome.status,
+        family=lambda r: r.family,
+        source=lambda r: r.source,
+        period=lambda r: when[r.id],
+    )
     return {r.id: tuple(get[k](r) or 'unknown' for k in keys) for r in rows}
+
 
 def group(
     failures: list[Failure],
-    rows: list,        # JobRow of every job, also of those without failures
-    by=('mode',),      # keys among mode, agent_phase, tool, position, model, agent_type, outcome, period, family, source
-) -> list[dict]:       # most jobs first
+    rows: list,  # JobRow of every job, also of those without failures
+    by=('mode',),  # keys among mode, agent_phase, tool, position, model, agent_type, outcome, period, family, source
+) -> list[dict]:  # most jobs first
     "Failures by any keys, with the share of jobs that they hit."
     by = (by,) if isinstance(by, str) else tuple(by)
-    if bad := [k for k in by if k not in _OF_FAILURE + _OF_JOB]: raise ValueError(f'no key {bad[0]!r}; there are {", ".join(_OF_FAILURE + _OF_JOB)}')
+    if bad := [k for k in by if k not in _OF_FAILURE + _OF_JOB]:
+        raise ValueError(f'no key {bad[0]!r}; there are {", ".join(_OF_FAILURE + _OF_JOB)}')
     mine = [k for k in by if k in _OF_JOB]
     value = _values(rows, mine)
     of, times, hit, example = Counter(value.values()), Counter(), defaultdict(set), {}
-    get = dict(mode=lambda f: f.mode, agent_phase=lambda f: f.agent_phase or 'unknown', tool=lambda f: f.tool or 'none', position=lambda f: _third(f.position))
+    get = dict(
+        mode=lambda f: f.mode,
+        agent_phase=lambda f: f.agent_phase or 'unknown',
+        tool=lambda f: f.tool or 'none',
+        position=lambda f: _third(f.position),
+    )
     for f in failures:
-        if f.job_id not in value: raise ValueError(f'a failure of job {f.job_id!r}, which is not among the rows')
+        if f.job_id not in value:
+            raise ValueError(f'a failure of job {f.job_id!r}, which is not among the rows')
         job = dict(zip(mine, value[f.job_id]))
         k = tuple(job[x] if x in job else get[x](f) for x in by)
-        times[k] += 1; hit[k].add(f.job_id); example.setdefault(k, f)
+        times[k] += 1
+        hit[k].add(f.job_id)
+        example.setdefault(k, f)
     out = []
     for k, n in times.items():
-        d = dict(zip(by, k)); jobs, all_ = len(hit[k]), of[tuple(d[x] for x in mine)]
+        d = dict(zip(by, k))
+        jobs, all_ = len(hit[k]), of[tuple(d[x] for x in mine)]
         low, high = wilson(jobs, all_)
         e = example[k]
-        out.append(dict(d, times=n, jobs=jobs, of=all_, share=jobs/all_, low=low, high=high, example=e.evidence, job=e.job_id, turn=e.turn))
+        out.append(
+            dict(
+                d,
+                times=n,
+                jobs=jobs,
+                of=all_,
+                share=jobs / all_,
+                low=low,
+                high=high,
+                example=e.evidence,
+                job=e.job_id,
+                turn=e.turn,
+            )
+        )
     return sorted(out, key=lambda r: (-r['jobs'], -r['times'], [r[k] for k in by]))
 
 # %% ../../nbs/evidence/08_patterns.ipynb #9acf95b9
-_PRIOR = 4   # imagined jobs that fail as often with it as without
+_PRIOR = 4  # imagined jobs that fail as often with it as without
 
-def _judged(rows): return [r for r in rows if r.outcome.status in ('success', 'failed')]
+
+def _judged(rows):
+    return [r for r in rows if r.outcome.status in ('success', 'failed')]
+
 
 def fix_first(
     failures: list[Failure],
-    rows: list,           # JobRow of every job
-) -> list[dict]:          # one row per mode, the largest loss first
+    rows: list,  # JobRow of every job
+) -> list[dict]:  # one row per mode, the largest loss first
     "Failure modes by the share of work that is lost to them, each with where it strikes, a quote, and its part of the data budget."
     turns, judged = sum(r.turns for r in rows), _judged(rows)
-    failed = {r.id for r in judged if r.outcome.status == 'failed'}; known = {r.id for r in judged}
-    base, start, at, places, out = len(failed)/max(len(judged), 1), {}, defaultdict(set), defaultdict(lambda: (Counter(), Counter(), Counter())), []
+    failed = {r.id for r in judged if r.outcome.status == 'failed'}
+    known = {r.id for r in judged}
+    base, start, at, places, out = (
+        len(failed) / max(len(judged), 1),
+        {},
+        defaultdict(set),
+        defaultdict(lambda: (Counter(), Counter(), Counter())),
+        [],
+    )
     for f in failures:
-        start[f.job_id] = min(f.turn, start.get(f.job_id, f.turn)); at[f.mode].add((f.job_id, f.turn))
-        for c, x in zip(places[f.mode], (f.agent_phase, f.tool, _third(f.position))): c[x] += 1
+        start[f.job_id] = min(f.turn, start.get(f.job_id, f.turn))
+        at[f.mode].add((f.job_id, f.turn))
+        for c, x in zip(places[f.mode], (f.agent_phase, f.tool, _third(f.position))):
+            c[x] += 1
     for g in group(failures, rows):
-        m = g['mode']; hit = {j for j, _ in at[m]}; first = {j for j, t in at[m] if t == start[j]}
-        lead, bad = first & known, len(first & failed); rest, missed = len(known - hit), len(failed - hit)
-        excess, spent = max(0., (bad - len(lead)*(missed/rest if rest else base))/(len(lead) + _PRIOR)), len(at[m])/max(turns, 1)
-        out.append(dict(mode=m, loss=len(first)/len(rows)*excess + spent, share=g['share'], low=g['low'], high=g['high'], jobs=g['jobs'], of=g['of'], times=g['times'], first=len(first),
-                        failed_first=bad/len(lead) if lead else None, failed_without=missed/rest if rest else None, excess=excess, turns=spent, where=_where(*places[m], g['times']), example=g['example'], job=g['job'], turn=g['turn'], rule=MODES.get(m, ''), behaviour=BEHAVIOUR_OF.get(m, 'tools')))
+        m = g['mode']
+        hit = {j for j, _ in at[m]}
+        first = {j for j, t in at[m] if t == start[j]}
+        lead, bad = first & known, len(first & failed)
+        rest, missed = len(known - hit), len(failed - hit)
+        excess, spent = (
+            max(0.0, (bad - len(lead) * (missed / rest if rest else base)) / (len(lead) + _PRIOR)),
+            len(at[m]) / max(turns, 1),
+        )
+        out.append(
+            dict(
+                mode=m,
+                loss=len(first) / len(rows) * excess + spent,
+                share=g['share'],
+                low=g['low'],
+                high=g['high'],
+                jobs=g['jobs'],
+                of=g['of'],
+                times=g['times'],
+                first=len(first),
+                failed_first=bad / len(lead) if lead else None,
+                failed_without=missed / rest if rest else None,
+                excess=excess,
+                turns=spent,
+                where=_where(*places[m], g['times']),
+                example=g['example'],
+                job=g['job'],
+                turn=g['turn'],
+                rule=MODES.get(m, ''),
+                behaviour=BEHAVIOUR_OF.get(m, 'tools'),
+            )
+        )
     whole = sum(r['loss'] for r in out)
-    for r in out: r['budget'] = r['loss']/whole if whole else 0.
+    for r in out:
+        r['budget'] = r['loss'] / whole if whole else 0.0
     return sorted(out, key=lambda r: (-r['loss'], r['mode']))
+
 
 def _where(phase, tool, third, n) -> str:
     "In words: the phase, the tool and the third of the job that most of `n` failures share."
+
     def most(c, text, other):
         x, k = c.most_common(1)[0]
-        return (text.format(x) + (f' ({k/n:.0%})' if k < n else '') if k > n/2 else other) if x else ''
-    words = [most(phase, '{} phase', 'both phases'), most(tool, '{}', 'several tools'), most(third, '{} of the job', 'all through the job')]
+        return (text.format(x) + (f' ({k / n:.0%})' if k < n else '') if k > n / 2 else other) if x else ''
+
+    words = [
+        most(phase, '{} phase', 'both phases'),
+        most(tool, '{}', 'several tools'),
+        most(third, '{} of the job', 'all through the job'),
+    ]
     return ', '.join(filter(None, words))
 
 # %% ../../nbs/evidence/08_patterns.ipynb #b5eb143f
 def data_budget(
     failures: list[Failure],
-    rows: list,          # JobRow of every job
-) -> dict[str, float]:   # behaviour -> share; sums to 1; empty where nothing failed
+    rows: list,  # JobRow of every job
+) -> dict[str, float]:  # behaviour -> share; sums to 1; empty where nothing failed
     "What share of the new data each behaviour gets: the loss of the modes that it heals."
     return _budget(fix_first(failures, rows))
 
+
 def _budget(first) -> dict:
     out = Counter()
-    for r in first: out[r['behaviour']] += r['budget']
+    for r in first:
+        out[r['behaviour']] += r['budget']
     return {b: round(s, 6) for b, s in out.most_common() if s}
 
+
 def write_patterns(
-    path,                # `patterns.json` in phase 1's folder
+    path,  # `patterns.json` in phase 1's folder
     failures: list[Failure],
-    rows: list,          # JobRow of every job
+    rows: list,  # JobRow of every job
 ) -> Path:
     "Keep the ranking and the budget for phase 2."
     first = fix_first(failures, rows)
-    d = dict(v=1, jobs=len(rows), failures=len(failures), formula='loss = share of jobs in which it came first * excess + share of turns hit', fix_first=first, budget=_budget(first))
+    d = dict(
+        v=1,
+        jobs=len(rows),
+        failures=len(failures),
+        formula='loss = share of jobs in which it came first * excess + share of turns hit',
+        fix_first=first,
+        budget=_budget(first),
+    )
     return write_atomic(path, json.dumps(d, indent=1, ensure_ascii=False) + '\n')
 
+
 def read_patterns(
-    path,                # what `write_patterns` wrote
-) -> dict:               # `fix_first`: rows, `budget`: behaviour -> share, `jobs`, `failures`
+    path,  # what `write_patterns` wrote
+) -> dict:  # `fix_first`: rows, `budget`: behaviour -> share, `jobs`, `failures`
     "The ranking and the budget that phase 1 left."
     path = Path(path)
-    if not path.exists(): raise FileNotFoundError(f'{path} is missing: run collect again, it writes this file')
-    try: d = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as e: raise ValueError(f'{path} is damaged ({e}): run collect again') from None
-    if not isinstance(d, dict) or not isinstance(d.get('budget'), dict): raise ValueError(f'{path} holds no budget: run collect again')
-    if d.get('v', 1) > 1: raise ValueError(f'{path}: version {d["v"]} is newer than this agentft reads (1): upgrade agentft')
-    if bad := [b for b, x in d['budget'].items() if not isinstance(x, (int, float)) or isinstance(x, bool) or not 0 <= x <= 1]: raise ValueError(f'{path}: the share of {bad[0]!r} is no number from 0 to 1')
+    if not path.exists():
+        raise FileNotFoundError(f'{path} is missing: run collect again, it writes this file')
+    try:
+        d = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as e:
+        raise ValueError(f'{path} is damaged ({e}): run collect again') from None
+    if not isinstance(d, dict) or not isinstance(d.get('budget'), dict):
+        raise ValueError(f'{path} holds no budget: run collect again')
+    if d.get('v', 1) > 1:
+        raise ValueError(f'{path}: version {d["v"]} is newer than this agentft reads (1): upgrade agentft')
+    if bad := [
+        b for b, x in d['budget'].items() if not isinstance(x, (int, float)) or isinstance(x, bool) or not 0 <= x <= 1
+    ]:
+        raise ValueError(f'{path}: the share of {bad[0]!r} is no number from 0 to 1')
     return d
 
 # %% ../../nbs/evidence/08_patterns.ipynb #f8f7466b
 def metrics_by_model(
-    rows: list,        # JobRows
-) -> list[dict]:       # five rows per model: value, numerator, denominator, target; the model with most jobs first
+    rows: list,  # JobRows
+) -> list[dict]:  # five rows per model: value, numerator, denominator, target; the model with most jobs first
     "The five numbers of each model. Only task success has an interval: its units are jobs, those of the others hang together within a job."
     by, out = defaultdict(list), []
-    for r in rows: by[r.model or 'unknown'].append(r.counts)
+    for r in rows:
+        by[r.model or 'unknown'].append(r.counts)
     for model, counts in sorted(by.items(), key=lambda x: (-len(x[1]), x[0])):
         for name in TARGETS:
             m = total(name, counts)
             low, high = wilson(m.numerator, m.denominator) if name == 'task_success' else (None, None)
-            out.append(dict(model=model, jobs=len(counts), metric=LABELS[name], value=m.value, numerator=m.numerator, denominator=m.denominator, target=m.target, met=m.meets, low=low, high=high, left_out=sum(m.unknown.values())))
+            out.append(
+                dict(
+                    model=model,
+                    jobs=len(counts),
+                    metric=LABELS[name],
+                    value=m.value,
+                    numerator=m.numerator,
+                    denominator=m.denominator,
+                    target=m.target,
+                    met=m.meets,
+                    low=low,
+                    high=high,
+                    left_out=sum(m.unknown.values()),
+                )
+            )
     return out
 
 # %% ../../nbs/evidence/08_patterns.ipynb #090af8aa
 _COLOURS, _MARKS = [PALETTE[c] for c in 'blue vermillion green orange purple sky'.split()], 'os^DvP'
-def _say(x): return x.replace('_', ' ')
+
+
+def _say(x):
+    return x.replace('_', ' ')
+
+
 def _percent(axis):
     from matplotlib.ticker import MaxNLocator, PercentFormatter
-    axis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10])); axis.set_major_formatter(PercentFormatter(1))
+
+    axis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(PercentFormatter(1))
+
 
 def plot_rates(
-    ax,                  # matplotlib axes
+    ax,  # matplotlib axes
     failures: list[Failure],
-    rows: list,          # JobRow of every job
-    limit: int = 15,     # modes shown at most
+    rows: list,  # JobRow of every job
+    limit: int = 15,  # modes shown at most
 ):
     "Share of jobs that each mode hits, with its interval."
     every = group(failures, rows)
     g = every[:limit][::-1]
     y = range(len(g))
-    ax.hlines(y, [r['low'] for r in g], [r['high'] for r in g], color=PALETTE['sky'], linewidth=4, label='95 % interval')
+    ax.hlines(
+        y, [r['low'] for r in g], [r['high'] for r in g], color=PALETTE['sky'], linewidth=4, label='95 % interval'
+    )
     ax.plot([r['share'] for r in g], y, 'o', color=PALETTE['blue'], label='jobs with it')
-    for k, r in zip(y, g): ax.text(r['high']+.012, k, f"{r['jobs']}", va='center', fontsize=8, color='#444444')
-    ax.set_yticks(list(y), [_say(r['mode']) for r in g]); ax.set_xlim(0, min(1.05, max([r['high'] for r in g], default=.9)*1.12+.02)); _percent(ax.xaxis)
-    ax.set_xlabel('share of jobs; beside it: number of jobs'); ax.grid(axis='y', visible=False)
-    ax.set_title(f'How often each failure hits {len(rows):,} jobs' + (f' (first {limit} of {len(every)})' if len(every) > limit else ''))
-    if g: ax.legend(loc='lower right')
-    else: _nothing(ax, 'no failure was found')
+    for k, r in zip(y, g):
+        ax.text(r['high'] + 0.012, k, f"{r['jobs']}", va='center', fontsize=8, color='#444444')
+    ax.set_yticks(list(y), [_say(r['mode']) for r in g])
+    ax.set_xlim(0, min(1.05, max([r['high'] for r in g], default=0.9) * 1.12 + 0.02))
+    _percent(ax.xaxis)
+    ax.set_xlabel('share of jobs; beside it: number of jobs')
+    ax.grid(axis='y', visible=False)
+    ax.set_title(
+        f'How often each failure hits {len(rows):,} jobs'
+        + (f' (first {limit} of {len(every)})' if len(every) > limit else '')
+    )
+    if g:
+        ax.legend(loc='lower right')
+    else:
+        _nothing(ax, 'no failure was found')
+
 
 def _nothing(ax, text):
-    ax.text(.5, .5, text, transform=ax.transAxes, ha='center', va='center', color='#444444'); ax.set_xticks([]); ax.set_yticks([])
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha='center', va='center', color='#444444')
+    ax.set_xticks([])
+    ax.set_yticks([])
+
 
 def plot_position(
     ax,
     failures: list[Failure],
     rows: list,
-    limit: int = 5,      # modes with a colour of their own; the others together
+    limit: int = 5,  # modes with a colour of their own; the others together
 ):
     "Where in the job failures happen, in tenths from the first turn to the last."
     n = Counter(f.mode for f in failures)
     top = [m for m, _ in n.most_common(limit)]
-    bins = {m: [0]*10 for m in [*top, 'others']}
-    for f in failures: bins[f.mode if f.mode in bins else 'others'][min(int(f.position*10), 9)] += 1
-    if not bins['others'] or not any(bins['others']): bins.pop('others')
-    base = [0]*10
+    bins = {m: [0] * 10 for m in [*top, 'others']}
+    for f in failures:
+        bins[f.mode if f.mode in bins else 'others'][min(int(f.position * 10), 9)] += 1
+    if not bins['others'] or not any(bins['others']):
+        bins.pop('others')
+    base = [0] * 10
     for k, (m, b) in enumerate(bins.items()):
-        ax.bar([x+.5 for x in range(10)], b, .86, bottom=base, color='#bbbbbb' if m == 'others' else _COLOURS[k % 6], label=f'{_say(m)} ({sum(b):,})', edgecolor='white', linewidth=.5)
-        base = [x+y for x, y in zip(base, b)]
-    ax.set_xticks(range(0, 11, 2), ['first turn', '20 %', '40 %', '60 %', '80 %', 'last turn']); ax.set_xlabel('position in the job'); ax.set_ylabel('failures')
-    ax.set_title('Where in the job it happens'); ax.grid(axis='x', visible=False)
-    if failures: ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
-    else: _nothing(ax, 'no failure was found')
+        ax.bar(
+            [x + 0.5 for x in range(10)],
+            b,
+            0.86,
+            bottom=base,
+            color='#bbbbbb' if m == 'others' else _COLOURS[k % 6],
+            label=f'{_say(m)} ({sum(b):,})',
+            edgecolor='white',
+            linewidth=0.5,
+        )
+        base = [x + y for x, y in zip(base, b)]
+    ax.set_xticks(range(0, 11, 2), ['first turn', '20 %', '40 %', '60 %', '80 %', 'last turn'])
+    ax.set_xlabel('position in the job')
+    ax.set_ylabel('failures')
+    ax.set_title('Where in the job it happens')
+    ax.grid(axis='x', visible=False)
+    if failures:
+        ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
+    else:
+        _nothing(ax, 'no failure was found')
 
 # %% ../../nbs/evidence/08_patterns.ipynb #320599d1
 def plot_trend(
     ax,
     failures: list[Failure],
     rows: list,
-    modes=None,          # which modes; None: the first three of `fix_first`
+    modes=None,  # which modes; None: the first three of `fix_first`
 ):
     "Share of jobs per period that have any failure, and that have each of `modes`, with intervals."
     unit, when = period_of(rows)
-    n = Counter(w for w in when if w); names = sorted(n)
+    n = Counter(w for w in when if w)
+    names = sorted(n)
     ax.set_title(f'Share of jobs with a failure, per {unit}')
-    if len(names) < 2: _nothing(ax, f'{sum(n.values()):,} dated jobs, all of one {unit} ({names[0]}):\nno trend to show' if names else 'no job has a date:\nno trend to show'); return
+    if len(names) < 2:
+        _nothing(
+            ax,
+            f'{sum(n.values()):,} dated jobs, all of one {unit} ({names[0]}):\nno trend to show'
+            if names
+            else 'no job has a date:\nno trend to show',
+        )
+        return
     modes = [r['mode'] for r in fix_first(failures, rows)[:3]] if modes is None else modes
-    lines = {'any failure': Counter(w for r, w in zip(rows, when) if r.modes), **{m: Counter(w for r, w in zip(rows, when) if m in r.modes) for m in modes}}
+    lines = {
+        'any failure': Counter(w for r, w in zip(rows, when) if r.modes),
+        **{m: Counter(w for r, w in zip(rows, when) if m in r.modes) for m in modes},
+    }
     for k, (m, c) in enumerate(lines.items()):
-        x = [j+(k-(len(lines)-1)/2)*.08 for j in range(len(names))]; p = [c[w]/n[w] for w in names]; ci = [wilson(c[w], n[w]) for w in names]
-        colour = PALETTE['black'] if not k else _COLOURS[(k-1) % 6]
-        ax.errorbar(x, p, yerr=[[max(0, a-l) for a, (l, h) in zip(p, ci)], [max(0, h-a) for a, (l, h) in zip(p, ci)]], fmt=f'-{_MARKS[k % 6]}', color=colour, markersize=5, linewidth=1.6, elinewidth=1, capsize=2, label=_say(m))
-    step = -(-len(names)//12)
-    ax.set_xticks(range(0, len(names), step), [f'{w}\n{n[w]:,} jobs' for w in names[::step]]); ax.set_ylim(0, 1.02); _percent(ax.yaxis); ax.set_ylabel('share of jobs')
+        x = [j + (k - (len(lines) - 1) / 2) * 0.08 for j in range(len(names))]
+        p = [c[w] / n[w] for w in names]
+        ci = [wilson(c[w], n[w]) for w in names]
+        colour = PALETTE['black'] if not k else _COLOURS[(k - 1) % 6]
+        ax.errorbar(
+            x,
+            p,
+            yerr=[[max(0, a - l) for a, (l, h) in zip(p, ci)], [max(0, h - a) for a, (l, h) in zip(p, ci)]],
+            fmt=f'-{_MARKS[k % 6]}',
+            color=colour,
+            markersize=5,
+            linewidth=1.6,
+            elinewidth=1,
+            capsize=2,
+            label=_say(m),
+        )
+    step = -(-len(names) // 12)
+    ax.set_xticks(range(0, len(names), step), [f'{w}\n{n[w]:,} jobs' for w in names[::step]])
+    ax.set_ylim(0, 1.02)
+    _percent(ax.yaxis)
+    ax.set_ylabel('share of jobs')
     ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
+
 
 def plot_metrics(
     ax,
     rows: list,
-    limit: int = 4,      # models shown at most, those with most jobs
+    limit: int = 4,  # models shown at most, those with most jobs
 ):
     "The five numbers of each model against their targets."
     table = metrics_by_model(rows)
-    models = list(dict.fromkeys(r['model'] for r in table)); shown = models[:limit]
+    models = list(dict.fromkeys(r['model'] for r in table))
+    shown = models[:limit]
     names = [LABELS[n] for n in TARGETS if n != 'tokens_per_job']
     for k, model in enumerate(shown):
         mine = {r['metric']: r for r in table if r['model'] == model}
         tokens = mine[LABELS['tokens_per_job']]['value']
-        label = f"{model} ({mine[names[0]]['jobs']:,} jobs" + (f', {tokens:,.0f} tokens each)' if tokens is not None else ', tokens unknown)')
+        label = f"{model} ({mine[names[0]]['jobs']:,} jobs" + (
+            f', {tokens:,.0f} tokens each)' if tokens is not None else ', tokens unknown)'
+        )
         for y, name in enumerate(names[::-1]):
-            r, at = mine[name], y+((len(shown)-1)/2-k)*.17
-            if r['value'] is None: ax.text(.01, at, 'nothing to count', va='center', fontsize=8, color=_COLOURS[k]); continue
-            if r['low'] is not None: ax.hlines(at, r['low'], r['high'], color=_COLOURS[k], linewidth=2, alpha=.5)
-            ax.plot(min(r['value'], 1.08), at, _MARKS[k] if r['value'] <= 1.08 else '>', color=_COLOURS[k], markersize=7, label=label if y == len(names)-1 else None)
-            if r['value'] > 1.08: ax.text(1.06, at, f"{r['value']:.0%}", ha='right', va='center', fontsize=8, color=_COLOURS[k])
+            r, at = mine[name], y + ((len(shown) - 1) / 2 - k) * 0.17
+            if r['value'] is None:
+                ax.text(0.01, at, 'nothing to count', va='center', fontsize=8, color=_COLOURS[k])
+                continue
+            if r['low'] is not None:
+                ax.hlines(at, r['low'], r['high'], color=_COLOURS[k], linewidth=2, alpha=0.5)
+            ax.plot(
+                min(r['value'], 1.08),
+                at,
+                _MARKS[k] if r['value'] <= 1.08 else '>',
+                color=_COLOURS[k],
+                markersize=7,
+                label=label if y == len(names) - 1 else None,
+            )
+            if r['value'] > 1.08:
+                ax.text(1.06, at, f"{r['value']:.0%}", ha='right', va='center', fontsize=8, color=_COLOURS[k])
     for y, name in enumerate(names[::-1]):
         op, t = TARGETS[next(n for n in TARGETS if LABELS[n] == name)]
-        ax.plot([t, t], [y-.4, y+.4], color=PALETTE['black'], linewidth=1.5, label='target' if not y else None)
-        ax.annotate('', (t+(.04 if op == '>' else -.04), y+.4), (t, y+.4), arrowprops=dict(arrowstyle='->', color=PALETTE['black']))
-    ax.set_yticks(range(len(names)), names[::-1]); ax.set_xlim(-.02, 1.12); _percent(ax.xaxis); ax.set_ylim(-.6, len(names)-.3); ax.grid(axis='y', visible=False)
-    ax.set_xlabel('share; the arrow at each target shows where better is'); ax.set_title('The five numbers today' + (f' ({len(shown)} of {len(models)} models)' if len(models) > limit else ''))
+        ax.plot([t, t], [y - 0.4, y + 0.4], color=PALETTE['black'], linewidth=1.5, label='target' if not y else None)
+        ax.annotate(
+            '',
+            (t + (0.04 if op == '>' else -0.04), y + 0.4),
+            (t, y + 0.4),
+            arrowprops=dict(arrowstyle='->', color=PALETTE['black']),
+        )
+    ax.set_yticks(range(len(names)), names[::-1])
+    ax.set_xlim(-0.02, 1.12)
+    _percent(ax.xaxis)
+    ax.set_ylim(-0.6, len(names) - 0.3)
+    ax.grid(axis='y', visible=False)
+    ax.set_xlabel('share; the arrow at each target shows where better is')
+    ax.set_title('The five numbers today' + (f' ({len(shown)} of {len(models)} models)' if len(models) > limit else ''))
     ax.legend(loc='upper left', bbox_to_anchor=(1, 1))

@@ -6,249 +6,390 @@
 __all__ = ['Redactor', 'redact', 'redact_file', 'Leak', 'leak_scan', 'refuse_leaks', 'privacy_report']
 
 # %% ../../nbs/evidence/05_privacy.ipynb #1edff67d
-import hmac, json, os, re
+import hmac
+import json
+import os
+import re
 from bisect import bisect_right
 from collections import Counter
 from copy import copy
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
+
 from fastcore.basics import patch
+
 from ..core.records import to_dict, write_atomic
-from .secrets import ALLOW, SECRETIVE, SEPARATOR, not_allowed, listed_patterns, merge_spans, compiled_patterns, scan_bytes, plain_text
+from agentft.evidence.secrets import (
+    ALLOW,
+    SECRETIVE,
+    SEPARATOR,
+    compiled_patterns,
+    listed_patterns,
+    merge_spans,
+    not_allowed,
+    plain_text,
+    scan_bytes,
+)
 
 # %% ../../nbs/evidence/05_privacy.ipynb #7549d694
 class _Literals:
     "Finds thousands of known texts at once, also cut off."
-    def __init__(self): self.words, self.by, self.slots = {}, {}, bytearray(1 << 16)
-    def add(self, word: bytes, placeholder: str, edge=''):   # edge 'w': no letter or digit beside it; 'l': no letter
-        if word in self.words: return
+
+    def __init__(self):
+        self.words, self.by, self.slots = {}, {}, bytearray(1 << 16)
+
+    def add(self, word: bytes, placeholder: str, edge=''):  # edge 'w': no letter or digit beside it; 'l': no letter
+        if word in self.words:
+            return
         self.words[word] = placeholder, edge
-        o = max(range(3), key=lambda o: sum(not 97 <= c < 123 for c in word[o:o+4])) if len(word) >= 7 else 0
-        for g in [word[o:o+4]] if len(word) > 3 else [word + bytes([c]) for c in range(128) if not chr(c).isalpha()]:
-            self.by.setdefault(g, []).append((o, word)); self.slots[(int.from_bytes(g, 'little')*0x9E3779B1 & 0xffffffff) >> 16] = 1
+        o = max(range(3), key=lambda o: sum(not 97 <= c < 123 for c in word[o : o + 4])) if len(word) >= 7 else 0
+        for g in (
+            [word[o : o + 4]] if len(word) > 3 else [word + bytes([c]) for c in range(128) if not chr(c).isalpha()]
+        ):
+            self.by.setdefault(g, []).append((o, word))
+            self.slots[(int.from_bytes(g, 'little') * 0x9E3779B1 & 0xFFFFFFFF) >> 16] = 1
+
     def find(self, b: bytes, cut=True):
         "`(start, end, placeholder)` of every known text in `b`."
-        if not self.words: return
+        if not self.words:
+            return
         import numpy as np
+
         slots, b = np.frombuffer(self.slots, bool), b + SEPARATOR
-        at = [np.flatnonzero(slots[(np.frombuffer(b, '<u4', (len(b)-o)//4, o) * np.uint32(0x9E3779B1)) >> np.uint32(16)])*4 + o for o in range(4)]
+        at = [
+            np.flatnonzero(
+                slots[(np.frombuffer(b, '<u4', (len(b) - o) // 4, o) * np.uint32(0x9E3779B1)) >> np.uint32(16)]
+            )
+            * 4
+            + o
+            for o in range(4)
+        ]
         for p in np.sort(np.concatenate(at)).tolist():
-            for o, w in self.by.get(b[p:p+4], ()):
-                s, (holder, edge) = p-o, self.words[w]
-                if s < 0: continue
-                if edge and s and not b[max(s-2, 0):s] in _ESCAPES and (chr(b[s-1]).isalpha() or edge == 'w' and chr(b[s-1]).isdigit()): continue
+            for o, w in self.by.get(b[p : p + 4], ()):
+                s, (holder, edge) = p - o, self.words[w]
+                if s < 0:
+                    continue
+                if (
+                    edge
+                    and s
+                    and b[max(s - 2, 0) : s] not in _ESCAPES
+                    and (chr(b[s - 1]).isalpha() or edge == 'w' and chr(b[s - 1]).isdigit())
+                ):
+                    continue
                 if b.startswith(w, s):
-                    c = chr(b[s+len(w)])
-                    if not (edge and (c.isalpha() or edge == 'w' and c.isdigit())): yield s, s+len(w), holder
-                elif cut and (n := _cut(b, s, w)): yield s, s+n, holder
+                    c = chr(b[s + len(w)])
+                    if not (edge and (c.isalpha() or edge == 'w' and c.isdigit())):
+                        yield s, s + len(w), holder
+                elif cut and (n := _cut(b, s, w)):
+                    yield s, s + n, holder
+
 
 _ESCAPES = (b'\\n', b'\\t', b'\\r')
 _MORE = re.compile(rb' ?(?:\.\.\.|\xe2\x80\xa6|\[truncated\])')
+
+
 def _cut(b, s, w) -> int:
     "Length of the beginning of `w` that stands at `s` and is cut off there, else 0."
-    n = len(os.path.commonprefix([b[s:s+len(w)], w]))
-    if n < 6 or w.startswith(b'-----') or (m := re.match(rb'[a-z0-9+.\-]+://[^:]*:', w)) and n <= m.end(): return 0
-    if n >= 8 and not w[:n].isalpha() and b.startswith(SEPARATOR, s+n): return n
-    return next((k for k in range(n, max(n-4, 5), -1) if _MORE.match(b, s+k)), 0)   # the dots may be its own
+    n = len(os.path.commonprefix([b[s : s + len(w)], w]))
+    if n < 6 or w.startswith(b'-----') or (m := re.match(rb'[a-z0-9+.\-]+://[^:]*:', w)) and n <= m.end():
+        return 0
+    if n >= 8 and not w[:n].isalpha() and b.startswith(SEPARATOR, s + n):
+        return n
+    return next((k for k in range(n, max(n - 4, 5), -1) if _MORE.match(b, s + k)), 0)  # the dots may be its own
 
 # %% ../../nbs/evidence/05_privacy.ipynb #524bf7e1
-_SELF = {'EMAIL', 'PHONE', 'CARD', 'IBAN', 'NATIONAL_ID', 'IP'}   # these look the same wherever they stand
+_SELF = {'EMAIL', 'PHONE', 'CARD', 'IBAN', 'NATIONAL_ID', 'IP'}  # these look the same wherever they stand
 _HOLDER = re.compile(r'<([A-Z][A-Z0-9_]*?)_\d+(?:_PASSWORD)?>')
+
 
 def _canonical(secret, kind):
     "The same number written differently is the same number."
-    if kind in ('PHONE', 'CARD', 'IBAN', 'NATIONAL_ID'): return re.sub(r'[^0-9A-Za-z]', '', secret)
+    if kind in ('PHONE', 'CARD', 'IBAN', 'NATIONAL_ID'):
+        return re.sub(r'[^0-9A-Za-z]', '', secret)
     return secret.lower() if kind == 'EMAIL' else secret
+
 
 class Redactor:
     "Replaces secrets by placeholders, consistently."
-    def __init__(self,
-        allow=ALLOW,   # regular expressions of what is no secret, or files with one per line
-        deny=(),       # names and words to replace (whole words, any case), or files with one per line
-        memory=None,   # file that keeps placeholders the same in later runs, without holding a secret
-        skip=(),       # kinds to leave alone, such as `('IP',)`
+
+    def __init__(
+        self,
+        allow=ALLOW,  # regular expressions of what is no secret, or files with one per line
+        deny=(),  # names and words to replace (whole words, any case), or files with one per line
+        memory=None,  # file that keeps placeholders the same in later runs, without holding a secret
+        skip=(),  # kinds to leave alone, such as `('IP',)`
     ):
         self.allow, self.deny, self.skip = tuple(listed_patterns(allow)), tuple(listed_patterns(deny)), tuple(skip)
         self._patterns = compiled_patterns(self.allow)
-        self.names, self.count, self.n, self.examples, self._same, self.used, self._clean, self._known = {}, Counter(), Counter(), {}, {}, set(), {}, _Literals()
+        self.names, self.count, self.n, self.examples, self._same, self.used, self._clean, self._known = (
+            {},
+            Counter(),
+            Counter(),
+            {},
+            {},
+            set(),
+            {},
+            _Literals(),
+        )
         self.memory, self._key, self._old, self._stamp = Path(memory) if memory else None, b'', {}, b''
-        if self.memory: self._load()
+        if self.memory:
+            self._load()
         for w in self.deny:
-            if len(w) < 3: raise ValueError(f'{w!r} is too short to be replaced everywhere: a denied word has at least 3 characters')
-            for x in {w, w.lower(), w.upper(), w.title(), w.capitalize()}: self._known.add(x.encode(), self._number(w.casefold(), 'DENIED'), 'l')
+            if len(w) < 3:
+                raise ValueError(
+                    f'{w!r} is too short to be replaced everywhere: a denied word has at least 3 characters'
+                )
+            for x in {w, w.lower(), w.upper(), w.title(), w.capitalize()}:
+                self._known.add(x.encode(), self._number(w.casefold(), 'DENIED'), 'l')
 
     def _number(self, secret, kind) -> str:
         "The placeholder of `secret`: the one it had, or a new one."
         if secret not in self._same:
             old = self._old.get(self._digest(secret)) if self.memory else None
-            if not old: self.n[kind] += 1
+            if not old:
+                self.n[kind] += 1
             self._same[secret] = old[0] if old else f'<{kind}_{self.n[kind]}>'
         return self._same[secret]
 
     def _placeholder(self, secret, kind) -> str:
-        if secret in self.names: return self.names[secret]
+        if secret in self.names:
+            return self.names[secret]
         name = self.names[secret] = self._number(_canonical(secret, kind), kind)
         self._add(secret, name, kind)
-        if kind == 'CONNECTION_STRING' and (m := re.match(r'[^:]+://[^:@]*:([^@]{6,})@', secret)) and m[1] not in self.names:
-            self.names[m[1]] = self._same.setdefault(m[1], f'{name[:-1]}_PASSWORD>'); self._add(m[1], self.names[m[1]], 'SECRET')
+        if (
+            kind == 'CONNECTION_STRING'
+            and (m := re.match(r'[^:]+://[^:@]*:([^@]{6,})@', secret))
+            and m[1] not in self.names
+        ):
+            self.names[m[1]] = self._same.setdefault(m[1], f'{name[:-1]}_PASSWORD>')
+            self._add(m[1], self.names[m[1]], 'SECRET')
         return name
 
     def _add(self, secret, name, kind):
-        if len(secret) >= 8 and not secret.isalpha() and kind != 'CUT_TOKEN': self._known.add(secret.encode('utf-8', 'surrogatepass'), name, 'w' if kind in _SELF else '')
+        if len(secret) >= 8 and not secret.isalpha() and kind != 'CUT_TOKEN':
+            self._known.add(secret.encode('utf-8', 'surrogatepass'), name, 'w' if kind in _SELF else '')
 
 # %% ../../nbs/evidence/05_privacy.ipynb #e7c10b65
 @patch
-def _digest(self:Redactor, secret) -> str: return hmac.digest(self._key, secret.encode('utf-8', 'surrogatepass'), 'sha256').hex()[:32]
+def _digest(self: Redactor, secret) -> str:
+    return hmac.digest(self._key, secret.encode('utf-8', 'surrogatepass'), 'sha256').hex()[:32]
+
 
 @patch
-def _load(self:Redactor):
+def _load(self: Redactor):
     self._key = os.urandom(32)
-    if not self.memory.exists(): return
-    if os.name == 'posix' and self.memory.stat().st_mode & 0o077: raise PermissionError(f'{self.memory} can be read by others: chmod 600 it, or remove it and start anew')
+    if not self.memory.exists():
+        return
+    if os.name == 'posix' and self.memory.stat().st_mode & 0o077:
+        raise PermissionError(f'{self.memory} can be read by others: chmod 600 it, or remove it and start anew')
     raw = self.memory.read_bytes()
-    try: d = json.loads(raw); self._key, self._old, self._stamp = bytes.fromhex(d['key']), {k: tuple(v) for k, v in d['names'].items()}, raw
-    except (ValueError, KeyError, TypeError, AttributeError): raise ValueError(f'{self.memory} is no memory of a Redactor: give another path') from None
+    try:
+        d = json.loads(raw)
+        self._key, self._old, self._stamp = bytes.fromhex(d['key']), {k: tuple(v) for k, v in d['names'].items()}, raw
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f'{self.memory} is no memory of a Redactor: give another path') from None
     for holder, _ in self._old.values():
-        if m := re.match(r'<(\w+?)_(\d+)>$', holder): self.n[m[1]] = max(self.n[m[1]], int(m[2]))
+        if m := re.match(r'<(\w+?)_(\d+)>$', holder):
+            self.n[m[1]] = max(self.n[m[1]], int(m[2]))
     self._lengths = {n for _, n in self._old.values() if n}
 
+
 @patch
-def save(self:Redactor) -> Path | None:
+def save(self: Redactor) -> Path | None:
     "Write the memory: a random key and one HMAC-SHA256 per secret, readable by its owner only."
-    if not self.memory: return
-    if (self.memory.read_bytes() if self.memory.exists() else b'') != self._stamp: raise RuntimeError(f'{self.memory} was written by another run meanwhile: run again, so that no placeholder is given twice')
+    if not self.memory:
+        return
+    if (self.memory.read_bytes() if self.memory.exists() else b'') != self._stamp:
+        raise RuntimeError(
+            f'{self.memory} was written by another run meanwhile: run again, so that no placeholder is given twice'
+        )
     bare = {s for s in self.names if len(s) >= 8 and not s.isalpha()}
     names = self._old | {self._digest(s): (h, len(s) if s in bare else 0) for s, h in self._same.items()}
     old = os.umask(0o077)
-    try: write_atomic(self.memory, json.dumps(dict(v=1, key=self._key.hex(), names=names), indent=1) + '\n')
-    finally: os.umask(old)
+    try:
+        write_atomic(self.memory, json.dumps(dict(v=1, key=self._key.hex(), names=names), indent=1) + '\n')
+    finally:
+        os.umask(old)
     self._stamp = self.memory.read_bytes()
     return self.memory
 
+
 @patch
-def _remembered(self:Redactor, b):
+def _remembered(self: Redactor, b):
     "Words of `b` that were a secret in an earlier run."
-    if not self._old: return
+    if not self._old:
+        return
     for m in _BARE.finditer(b):
-        if m.end()-m.start() in self._lengths and (x := self._old.get(self._digest(plain_text(m[0])))): yield *m.span(), _HOLDER.match(x[0])[1]
+        if m.end() - m.start() in self._lengths and (x := self._old.get(self._digest(plain_text(m[0])))):
+            yield *m.span(), _HOLDER.match(x[0])[1]
 
 # %% ../../nbs/evidence/05_privacy.ipynb #471d1dfd
 @patch
-def _replace(self:Redactor, texts) -> dict:
+def _replace(self: Redactor, texts) -> dict:
     "`{text: (the same without secrets, placeholders used)}` of those of `texts` that hold any; again, until a look at the result finds nothing."
     out = self._once(texts)
-    for _ in range(8):   # what stood glued to a secret may show itself only now
-        near = [new[max(m.start()-200, 0):m.end()+200] for new, _ in out.values() for m in _HOLDER.finditer(new)]
-        if not any(self._dirty(b) for b, _ in _joined(near)) or not (more := self._once([new for new, _ in out.values()])): break
+    for _ in range(8):  # what stood glued to a secret may show itself only now
+        near = [new[max(m.start() - 200, 0) : m.end() + 200] for new, _ in out.values() for m in _HOLDER.finditer(new)]
+        if not any(self._dirty(b) for b, _ in _joined(near)) or not (
+            more := self._once([new for new, _ in out.values()])
+        ):
+            break
         out = {t: (more[new][0], used + more[new][1]) if new in more else (new, used) for t, (new, used) in out.items()}
     return out
 
-@patch
-def _dirty(self:Redactor, b): return not_allowed(b, scan_bytes(b), self._patterns, self.skip) or any(True for _ in self._known.find(b))
 
 @patch
-def _once(self:Redactor, texts) -> dict:
+def _dirty(self: Redactor, b):
+    return not_allowed(b, scan_bytes(b), self._patterns, self.skip) or any(True for _ in self._known.find(b))
+
+
+@patch
+def _once(self: Redactor, texts) -> dict:
     "One round of `_replace`."
     found, texts = {}, dict.fromkeys(t for t in texts if len(t) > 2)
     for b, part in _joined([t for t in texts if hash(t) not in self._clean]):
         hits = not_allowed(b, merge_spans(scan_bytes(b) + list(self._remembered(b))), self._patterns, self.skip)
-        for t, s, e, k in _owners(part, hits): found.setdefault(t, []).append((s, e, self._placeholder(t.encode('utf-8', 'surrogatepass')[s:e].decode('utf-8', 'surrogatepass'), k)))
+        for t, s, e, k in _owners(part, hits):
+            found.setdefault(t, []).append(
+                (s, e, self._placeholder(t.encode('utf-8', 'surrogatepass')[s:e].decode('utf-8', 'surrogatepass'), k))
+            )
     now = len(self._known.words)
     check = [t for t in texts if self._clean.get(hash(t)) != now]
     for b, part in _joined(check):
-        for t, s, e, h in _owners(part, self._known.find(b)): found.setdefault(t, []).insert(0, (s, e, h))   # first: what is known keeps its name
-    if len(self._clean) > 500_000: self._clean.clear()
+        for t, s, e, h in _owners(part, self._known.find(b)):
+            found.setdefault(t, []).insert(0, (s, e, h))  # first: what is known keeps its name
+    if len(self._clean) > 500_000:
+        self._clean.clear()
     self._clean.update((hash(t), now) for t in check if t not in found)
     return {t: _filled(t, merge_spans(hits)) for t, hits in found.items()}
 
+
 @patch
-def _counted(self:Redactor, text, new):
+def _counted(self: Redactor, text, new):
     "Count what was replaced in `text`, and keep one example of each kind."
     self.used.update(new[1])
     for h in new[1]:
-        k = _HOLDER.match(h)[1]; self.count[k] += 1
-        if k not in self.examples: i = new[0].index(h); self.examples[k] = new[0][max(i-30, 0):i+len(h)+30]
+        k = _HOLDER.match(h)[1]
+        self.count[k] += 1
+        if k not in self.examples:
+            i = new[0].index(h)
+            self.examples[k] = new[0][max(i - 30, 0) : i + len(h) + 30]
     return new[0]
 
+
 @patch
-def learn(self:Redactor, text: str):
+def learn(self: Redactor, text: str):
     "Note the secrets of `text` without changing it."
     self._replace([text])
 
+
 @patch
-def __call__(self:Redactor, text: str) -> str:
+def __call__(self: Redactor, text: str) -> str:
     "`text` without secrets."
     new = self._replace([text]).get(text)
     return self._counted(text, new) if new else text
 
+
 _BARE = re.compile(rb'[^\s"\'`<>(){}\[\],;=\\\0]{8,200}')
+
 
 def _joined(texts, size=1 << 20):
     "`texts` as few large pieces: one look for each needle, however short they are."
     parts, n, part = [], 0, []
     for t in texts:
-        x = t.encode('utf-8', 'surrogatepass'); part.append((n, t)); parts.append(x); n += len(x) + len(SEPARATOR)
-        if n > size: yield SEPARATOR.join(parts), part; parts, n, part = [], 0, []
-    if parts: yield SEPARATOR.join(parts), part
+        x = t.encode('utf-8', 'surrogatepass')
+        part.append((n, t))
+        parts.append(x)
+        n += len(x) + len(SEPARATOR)
+        if n > size:
+            yield SEPARATOR.join(parts), part
+            parts, n, part = [], 0, []
+    if parts:
+        yield SEPARATOR.join(parts), part
+
 
 def _owners(part, hits):
     "`(text, start, end, what)` of hits in joined texts."
     starts = [n for n, _ in part]
     for s, e, k in hits:
-        n, t = part[bisect_right(starts, s)-1]
-        yield t, s-n, e-n, k
+        n, t = part[bisect_right(starts, s) - 1]
+        yield t, s - n, e - n, k
+
 
 def _filled(text, hits):
     b, out, at = text.encode('utf-8', 'surrogatepass'), [], 0
-    for s, e, h in hits: out += [b[at:s], h.encode()]; at = e
+    for s, e, h in hits:
+        out += [b[at:s], h.encode()]
+        at = e
     return b''.join([*out, b[at:]]).decode('utf-8', 'replace'), [h for *_, h in hits]
 
 # %% ../../nbs/evidence/05_privacy.ipynb #96f922fc
 def _strings(o, texts, pairs):
     "Every string of `o`, keys included; a value whose key names a secret is noted with its key."
     kind = type(o)
-    if kind is str: texts[o] = None
+    if kind is str:
+        texts[o] = None
     elif kind is dict:
         for k, v in o.items():
             if type(k) is str:
                 texts[k] = None
-                if type(v) is str and 6 <= len(v) <= 200 and SECRETIVE.search(k): pairs[k, v] = f'"{k}": "{v}"'
+                if type(v) is str and 6 <= len(v) <= 200 and SECRETIVE.search(k):
+                    pairs[k, v] = f'"{k}": "{v}"'
             _strings(v, texts, pairs)
     elif kind is list or kind is tuple:
-        for x in o: _strings(x, texts, pairs)
-    elif o is None or kind is bool or kind is float: return
+        for x in o:
+            _strings(x, texts, pairs)
+    elif o is None or kind is bool or kind is float:
+        return
     elif kind is int:
-        if o >= 10**12: texts[str(o)] = None
+        if o >= 10**12:
+            texts[str(o)] = None
     elif is_dataclass(o):
-        for x in o.__dict__.values(): _strings(x, texts, pairs)
-    else: texts[str(o)] = None
+        for x in o.__dict__.values():
+            _strings(x, texts, pairs)
+    else:
+        texts[str(o)] = None
+
 
 def _rebuilt(o, text, pair):
     "A copy of `o` with `text` applied to every string, and `pair` to what may be a secretive key and its value."
-    if isinstance(o, str): return text(o)
-    if isinstance(o, dict): return {_rebuilt(k, text, pair): pair(k, v) if isinstance(v, str) else _rebuilt(v, text, pair) for k, v in o.items()}
-    if isinstance(o, (list, tuple)): return [_rebuilt(x, text, pair) for x in o]
+    if isinstance(o, str):
+        return text(o)
+    if isinstance(o, dict):
+        return {
+            _rebuilt(k, text, pair): pair(k, v) if isinstance(v, str) else _rebuilt(v, text, pair) for k, v in o.items()
+        }
+    if isinstance(o, (list, tuple)):
+        return [_rebuilt(x, text, pair) for x in o]
     if is_dataclass(o):
-        new = copy(o); new.__dict__.update({n: _rebuilt(x, text, pair) for n, x in o.__dict__.items()})
+        new = copy(o)
+        new.__dict__.update({n: _rebuilt(x, text, pair) for n, x in o.__dict__.items()})
         return new
-    if o is None or isinstance(o, (bool, float)) or isinstance(o, int) and o < 10**12: return o
+    if o is None or isinstance(o, (bool, float)) or isinstance(o, int) and o < 10**12:
+        return o
     return new if (new := text(str(o))) != str(o) else o
 
 # %% ../../nbs/evidence/05_privacy.ipynb #1b363794
 def redact(
-    x,                          # a record such as `Job`, a list or dict, or a text
+    x,  # a record such as `Job`, a list or dict, or a text
     redactor: Redactor = None,  # shared between jobs, so that placeholders stay the same; None: a new one
 ) -> tuple:  # (the same without secrets, Counter of replacements by kind)
     "Replace every secret in `x`; what holds none comes back as it is."
     r = redactor or Redactor()
     before, x, texts, pairs = r.count.copy(), x if is_dataclass(x) else to_dict(x), {}, {}
     _strings(x, texts, pairs)
-    if not (new := r._replace([*texts, *pairs.values()])): return x, Counter()
-    def text(s): return r._counted(s, new[s]) if s in new else s
+    if not (new := r._replace([*texts, *pairs.values()])):
+        return x, Counter()
+
+    def text(s):
+        return r._counted(s, new[s]) if s in new else s
+
     def pair(k, v):
-        if (whole := pairs.get((k, v))) not in new: return text(v)
+        if (whole := pairs.get((k, v))) not in new:
+            return text(v)
         done = r._counted(whole, new[whole])
-        return done[len(k)+5:-1] if done.startswith(f'"{k}": "') else new[whole][1][-1]
+        return done[len(k) + 5 : -1] if done.startswith(f'"{k}": "') else new[whole][1][-1]
+
     return _rebuilt(x, text, pair), r.count - before
 
 # %% ../../nbs/evidence/05_privacy.ipynb #2845fca0
@@ -256,96 +397,154 @@ def _blocks(path, size=1 << 20):
     "`(number of the first line, bytes)` of whole lines."
     n, block = 1, []
     with Path(path).open('rb') as f:
-        while block := f.readlines(size): yield n, b''.join(block); n += len(block)
+        while block := f.readlines(size):
+            yield n, b''.join(block)
+            n += len(block)
+
 
 def _on_disk(redactor) -> _Literals:
     "What `redactor` knows, as it stands in JSON."
     out = _Literals()
     for w, (holder, edge) in redactor._known.words.items():
         out.add(w, holder, edge)
-        for ascii in (False, True): out.add(json.dumps(plain_text(w), ensure_ascii=ascii)[1:-1].encode(), holder, edge)
+        for ascii in (False, True):
+            out.add(json.dumps(plain_text(w), ensure_ascii=ascii)[1:-1].encode(), holder, edge)
     return out
 
+
 def redact_file(
-    path,                # JSON, or JSONL
+    path,  # JSON, or JSONL
     redactor: Redactor,  # what is known to be secret by now
 ):
     "Rewrite the lines of a file that still hold a secret that `redactor` knows."
     known, path = _on_disk(redactor), Path(path)
     hit = lambda b: any(True for _ in known.find(b, cut=False))
+
     def clean(text):
-        try: return json.dumps(redact(json.loads(text), redactor)[0], ensure_ascii=False, indent=1 if path.suffix == '.json' else None) + '\n'
-        except ValueError: return redactor(text)
-    if not any(hit(b) for _, b in _blocks(path)): return
-    if path.suffix == '.json': write_atomic(path, clean(path.read_text(encoding='utf-8', errors='replace')))
-    else: write_atomic(path, (clean(plain_text(l)) if hit(l) else l for _, b in _blocks(path) for l in b.splitlines(True)))
+        try:
+            return (
+                json.dumps(
+                    redact(json.loads(text), redactor)[0],
+                    ensure_ascii=False,
+                    indent=1 if path.suffix == '.json' else None,
+                )
+                + '\n'
+            )
+        except ValueError:
+            return redactor(text)
+
+    if not any(hit(b) for _, b in _blocks(path)):
+        return
+    if path.suffix == '.json':
+        write_atomic(path, clean(path.read_text(encoding='utf-8', errors='replace')))
+    else:
+        write_atomic(
+            path, (clean(plain_text(l)) if hit(l) else l for _, b in _blocks(path) for l in b.splitlines(True))
+        )
 
 # %% ../../nbs/evidence/05_privacy.ipynb #c9a9970a
 @dataclass
 class Leak:
     "A secret that is still there."
+
     file: str
     line: int
     kind: str
-    hint: str     # its first characters and its length
+    hint: str  # its first characters and its length
 
-_ESCAPED = re.compile(r'[\0-\x08\x0b-\x1f"\\]')   # what JSON writes differently, but for the line ends and tabs that `scan_bytes` sees through
+
+_ESCAPED = re.compile(
+    r'[\0-\x08\x0b-\x1f"\\]'
+)  # what JSON writes differently, but for the line ends and tabs that `scan_bytes` sees through
+
 
 def _unescaped(lines, first, seen) -> list[tuple]:
     "`(line, text)` of the JSON strings that read differently once decoded."
     out = []
+
     def walk(o):
         if isinstance(o, str):
-            if (odd or _ESCAPED.search(o)) and hash(o) not in seen: seen.add(hash(o)); out.append((n, o))
+            if (odd or _ESCAPED.search(o)) and hash(o) not in seen:
+                seen.add(hash(o))
+                out.append((n, o))
         elif isinstance(o, dict):
-            for k, v in o.items(): walk(k); walk(v)
+            for k, v in o.items():
+                walk(k)
+                walk(v)
         elif isinstance(o, list):
-            for x in o: walk(x)
+            for x in o:
+                walk(x)
+
     for n, line in enumerate(lines, first):
-        if b'\\' not in line: continue
-        odd = b'\\u' in line or b'\\/' in line   # any character may hide
-        try: walk(json.loads(line))
+        if b'\\' not in line:
+            continue
+        odd = b'\\u' in line or b'\\/' in line  # any character may hide
+        try:
+            walk(json.loads(line))
         except ValueError:
             for m in re.finditer(rb'"(?:[^"\\]|\\.)*"', line):
                 if b'\\' in m[0]:
-                    try: walk(json.loads(m[0]))
-                    except ValueError: pass
+                    try:
+                        walk(json.loads(m[0]))
+                    except ValueError:
+                        pass
     return out
 
 # %% ../../nbs/evidence/05_privacy.ipynb #5dbae47b
 _BINARY = ('.png', '.safetensors', '.gguf', '.gz', '.npz', '.parquet')
 
+
 def leak_scan(
-    path,                       # file, or folder with all its text files
+    path,  # file, or folder with all its text files
     redactor: Redactor = None,  # also look for every secret it knows
     allow=ALLOW,
-) -> list[Leak]:                # empty: nothing was found
+) -> list[Leak]:  # empty: nothing was found
     "What secrets the bytes under `path` still hold."
     root, out, allow = Path(path), {}, compiled_patterns(allow)
-    skip, known, on_disk = (redactor.skip, redactor._known, _on_disk(redactor)) if redactor else ((), _Literals(), _Literals())
+    skip, known, on_disk = (
+        (redactor.skip, redactor._known, _on_disk(redactor)) if redactor else ((), _Literals(), _Literals())
+    )
     for p in sorted(root.rglob('*')) if root.is_dir() else [root]:
-        if not p.is_file() or p.suffix in _BINARY: continue
+        if not p.is_file() or p.suffix in _BINARY:
+            continue
         name, seen = p.name if p == root else str(p.relative_to(root)), set()
-        def note(line, secret, kind): out.setdefault((name, line, secret), kind)
+
+        def note(line, secret, kind):
+            out.setdefault((name, line, secret), kind)
+
         for first, b in _blocks(p):
-            for s, e, k in not_allowed(b, scan_bytes(b), allow, skip): note(first + b.count(b'\n', 0, s), plain_text(b[s:e]), k)
-            for s, e, _ in on_disk.find(b, cut=False): note(first + b.count(b'\n', 0, s), plain_text(b[s:e]), 'KNOWN')
+            for s, e, k in not_allowed(b, scan_bytes(b), allow, skip):
+                note(first + b.count(b'\n', 0, s), plain_text(b[s:e]), k)
+            for s, e, _ in on_disk.find(b, cut=False):
+                note(first + b.count(b'\n', 0, s), plain_text(b[s:e]), 'KNOWN')
             decoded = _unescaped(b.splitlines(True), first, seen)
             for j, part in _joined([t for _, t in decoded]):
                 line = {t: n for n, t in decoded}
-                for t, s, e, k in _owners(part, not_allowed(j, scan_bytes(j), allow, skip)): note(line[t], plain_text(t.encode('utf-8', 'surrogatepass')[s:e]), k)
-                for t, s, e, _ in _owners(part, known.find(j, cut=False)): note(line[t], plain_text(t.encode('utf-8', 'surrogatepass')[s:e]), 'KNOWN')
+                for t, s, e, k in _owners(part, not_allowed(j, scan_bytes(j), allow, skip)):
+                    note(line[t], plain_text(t.encode('utf-8', 'surrogatepass')[s:e]), k)
+                for t, s, e, _ in _owners(part, known.find(j, cut=False)):
+                    note(line[t], plain_text(t.encode('utf-8', 'surrogatepass')[s:e]), 'KNOWN')
     return [Leak(f, n, k, f'{s[:4]}… ({len(s)} characters)') for (f, n, s), k in out.items()]
+
 
 def refuse_leaks(path, redactor: Redactor = None, allow=ALLOW):
     "Raise when a leak scan of `path` finds something."
     if leaks := leak_scan(path, redactor, allow):
         l = leaks[0]
-        raise ValueError(f'{len(leaks)} secrets are left under {path}, the first in {l.file}, line {l.line} ({l.kind} {l.hint}): '
-                         'nothing was handed on; add what is no secret to the allow list, or report the pattern that was missed')
+        raise ValueError(
+            f'{len(leaks)} secrets are left under {path}, the first in {l.file}, line {l.line} ({l.kind} {l.hint}): '
+            'nothing was handed on; add what is no secret to the allow list, or report the pattern that was missed'
+        )
 
 # %% ../../nbs/evidence/05_privacy.ipynb #bfaf45c4
 def privacy_report(redactor: Redactor) -> list[dict]:  # rows: kind, distinct, replacements, example
     "What was replaced, by kind; the example shows the placeholder where it stands, never the secret."
-    distinct = Counter(_HOLDER.match(h)[1] for h in set(redactor.names.values()) | ({h for h, _ in redactor._known.words.values()} & redactor.used) if not h.endswith('_PASSWORD>'))
-    return [dict(kind=k, distinct=distinct[k], replacements=n, example=' '.join(redactor.examples[k].split())) for k, n in redactor.count.most_common()]
+    distinct = Counter(
+        _HOLDER.match(h)[1]
+        for h in set(redactor.names.values()) | ({h for h, _ in redactor._known.words.values()} & redactor.used)
+        if not h.endswith('_PASSWORD>')
+    )
+    return [
+        dict(kind=k, distinct=distinct[k], replacements=n, example=' '.join(redactor.examples[k].split()))
+        for k, n in redactor.count.most_common()
+    ]

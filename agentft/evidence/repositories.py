@@ -6,7 +6,10 @@
 __all__ = ['write_repo', 'Commit', 'Git', 'commits', 'blob', 'Reverts']
 
 # %% ../../nbs/evidence/00_repositories.ipynb #354cce76
-import os, re, subprocess, tempfile
+import os
+import re
+import subprocess
+import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,40 +17,83 @@ from pathlib import Path
 # %% ../../nbs/evidence/00_repositories.ipynb #d13789fa
 def _git_env() -> dict:
     "No configuration but the repository's own, no prompts, no network, no fetching of missing objects."
-    return dict(PATH=os.environ.get('PATH', '/usr/bin:/bin'), HOME='/nonexistent', LC_ALL='C', GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM='1',
-                GIT_ATTR_NOSYSTEM='1', GIT_TERMINAL_PROMPT='0', GIT_OPTIONAL_LOCKS='0', GIT_NO_REPLACE_OBJECTS='1', GIT_NO_LAZY_FETCH='1', GIT_ALLOW_PROTOCOL='none')
+    return dict(
+        PATH=os.environ.get('PATH', '/usr/bin:/bin'),
+        HOME='/nonexistent',
+        LC_ALL='C',
+        GIT_CONFIG_GLOBAL=os.devnull,
+        GIT_CONFIG_NOSYSTEM='1',
+        GIT_ATTR_NOSYSTEM='1',
+        GIT_TERMINAL_PROMPT='0',
+        GIT_OPTIONAL_LOCKS='0',
+        GIT_NO_REPLACE_OBJECTS='1',
+        GIT_NO_LAZY_FETCH='1',
+        GIT_ALLOW_PROTOCOL='none',
+    )
+
 
 def write_repo(
-    path,           # folder; made if need be
+    path,  # folder; made if need be
     commits: list,  # dicts: `message`, `files` (path -> text or bytes; None: delete), optionally `author`, `email`, `mode` (path -> git mode), `parents` (numbers of earlier commits), `rename` (old -> new)
-) -> list[str]:     # the commit ids, oldest first
+) -> list[str]:  # the commit ids, oldest first
     "A repository with this history."
     subprocess.run(['git', 'init', '-q', '-b', 'main', '--template=', str(path)], check=True, env=_git_env())
     out = bytearray()
-    def data(b): b = b.encode() if isinstance(b, str) else b; out.extend(b'data %d\n%s\n' % (len(b), b))
+
+    def data(b):
+        b = b.encode() if isinstance(b, str) else b
+        out.extend(b'data %d\n%s\n' % (len(b), b))
+
     for k, c in enumerate(commits):
-        who = f'{c.get("author", "Ada")} <{c.get("email", "ada@example.invalid")}> {1_700_000_000 + 3600*k} +0000\n'
-        out += f'commit refs/heads/main\nmark :{k+1}\nauthor {who}committer {who}'.encode()
+        who = f'{c.get("author", "Ada")} <{c.get("email", "ada@example.invalid")}> {1_700_000_000 + 3600 * k} +0000\n'
+        out += f'commit refs/heads/main\nmark :{k + 1}\nauthor {who}committer {who}'.encode()
         data(c['message'])
-        parents = c.get('parents', [k-1] if k else [])
-        out += ''.join(f'{"merge" if n else "from"} :{p+1}\n' for n, p in enumerate(parents)).encode()
-        for old, new in c.get('rename', {}).items(): out += f'R "{old}" "{new}"\n'.encode()
+        parents = c.get('parents', [k - 1] if k else [])
+        out += ''.join(f'{"merge" if n else "from"} :{p + 1}\n' for n, p in enumerate(parents)).encode()
+        for old, new in c.get('rename', {}).items():
+            out += f'R "{old}" "{new}"\n'.encode()
         for p, text in c.get('files', {}).items():
-            if text is None: out += f'D "{p}"\n'.encode()
-            elif (mode := c.get('mode', {}).get(p, '100644')) == '160000': out += f'M 160000 {text} "{p}"\n'.encode()
-            else: out += f'M {mode} inline "{p}"\n'.encode(); data(text)
-    marks = Path(path)/'.git'/'marks'
-    subprocess.run(['git', 'fast-import', '--quiet', f'--export-marks={marks}'], cwd=path, input=bytes(out), check=True, env=_git_env())
+            if text is None:
+                out += f'D "{p}"\n'.encode()
+            elif (mode := c.get('mode', {}).get(p, '100644')) == '160000':
+                out += f'M 160000 {text} "{p}"\n'.encode()
+            else:
+                out += f'M {mode} inline "{p}"\n'.encode()
+                data(text)
+    marks = Path(path) / '.git' / 'marks'
+    subprocess.run(
+        ['git', 'fast-import', '--quiet', f'--export-marks={marks}'],
+        cwd=path,
+        input=bytes(out),
+        check=True,
+        env=_git_env(),
+    )
     return [l.split()[1] for l in sorted(marks.read_text().splitlines(), key=lambda l: int(l[1:].split()[0]))]
 
 # %% ../../nbs/evidence/00_repositories.ipynb #15bdf033
-_SAFE = {'core.fsmonitor': 'false', 'core.hooksPath': os.devnull, 'core.attributesFile': os.devnull, 'core.quotePath': 'false', 'log.showSignature': 'false',
-         'gpg.program': 'false', 'log.showRoot': 'true', 'log.mailmap': 'false', 'log.follow': 'false', 'i18n.logOutputEncoding': 'UTF-8', 'diff.renames': 'true',
-         'protocol.allow': 'never', 'core.commitGraph': 'true', 'diff.ignoreSubmodules': 'none', 'diff.orderFile': os.devnull}
+_SAFE = {
+    'core.fsmonitor': 'false',
+    'core.hooksPath': os.devnull,
+    'core.attributesFile': os.devnull,
+    'core.quotePath': 'false',
+    'log.showSignature': 'false',
+    'gpg.program': 'false',
+    'log.showRoot': 'true',
+    'log.mailmap': 'false',
+    'log.follow': 'false',
+    'i18n.logOutputEncoding': 'UTF-8',
+    'diff.renames': 'true',
+    'protocol.allow': 'never',
+    'core.commitGraph': 'true',
+    'diff.ignoreSubmodules': 'none',
+    'diff.orderFile': os.devnull,
+}
+
 
 @dataclass
 class Commit:
     "One commit with the files it changed: `(old mode, new mode, old blob, new blob, status, path before, path after)`."
+
     id: str
     parents: list
     author: str
@@ -56,29 +102,57 @@ class Commit:
     message: str
     changes: list = field(default_factory=list)
 
+
 class Git:
     "A repository, read only."
+
     def __init__(self, path, trust_owner: bool = False):  # `trust_owner`: read it although another user owns it
         self.path = Path(path).resolve()
-        if not self.path.is_dir(): raise FileNotFoundError(f'{path} is no folder: give the folder of a git repository')
-        self.cmd = ['git', '--no-pager', '--literal-pathspecs', *(x for k, v in _SAFE.items() for x in ('-c', f'{k}={v}'))]
-        if trust_owner: self.cmd += ['-c', f'safe.directory={self.path}']
+        if not self.path.is_dir():
+            raise FileNotFoundError(f'{path} is no folder: give the folder of a git repository')
+        self.cmd = [
+            'git',
+            '--no-pager',
+            '--literal-pathspecs',
+            *(x for k, v in _SAFE.items() for x in ('-c', f'{k}={v}')),
+        ]
+        if trust_owner:
+            self.cmd += ['-c', f'safe.directory={self.path}']
         self._cat = {}
-        try: top = self('rev-parse', '--show-prefix', '--is-bare-repository').splitlines()
-        except FileNotFoundError: raise RuntimeError('git is not installed: install it, or leave out the repositories') from None
-        if top[0]: raise ValueError(f'{path} lies inside a repository, it is none itself: give the repository\'s own folder')
+        try:
+            top = self('rev-parse', '--show-prefix', '--is-bare-repository').splitlines()
+        except FileNotFoundError:
+            raise RuntimeError('git is not installed: install it, or leave out the repositories') from None
+        if top[0]:
+            raise ValueError(f'{path} lies inside a repository, it is none itself: give the repository\'s own folder')
+
     def __call__(self, *args) -> str:
-        r = subprocess.run([*self.cmd, *args], cwd=self.path, env=_git_env(), capture_output=True, stdin=subprocess.DEVNULL)
-        if r.returncode == 0: return r.stdout.decode('utf-8', 'replace')
+        r = subprocess.run(
+            [*self.cmd, *args], cwd=self.path, env=_git_env(), capture_output=True, stdin=subprocess.DEVNULL
+        )
+        if r.returncode == 0:
+            return r.stdout.decode('utf-8', 'replace')
         why = r.stderr.decode('utf-8', 'replace').strip()
-        if 'dubious ownership' in why: raise PermissionError(f'{self.path} belongs to another user: git refuses to read it; pass trust_owner=True if you trust it')
-        raise ValueError(f'{self.path}: {why.splitlines()[0] if why else "git failed"}: is it a git repository with commits?')
-    def __enter__(self): return self
+        if 'dubious ownership' in why:
+            raise PermissionError(
+                f'{self.path} belongs to another user: git refuses to read it; pass trust_owner=True if you trust it'
+            )
+        raise ValueError(
+            f'{self.path}: {why.splitlines()[0] if why else "git failed"}: is it a git repository with commits?'
+        )
+
+    def __enter__(self):
+        return self
+
     def __exit__(self, *a):
         for p in self._cat.values():
-            p.kill(); p.wait(); p.stdout.close()
-            try: p.stdin.close()
-            except BrokenPipeError: pass
+            p.kill()
+            p.wait()
+            p.stdout.close()
+            try:
+                p.stdin.close()
+            except BrokenPipeError:
+                pass
         self._cat = {}
 
 # %% ../../nbs/evidence/00_repositories.ipynb #8327fca4
@@ -86,85 +160,170 @@ def _fields(stream, size=1 << 16):
     "Zero-terminated fields of a byte stream."
     rest = b''
     while chunk := stream.read(size):
-        *done, rest = (rest+chunk).split(b'\0')
+        *done, rest = (rest + chunk).split(b'\0')
         yield from done
-    if rest: yield rest
+    if rest:
+        yield rest
+
 
 def commits(
     self: Git,
     max_commits: int | None = None,  # the newest ones; None: all
-    rev: str = 'HEAD',               # where to start
+    rev: str = 'HEAD',  # where to start
 ):
     "Every commit, newest first, with the files it changed; merges come without files."
     self('rev-parse', '--verify', '--quiet', '--end-of-options', f'{rev}^{{commit}}')
-    args = ['log', '-z', '--raw', '--no-abbrev', '-M', '-l400', '--date-order', '--no-ext-diff', '--no-textconv', '--no-show-signature', '--no-notes', '--no-color', '--no-decorate',
-            '--format=%x01%H%x00%P%x00%an%x00%ae%x00%at%x00%B%x00', *([f'-n{max_commits}'] if max_commits is not None else []), '--end-of-options', rev, '--']
+    args = [
+        'log',
+        '-z',
+        '--raw',
+        '--no-abbrev',
+        '-M',
+        '-l400',
+        '--date-order',
+        '--no-ext-diff',
+        '--no-textconv',
+        '--no-show-signature',
+        '--no-notes',
+        '--no-color',
+        '--no-decorate',
+        '--format=%x01%H%x00%P%x00%an%x00%ae%x00%at%x00%B%x00',
+        *([f'-n{max_commits}'] if max_commits is not None else []),
+        '--end-of-options',
+        rev,
+        '--',
+    ]
     with tempfile.TemporaryFile() as err:
-        p = subprocess.Popen([*self.cmd, *args], cwd=self.path, env=_git_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err)
+        p = subprocess.Popen(
+            [*self.cmd, *args],
+            cwd=self.path,
+            env=_git_env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=err,
+        )
         try:
             it, c, text = _fields(p.stdout), None, lambda b: b.decode('utf-8', 'surrogateescape')
             for f in it:
                 f = f.lstrip(b'\n')
                 if f.startswith(b'\1'):
-                    if c: yield c
+                    if c:
+                        yield c
                     parents, an, ae, at, body = (next(it) for _ in range(5))
-                    c = Commit(f[1:].decode(), parents.decode().split(), an.decode('utf-8', 'replace'), ae.decode('utf-8', 'replace'), int(at or 0), body.decode('utf-8', 'replace').strip())
+                    c = Commit(
+                        f[1:].decode(),
+                        parents.decode().split(),
+                        an.decode('utf-8', 'replace'),
+                        ae.decode('utf-8', 'replace'),
+                        int(at or 0),
+                        body.decode('utf-8', 'replace').strip(),
+                    )
                 elif f.startswith(b':'):
                     m0, m1, b0, b1, status = f[1:].decode().split()
-                    a = text(next(it)); b = text(next(it)) if status[0] in 'RC' else a
+                    a = text(next(it))
+                    b = text(next(it)) if status[0] in 'RC' else a
                     c.changes.append((m0, m1, b0, b1, status, a, b))
-            if c: yield c
-            if p.wait(): err.seek(0); raise ValueError(f'{self.path}: the history could not be read to its end: {err.read().decode("utf-8", "replace").strip()[:200]}')
-        finally: p.stdout.close(); p.kill(); p.wait()
+            if c:
+                yield c
+            if p.wait():
+                err.seek(0)
+                raise ValueError(
+                    f'{self.path}: the history could not be read to its end: {err.read().decode("utf-8", "replace").strip()[:200]}'
+                )
+        finally:
+            p.stdout.close()
+            p.kill()
+            p.wait()
+
+
 Git.commits = commits
 
 # %% ../../nbs/evidence/00_repositories.ipynb #619ecbb5
 def blob(
     self: Git,
     sha: str,
-    max_bytes: int = 1 << 18,   # larger ones are not read
-) -> bytes | str:               # content, or why there is none: huge or missing
+    max_bytes: int = 1 << 18,  # larger ones are not read
+) -> bytes | str:  # content, or why there is none: huge or missing
     "The content of blob `sha`."
     if not self._cat:
         for mode in ('--batch-check', '--batch'):
-            self._cat[mode] = subprocess.Popen([*self.cmd, 'cat-file', mode], cwd=self.path, env=_git_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            self._cat[mode] = subprocess.Popen(
+                [*self.cmd, 'cat-file', mode],
+                cwd=self.path,
+                env=_git_env(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+
     def ask(mode):
         p = self._cat[mode]
-        try: p.stdin.write(sha.encode()+b'\n'); p.stdin.flush()
-        except BrokenPipeError: return []
+        try:
+            p.stdin.write(sha.encode() + b'\n')
+            p.stdin.flush()
+        except BrokenPipeError:
+            return []
         return p.stdout.readline().split()
+
     head = ask('--batch-check')
-    if not head: self.__exit__(); return 'missing'       # git gave up: a partial clone that may not fetch
-    if len(head) != 3 or head[1] != b'blob': return 'missing'
-    if int(head[2]) > max_bytes: return 'huge'
+    if not head:
+        self.__exit__()
+        return 'missing'  # git gave up: a partial clone that may not fetch
+    if len(head) != 3 or head[1] != b'blob':
+        return 'missing'
+    if int(head[2]) > max_bytes:
+        return 'huge'
     ask('--batch')
-    return self._cat['--batch'].stdout.read(int(head[2])+1)[:-1]
+    return self._cat['--batch'].stdout.read(int(head[2]) + 1)[:-1]
+
+
 Git.blob = blob
 
 # %% ../../nbs/evidence/00_repositories.ipynb #689a3b40
 class Reverts:
     "What later commits took back, while walking from the newest to the oldest."
-    def __init__(self): self.ids, self.lengths, self.subjects, self.states, self.hunks, self.now = set(), set(), Counter(), set(), set(), {}
-    def path(self, p): return self.now.get(p, p)          # the newest name of a file
-    def renamed(self, old, new): self.now[old] = self.path(new)
+
+    def __init__(self):
+        self.ids, self.lengths, self.subjects, self.states, self.hunks, self.now = (
+            set(),
+            set(),
+            Counter(),
+            set(),
+            set(),
+            {},
+        )
+
+    def path(self, p):
+        return self.now.get(p, p)  # the newest name of a file
+
+    def renamed(self, old, new):
+        self.now[old] = self.path(new)
+
     def commit(self, c: Commit) -> str:
         "Is `c` a revert, or named by one? Remembers what it takes back."
         subject = c.message.split('\n')[0].strip()
         gone = any(c.id[:n] in self.ids for n in self.lengths) or self.subjects[subject] > 0
-        if self.subjects[subject] > 0: self.subjects[subject] -= 1
+        if self.subjects[subject] > 0:
+            self.subjects[subject] -= 1
         shas = re.findall(r'(?i)revert(?:s|ed|ing)?:?\s+(?:(?:the\s+)?commits?\s+)?([0-9a-f]{7,40})\b', c.message)
         quoted = re.match(r'(?i)(?:revert|back out|backout|roll ?back)[:\s]+["“\'](.+)["”\']', subject)
-        is_revert = bool(shas or quoted or re.match(r'(?i)(revert|reapply|re-?land|back ?out|roll ?back|undo)\b', subject))
+        is_revert = bool(
+            shas or quoted or re.match(r'(?i)(revert|reapply|re-?land|back ?out|roll ?back|undo)\b', subject)
+        )
         if not gone:
-            for s in shas: self.ids.add(s.lower()); self.lengths.add(len(s))
-            if quoted and not shas: self.subjects[quoted[1]] += 1
+            for s in shas:
+                self.ids.add(s.lower())
+                self.lengths.add(len(s))
+            if quoted and not shas:
+                self.subjects[quoted[1]] += 1
         return 'reverted_commit' if gone else 'revert' if is_revert else ''
+
     def file(self, path, old_blob, new_blob, hunks, gone=False, moved=frozenset()) -> bool:
         """Was this change of a file taken back? Remembers its opposite.
         `hunks`: (removed, added) texts; `moved`: texts that the same commit puts elsewhere, so removing them takes nothing back."""
         path = self.path(path)
         key = lambda x, y: hash((path, x.strip(), y.strip()))
-        told = [(x, y) for x, y in hunks if len(re.findall(r'\w', x+y)) > 3]     # a lone bracket proves nothing
+        told = [(x, y) for x, y in hunks if len(re.findall(r'\w', x + y)) > 3]  # a lone bracket proves nothing
         back = gone or hash((path, old_blob)) in self.states or any(key(x, y) in self.hunks for x, y in told)
         if not back:
             self.states.add(hash((path, new_blob)))

@@ -7,17 +7,19 @@ __all__ = ['SEPARATOR', 'SECRETIVE', 'ALLOW', 'plain_text', 'scan_bytes', 'merge
            'compiled_patterns', 'listed_patterns']
 
 # %% ../../nbs/evidence/04_secrets.ipynb #db1541fb
-import os, re
+import os
+import re
 from binascii import Error, a2b_base64
 from functools import lru_cache, partial
 from pathlib import Path
 
 # %% ../../nbs/evidence/04_secrets.ipynb #151c2a50
-_EDGE = r'(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))'   # no letter or digit before it, but for an escape
+_EDGE = r'(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))'  # no letter or digit before it, but for an escape
 _FIXED = {
     'AWS_KEY': _EDGE + r'(?:AKIA|ASIA|ABIA|ACCA|A3T[A-Z0-9])[0-9A-Z]{16}(?![A-Za-z0-9])',
     'GITHUB_TOKEN': _EDGE + r'gh[pousr]_[A-Za-z0-9_]{20,255}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22,255}',
-    'GITLAB_TOKEN': _EDGE + r'gl(?:pat|dt|ft|soat|rt|cbt|imt|ptt|agent|oas)-[A-Za-z0-9_\-]{20,}|GR1348941[A-Za-z0-9_\-]{20,50}',
+    'GITLAB_TOKEN': _EDGE
+    + r'gl(?:pat|dt|ft|soat|rt|cbt|imt|ptt|agent|oas)-[A-Za-z0-9_\-]{20,}|GR1348941[A-Za-z0-9_\-]{20,50}',
     'JWT': r'eyJ[\w\-]{8,}\.eyJ[\w\-]{8,}\.[\w\-]{8,}',
     'SLACK_TOKEN': r'(?i:xox[abposr]-(?:\d+-)+[a-z0-9]+)|xox[a-z]-[A-Za-z0-9\-]{16,}|xapp-\d-[A-Za-z0-9\-]{16,}',
     'STRIPE_KEY': r'[rs]k_(?:live|test)_[0-9a-zA-Z]{24,}|whsec_[A-Za-z0-9]{32,}',
@@ -27,42 +29,79 @@ _FIXED = {
     'ARTIFACTORY_KEY': _EDGE + r'AKC[a-zA-Z0-9]{10,}(?![\w\-])',
     'AGE_KEY': r'AGE-SECRET-KEY-1[A-Z0-9]{58}',
     # newer services, which the library does not know
-    'API_KEY': _EDGE + r'(?:sk-(?:[A-Za-z0-9]{20,}|(?=[A-Za-z_\-]*\d)[\w\-]{20,})|hf_[A-Za-z0-9]{20,}|AIza[0-9A-Za-z_\-]{35}|npm_[A-Za-z0-9]{36}|gsk_[A-Za-z0-9]{40,}|r8_[A-Za-z0-9]{30,}|pplx-[A-Za-z0-9]{40,}'
-               r'|xai-[A-Za-z0-9]{60,}|nvapi-[\w\-]{40,}|rpa_[A-Z0-9]{30,}|dckr_pat_[\w\-]{20,}|dop_v1_[a-f0-9]{64}|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|lin_api_[A-Za-z0-9]{40}|tskey-[\w\-]{20,}'
-               r'|glsa_[\w]{32,}|dapi[a-f0-9]{32}|ATATT3[\w\-=]{40,})',
+    'API_KEY': _EDGE
+    + r'(?:sk-(?:[A-Za-z0-9]{20,}|(?=[A-Za-z_\-]*\d)[\w\-]{20,})|hf_[A-Za-z0-9]{20,}|AIza[0-9A-Za-z_\-]{35}|npm_[A-Za-z0-9]{36}|gsk_[A-Za-z0-9]{40,}|r8_[A-Za-z0-9]{30,}|pplx-[A-Za-z0-9]{40,}'
+    r'|xai-[A-Za-z0-9]{60,}|nvapi-[\w\-]{40,}|rpa_[A-Z0-9]{30,}|dckr_pat_[\w\-]{20,}|dop_v1_[a-f0-9]{64}|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|lin_api_[A-Za-z0-9]{40}|tskey-[\w\-]{20,}'
+    r'|glsa_[\w]{32,}|dapi[a-f0-9]{32}|ATATT3[\w\-=]{40,})',
 }
 _FULL = re.compile('|'.join(f'(?P<{k}>{p})' for k, p in _FIXED.items()).encode())
-_START = re.compile(rb'A(?:KIA|SIA|BIA|CCA|3T|KC|C[a-z0-9]|Iza|GE-S|TATT3)|gh[pousr]_|github_pat_|gl[a-z]+-|GR1348941|eyJ|(?i:xox)[a-zA-Z]-|xapp-|[rs]k_[lt]|whsec_|pypi-|sq0|S[KG][a-z0-9]|sk-|hf_|npm_|gsk_|r8_|pplx-|xai-|nvapi-|rpa_|dckr_|dop_|shp[acps]|lin_api|tskey-|glsa_|dapi')
+_START = re.compile(
+    rb'A(?:KIA|SIA|BIA|CCA|3T|KC|C[a-z0-9]|Iza|GE-S|TATT3)|gh[pousr]_|github_pat_|gl[a-z]+-|GR1348941|eyJ|(?i:xox)[a-zA-Z]-|xapp-|[rs]k_[lt]|whsec_|pypi-|sq0|S[KG][a-z0-9]|sk-|hf_|npm_|gsk_|r8_|pplx-|xai-|nvapi-|rpa_|dckr_|dop_|shp[acps]|lin_api|tskey-|glsa_|dapi'
+)
 _DOTTED = re.compile(rb'(?:hvs|ya29)\.[\w\-]{20,}|SG\.[\w\-]{16,}\.[\w\-]{16,}')
 _DISCORD = re.compile(rb'[MNO][a-zA-Z\d_\-]{23,25}\.[a-zA-Z\d_\-]{6}\.[a-zA-Z\d_\-]{27}')
 _TELEGRAM = re.compile(rb'\d{8,10}:[0-9A-Za-z_\-]{35}')
 _MAILCHIMP = re.compile(rb'[0-9a-z]{32}-us[0-9]{1,2}')
 
 # %% ../../nbs/evidence/04_secrets.ipynb #a015acb6
-_OWN = {'ARTIFACTORY_CREDENTIALS', 'AWS_ACCESS_KEY', 'DISCORD_BOT_TOKEN', 'GITHUB_TOKEN', 'GITLAB_TOKEN', 'MAILCHIMP_ACCESS_KEY', 'OPENAI_TOKEN', 'PYPI_TOKEN', 'SENDGRID_API_KEY', 'SLACK_TOKEN', 'SQUARE_OAUTH_SECRET',
-        'STRIPE_ACCESS_KEY', 'TELEGRAM_BOT_TOKEN', 'TWILIO_API_KEY'}   # fixed shapes: ours above are the same or wider
-_NAMED = {'CLOUDANT_CREDENTIALS': (24, 64), 'IBM_CLOUD_IAM_KEY': (44,), 'IBM_COS_HMAC_CREDENTIALS': (48,), 'SOFTLAYER_CREDENTIALS': (64,)}   # a name, then a value of that length
+_OWN = {
+    'ARTIFACTORY_CREDENTIALS',
+    'AWS_ACCESS_KEY',
+    'DISCORD_BOT_TOKEN',
+    'GITHUB_TOKEN',
+    'GITLAB_TOKEN',
+    'MAILCHIMP_ACCESS_KEY',
+    'OPENAI_TOKEN',
+    'PYPI_TOKEN',
+    'SENDGRID_API_KEY',
+    'SLACK_TOKEN',
+    'SQUARE_OAUTH_SECRET',
+    'STRIPE_ACCESS_KEY',
+    'TELEGRAM_BOT_TOKEN',
+    'TWILIO_API_KEY',
+}  # fixed shapes: ours above are the same or wider
+_NAMED = {
+    'CLOUDANT_CREDENTIALS': (24, 64),
+    'IBM_CLOUD_IAM_KEY': (44,),
+    'IBM_COS_HMAC_CREDENTIALS': (48,),
+    'SOFTLAYER_CREDENTIALS': (64,),
+}  # a name, then a value of that length
 _WORDED = {'AZURE_STORAGE_ACCOUNT_ACCESS_KEY': b'key', 'NPM_TOKENS': b'token'}
+
 
 @lru_cache
 def _library():
     "Rules of detect-secrets that need more than their own shape: `(by length, by word, everything else)`, each of `(kind, pattern)`."
-    import importlib, pkgutil
+    import importlib
+    import pkgutil
+
     import detect_secrets.plugins as plugins
+
     sized, worded, rest = {}, {}, []
     for m in pkgutil.iter_modules(plugins.__path__):
         mod = importlib.import_module(f'{plugins.__name__}.{m.name}')
         for c in vars(mod).values():
             rules = getattr(c, 'denylist', None) if isinstance(c, type) and c.__module__ == mod.__name__ else None
-            if not isinstance(rules, (list, tuple)) or c.__name__ in ('IPPublicDetector', 'PrivateKeyDetector', 'BasicAuthDetector', 'JwtTokenDetector'): continue
+            if not isinstance(rules, (list, tuple)) or c.__name__ in (
+                'IPPublicDetector',
+                'PrivateKeyDetector',
+                'BasicAuthDetector',
+                'JwtTokenDetector',
+            ):
+                continue
             kind = re.sub(r'\W+', '_', c.secret_type).upper()
             for r in rules:
                 p = re.compile(r.pattern.encode(), r.flags & ~re.U)
-                if kind == 'AWS_ACCESS_KEY' and r.pattern.startswith('aws'): worded.setdefault(b'aws', []).append((kind, p))
-                elif kind in _OWN: continue
-                elif kind in _WORDED: worded.setdefault(_WORDED[kind], []).append((kind, p))
-                elif kind in _NAMED: [sized.setdefault(n, []).append((kind, p)) for n in _NAMED[kind]]
-                else: rest.append((kind, p))
+                if kind == 'AWS_ACCESS_KEY' and r.pattern.startswith('aws'):
+                    worded.setdefault(b'aws', []).append((kind, p))
+                elif kind in _OWN:
+                    continue
+                elif kind in _WORDED:
+                    worded.setdefault(_WORDED[kind], []).append((kind, p))
+                elif kind in _NAMED:
+                    [sized.setdefault(n, []).append((kind, p)) for n in _NAMED[kind]]
+                else:
+                    rest.append((kind, p))
     return sized, worded, rest
 
 # %% ../../nbs/evidence/04_secrets.ipynb #1c0406af
@@ -70,127 +109,211 @@ _TOKEN = bytes(97 if i < 128 and chr(i).isalnum() or i in b'_-' else 32 for i in
 
 _PLAIN = b'abcdefghijklmnopqrstuvwxyz_-'
 
+
 def _span(m):
     "Where the secret of a library pattern stands: its longest group, if that is long enough, else all of it."
-    g = max((i for i in range(len(m.groups())+1) if m[i]), key=lambda i: (i > 0 and len(m[i]) >= 16, -i))
+    g = max((i for i in range(len(m.groups()) + 1) if m[i]), key=lambda i: (i > 0 and len(m[i]) >= 16, -i))
     return m.span(g)
+
 
 def _tokens(b, low, deep=True):
     "Secrets that stand in a long run of letters and digits."
-    t, n, sized, run = b.translate(_TOKEN), len(b), _library()[0], b'a'*16
+    t, n, sized, run = b.translate(_TOKEN), len(b), _library()[0], b'a' * 16
     s = t.find(run)
     while s >= 0:
-        e = t.find(b' ', s); e = n if e < 0 else e
-        if e-s in sized and re.search(rb'key|pw|pass|token|/v3|://', low[max(s-60, 0):s]):
-            for k, r in sized[e-s]:
-                for m in r.finditer(b, max(s-80, 0), min(e+60, n)):
-                    if (x := _span(m))[0] >= s-1: yield *x, k
-        if not b[s:e].translate(None, _PLAIN): s = t.find(run, e); continue   # an identifier
+        e = t.find(b' ', s)
+        e = n if e < 0 else e
+        if e - s in sized and re.search(rb'key|pw|pass|token|/v3|://', low[max(s - 60, 0) : s]):
+            for k, r in sized[e - s]:
+                for m in r.finditer(b, max(s - 80, 0), min(e + 60, n)):
+                    if (x := _span(m))[0] >= s - 1:
+                        yield *x, k
+        if not b[s:e].translate(None, _PLAIN):
+            s = t.find(run, e)
+            continue  # an identifier
         p = s
         while m := _START.search(b, p, e):
             p = m.start()
-            if f := _FULL.match(b, p): yield *f.span(), f.lastgroup; p = f.end()
-            else: p += 1
-        before, after = b[s-1:s], b[e:e+1]
-        if before == b'.' and (m := _DOTTED.search(b, max(s-6, 0), min(e+80, n))) and m.start() < s: yield *m.span(), 'API_KEY'
-        if after == b'.' and (m := _DISCORD.search(b, s, e+40)) and m.start() < e: yield *m.span(), 'DISCORD_TOKEN'
-        if before == b':' and (m := _TELEGRAM.search(b, max(s-11, 0), e)): yield *m.span(), 'TELEGRAM_TOKEN'
-        if e-s > 35 and b.find(b'-us', s, e) > 0 and (m := _MAILCHIMP.search(b, s, e)): yield *m.span(), 'MAILCHIMP_KEY'
-        if deep and (h := _encoded(b, s, e)): yield h
+            if f := _FULL.match(b, p):
+                yield *f.span(), f.lastgroup
+                p = f.end()
+            else:
+                p += 1
+        before, after = b[s - 1 : s], b[e : e + 1]
+        if before == b'.' and (m := _DOTTED.search(b, max(s - 6, 0), min(e + 80, n))) and m.start() < s:
+            yield *m.span(), 'API_KEY'
+        if after == b'.' and (m := _DISCORD.search(b, s, e + 40)) and m.start() < e:
+            yield *m.span(), 'DISCORD_TOKEN'
+        if before == b':' and (m := _TELEGRAM.search(b, max(s - 11, 0), e)):
+            yield *m.span(), 'TELEGRAM_TOKEN'
+        if e - s > 35 and b.find(b'-us', s, e) > 0 and (m := _MAILCHIMP.search(b, s, e)):
+            yield *m.span(), 'MAILCHIMP_KEY'
+        if deep and (h := _encoded(b, s, e)):
+            yield h
         s = t.find(run, e)
 
 # %% ../../nbs/evidence/04_secrets.ipynb #1abb88c4
 _PRINTABLE = bytes([9, 10, 13, *range(32, 127)])
 _B64 = re.compile(rb'[A-Za-z0-9+/]+={0,2}')
+
+
 def _encoded(b, s, e):
     "A run that is base64 of a text that holds a secret."
-    if b.find(b'_', s, min(s+24, e)) >= 0: return
-    while s and b[s-1] in b'+/' : s -= 1
-    try: head = a2b_base64(b[s:s+16])
-    except Error: return
-    if not head.isascii() or not (m := _B64.match(b, s)) or m.end()-s < 20: return
-    x = m[0].rstrip(b'='); x = x[:len(x)//4*4] if len(x) % 4 == 1 else x + b'='*(-len(x) % 4)
-    try: plain = a2b_base64(x)
-    except Error: return
-    if plain.isascii() and not plain.translate(None, _PRINTABLE) and (found := scan_bytes(plain, deep=False)): return *m.span(), found[0][2]
+    if b.find(b'_', s, min(s + 24, e)) >= 0:
+        return
+    while s and b[s - 1] in b'+/':
+        s -= 1
+    try:
+        head = a2b_base64(b[s : s + 16])
+    except Error:
+        return
+    if not head.isascii() or not (m := _B64.match(b, s)) or m.end() - s < 20:
+        return
+    x = m[0].rstrip(b'=')
+    x = x[: len(x) // 4 * 4] if len(x) % 4 == 1 else x + b'=' * (-len(x) % 4)
+    try:
+        plain = a2b_base64(x)
+    except Error:
+        return
+    if plain.isascii() and not plain.translate(None, _PRINTABLE) and (found := scan_bytes(plain, deep=False)):
+        return *m.span(), found[0][2]
 
 # %% ../../nbs/evidence/04_secrets.ipynb #a5d1a786
 _NAME = r'(?i:passw(?:or)?d|passphrase|pwd|secret|key|bearer|credential|token)[\w\-]*'
-_ASSIGN = re.compile((_NAME + r'''(?:\\{0,3}["'])?\]?(?:
+_ASSIGN = re.compile(
+    (
+        _NAME
+        + r'''(?:\\{0,3}["'])?\]?(?:
       (?:\s*:\s*[\w.\[\]|]{1,40})?\s*(?::=|=>|[:=])\s*\\{0,3}(?P<q>["'])(?P<a>[^"'\\\n\0]{6,200})\\{0,3}(?P=q)
     | [ \t]*(?::=|=>|[:=])[ \t]*(?:\\{1,3}["'])?(?P<b>[^\s"'\\,;`<>(){}\[\]\0]{6,2000})
     | >(?P<x>[^<>\s\0]{6,200})</
-    | (?:[ ]+(?:is|was)[ ]*:?[ ]*["'`]?|[ ]+)(?P<c>[^\s"'\\,;`<>(){}\[\]\0]{8,}))''').encode(), re.X)
+    | (?:[ ]+(?:is|was)[ ]*:?[ ]*["'`]?|[ ]+)(?P<c>[^\s"'\\,;`<>(){}\[\]\0]{8,}))'''
+    ).encode(),
+    re.X,
+)
 _VALUE = re.compile(rb'[^\s"\'\\,;`<>(){}\[\]\0]*')
-_OF_KEY = re.compile(rb'(?:api|access|private|secret|auth|encryption|encrypt|signing|sign|master|account|shared|storage|license|deploy|client|service)[_\-]?$')
-_CODE = re.compile(r'[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[\d.,]+|true|false|null|none|undefined|string|str|int|bytes|optional|required|\$.*|%.*|\*+|x{3,}|\.{3,}|[\w\-.]*/[\w\-./]*(?:\.\w{1,5}|/)', re.I)
-_FILLER = re.compile(r'(?:your|my|the|change)[\-_ ]?|replace|placeholder|0x[0-9a-f]*$|example[\-_ ]', re.I)   # how documentation writes a value
-_NAMES_OK = re.compile(r'tokens|tokeni[sz]|token_(?:count|usage|type|limit|len|ids?)|secret_?name|key_?name|_(?:path|file|dir|name|type|url|length|count)$', re.I)
-_DUMMY = re.compile(rb'://[^:]*:(?:pass(?:word|wd)?|pwd?|secret|[%$<{*].*|x{3,})@', re.I)   # how documentation writes it
+_OF_KEY = re.compile(
+    rb'(?:api|access|private|secret|auth|encryption|encrypt|signing|sign|master|account|shared|storage|license|deploy|client|service)[_\-]?$'
+)
+_CODE = re.compile(
+    r'[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[\d.,]+|true|false|null|none|undefined|string|str|int|bytes|optional|required|\$.*|%.*|\*+|x{3,}|\.{3,}|[\w\-.]*/[\w\-./]*(?:\.\w{1,5}|/)',
+    re.I,
+)
+_FILLER = re.compile(
+    r'(?:your|my|the|change)[\-_ ]?|replace|placeholder|0x[0-9a-f]*$|example[\-_ ]', re.I
+)  # how documentation writes a value
+_NAMES_OK = re.compile(
+    r'tokens|tokeni[sz]|token_(?:count|usage|type|limit|len|ids?)|secret_?name|key_?name|_(?:path|file|dir|name|type|url|length|count)$',
+    re.I,
+)
+_DUMMY = re.compile(rb'://[^:]*:(?:pass(?:word|wd)?|pwd?|secret|[%$<{*].*|x{3,})@', re.I)  # how documentation writes it
 _BEFORE = re.compile(rb'[\w.\-]*$')
+
 
 def _literal(name: str, v: str, quoted: bool) -> bool:
     "Is the value of an assignment a secret rather than code?"
     v = v.rstrip('.')
-    if not v or _CODE.fullmatch(v) or _NAMES_OK.search(name) or v[0] in '<$%{[' or '(' in v or _FILLER.match(v): return False
-    if not quoted and (re.fullmatch(r'[-+~!]?[a-z_.]*[_.\-][a-z_.]*\d{0,2}[a-z_.]*', v) or re.fullmatch(r'\w+=\w+|\w+_token', v)): return False
+    if not v or _CODE.fullmatch(v) or _NAMES_OK.search(name) or v[0] in '<$%{[' or '(' in v or _FILLER.match(v):
+        return False
+    if not quoted and (
+        re.fullmatch(r'[-+~!]?[a-z_.]*[_.\-][a-z_.]*\d{0,2}[a-z_.]*', v) or re.fullmatch(r'\w+=\w+|\w+_token', v)
+    ):
+        return False
     mixed = bool(re.search(r'\d', v)) + bool(re.search(r'[A-Za-z]', v)) + bool(re.search(r'[^\w]', v)) >= 2
-    if re.search(r'pass|pwd', name, re.I): return mixed or quoted or name.isupper()
-    return mixed and bool(re.search(r'\d', v) or v.isalnum() and re.search('[a-z]', v) and re.search('[A-Z]', v) and len(v) >= 16)
+    if re.search(r'pass|pwd', name, re.I):
+        return mixed or quoted or name.isupper()
+    return mixed and bool(
+        re.search(r'\d', v) or v.isalnum() and re.search('[a-z]', v) and re.search('[A-Z]', v) and len(v) >= 16
+    )
 
 # %% ../../nbs/evidence/04_secrets.ipynb #3e48238a
-def plain_text(b): return b.decode('utf-8', 'replace')
+def plain_text(b):
+    return b.decode('utf-8', 'replace')
+
 
 def _named(b, low, word, p):
     "The value of the assignment whose name holds `word` at `p`."
-    if word == b'key' and not _OF_KEY.search(low, max(p-12, 0), p): return
-    if not (m := _ASSIGN.match(b, p)): return
-    before = _BEFORE.search(b, max(p-40, 0), p)[0]
+    if word == b'key' and not _OF_KEY.search(low, max(p - 12, 0), p):
+        return
+    if not (m := _ASSIGN.match(b, p)):
+        return
+    before = _BEFORE.search(b, max(p - 40, 0), p)[0]
     g = m.lastgroup if m.lastgroup != 'q' else 'a'
     name, v = plain_text(before + re.match(rb'[\w\-]+', m[0])[0]), plain_text(m[g])
-    if g == 'c':   # --password hunter2x, the password is hunter2x
-        if not (before.startswith(b'--') or re.match(rb'[\w\-]+ +(?:is|was)', m[0])) or v[0] == '-' or not (re.search(r'\d', v) and re.search('[A-Za-z]', v)): return
-    if g in 'bc' and b[m.end():m.end()+1] in (b'(', b'['): return   # a call
-    if _literal(name, v, g in 'ax'): return m.start(g), _VALUE.match(b, m.end(g)).end() if g == 'b' else m.end(g), 'SECRET'
+    if g == 'c':  # --password hunter2x, the password is hunter2x
+        if (
+            not (before.startswith(b'--') or re.match(rb'[\w\-]+ +(?:is|was)', m[0]))
+            or v[0] == '-'
+            or not (re.search(r'\d', v) and re.search('[A-Za-z]', v))
+        ):
+            return
+    if g in 'bc' and b[m.end() : m.end() + 1] in (b'(', b'['):
+        return  # a call
+    if _literal(name, v, g in 'ax'):
+        return m.start(g), _VALUE.match(b, m.end(g)).end() if g == 'b' else m.end(g), 'SECRET'
 
 # %% ../../nbs/evidence/04_secrets.ipynb #fcfdae0e
 _LOGIN = re.compile(rb'://[^\s:/@"\'\\<>\0]*:[^\s@/"\'\\<>\0]+@[^\s"\'\\<>)\]},;`\0]+')
-_HOOK = re.compile(rb'://(?:hooks\.slack\.com/services/T\w+/B\w+/\w+|(?:\w+\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w\-]+|[\w.\-]+\.webhook\.office\.com/[\w\-@/]{20,})', re.I)
+_HOOK = re.compile(
+    rb'://(?:hooks\.slack\.com/services/T\w+/B\w+/\w+|(?:\w+\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w\-]+|[\w.\-]+\.webhook\.office\.com/[\w\-@/]{20,})',
+    re.I,
+)
 _QUERY = re.compile(rb'[^\s"\'<>\0`\\)]{8,4000}')
-_PARAM = re.compile(rb'[?&;](?:amp;)?(?P<name>[\w.\-]{0,40}(?:token|api_?key|secret|passw(?:or)?d|pwd|signature|x-amz-credential)|sig|key|auth|code|sid|session(?:id)?|jwt)=(?P<secret>[^\s&"\'<>#\0\\]{8,})', re.I)
+_PARAM = re.compile(
+    rb'[?&;](?:amp;)?(?P<name>[\w.\-]{0,40}(?:token|api_?key|secret|passw(?:or)?d|pwd|signature|x-amz-credential)|sig|key|auth|code|sid|session(?:id)?|jwt)=(?P<secret>[^\s&"\'<>#\0\\]{8,})',
+    re.I,
+)
 _SCHEME = b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-'
+
 
 def _each(hay, needle):
     p = hay.find(needle)
     while p >= 0:
         yield p
-        p = hay.find(needle, p+1)
+        p = hay.find(needle, p + 1)
+
 
 def _urls(b, low):
     "Logins, webhooks and tokens in URLs."
     done = 0
     for p in _each(b, b'://'):
-        if p < done: continue
-        s = p - len(w) + len(w.rstrip(_SCHEME)) if (w := b[max(p-20, 0):p]) else p
-        while s < p and not 97 <= low[s] <= 122: s += 1
-        if p - s < 2: continue
-        if (m := _LOGIN.match(b, p)) and not _DUMMY.match(m[0]): yield s, (done := m.end()), 'CONNECTION_STRING'
-        elif m := _HOOK.match(b, p): yield s, m.end(), 'WEBHOOK'
+        if p < done:
+            continue
+        s = p - len(w) + len(w.rstrip(_SCHEME)) if (w := b[max(p - 20, 0) : p]) else p
+        while s < p and not 97 <= low[s] <= 122:
+            s += 1
+        if p - s < 2:
+            continue
+        if (m := _LOGIN.match(b, p)) and not _DUMMY.match(m[0]):
+            yield s, (done := m.end()), 'CONNECTION_STRING'
+        elif m := _HOOK.match(b, p):
+            yield s, m.end(), 'WEBHOOK'
     done = 0
     for p in _each(b, b'?'):
-        if p < done or not (q := _QUERY.match(b, p+1)): continue
+        if p < done or not (q := _QUERY.match(b, p + 1)):
+            continue
         done = q.end()
-        if b'=' not in q[0]: continue
+        if b'=' not in q[0]:
+            continue
         for m in _PARAM.finditer(b, p, q.end()):
             v = m['secret']
-            if v[:1] not in b'$<{%' and re.search(rb'\d', v) and re.search(rb'[A-Za-z]', v) and (len(v) >= 16 or len(m['name']) > 4): yield *m.span('secret'), 'URL_TOKEN'
+            if (
+                v[:1] not in b'$<{%'
+                and re.search(rb'\d', v)
+                and re.search(rb'[A-Za-z]', v)
+                and (len(v) >= 16 or len(m['name']) > 4)
+            ):
+                yield *m.span('secret'), 'URL_TOKEN'
 
 # %% ../../nbs/evidence/04_secrets.ipynb #9b3bd5ad
 _WORDS = [b'pass', b'pwd', b'secret', b'key', b'credential', b'token', b'bearer']
 _BEARER = re.compile(rb'(?i:bearer)\s+(?P<secret>[A-Za-z0-9_\-.=+/]{20,})')
 _BASIC = re.compile(rb'(?i:basic) +(?P<secret>[A-Za-z0-9+/]{8,}={0,2})')
 _COOKIE = re.compile(rb'(?i:cookie)\\?["\']?\s*:\s*\\?["\']?(?P<secret>[\w.\-]+=[^"\'\\\n\0]{8,4000})')
-_PEM = re.compile(rb'-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:(?=[^\0]{0,400}?[A-Za-z0-9+/]{40})[^\0]{40,12000}?-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|(?:(?:\s|\\[nr]|["\'+|>]|\d+[\t|])*[A-Za-z0-9+/=]{30,})+(?:(?:\s|\\[nr]|\d+[\t|])*[A-Za-z0-9+/=]+)?|(?:\s|\\[nr])*[A-Za-z0-9+/=]{4,}(?=\.\.\.|\xe2\x80\xa6|\Z|\n\0))')
+_PEM = re.compile(
+    rb'-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:(?=[^\0]{0,400}?[A-Za-z0-9+/]{40})[^\0]{40,12000}?-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|(?:(?:\s|\\[nr]|["\'+|>]|\d+[\t|])*[A-Za-z0-9+/=]{30,})+(?:(?:\s|\\[nr]|\d+[\t|])*[A-Za-z0-9+/=]+)?|(?:\s|\\[nr])*[A-Za-z0-9+/=]{4,}(?=\.\.\.|\xe2\x80\xa6|\Z|\n\0))'
+)
+
 
 def _worded(b, low):
     "Secrets that a word gives away."
@@ -198,161 +321,263 @@ def _worded(b, low):
     for w in _WORDS:
         done = 0
         for p in _each(low, w):
-            if p < done: continue
-            if h := _named(b, low, w, p): done = h[1]; yield h
-            if w == b'bearer' and (m := _BEARER.match(b, p)) and re.search(rb'\d', m['secret']): yield *m.span('secret'), 'BEARER_TOKEN'
-            if (w == b'key' and low[p-7:p] == b'account') or (w == b'token' and low[p-5:p] == b'_auth'):
+            if p < done:
+                continue
+            if h := _named(b, low, w, p):
+                done = h[1]
+                yield h
+            if w == b'bearer' and (m := _BEARER.match(b, p)) and re.search(rb'\d', m['secret']):
+                yield *m.span('secret'), 'BEARER_TOKEN'
+            if (w == b'key' and low[p - 7 : p] == b'account') or (w == b'token' and low[p - 5 : p] == b'_auth'):
                 for k, r in worded.get(w, []):
-                    for m in r.finditer(b, max(p-120, 0), p+200): yield *_span(m), k
+                    for m in r.finditer(b, max(p - 120, 0), p + 200):
+                        yield *_span(m), k
     for k, r in worded.get(b'aws', []):
         for p in _each(low, b'aws'):
-            if m := r.match(b, p): yield *_span(m), k
+            if m := r.match(b, p):
+                yield *_span(m), k
     for p in _each(low, b'basic '):
         if m := _BASIC.match(b, p):
-            try: ok = b':' in (x := a2b_base64(m['secret'] + b'==')) and x.isascii()
-            except Error: ok = False
-            if ok: yield *m.span('secret'), 'BASIC_AUTH'
+            try:
+                ok = b':' in (x := a2b_base64(m['secret'] + b'==')) and x.isascii()
+            except Error:
+                ok = False
+            if ok:
+                yield *m.span('secret'), 'BASIC_AUTH'
     for p in _each(low, b'cookie'):
-        if m := _COOKIE.match(b, p): yield *m.span('secret'), 'COOKIE'
+        if m := _COOKIE.match(b, p):
+            yield *m.span('secret'), 'COOKIE'
     for p in _each(low, b'-----begin'):
-        if m := _PEM.match(b, p): yield *m.span(), 'PRIVATE_KEY'
-    for p in _each(low, b'[truncated]'):   # the beginning of a known shape, cut off
-        x = b[max(p-60, 0):p].rstrip(b' .\xe2\x80\xa6'); s, e = p-60+len(x) if p > 60 else len(x), 0
-        x = x[len(x.rstrip(_SCHEME.replace(b'.', b'_'))):]
-        e = s; s = e-len(x)
-        if len(x) >= 8 and (m := _START.match(x)) and not re.match(rb'(?:gl[a-z]+-|sk-[a-z]+$)', x) and re.search(rb'\d|[A-Z]{4}', x): yield s, e, 'CUT_TOKEN'
+        if m := _PEM.match(b, p):
+            yield *m.span(), 'PRIVATE_KEY'
+    for p in _each(low, b'[truncated]'):  # the beginning of a known shape, cut off
+        x = b[max(p - 60, 0) : p].rstrip(b' .\xe2\x80\xa6')
+        s, e = p - 60 + len(x) if p > 60 else len(x), 0
+        x = x[len(x.rstrip(_SCHEME.replace(b'.', b'_'))) :]
+        e = s
+        s = e - len(x)
+        if (
+            len(x) >= 8
+            and (m := _START.match(x))
+            and not re.match(rb'(?:gl[a-z]+-|sk-[a-z]+$)', x)
+            and re.search(rb'\d|[A-Z]{4}', x)
+        ):
+            yield s, e, 'CUT_TOKEN'
 
 # %% ../../nbs/evidence/04_secrets.ipynb #e9b9b6d6
 _LOCAL = b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-'
-_DOMAIN = re.compile(rb'(?:@|%40)(?!(?:self|cls)\.)(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.)+(?P<tld>[A-Za-z]{2,24})(?![A-Za-z0-9])')
+_DOMAIN = re.compile(
+    rb'(?:@|%40)(?!(?:self|cls)\.)(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.)+(?P<tld>[A-Za-z]{2,24})(?![A-Za-z0-9])'
+)
 _NO_TLD = set(b'png jpg jpeg gif svg webp css js json yaml yml txt html xml tgz gz whl utf service timer'.split())
+
 
 def _mails(b, low):
     for needle in (b'@', b'%40'):
         for p in _each(b, needle):
-            w = b[max(p-64, 0):p]; s = p - len(w) + len(w.rstrip(_LOCAL))
-            while s < p and b[s] in b'.+-_': s += 1
-            if s == p or not (m := _DOMAIN.match(b, p)): continue
-            if b[s-1:s] == b':' and b'//' in b[max(s-40, 0):s]: continue      # a login in an address: that was looked at
+            w = b[max(p - 64, 0) : p]
+            s = p - len(w) + len(w.rstrip(_LOCAL))
+            while s < p and b[s] in b'.+-_':
+                s += 1
+            if s == p or not (m := _DOMAIN.match(b, p)):
+                continue
+            if b[s - 1 : s] == b':' and b'//' in b[max(s - 40, 0) : s]:
+                continue  # a login in an address: that was looked at
             labels = m[0].split(b'.')
-            while labels[-1].lower() in _NO_TLD: labels.pop()           # a file that is named after an address; icon@2x.png
-            if len(labels) > 1 and labels[-1].isalpha(): yield s, p + len(b'.'.join(labels)), 'EMAIL'
+            while labels[-1].lower() in _NO_TLD:
+                labels.pop()  # a file that is named after an address; icon@2x.png
+            if len(labels) > 1 and labels[-1].isalpha():
+                yield s, p + len(b'.'.join(labels)), 'EMAIL'
 
 # %% ../../nbs/evidence/04_secrets.ipynb #978349c8
 _SHAPE = bytes(48 if 48 <= i < 58 else 65 if 65 <= i < 91 else 97 if 97 <= i < 123 else i for i in range(256))
 _HEX = bytes(104 if chr(i) in '0123456789abcdefABCDEF' else 58 if i == 58 else 32 for i in range(256))
-_CARD = re.compile(rb'(?<![\w.\-+])(?:\d{4}([ \-])\d{4}\1\d{4}\1\d{1,7}|3[47]\d\d([ \-])\d{6}\2\d{5}|\d{13,19})(?!\w|\.\d|[ \-]\d{4}(?!\d))')
-_BRAND = re.compile(rb'4\d{15}|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}|(?:6011|65\d\d|64[4-9]\d)\d{12}|35(?:2[89]|[3-8]\d)\d{12}|62\d{14}')
+_CARD = re.compile(
+    rb'(?<![\w.\-+])(?:\d{4}([ \-])\d{4}\1\d{4}\1\d{1,7}|3[47]\d\d([ \-])\d{6}\2\d{5}|\d{13,19})(?!\w|\.\d|[ \-]\d{4}(?!\d))'
+)
+_BRAND = re.compile(
+    rb'4\d{15}|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}|(?:6011|65\d\d|64[4-9]\d)\d{12}|35(?:2[89]|[3-8]\d)\d{12}|62\d{14}'
+)
 _IBAN = re.compile(rb'(?<![A-Za-z0-9])[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])')
-_IP4 = re.compile(rb'(?<![\w.\-+])(?<![A-Z][a-z]{3}/)(?<![a-z]{4}[A-Z]/)(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\w|\.\d|-\w)')
+_IP4 = re.compile(
+    rb'(?<![\w.\-+])(?<![A-Z][a-z]{3}/)(?<![a-z]{4}[A-Z]/)(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\w|\.\d|-\w)'
+)
 _IP6 = re.compile(rb'(?<![\w:.])[23][0-9a-fA-F]{3}(?::[0-9a-fA-F]{0,4}){2,7}(?![\w:])')
 _VERSION = re.compile(rb'(?:version|release|build|tag|rev|chapter|section|[=<>~!^]=?|\bv)["\']?\s*[:=]?\s*["\']?$')
 _RESOLVERS = {'8.8.8.8', '8.8.4.4', '1.1.1.1', '1.0.0.1', '9.9.9.9', '1.2.3.4'}
 _CODES = r'(?:1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|2[1-689]\d|3[578]\d|42\d|5[09]\d|6[789]\d|8[058]\d|9[679]\d)'
-_INTL = re.compile((r'(?<![\w+\-.*=])\+' + _CODES + r'(?:[ .\-/]{0,2}\(0?\d{0,5}\))?(?:[ .\-/]{0,2}\d){6,12}(?!\w|\.\d|[ ]?[*+/=,]\d)').encode())
+_INTL = re.compile(
+    (
+        r'(?<![\w+\-.*=])\+'
+        + _CODES
+        + r'(?:[ .\-/]{0,2}\(0?\d{0,5}\))?(?:[ .\-/]{0,2}\d){6,12}(?!\w|\.\d|[ ]?[*+/=,]\d)'
+    ).encode()
+)
 _US = re.compile(rb'(?<![\w.+\-])(?:\+?1[ .\-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .\-])[2-9]\d\d[.\-]\d{4}(?!\w|[.\-]\d)')
-_DIALED = re.compile(rb'(?<![a-z])(?:tele)?(?:phone|fax|mobile?|t\xc3\xa9l|tel|cell)(?:efon|fon)?(?:[ _\-]?(?:no|nr|number|num|nummer))?\.?\\?["\']?\s{0,3}[:=]?\s{0,3}\\?["\']?[+(]{0,2}$')
+_DIALED = re.compile(
+    rb'(?<![a-z])(?:tele)?(?:phone|fax|mobile?|t\xc3\xa9l|tel|cell)(?:efon|fon)?(?:[ _\-]?(?:no|nr|number|num|nummer))?\.?\\?["\']?\s{0,3}[:=]?\s{0,3}\\?["\']?[+(]{0,2}$'
+)
 _DIAL = re.compile(rb'[+(]{0,2}\d(?:[ ()./\-]{0,2}\d){6,14}(?!\w|\.\d)')
 _SPACED = re.compile(rb'[ ()./\-]')
+
+
 def _checked(x, name) -> bool:
     "Is `x` a valid number of that kind, by its checksum?"
     from importlib import import_module
-    try: return import_module(f'stdnum.{name}').is_valid(plain_text(x))
-    except LookupError: return False   # cn.ric stumbles over places that it does not list
+
+    try:
+        return import_module(f'stdnum.{name}').is_valid(plain_text(x))
+    except LookupError:
+        return False  # cn.ric stumbles over places that it does not list
+
 
 def _address(x) -> bool:
     import ipaddress
-    try: a = ipaddress.ip_address(plain_text(x))
-    except ValueError: return False
+
+    try:
+        a = ipaddress.ip_address(plain_text(x))
+    except ValueError:
+        return False
     return a.is_global and not a.is_multicast and str(a) not in _RESOLVERS
 
 # %% ../../nbs/evidence/04_secrets.ipynb #cb0e58f7
 _NUMERIC = b'0123456789 ()./-+'
 _SHAPES = [(s.encode(), n) for s, n in [('000-00-0000', 'us.ssn'), ('000.000.000-00', 'br.cpf')]]
-_HOST = re.compile(rb'(?:ip|host|addr|address|from|client|server|dns|gateway|route|ping|ssh|https?:/|@)["\']?\s*[:=(]?\s*/?["\']?$')
+_HOST = re.compile(
+    rb'(?:ip|host|addr|address|from|client|server|dns|gateway|route|ping|ssh|https?:/|@)["\']?\s*[:=(]?\s*/?["\']?$'
+)
+
 
 def _numbers(b, low):
     "Cards, accounts, national ids, telephone numbers and public addresses."
     t, n, at = b.translate(_SHAPE), len(b), 0
     for shape in (b'000', b'00 00 00 00'):
         p, at = t.find(shape), 0
-        while p >= 0:   # a stretch of digits and what may stand between them
-            w = b[max(p-24, at):p]; s = p - len(w) + len(w.rstrip(_NUMERIC)); w = b[p:p+80]; e = at = p + len(w) - len(w.lstrip(_NUMERIC))
-            if e-s >= 7: yield from _cluster(b, low, t, s, e)
-            while t[at:at+1] == b'0': at += 1     # longer than the window
+        while p >= 0:  # a stretch of digits and what may stand between them
+            w = b[max(p - 24, at) : p]
+            s = p - len(w) + len(w.rstrip(_NUMERIC))
+            w = b[p : p + 80]
+            e = at = p + len(w) - len(w.lstrip(_NUMERIC))
+            if e - s >= 7:
+                yield from _cluster(b, low, t, s, e)
+            while t[at : at + 1] == b'0':
+                at += 1  # longer than the window
             p = t.find(shape, at)
     for p in _each(t, b'AA00'):
         if m := _IBAN.match(b, p):
             x = m[0]
             while len(x) >= 15:
-                if _checked(x, 'iban'): yield p, p+len(x), 'IBAN'; break
-                x = x[:x.rfind(b' ')] if b' ' in x else b''
+                if _checked(x, 'iban'):
+                    yield p, p + len(x), 'IBAN'
+                    break
+                x = x[: x.rfind(b' ')] if b' ' in x else b''
     for p in _each(t, b'AAAAAA00A00A000A'):
-        if not b[p-1:p].isalnum() and not b[p+16:p+17].isalnum() and _checked(b[p:p+16], 'it.codicefiscale'): yield p, p+16, 'NATIONAL_ID'
+        if (
+            not b[p - 1 : p].isalnum()
+            and not b[p + 16 : p + 17].isalnum()
+            and _checked(b[p : p + 16], 'it.codicefiscale')
+        ):
+            yield p, p + 16, 'NATIONAL_ID'
     for shape in (b'.0.', b'.00.', b'.000.'):
         for p in _each(t, shape):
             s = p
-            while s and t[s-1] == 48 and p-s < 4: s -= 1
-            if s < p and (m := _IP4.match(b, s)) and not _VERSION.search(low, max(s-20, 0), s) and (p-s > 1 or b[m.end():m.end()+1] in (b':', b'/') or _HOST.search(low, max(s-24, 0), s)) and _address(m[0]): yield *m.span(), 'IP'
+            while s and t[s - 1] == 48 and p - s < 4:
+                s -= 1
+            if (
+                s < p
+                and (m := _IP4.match(b, s))
+                and not _VERSION.search(low, max(s - 20, 0), s)
+                and (p - s > 1 or b[m.end() : m.end() + 1] in (b':', b'/') or _HOST.search(low, max(s - 24, 0), s))
+                and _address(m[0])
+            ):
+                yield *m.span(), 'IP'
     h = b.translate(_HEX)
     for p in _each(h, b'hhhh:h'):
-        if (m := _IP6.match(b, p)) and _address(m[0]): yield *m.span(), 'IP'
+        if (m := _IP6.match(b, p)) and _address(m[0]):
+            yield *m.span(), 'IP'
     for p in _each(b, b'+'):
-        if t[p+1:p+2] == b'0' and (m := _INTL.match(b, p)):
+        if t[p + 1 : p + 2] == b'0' and (m := _INTL.match(b, p)):
             seps = _SPACED.findall(m[0])
-            if seps == [b'.'] or not seps and (p == 0 or b[p-1] == 10) and _diff(b, p, m.end()): continue   # a decimal; an added line of a diff
+            if seps == [b'.'] or not seps and (p == 0 or b[p - 1] == 10) and _diff(b, p, m.end()):
+                continue  # a decimal; an added line of a diff
             d = re.sub(rb'\D', b'', m[0])
-            if re.fullmatch(rb'1[2-9]\d\d[2-9]\d{6}|7\d{10}|[^17]\d{7,14}', d): yield *m.span(), 'PHONE'
+            if re.fullmatch(rb'1[2-9]\d\d[2-9]\d{6}|7\d{10}|[^17]\d{7,14}', d):
+                yield *m.span(), 'PHONE'
 
 # %% ../../nbs/evidence/04_secrets.ipynb #68c067ba
 def _cluster(b, low, t, s, e):
     "Numbers between `s` and `e`."
     n = sum(len(x) for x in re.findall(rb'\d+', b[s:e]))
-    if n < 7: return
+    if n < 7:
+        return
     if n >= 13:
-        for m in _CARD.finditer(b, s, min(e+2, len(b))):
+        for m in _CARD.finditer(b, s, min(e + 2, len(b))):
             d = re.sub(rb'[ \-]', b'', m[0])
-            if _BRAND.fullmatch(d) and _checked(d, 'luhn'): yield *m.span(), 'CARD'
-            elif len(d) == 18 and _checked(d, 'cn.ric'): yield *m.span(), 'NATIONAL_ID'
+            if _BRAND.fullmatch(d) and _checked(d, 'luhn'):
+                yield *m.span(), 'CARD'
+            elif len(d) == 18 and _checked(d, 'cn.ric'):
+                yield *m.span(), 'NATIONAL_ID'
     for shape, name in _SHAPES:
         p = t.find(shape, s, e)
         while p >= 0:
-            x = p+len(shape)
-            if t[p-1:p] not in (b'0', b'A', b'a', b'-', b'.', b'_') and t[x:x+1] not in (b'0', b'A', b'a', b'-', b'_') and _checked(b[p:x], name): yield p, x, 'NATIONAL_ID'
+            x = p + len(shape)
+            if (
+                t[p - 1 : p] not in (b'0', b'A', b'a', b'-', b'.', b'_')
+                and t[x : x + 1] not in (b'0', b'A', b'a', b'-', b'_')
+                and _checked(b[p:x], name)
+            ):
+                yield p, x, 'NATIONAL_ID'
             p = t.find(shape, x, e)
     if n >= 10 and (t.find(b'000-0000', s, e) >= 0 or t.find(b'000.0000', s, e) >= 0):
-        for m in _US.finditer(b, s, min(e+2, len(b))): yield *m.span(), 'PHONE'
-    if _DIALED.search(low, max(s-40, 0), s) and (m := _DIAL.search(b, s, min(e+2, len(b)))): yield *m.span(), 'PHONE'
+        for m in _US.finditer(b, s, min(e + 2, len(b))):
+            yield *m.span(), 'PHONE'
+    if _DIALED.search(low, max(s - 40, 0), s) and (m := _DIAL.search(b, s, min(e + 2, len(b)))):
+        yield *m.span(), 'PHONE'
+
 
 def _diff(b, s, e):
     "Does the line at `s` stand in a diff?"
-    before = b.rfind(b'\n', 0, max(s-1, 0)) + 1
-    return b[e:e+2] in (b'\n+', b'\n-', b'\n ', b'\n@') or before < s and b[before:before+1] in (b'+', b'-', b'@')
+    before = b.rfind(b'\n', 0, max(s - 1, 0)) + 1
+    return (
+        b[e : e + 2] in (b'\n+', b'\n-', b'\n ', b'\n@') or before < s and b[before : before + 1] in (b'+', b'-', b'@')
+    )
 
 # %% ../../nbs/evidence/04_secrets.ipynb #5aec6cd3
-SEPARATOR = b'\n\0\n'   # between texts that are scanned as one: no pattern crosses it
+SEPARATOR = b'\n\0\n'  # between texts that are scanned as one: no pattern crosses it
 SECRETIVE = re.compile(r'pass|pwd|secret|key|credential|token|bearer', re.I)
+
+
 def scan_bytes(b: bytes, deep=True) -> list:
     "`(start, end, kind)` of everything in `b` that looks secret: in order; what overlaps is one."
-    if len(b) < 6: return []
+    if len(b) < 6:
+        return []
     if b'\\' in b:
-        b = b.replace(b'\\n', b' \n').replace(b'\\t', b' \n')   # escapes of text within text end a word, and all places stay
+        b = b.replace(b'\\n', b' \n').replace(
+            b'\\t', b' \n'
+        )  # escapes of text within text end a word, and all places stay
     low, hits = b.lower(), []
-    for f in (partial(_tokens, deep=deep), _urls, _worded, _mails, _numbers): hits += f(b, low)
-    for k, p in _library()[2]: hits += [(*_span(m), k) for m in p.finditer(b)]
+    for f in (partial(_tokens, deep=deep), _urls, _worded, _mails, _numbers):
+        hits += f(b, low)
+    for k, p in _library()[2]:
+        hits += [(*_span(m), k) for m in p.finditer(b)]
     return merge_spans([h for h in hits if not b.startswith(b'<', h[0])])
+
 
 def merge_spans(hits):
     out = []
     for a, b, k in sorted(hits, key=lambda h: (h[0], -h[1])):
         if out and a < out[-1][1]:
-            if b > out[-1][1]: out[-1] = (out[-1][0], b, out[-1][2])
-        else: out.append((a, b, k))
+            if b > out[-1][1]:
+                out[-1] = (out[-1][0], b, out[-1][2])
+        else:
+            out.append((a, b, k))
     return out
+
+
 def find_secrets(
     text: str,
-    allow=(),   # patterns of what is no secret after all
-    skip=(),    # kinds to leave alone, such as `('IP',)`
+    allow=(),  # patterns of what is no secret after all
+    skip=(),  # kinds to leave alone, such as `('IP',)`
 ) -> list[tuple]:  # (start, end, kind), in order, without overlaps
     "Everything in `text` that looks like a secret or names a person."
     b = text.encode('utf-8', 'surrogatepass')
@@ -363,21 +588,38 @@ def find_secrets(
 def not_allowed(b, hits, allow, skip):
     return [(s, e, k) for s, e, k in hits if k not in skip and not any(p.search(plain_text(b[s:e])) for p in allow)]
 
+
 @lru_cache
-def _compiled(ps): 
+def _compiled(ps):
     for p in ps:
-        try: re.compile(p)
-        except re.error as e: raise ValueError(f'{p!r} is no regular expression ({e}): an allow list holds one per line, or one as text') from None
+        try:
+            re.compile(p)
+        except re.error as e:
+            raise ValueError(
+                f'{p!r} is no regular expression ({e}): an allow list holds one per line, or one as text'
+            ) from None
     return [re.compile(p) for p in ps]
-def compiled_patterns(allow): return _compiled(tuple(listed_patterns(allow)))
+
+
+def compiled_patterns(allow):
+    return _compiled(tuple(listed_patterns(allow)))
+
 
 def listed_patterns(x) -> list[str]:
     "One text, several, or the path of a file with one per line (`#` begins a comment)."
     if isinstance(x, (str, os.PathLike)):
-        try: file = Path(x).is_file()
-        except (OSError, ValueError): file = False
-        if not file: return [str(x)] if str(x) else []
-        return [l for line in Path(x).read_text(encoding='utf-8').splitlines() if (l := re.sub(r'(^|\s)#.*', '', line).strip())]
+        try:
+            file = Path(x).is_file()
+        except (OSError, ValueError):
+            file = False
+        if not file:
+            return [str(x)] if str(x) else []
+        return [
+            l
+            for line in Path(x).read_text(encoding='utf-8').splitlines()
+            if (l := re.sub(r'(^|\s)#.*', '', line).strip())
+        ]
     return [y for p in x for y in listed_patterns(p)]
+
 
 ALLOW = (r'^git@', r'^no-?reply@')  # what an agent's trail holds everywhere and nobody has to hide

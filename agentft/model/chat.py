@@ -6,19 +6,26 @@
 __all__ = ['TOOL_INTRO', 'call_text', 'said_text', 'parse_said', 'signature', 'ChatFormat', 'to_openai']
 
 # %% ../../nbs/model/01_chat.ipynb #822bf926
-import html, json, re
+import html
+import json
+import re
+
 from ..core.records import Message, ToolCall
 
 # %% ../../nbs/model/01_chat.ipynb #bb056f6c
 _dumps = lambda x: json.dumps(x, ensure_ascii=False, separators=(',', ':'))
 
+
 def call_text(
     call: ToolCall,
 ) -> str:  # one line, unless a malformed call had several
     "How `call` is written."
-    if not call.malformed: return f'{{"name":{_dumps(call.name)},"arguments":{_dumps(call.arguments)}}}'
-    if _CALL.match(call.malformed): return call.malformed      # the whole line is known
+    if not call.malformed:
+        return f'{{"name":{_dumps(call.name)},"arguments":{_dumps(call.arguments)}}}'
+    if _CALL.match(call.malformed):
+        return call.malformed  # the whole line is known
     return f'{{"name":{_dumps(call.name)},"arguments":{call.malformed}}}'  # only its arguments are
+
 
 def said_text(
     msg: Message,  # role assistant
@@ -26,26 +33,35 @@ def said_text(
     "What an assistant message looks like: its text, then one line per call."
     return '\n'.join(([msg.content] if msg.content else []) + [call_text(c) for c in msg.tool_calls])
 
+
 _CALL = re.compile(r'\s*\{\s*"name"')  # what a call starts with, well formed or not
 
 # %% ../../nbs/model/01_chat.ipynb #dc1d59d3
 def _object(call: dict):
     "The `ToolCall` that the decoded object `call` is, or None."
     name, args = call.get('name'), call.get('arguments')
-    if not isinstance(name, str): return None
+    if not isinstance(name, str):
+        return None
     if isinstance(args, str):
-        try: args = json.loads(args)
-        except ValueError: return None
+        try:
+            args = json.loads(args)
+        except ValueError:
+            return None
     return ToolCall(name, args) if isinstance(args, dict) else None
+
 
 def _broken(raw: str) -> ToolCall:
     "A malformed call; the name is kept where it can be read."
     m = re.match(r'\s*\{\s*"name"\s*:\s*"((?:[^"\\\n]|\\.)*)"', raw)
-    try: name = json.loads(f'"{m[1]}"') if m else ''
-    except ValueError: name = ''
+    try:
+        name = json.loads(f'"{m[1]}"') if m else ''
+    except ValueError:
+        name = ''
     return ToolCall(name, malformed=raw)
 
+
 _decoder = json.JSONDecoder(strict=False)  # a raw newline inside a string is forgiven
+
 
 def parse_said(
     text: str,  # what the model wrote, without the stop token
@@ -53,20 +69,28 @@ def parse_said(
     "The assistant message in `text`: calls, malformed calls, and the text around them."
     calls, said, pos = [], [], 0
     while pos < len(text):
-        end = text.find('\n', pos); end = len(text) if end < 0 else end
+        end = text.find('\n', pos)
+        end = len(text) if end < 0 else end
         if not _CALL.match(text[pos:end]) and not re.match(r'\s*\{\s*\n\s*"name"', text[pos:]):
-            said.append(text[pos:end]); pos = end+1
-            if end == len(text)-1: said.append('')  # the text ended with a newline: keep it
+            said.append(text[pos:end])
+            pos = end + 1
+            if end == len(text) - 1:
+                said.append('')  # the text ended with a newline: keep it
             continue
         start = pos + re.match(r'\s*', text[pos:]).end()
-        try: obj, stop = _decoder.raw_decode(text, start)
-        except (ValueError, RecursionError): obj, stop = None, 0
-        if obj is not None and (call := _object(obj)): 
+        try:
+            obj, stop = _decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            obj, stop = None, 0
+        if obj is not None and (call := _object(obj)):
             calls.append(call)
             pos = stop + re.match(r'[ \t,;]*\n?', text[stop:]).end()  # more may follow on the same line
         else:  # broken: up to the next line that starts like a call
-            stop = stop or next((m.start() for m in re.finditer(r'\n(?=\s*\{\s*"name")', text) if m.start() > start), len(text))
-            calls.append(_broken(text[start:stop])); pos = stop + (text[stop:stop+1] == '\n')
+            stop = stop or next(
+                (m.start() for m in re.finditer(r'\n(?=\s*\{\s*"name")', text) if m.start() > start), len(text)
+            )
+            calls.append(_broken(text[start:stop]))
+            pos = stop + (text[stop : stop + 1] == '\n')
     return Message('assistant', '\n'.join(said), calls)
 
 # %% ../../nbs/model/01_chat.ipynb #690f00fb
@@ -74,47 +98,77 @@ def signature(
     schema: dict,  # OpenAI tool schema
 ) -> str:
     "A tool in one line: `?` is optional, `[]` a list."
-    f = schema.get('function', schema); p = f.get('parameters') or {}
-    args = [k + ('[]' if (v or {}).get('type') == 'array' else '') + ('' if k in (p.get('required') or []) else '?') for k, v in (p.get('properties') or {}).items()]
+    f = schema.get('function', schema)
+    p = f.get('parameters') or {}
+    args = [
+        k + ('[]' if (v or {}).get('type') == 'array' else '') + ('' if k in (p.get('required') or []) else '?')
+        for k, v in (p.get('properties') or {}).items()
+    ]
     return f'{f["name"]}({", ".join(args)})'
+
 
 TOOL_INTRO = 'Call a tool with one JSON line {"name":"tool","arguments":{}}. Tools:'
 
+
 class ChatFormat:
     "Turns conversations into tokens and masks, and generated text into messages."
+
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
         self.start, self.stop = '<|im_start|>', '<|im_end|>'
         self.stop_id = tokenizer.convert_tokens_to_ids(self.stop)
-        if self.stop_id is None or self.stop_id == tokenizer.unk_token_id: raise ValueError(f'the tokenizer has no {self.stop} token: this chat format is for ChatML models such as SmolLM2 and Qwen')
+        if self.stop_id is None or self.stop_id == tokenizer.unk_token_id:
+            raise ValueError(
+                f'the tokenizer has no {self.stop} token: this chat format is for ChatML models such as SmolLM2 and Qwen'
+            )
         self._marker_ids = {}  # marker text -> ids
+
     def pieces(self, messages, tools=None):
         "Yields `(text, kind, index)`: kind is `mark` (may hold markers), `text` (data) or `said` (assistant text); a turn is closed by whatever follows it."
         last = None
+
         def turn(role, i):
             close = {'assistant': '\n', None: ''}.get(last, f'{self.stop}\n')
             return f'{close}{self.start}{role}\n', 'mark', i
-        if tools and (not messages or messages[0].role != 'system'): messages, shift = [Message('system'), *messages], -1
-        else: messages, shift = messages, 0
+
+        if tools and (not messages or messages[0].role != 'system'):
+            messages, shift = [Message('system'), *messages], -1
+        else:
+            messages, shift = messages, 0
         for k, m in enumerate(messages):
-            i, role = k+shift, 'user' if m.role == 'tool' else m.role
-            if role == 'user' and last == 'user': yield '\n', 'mark', i
-            else: yield turn(role, i)
+            i, role = k + shift, 'user' if m.role == 'tool' else m.role
+            if role == 'user' and last == 'user':
+                yield '\n', 'mark', i
+            else:
+                yield turn(role, i)
             last = role
-            if role == 'assistant': yield said_text(m), 'said', i; yield self.stop, 'stop', i
-            elif k == 0 and role == 'system' and tools: yield '\n'.join(([m.content] if m.content else []) + [TOOL_INTRO] + [signature(t) for t in tools]), 'text', i
-            else: yield m.content, 'text', i
+            if role == 'assistant':
+                yield said_text(m), 'said', i
+                yield self.stop, 'stop', i
+            elif k == 0 and role == 'system' and tools:
+                yield (
+                    '\n'.join(([m.content] if m.content else []) + [TOOL_INTRO] + [signature(t) for t in tools]),
+                    'text',
+                    i,
+                )
+            else:
+                yield m.content, 'text', i
+
     def opening(self, last: str = '') -> str:
         "What stands between a message of role `last` and the assistant's next text."
         return {'assistant': '\n', '': ''}.get(last, f'{self.stop}\n') + f'{self.start}assistant\n'
+
     def render(self, messages, tools=None, generate=False) -> str:
         "The conversation as text; `generate` adds the assistant's header."
         s = ''.join(p[0] for p in self.pieces(messages, tools))
         return s + (self.opening(self._last(messages, tools)) if generate else '')
-    def _last(self, messages, tools): return ('user' if messages[-1].role == 'tool' else messages[-1].role) if messages else 'system' if tools else ''
+
+    def _last(self, messages, tools):
+        return ('user' if messages[-1].role == 'tool' else messages[-1].role) if messages else 'system' if tools else ''
 
 # %% ../../nbs/model/01_chat.ipynb #93bb7413
 from fastcore.basics import patch
+
 
 @patch
 def ids(
@@ -124,26 +178,31 @@ def ids(
 ) -> list[int]:
     "Token ids of one piece."
     if marks:
-        if text not in self._marker_ids: self._marker_ids[text] = self.tokenizer(text, add_special_tokens=False).input_ids
+        if text not in self._marker_ids:
+            self._marker_ids[text] = self.tokenizer(text, add_special_tokens=False).input_ids
         return self._marker_ids[text]
     return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids if text else []
+
 
 @patch
 def encode(
     self: ChatFormat,
     messages: list,
-    tools: list | None = None,    # OpenAI tool schemas
+    tools: list | None = None,  # OpenAI tool schemas
     weights: list | None = None,  # one per message, as in `Example`; None: every assistant message
-) -> tuple[list, list]:           # input_ids, labels (-100 = not trained)
+) -> tuple[list, list]:  # input_ids, labels (-100 = not trained)
     "The conversation as tokens with exact labels."
-    if weights is None: weights = [float(m.role == 'assistant') for m in messages]
-    if len(weights) != len(messages): raise ValueError(f'{len(weights)} weights for {len(messages)} messages')
+    if weights is None:
+        weights = [float(m.role == 'assistant') for m in messages]
+    if len(weights) != len(messages):
+        raise ValueError(f'{len(weights)} weights for {len(messages)} messages')
     out, labels = [], []
     for text, kind, i in self.pieces(messages, tools):
         new = self.ids(text, marks=kind in ('mark', 'stop'))
         out += new
-        labels += new if kind in ('said', 'stop') and weights[i] > 0 else [-100]*len(new)
+        labels += new if kind in ('said', 'stop') and weights[i] > 0 else [-100] * len(new)
     return out, labels
+
 
 @patch
 def count(self: ChatFormat, text: str) -> int:
@@ -159,23 +218,32 @@ def show(
 ):
     "Notebook view of a conversation: trained tokens on green, context in grey, one tint per token."
     from IPython.display import HTML
+
     out, n, data = [], 0, []
+
     def flush(trained):
         # tokens that share a character (bytes of an emoji) are shown together
         text = self.tokenizer.decode(data)
-        if '\ufffd' in text and len(data) < 8: return False
+        if '\ufffd' in text and len(data) < 8:
+            return False
         bg = ('#9bd3a5', '#c3e6c9')[n % 2] if trained else ('#ffffff', '#f1f1f1')[n % 2]
         fg = '#0b3d17' if trained else '#555555'
         shown = html.escape(text).replace('\n', '\u21b5<br>')
-        out.append(f'<span style="background-color:{bg};color:{fg}">{shown}</span>'); data.clear()
+        out.append(f'<span style="background-color:{bg};color:{fg}">{shown}</span>')
+        data.clear()
         return True
+
     for i, (t, l) in enumerate(zip(input_ids, labels)):
         data.append(t)
-        if flush(l >= 0): n += 1
-    if data: out.append(html.escape(self.tokenizer.decode(data)))
-    share = sum(l >= 0 for l in labels)/max(len(labels), 1)
-    return HTML(f'<div style="font-family:monospace;font-size:12px;line-height:1.5;white-space:pre-wrap">{"".join(out)}</div>'
-                f'<p style="font-size:12px">{len(labels)} tokens, {share:.0%} trained (green)</p>')
+        if flush(l >= 0):
+            n += 1
+    if data:
+        out.append(html.escape(self.tokenizer.decode(data)))
+    share = sum(l >= 0 for l in labels) / max(len(labels), 1)
+    return HTML(
+        f'<div style="font-family:monospace;font-size:12px;line-height:1.5;white-space:pre-wrap">{"".join(out)}</div>'
+        f'<p style="font-size:12px">{len(labels)} tokens, {share:.0%} trained (green)</p>'
+    )
 
 # %% ../../nbs/model/01_chat.ipynb #68cdf2dd
 @patch
@@ -183,16 +251,18 @@ def prompt(self: ChatFormat, messages: list, tools: list | None = None) -> list[
     "Token ids of the conversation, ending with the assistant's header."
     return self.encode(messages, tools)[0] + self.ids(self.opening(self._last(messages, tools)), marks=True)
 
+
 @patch
 def extend(
     self: ChatFormat,
-    new: list,             # messages since the reply: tool results, user messages
+    new: list,  # messages since the reply: tool results, user messages
     stopped: bool = True,  # did the reply end with the stop token? else it is added
 ) -> list[int]:
     "Token ids to append after a generated reply, ending with the next assistant header."
     head = [Message('assistant')]
     skip = len(self.encode(head)[0])
     return ([] if stopped else [self.stop_id]) + self.prompt(head + list(new))[skip:]
+
 
 @patch
 def parse(
@@ -202,7 +272,8 @@ def parse(
     "The assistant message in a generated reply."
     if not isinstance(reply, str):
         reply = list(reply)
-        if self.stop_id in reply: reply = reply[:reply.index(self.stop_id)]
+        if self.stop_id in reply:
+            reply = reply[: reply.index(self.stop_id)]
         reply = self.tokenizer.decode(reply)
     return parse_said(reply)
 
@@ -258,6 +329,7 @@ _TEMPLATE = r'''
 
 ChatFormat.template = _TEMPLATE.replace('INTRO', "'" + TOOL_INTRO.replace("'", "\\'") + "'")
 
+
 def to_openai(
     messages: list,
 ) -> list[dict]:  # OpenAI chat messages with arguments as objects
@@ -265,7 +337,18 @@ def to_openai(
     out = []
     for m in messages:
         d = dict(role=m.role, content=m.content)
-        if m.tool_calls: d['tool_calls'] = [dict(id=c.id, type='function', function=dict(name='' if c.malformed else c.name, arguments=call_text(c) if c.malformed else c.arguments)) for c in m.tool_calls]
-        if m.role == 'tool': d |= dict(tool_call_id=m.tool_call_id, name=m.name)
+        if m.tool_calls:
+            d['tool_calls'] = [
+                dict(
+                    id=c.id,
+                    type='function',
+                    function=dict(
+                        name='' if c.malformed else c.name, arguments=call_text(c) if c.malformed else c.arguments
+                    ),
+                )
+                for c in m.tool_calls
+            ]
+        if m.role == 'tool':
+            d |= dict(tool_call_id=m.tool_call_id, name=m.name)
         out.append(d)
     return out

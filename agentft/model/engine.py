@@ -9,30 +9,38 @@ __all__ = ['GROUP', 'Request', 'Reply', 'Engine']
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
 from ..core.records import Usage
 
 # %% ../../nbs/model/02_engine.ipynb #91ce7fe9
 @dataclass
 class Request:
     "One call of the model."
-    ids: list                   # the whole context so far
+
+    ids: list  # the whole context so far
     max_new_tokens: int = 256
-    temperature: float = 0.     # 0: greedy
-    top_p: float = 1.           # smallest set of tokens with this probability
-    seed: int = 0               # of this request alone: neighbours in the batch change nothing
-    key: object = None          # the caller's own
+    temperature: float = 0.0  # 0: greedy
+    top_p: float = 1.0  # smallest set of tokens with this probability
+    seed: int = 0  # of this request alone: neighbours in the batch change nothing
+    key: object = None  # the caller's own
+
 
 @dataclass
 class Reply:
     "What the model answered to a `Request`."
+
     request: Request
-    ids: list                   # generated tokens, with the stop token where there is one
-    finish_reason: str          # stop, or length: out of `max_new_tokens` or of context
-    reused: int = 0             # tokens of the request that were computed before
+    ids: list  # generated tokens, with the stop token where there is one
+    finish_reason: str  # stop, or length: out of `max_new_tokens` or of context
+    reused: int = 0  # tokens of the request that were computed before
+
     @property
-    def stopped(self): return self.finish_reason == 'stop'
+    def stopped(self):
+        return self.finish_reason == 'stop'
+
     @property
-    def usage(self): return Usage(len(self.request.ids), len(self.ids))
+    def usage(self):
+        return Usage(len(self.request.ids), len(self.ids))
 
 # %% ../../nbs/model/02_engine.ipynb #9c830144
 @dataclass
@@ -40,227 +48,327 @@ class _Slot:
     index: int
     tokens: list = field(default_factory=list)  # the context; the first `cached` have keys and values
     cached: int = 0
-    request: Request = None                     # None: free
-    out: list = field(default_factory=list)     # generated so far
+    request: Request = None  # None: free
+    out: list = field(default_factory=list)  # generated so far
     reused: int = 0
     rng: object = None
-    used: int = 0                               # step of the last use
+    used: int = 0  # step of the last use
+
 
 def _common(a: list, b: list) -> int:
     "Length of the common prefix."
     n = min(len(a), len(b))
-    if a[:n] == b[:n]: return n
-    lo, hi = 0, n   # a[:lo] matches, a[:hi] does not
-    while hi-lo > 1:
-        mid = (lo+hi)//2
-        if a[lo:mid] == b[lo:mid]: lo = mid
-        else: hi = mid
+    if a[:n] == b[:n]:
+        return n
+    lo, hi = 0, n  # a[:lo] matches, a[:hi] does not
+    while hi - lo > 1:
+        mid = (lo + hi) // 2
+        if a[lo:mid] == b[lo:mid]:
+            lo = mid
+        else:
+            hi = mid
     return lo
 
 # %% ../../nbs/model/02_engine.ipynb #90d84530
 GROUP = 8  # slots per attention call: a long conversation makes only its group's other slots read padding
 
+
 class _Plan:
     "Where the tokens of one forward pass belong; takes the place of transformers' cache."
+
     def __init__(self, engine, work):
         import torch
+
         self.k, self.v, dev = engine.k, engine.v, engine.device
-        flat = [(s.index, p) for s, n in work for p in range(s.cached, s.cached+n)]
+        flat = [(s.index, p) for s, n in work for p in range(s.cached, s.cached + n)]
         self.slots, self.positions = (torch.tensor(x, device=dev) for x in zip(*flat))
-        ones = [s for s, n in work if n == 1]                 # `work` has the single tokens first, by slot
+        ones = [s for s, n in work if n == 1]  # `work` has the single tokens first, by slot
         self.groups, self.singles = [], 0
         for first in range(0, len(engine.slots), GROUP):
-            mine = [s for s in ones if first <= s.index < first+GROUP]
-            if not mine: continue
-            rows, at = mine[-1].index+1-first, torch.tensor([s.index-first for s in mine])
-            lengths = torch.ones(rows, dtype=torch.long); lengths[at] = torch.tensor([s.cached+1 for s in mine])
+            mine = [s for s in ones if first <= s.index < first + GROUP]
+            if not mine:
+                continue
+            rows, at = mine[-1].index + 1 - first, torch.tensor([s.index - first for s in mine])
+            lengths = torch.ones(rows, dtype=torch.long)
+            lengths[at] = torch.tensor([s.cached + 1 for s in mine])
             longest = int(lengths.max())
-            mask = torch.zeros(rows, 1, 1, longest, dtype=engine.dtype).masked_fill_((torch.arange(longest) >= lengths[:, None])[:, None, None], float('-inf'))
-            self.groups.append((self.singles, len(mine), slice(first, first+rows), longest, None if len(mine) == rows else at.to(dev), mask.to(dev)))
+            mask = torch.zeros(rows, 1, 1, longest, dtype=engine.dtype).masked_fill_(
+                (torch.arange(longest) >= lengths[:, None])[:, None, None], float('-inf')
+            )
+            self.groups.append(
+                (
+                    self.singles,
+                    len(mine),
+                    slice(first, first + rows),
+                    longest,
+                    None if len(mine) == rows else at.to(dev),
+                    mask.to(dev),
+                )
+            )
             self.singles += len(mine)
         self.segments, a = [], self.singles
-        for s, n in work[self.singles:]:
-            end = s.cached+n
+        for s, n in work[self.singles :]:
+            end = s.cached + n
             mask = None if n == 1 else torch.arange(end, device=dev) <= torch.arange(s.cached, end, device=dev)[:, None]
-            self.segments.append((a, a+n, s.index, end, mask)); a += n
+            self.segments.append((a, a + n, s.index, end, mask))
+            a += n
+
     def update(self, k, v, layer, *_, **__):
         "Store the new keys and values `[1, kv_heads, tokens, head_dim]`."
         self.k[layer][self.slots, :, self.positions] = k[0].transpose(0, 1)
         self.v[layer][self.slots, :, self.positions] = v[0].transpose(0, 1)
         return k, v
-    def get_seq_length(self, *_): return 0
+
+    def get_seq_length(self, *_):
+        return 0
+
 
 def _attend(module, query, key, value, attention_mask, scaling=None, plan=None, **_):
     "Attention of the flat row of tokens `query` `[1, heads, tokens, head_dim]` over the slots of `plan`."
     from torch.nn.functional import scaled_dot_product_attention as sdpa
+
     K, V = plan.k[module.layer_idx], plan.v[module.layer_idx]
     q, (kv, d) = query[0], (K.shape[1], K.shape[3])
-    heads, n = q.shape[:2]; g = heads//kv
+    heads, n = q.shape[:2]
+    g = heads // kv
     out = q.new_empty(n, heads, d)
     for a, count, where, longest, at, mask in plan.groups:
-        x, rows = q[:, a:a+count].transpose(0, 1), where.stop-where.start
-        if at is not None: x = q.new_zeros(rows, heads, d).index_copy_(0, at, x)
-        y = sdpa(x.reshape(rows, kv, g, d), K[where, :, :longest], V[where, :, :longest], attn_mask=mask.expand(rows, kv, g, longest), scale=scaling).reshape(rows, heads, d)
-        out[a:a+count] = y if at is None else y[at]
+        x, rows = q[:, a : a + count].transpose(0, 1), where.stop - where.start
+        if at is not None:
+            x = q.new_zeros(rows, heads, d).index_copy_(0, at, x)
+        y = sdpa(
+            x.reshape(rows, kv, g, d),
+            K[where, :, :longest],
+            V[where, :, :longest],
+            attn_mask=mask.expand(rows, kv, g, longest),
+            scale=scaling,
+        ).reshape(rows, heads, d)
+        out[a : a + count] = y if at is None else y[at]
     for a, b, slot, end, mask in plan.segments:
-        x = q[:, a:b].reshape(1, kv, g*(b-a), d)
+        x = q[:, a:b].reshape(1, kv, g * (b - a), d)
         m = None if mask is None else mask.repeat(g, 1)
-        out[a:b] = sdpa(x, K[slot:slot+1, :, :end], V[slot:slot+1, :, :end], attn_mask=m, scale=scaling).view(heads, b-a, d).transpose(0, 1)
+        out[a:b] = (
+            sdpa(x, K[slot : slot + 1, :, :end], V[slot : slot + 1, :, :end], attn_mask=m, scale=scaling)
+            .view(heads, b - a, d)
+            .transpose(0, 1)
+        )
     return out[None], None
 
 # %% ../../nbs/model/02_engine.ipynb #47b1ec30
 def _weight(m):
     "Weight and bias of a linear layer, with its adapters; None where it is neither."
     import torch
-    if type(m) is torch.nn.Linear: return m.weight.data, m.bias
+
+    if type(m) is torch.nn.Linear:
+        return m.weight.data, m.bias
     base = getattr(m, 'base_layer', None)
-    if type(base) is not torch.nn.Linear or not hasattr(m, 'get_delta_weight') or any(getattr(m, 'use_dora', {}).values()) or any(getattr(m, 'lora_bias', {}).values()): return None
+    if (
+        type(base) is not torch.nn.Linear
+        or not hasattr(m, 'get_delta_weight')
+        or any(getattr(m, 'use_dora', {}).values())
+        or any(getattr(m, 'lora_bias', {}).values())
+    ):
+        return None
     active = [] if m.merged or m.disable_adapters else [a for a in m.active_adapters if a in m.lora_A]
     return sum((m.get_delta_weight(a).to(base.weight.dtype) for a in active), base.weight.data), base.bias
+
 
 def _packed(w, bias, rows):
     "A function that computes `x @ w.T + bias` with `w` arranged for about `rows` rows."
     import torch
+
     p, bias = torch.ops.mkldnn._reorder_linear_weight(w.contiguous(), rows), None if bias is None else bias.data
     return lambda x: torch.ops.mkldnn._linear_pointwise(x, p, bias, 'none', [], '')
+
 
 def _int8(w, bias, rows):
     "The same with 8-bit weights (one scale per output) and 8-bit activations (one scale per call)."
     import torch
-    scale = w.abs().amax(1).clamp_min(1e-8).double()/127
+
+    scale = w.abs().amax(1).clamp_min(1e-8).double() / 127
     q = torch.quantize_per_channel(w, scale, torch.zeros(len(w), dtype=torch.long), 0, torch.qint8)
     p = torch.ops.quantized.linear_prepack(q, bias)
     return lambda x: torch.ops.quantized.linear_dynamic(x, p, True)
 
+
 def _faster(model, how, rows) -> dict:
     "For each linear layer of `model` a faster forward, made by `how`."
     import torch
+
     out, inside = {}, ()
     with torch.no_grad():
         for name, m in model.named_modules():
-            if inside and name.startswith(inside): continue
-            if (wb := _weight(m)) is None: continue
-            if type(m) is not torch.nn.Linear: inside = name+'.'
+            if inside and name.startswith(inside):
+                continue
+            if (wb := _weight(m)) is None:
+                continue
+            if type(m) is not torch.nn.Linear:
+                inside = name + '.'
             out[m] = how(*wb, rows)
     return out
 
 # %% ../../nbs/model/02_engine.ipynb #0c7f45c9
 class Engine:
     "Batched generation on one model; call `run`, `generate` or `play_many`."
-    def __init__(self,
-        model,                    # a causal language model of the Llama family, with or without an adapter; its weights are read now
+
+    def __init__(
+        self,
+        model,  # a causal language model of the Llama family, with or without an adapter; its weights are read now
         tokenizer,
-        slots: int = 32,          # conversations at once
-        max_len: int = 2048,      # tokens per conversation
+        slots: int = 32,  # conversations at once
+        max_len: int = 2048,  # tokens per conversation
         prefill_tokens: int = 1024,  # most new prompt tokens in one step
-        stop_ids: tuple = (),     # besides the tokenizer's and the model's own end tokens
-        quantize: str = '',       # int8: faster on a CPU, slightly different answers
+        stop_ids: tuple = (),  # besides the tokenizer's and the model's own end tokens
+        quantize: str = '',  # int8: faster on a CPU, slightly different answers
     ):
         import torch
         from transformers import AttentionInterface
+
         AttentionInterface.register('agentft_slots', _attend)
         base = model.get_base_model() if hasattr(model, 'peft_config') and hasattr(model, 'get_base_model') else model
-        self.model, self.tokenizer, self.body, self.head = model, tokenizer, base.get_decoder(), base.get_output_embeddings()
+        self.model, self.tokenizer, self.body, self.head = (
+            model,
+            tokenizer,
+            base.get_decoder(),
+            base.get_output_embeddings(),
+        )
         c = self.config = base.config.get_text_config()
         self.device, self.dtype = self.head.weight.device, self.head.weight.dtype
-        if getattr(c, 'sliding_window', None) and getattr(c, 'use_sliding_window', True): raise ValueError('models with sliding-window attention are not supported by this engine')
+        if getattr(c, 'sliding_window', None) and getattr(c, 'use_sliding_window', True):
+            raise ValueError('models with sliding-window attention are not supported by this engine')
         eos = base.generation_config.eos_token_id if getattr(base, 'generation_config', None) else None
         self.stop_ids = {tokenizer.eos_token_id, *stop_ids, *(eos if isinstance(eos, list) else [eos])} - {None}
         self.max_len, self.prefill_tokens = min(max_len, c.max_position_embeddings), prefill_tokens
-        head_dim = getattr(c, 'head_dim', None) or c.hidden_size//c.num_attention_heads
+        head_dim = getattr(c, 'head_dim', None) or c.hidden_size // c.num_attention_heads
         shape = slots, c.num_key_value_heads, self.max_len, head_dim
         # zeros: masked places are read too, and must be finite; pages that are never touched take no memory
-        self.k, self.v = ([torch.zeros(shape, device=self.device, dtype=self.dtype) for _ in range(c.num_hidden_layers)] for _ in 'kv')
+        self.k, self.v = (
+            [torch.zeros(shape, device=self.device, dtype=self.dtype) for _ in range(c.num_hidden_layers)] for _ in 'kv'
+        )
         self.slots, self.steps = [_Slot(i) for i in range(slots)], 0
         cpu32 = self.device.type == 'cpu' and self.dtype == torch.float32
-        if quantize not in ('', 'int8') or quantize and not cpu32: raise ValueError(f'quantize={quantize!r}: only int8, for float32 models on a CPU')
+        if quantize not in ('', 'int8') or quantize and not cpu32:
+            raise ValueError(f'quantize={quantize!r}: only int8, for float32 models on a CPU')
         self.forwards, self.linears = {}, 'plain'
-        if quantize: self.forwards, self.linears = _faster(base, _int8, slots), 'int8'
+        if quantize:
+            self.forwards, self.linears = _faster(base, _int8, slots), 'int8'
         elif cpu32:
-            try: self.forwards, self.linears = _faster(base, _packed, slots), 'packed'
-            except (AttributeError, RuntimeError, NotImplementedError): pass   # a PyTorch without these (private) operators: plain products
-        self.stats = dict(billed=0, computed=0, generated=0, steps=0, seconds=0.)
+            try:
+                self.forwards, self.linears = _faster(base, _packed, slots), 'packed'
+            except (AttributeError, RuntimeError, NotImplementedError):
+                pass  # a PyTorch without these (private) operators: plain products
+        self.stats = dict(billed=0, computed=0, generated=0, steps=0, seconds=0.0)
 
 # %% ../../nbs/model/02_engine.ipynb #baf770e0
 from fastcore.basics import patch
+
 
 @patch
 def _admit(self: Engine, r: Request):
     "Give `r` a slot: the slot, or None where it has to wait."
     free = [s for s in self.slots if s.request is None]
-    if not free: return None
-    limit = len(r.ids)-1   # the last token has to be computed for its logits
+    if not free:
+        return None
+    limit = len(r.ids) - 1  # the last token has to be computed for its logits
     held = [min(_common(s.tokens, r.ids), limit) for s in self.slots]
     have = lambda s: min(held[s.index], s.cached)
     best = max(self.slots, key=have)
     soon = max(self.slots, key=lambda s: held[s.index])
-    if soon.request is not None and held[soon.index] >= have(best)+16: return None
-    mine = max(free, key=lambda s: (have(s), -s.used, -s.index))   # else the one whose memory is oldest
-    if have(mine) < 16: mine = min(free, key=lambda s: (bool(s.tokens), s.used, s.index))
+    if soon.request is not None and held[soon.index] >= have(best) + 16:
+        return None
+    mine = max(free, key=lambda s: (have(s), -s.used, -s.index))  # else the one whose memory is oldest
+    if have(mine) < 16:
+        mine = min(free, key=lambda s: (bool(s.tokens), s.used, s.index))
     n = have(mine)
-    if best is not mine and have(best) >= n+16:
+    if best is not mine and have(best) >= n + 16:
         n = have(best)
-        for x in (*self.k, *self.v): x[mine.index, :, :n] = x[best.index, :, :n]
+        for x in (*self.k, *self.v):
+            x[mine.index, :, :n] = x[best.index, :, :n]
     mine.tokens, mine.cached, mine.request, mine.out, mine.reused, mine.rng = list(r.ids), n, r, [], n, None
     mine.used = self.steps
     return mine
+
 
 @contextmanager
 def _ours(engine):
     "The engine's attention and products for the time of a forward pass; the model is left as it was."
     import torch
+
     c, old = engine.config, engine.config._attn_implementation
     before = {m: m.__dict__.get('forward') for m in engine.forwards}
     c._attn_implementation = 'agentft_slots'
-    for m, f in engine.forwards.items(): m.__dict__['forward'] = f
+    for m, f in engine.forwards.items():
+        m.__dict__['forward'] = f
     try:
-        with torch.inference_mode(): yield
+        with torch.inference_mode():
+            yield
     finally:
         c._attn_implementation = old
         for m, f in before.items():
-            if f is None: m.__dict__.pop('forward', None)
-            else: m.__dict__['forward'] = f
+            if f is None:
+                m.__dict__.pop('forward', None)
+            else:
+                m.__dict__['forward'] = f
 
 # %% ../../nbs/model/02_engine.ipynb #f1c3699b
 @patch
 def _step(self: Engine) -> list:
     "One forward pass; gives the slots whose request is answered."
     import torch
+
     budget, work = self.prefill_tokens, []
     for s in self.slots:
-        if s.request is None: continue
-        n = len(s.tokens)-s.cached
-        if n > 1: n = min(n, budget); budget -= n
-        if n: work.append((s, n))
-    work.sort(key=lambda x: (x[1] > 1, x[0].index))   # single tokens first
+        if s.request is None:
+            continue
+        n = len(s.tokens) - s.cached
+        if n > 1:
+            n = min(n, budget)
+            budget -= n
+        if n:
+            work.append((s, n))
+    work.sort(key=lambda x: (x[1] > 1, x[0].index))  # single tokens first
     with _ours(self):
         plan = _Plan(self, work)
-        ids = torch.tensor([[t for s, n in work for t in s.tokens[s.cached:s.cached+n]]], device=self.device)
-        h = self.body(input_ids=ids, position_ids=plan.positions[None], past_key_values=plan, use_cache=True, plan=plan).last_hidden_state[0]
+        ids = torch.tensor([[t for s, n in work for t in s.tokens[s.cached : s.cached + n]]], device=self.device)
+        h = self.body(
+            input_ids=ids, position_ids=plan.positions[None], past_key_values=plan, use_cache=True, plan=plan
+        ).last_hidden_state[0]
         ends, choose, a = [], [], 0
         for s, n in work:
-            a += n; s.cached += n
-            if s.cached == len(s.tokens): ends.append(a-1); choose.append(s)
+            a += n
+            s.cached += n
+            if s.cached == len(s.tokens):
+                ends.append(a - 1)
+                choose.append(s)
         done = []
         if choose:
             logits = self.head(h[torch.tensor(ends, device=self.device)])
             for s, t in zip(choose, self._choose(logits, choose)):
-                s.out.append(t); s.tokens.append(t); s.used = self.steps
-                if t in self.stop_ids or len(s.out) >= s.request.max_new_tokens or len(s.tokens) >= self.max_len: done.append(s)
-    self.steps += 1; self.stats['steps'] += 1; self.stats['computed'] += ids.shape[1]; self.stats['generated'] += len(choose)
+                s.out.append(t)
+                s.tokens.append(t)
+                s.used = self.steps
+                if t in self.stop_ids or len(s.out) >= s.request.max_new_tokens or len(s.tokens) >= self.max_len:
+                    done.append(s)
+    self.steps += 1
+    self.stats['steps'] += 1
+    self.stats['computed'] += ids.shape[1]
+    self.stats['generated'] += len(choose)
     return done
+
 
 @patch
 def _choose(self: Engine, logits, slots) -> list:
     "The next token of each slot."
     import torch
+
     best = logits.argmax(-1).tolist()
     for i, s in enumerate(slots):
         r = s.request
-        if r.temperature <= 0: continue
+        if r.temperature <= 0:
+            continue
         s.rng = s.rng or torch.Generator().manual_seed(r.seed)
-        p, order = (logits[i].float().cpu()/r.temperature).softmax(-1).sort(descending=True)
-        p[1:][p.cumsum(0)[:-1] >= r.top_p] = 0.
+        p, order = (logits[i].float().cpu() / r.temperature).softmax(-1).sort(descending=True)
+        p[1:][p.cumsum(0)[:-1] >= r.top_p] = 0.0
         best[i] = int(order[torch.multinomial(p, 1, generator=s.rng)])
     return best
 
@@ -268,26 +376,34 @@ def _choose(self: Engine, logits, slots) -> list:
 @patch
 def run(
     self: Engine,
-    requests,        # Requests; taken one by one, as slots become free
-    on_reply=None,   # called with each Reply; may give the follow-up Request of the same conversation
-) -> list[Reply]:    # in the order in which they were answered
+    requests,  # Requests; taken one by one, as slots become free
+    on_reply=None,  # called with each Reply; may give the follow-up Request of the same conversation
+) -> list[Reply]:  # in the order in which they were answered
     "Answer all requests."
     replies, todo, waiting, start = [], iter(requests), [], time.perf_counter()
     busy = lambda: sum(s.request is not None for s in self.slots)
+
     def answer(r, ids, reason, reused):
         self.stats['billed'] += len(r.ids)
         replies.append(Reply(r, ids, reason, reused))
-        if (follow := on_reply and on_reply(replies[-1])): waiting.insert(0, follow)
+        if follow := on_reply and on_reply(replies[-1]):
+            waiting.insert(0, follow)
+
     def admit():
         nonlocal waiting
-        while busy() + len(waiting) < len(self.slots) and (r := next(todo, None)) is not None: waiting.append(r)
+        while busy() + len(waiting) < len(self.slots) and (r := next(todo, None)) is not None:
+            waiting.append(r)
         later = []
         while waiting:
             r = waiting.pop(0)
-            if not r.ids: raise ValueError('a request needs at least one token')
-            if len(r.ids) >= self.max_len or r.max_new_tokens < 1: answer(r, [], 'length', 0)
-            elif self._admit(r) is None: later.append(r)
+            if not r.ids:
+                raise ValueError('a request needs at least one token')
+            if len(r.ids) >= self.max_len or r.max_new_tokens < 1:
+                answer(r, [], 'length', 0)
+            elif self._admit(r) is None:
+                later.append(r)
         waiting = later
+
     try:
         while admit() or busy() or waiting:
             for s in self._step() if busy() else ():
@@ -295,9 +411,11 @@ def run(
                 s.request = None
                 answer(r, ids, 'stop' if ids[-1] in self.stop_ids else 'length', s.reused)
     finally:
-        for s in self.slots: s.request = None   # after Ctrl-C the engine can be used again
-        self.stats['seconds'] += time.perf_counter()-start
+        for s in self.slots:
+            s.request = None  # after Ctrl-C the engine can be used again
+        self.stats['seconds'] += time.perf_counter() - start
     return replies
+
 
 @patch
 def generate(self: Engine, requests) -> list[Reply]:

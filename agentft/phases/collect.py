@@ -6,133 +6,205 @@
 __all__ = ['simulate', 'opened', 'coverage', 'next_steps', 'collect']
 
 # %% ../../nbs/1_collect.ipynb #ca397021
-import json, random, subprocess, tempfile, time
+import json
+import random
+import subprocess
+import tempfile
+import time
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
+
 from fastcore.script import call_parse
+
 import agentft
+from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
+from ..arena.faults import FAULTS, Faulty
+from ..arena.players import Expert, play
+from ..core.metrics import TARGETS, job_counts, job_edits, metric_rows, total
 from ..core.records import Job, content_hash, from_dict, read_jsonl, to_dict, write_atomic, write_jsonl
 from ..core.replacements import apply_edits
-from ..core.metrics import TARGETS, job_counts, job_edits, metric_rows, total
-from ..workbench.runs import cache_dir, check_disk, write_result
-from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
-from ..arena.players import Expert, play
-from ..arena.faults import FAULTS, Faulty
-from ..traces.documents import embedded_server, open_source, public_uri
-from ..traces.trail import each_job, left_out, read_reviews
+from ..evidence.duplicates import repeated_jobs
+from ..evidence.edits import Edit, Tally, collect_edits, split_edits, stream_job_edits
+from ..evidence.failures import Failure, detect
+from ..evidence.ledger import Entry, Ledger, stamp_of
+from ..evidence.memory import compact_pairs
+from ..evidence.patterns import JobRow, job_row, read_patterns, write_patterns
+from ..evidence.privacy import Redactor, redact, redact_file, refuse_leaks
+from ..evidence.secrets import ALLOW
 from ..traces.audit_writer import write_audit
 from ..traces.coding_sessions import lessons
+from ..traces.documents import embedded_server, open_source, public_uri
 from ..traces.formats import read_source
-from ..evidence.edits import Edit, Tally, collect_edits, split_edits, stream_job_edits
-from ..evidence.memory import compact_pairs
-from ..evidence.secrets import ALLOW
-from ..evidence.privacy import Redactor, redact, redact_file, refuse_leaks
-from ..evidence.duplicates import repeated_jobs
-from ..evidence.failures import Failure, detect
-from ..evidence.patterns import JobRow, job_row, read_patterns, write_patterns
-from ..evidence.ledger import Entry, Ledger, stamp_of
+from ..traces.trail import each_job, left_out, read_reviews
+from ..workbench.runs import cache_dir, check_disk, write_result
 
 # %% ../../nbs/1_collect.ipynb #77a7fd9d
 def simulate(
     jobs_per_family: int,
-    faulty_share: float,   # 0 to 1
+    faulty_share: float,  # 0 to 1
     seed: int = 0,
 ) -> list[Job]:
     "Jobs played in the arena, families in turn."
-    if not 0 <= faulty_share <= 1: raise ValueError(f'faulty_share is a share from 0 to 1, not {faulty_share}')
+    if not 0 <= faulty_share <= 1:
+        raise ValueError(f'faulty_share is a share from 0 to 1, not {faulty_share}')
     seen, out = [f for f in FAMILIES if FAMILIES[f].seen], []
     rng, modes = random.Random(seed), list(FAULTS)
-    if not 0 < jobs_per_family < 1000: raise ValueError(f'jobs_per_family is a number from 1 to 999, not {jobs_per_family}')
-    if 1000*(seed + 1) > EVAL_SEED: raise ValueError(f'seed is too large: seeds from {EVAL_SEED} on belong to evaluation')
-    n = jobs_per_family * len(seen); faulty = set(rng.sample(range(n), round(n * faulty_share)))
+    if not 0 < jobs_per_family < 1000:
+        raise ValueError(f'jobs_per_family is a number from 1 to 999, not {jobs_per_family}')
+    if 1000 * (seed + 1) > EVAL_SEED:
+        raise ValueError(f'seed is too large: seeds from {EVAL_SEED} on belong to evaluation')
+    n = jobs_per_family * len(seen)
+    faulty = set(rng.sample(range(n), round(n * faulty_share)))
     rng.shuffle(modes)
     for k in range(n):
-        task = make_task(seen[k % len(seen)], 1000*seed + k // len(seen))
+        task = make_task(seen[k % len(seen)], 1000 * seed + k // len(seen))
         out.append(play(task, Faulty(modes[sorted(faulty).index(k) % len(modes)]) if k in faulty else Expert()))
     return out
+
 
 @contextmanager
 def opened(source, database, jobs_per_family, faulty_share, seed):
     "The source's documents; `arena` is played, written to an embedded server, and read from its socket."
-    if source == 'none': yield None; return
+    if source == 'none':
+        yield None
+        return
     if source != 'arena':
-        with open_source(source, database) as src: yield src
+        with open_source(source, database) as src:
+            yield src
         return
     with embedded_server() as uri:
         write_audit(simulate(jobs_per_family, faulty_share, seed), uri, database)
-        with open_source(uri, database) as src: yield src
+        with open_source(uri, database) as src:
+            yield src
 
 # %% ../../nbs/1_collect.ipynb #7e1d69e2
 def _when(s: str, name: str):
-    if not s: return None
-    try: t = datetime.fromisoformat(s)
-    except ValueError: raise ValueError(f'{name} is a date or time such as 2026-11-01 or 2026-11-01T08:00, not {s!r}') from None
-    return t.astimezone(timezone.utc).replace(tzinfo=None) if t.tzinfo else t
+    if not s:
+        return None
+    try:
+        t = datetime.fromisoformat(s)
+    except ValueError:
+        raise ValueError(f'{name} is a date or time such as 2026-11-01 or 2026-11-01T08:00, not {s!r}') from None
+    return t.astimezone(UTC).replace(tzinfo=None) if t.tzinfo else t
 
-def _names(s): return [x.strip() for x in s.split(',') if x.strip()] or None
+
+def _names(s):
+    return [x.strip() for x in s.split(',') if x.strip()] or None
+
 
 def _filters(p) -> dict:
-    f = dict(since=_when(p['since'], 'since'), until=_when(p['until'], 'until'), models=_names(p['models']), agent_types=_names(p['agent_types']), outcomes=_names(p['outcomes']), agent_phase=p['agent_phase'])
-    if bad := set(f['outcomes'] or []) - {'success', 'failed', 'unknown'}: raise ValueError(f'outcomes are success, failed and unknown, not {bad.pop()!r}')
-    if p['agent_phase'] not in ('', 'strategic', 'tactical'): raise ValueError(f'agent_phase is strategic or tactical, not {p["agent_phase"]!r}')
+    f = dict(
+        since=_when(p['since'], 'since'),
+        until=_when(p['until'], 'until'),
+        models=_names(p['models']),
+        agent_types=_names(p['agent_types']),
+        outcomes=_names(p['outcomes']),
+        agent_phase=p['agent_phase'],
+    )
+    if bad := set(f['outcomes'] or []) - {'success', 'failed', 'unknown'}:
+        raise ValueError(f'outcomes are success, failed and unknown, not {bad.pop()!r}')
+    if p['agent_phase'] not in ('', 'strategic', 'tactical'):
+        raise ValueError(f'agent_phase is strategic or tactical, not {p["agent_phase"]!r}')
     return f
 
 # %% ../../nbs/1_collect.ipynb #ee2f090e
-_JUDGES = ('core', 'traces', 'evidence')   # folders of the library that decide what is found in a job
+_JUDGES = ('core', 'traces', 'evidence')  # folders of the library that decide what is found in a job
+
 
 def _settings(p) -> dict:
     text = lambda s: Path(s).read_text() if s and len(s) < 4096 and Path(s).is_file() else s
-    mine = {k: p[k] for k in ('database', 'since', 'until', 'models', 'agent_types', 'outcomes')} | dict(phase=p['agent_phase'])
-    if p['source'] == 'arena': mine |= {k: p[k] for k in ('jobs_per_family', 'faulty_share', 'seed')}
+    mine = {k: p[k] for k in ('database', 'since', 'until', 'models', 'agent_types', 'outcomes')} | dict(
+        phase=p['agent_phase']
+    )
+    if p['source'] == 'arena':
+        mine |= {k: p[k] for k in ('jobs_per_family', 'faulty_share', 'seed')}
     return mine | dict(source=public_uri(p['source']), allow=text(p['allow']), deny=text(p['deny']))
+
 
 def _version() -> str:
     here = Path(agentft.__file__).parent
-    return content_hash([p.read_text() for folder in _JUDGES for p in sorted((here/folder).glob('*.py'))])
+    return content_hash([p.read_text() for folder in _JUDGES for p in sorted((here / folder).glob('*.py'))])
 
 # %% ../../nbs/1_collect.ipynb #85a0b4ee
 def _privacy(p) -> dict:
     "How secrets are looked for; the same secret keeps its placeholder as long as the folder stays where it is."
-    return dict(allow=(*ALLOW, *([p['allow']] if p['allow'] else [])), deny=_names(p['deny']) or (), memory=cache_dir()/'redaction'/f'{content_hash(str(Path(p["out"]).resolve()))}.json' if p['out'] else None)
+    return dict(
+        allow=(*ALLOW, *([p['allow']] if p['allow'] else [])),
+        deny=_names(p['deny']) or (),
+        memory=cache_dir() / 'redaction' / f'{content_hash(str(Path(p["out"]).resolve()))}.json' if p['out'] else None,
+    )
 
 # %% ../../nbs/1_collect.ipynb #790fd1dc
 def _seed_of(job, failures) -> dict | None:
     "A seed from a clean simulated job that succeeded: the arena can make it again."
-    if job.outcome.status != 'success' or failures or job.family not in FAMILIES or not FAMILIES[job.family].seen or 'seed' not in job.meta: return None
-    return dict(id=f'collected-{job.family}-{job.meta["seed"]}', behaviour=FAMILIES[job.family].behaviour, family=job.family, seed=job.meta['seed'],
-                note='played without a failure in a collected job', author='collected', parents=[job.id])
+    if (
+        job.outcome.status != 'success'
+        or failures
+        or job.family not in FAMILIES
+        or not FAMILIES[job.family].seen
+        or 'seed' not in job.meta
+    ):
+        return None
+    return dict(
+        id=f'collected-{job.family}-{job.meta["seed"]}',
+        behaviour=FAMILIES[job.family].behaviour,
+        family=job.family,
+        seed=job.meta['seed'],
+        note='played without a failure in a collected job',
+        author='collected',
+        parents=[job.id],
+    )
+
 
 def _judge(job, redactor) -> tuple:
     "The job without secrets, what is remembered of it, and the versions of its memory."
     known = len(redactor.names)
     job, _ = redact(job, redactor)
-    if len(redactor.names) > known: redactor.save()   # before the job is: a collect that goes on must not give a placeholder twice
+    if len(redactor.names) > known:
+        redactor.save()  # before the job is: a collect that goes on must not give a placeholder twice
     edits = job_edits(job)
     found = detect(job, edits=edits[0])
     pairs = compact_pairs(job)
-    facts = dict(row=to_dict(job_row(job, found, job_counts(job, edits=edits))), failures=[to_dict(f) for f in found], seed=_seed_of(job, found), pairs=[[p.change, p.good, p.lines_before, p.lines_after, len(p.kept), len(p.reworded), len(p.lost)] for p in pairs])
+    facts = dict(
+        row=to_dict(job_row(job, found, job_counts(job, edits=edits))),
+        failures=[to_dict(f) for f in found],
+        seed=_seed_of(job, found),
+        pairs=[
+            [p.change, p.good, p.lines_before, p.lines_after, len(p.kept), len(p.reworded), len(p.lost)] for p in pairs
+        ],
+    )
     return job, {k: v for k, v in facts.items() if v}, pairs
+
 
 def _from_audit(src, led, r, p, filters, reviews):
     "Jobs of the audit trail that are new or have grown."
     n = sum(bool(e.size) for e in led.entries if e.origin == 'audit')
     stamp = lambda i, s: [*stamp_of(s), *([reviews[i]] if i in reviews else [])]
     most, bad = p['max_jobs'] or float('inf'), Counter()
-    if n >= most: return
+    if n >= most:
+        return
     for i, s, job, why in each_job(src, bad, lambda i, s: led.known(i, stamp(i, s)), reviews, progress=True, **filters):
         facts = dict(rejected=dict(bad)) if bad else {}
-        if why: facts['left_out'], job, pairs = why, None, []
-        else: job, more, pairs = _judge(job, r.redactor); facts |= more; n += 1
-        led.add(Entry(i, stamp(i, s), facts=facts, again=bool(job and job.outcome.source == 'running')), job, compact=pairs)
+        if why:
+            facts['left_out'], job, pairs = why, None, []
+        else:
+            job, more, pairs = _judge(job, r.redactor)
+            facts |= more
+            n += 1
+        led.add(
+            Entry(i, stamp(i, s), facts=facts, again=bool(job and job.outcome.source == 'running')), job, compact=pairs
+        )
         bad.clear()
-        if job: yield job
-        if n >= most: break
-    r.rejected += bad   # jobs that were not even read
+        if job:
+            yield job
+        if n >= most:
+            break
+    r.rejected += bad  # jobs that were not even read
 
 # %% ../../nbs/1_collect.ipynb #d2322aff
 def _look(path) -> str:
@@ -140,187 +212,349 @@ def _look(path) -> str:
     files = sorted(Path(path).rglob('*')) if Path(path).is_dir() else [Path(path)]
     return content_hash([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()])
 
+
 def _from_sessions(paths, led, r, p, filters):
     for path in paths:
         found, bad = read_source(path)
-        look = [_look(path)]   # before it is read: what changes meanwhile is read again
-        if led.known(f'sessions {path}', look): continue
+        look = [_look(path)]  # before it is read: what changes meanwhile is read again
+        if led.known(f'sessions {path}', look):
+            continue
         counts, tally, seen, room = Counter(), Tally(), set(), p['max_edits']
         for n, job in enumerate(j for j in found if not (why := left_out(j, **filters)) or counts.update([why])):
-            if p['max_jobs'] and n >= p['max_jobs']: break
+            if p['max_jobs'] and n >= p['max_jobs']:
+                break
             job, facts, pairs = _judge(job, r.redactor)
-            edits = list(islice(stream_job_edits(job, tally, seen=seen), room)); room -= len(edits)
+            edits = list(islice(stream_job_edits(job, tally, seen=seen), room))
+            room -= len(edits)
             facts |= dict(lessons=dict(lessons(job)), edits=[to_dict(e) for e in edits])
             led.add(Entry(job.id, look, origin=path, facts=facts), job, compact=pairs)
             yield job
-        led.add(Entry(f'sessions {path}', look, origin=path, facts=dict(rejected=dict(bad) | {f'jobs: {k}': v for k, v in counts.items()} | {f'edits: {k}': v for k, v in tally.left_out.items()})))
+        led.add(
+            Entry(
+                f'sessions {path}',
+                look,
+                origin=path,
+                facts=dict(
+                    rejected=dict(bad)
+                    | {f'jobs: {k}': v for k, v in counts.items()}
+                    | {f'edits: {k}': v for k, v in tally.left_out.items()}
+                ),
+            )
+        )
+
 
 def _judged_again(led, r):
     "Jobs that their source has no more, collected by another version."
     for e, raw in led.left_behind():
-        try: job, facts, pairs = _judge(from_dict(Job, json.loads(raw)), r.redactor)
-        except ValueError: r.rejected['jobs: collected by another version, no longer readable'] += 1; continue
-        led.add(Entry(e.id, e.stamp, e.origin, facts={k: e.facts[k] for k in ('lessons', 'edits') if k in e.facts} | facts), job, compact=pairs)
+        try:
+            job, facts, pairs = _judge(from_dict(Job, json.loads(raw)), r.redactor)
+        except ValueError:
+            r.rejected['jobs: collected by another version, no longer readable'] += 1
+            continue
+        led.add(
+            Entry(e.id, e.stamp, e.origin, facts={k: e.facts[k] for k in ('lessons', 'edits') if k in e.facts} | facts),
+            job,
+            compact=pairs,
+        )
         yield job
+
 
 def _known_jobs(led):
     "Jobs that were collected before, from their file."
-    for f, entries in ((led.folder/'jobs.jsonl', led.old), (led.work/'jobs.jsonl', led.new)):
-        if not any(e.size for e in entries.values()): continue
+    for f, entries in ((led.folder / 'jobs.jsonl', led.old), (led.work / 'jobs.jsonl', led.new)):
+        if not any(e.size for e in entries.values()):
+            continue
         with f.open('rb') as lines:
             for raw in lines:
                 job = from_dict(Job, json.loads(raw))
-                if job.id in entries and (f.parent == led.work or job.id not in led.new): yield job
+                if job.id in entries and (f.parent == led.work or job.id not in led.new):
+                    yield job
 
 # %% ../../nbs/1_collect.ipynb #ac50ce93
 def _head(repo) -> str:
     r = subprocess.run(['git', '-C', repo, 'rev-parse', 'HEAD'], capture_output=True, text=True)
     return r.stdout.strip() if not r.returncode else ''
 
+
 def _edits(p, r, led) -> list:
     "Edits from the history of git repositories; a history that has not moved on is not read again."
     repos = _names(p['repos'])
-    if not repos: return []
+    if not repos:
+        return []
     mark = content_hash([[_head(x) for x in repos], repos, p['max_edits'], led.settings, led.version])
-    kept = r.out/'edits.json'
-    if not p['fresh'] and kept.exists() and (d := json.loads(kept.read_text())).get('mark') == mark and (r.out/'edits.jsonl').exists():
-        r.edit_report = d; r.notes += d['notes']; r.rejected.update(d['rejected'])
-        return [e for e in read_jsonl(r.out/'edits.jsonl', Edit) if e.source == 'git']
+    kept = r.out / 'edits.json'
+    if (
+        not p['fresh']
+        and kept.exists()
+        and (d := json.loads(kept.read_text())).get('mark') == mark
+        and (r.out / 'edits.jsonl').exists()
+    ):
+        r.edit_report = d
+        r.notes += d['notes']
+        r.rejected.update(d['rejected'])
+        return [e for e in read_jsonl(r.out / 'edits.jsonl', Edit) if e.source == 'git']
     edits, rep = collect_edits(repos, max_edits=p['max_edits'], progress=True)
-    notes, rejected = [f'{f["repo"]}: {f["error"]}' for f in rep['failed']], Counter({f'edits: {k}': v for k, v in rep['left_out'].items()})
+    notes, rejected = (
+        [f'{f["repo"]}: {f["error"]}' for f in rep['failed']],
+        Counter({f'edits: {k}': v for k, v in rep['left_out'].items()}),
+    )
     clean = [redact(e, r.redactor)[0] for e in edits]
     good = [e for e in clean if _applies(e)]
-    if len(good) < len(clean): rejected['edits: the change itself holds a secret'] += len(clean)-len(good)
-    r.edit_report = rep | dict(mark=mark, notes=notes, rejected=dict(rejected)); r.notes += notes; r.rejected += rejected
+    if len(good) < len(clean):
+        rejected['edits: the change itself holds a secret'] += len(clean) - len(good)
+    r.edit_report = rep | dict(mark=mark, notes=notes, rejected=dict(rejected))
+    r.notes += notes
+    r.rejected += rejected
     return good
+
 
 def _applies(e) -> bool:
     "Do the redacted edits still turn *before* into *after*?"
-    try: return apply_edits(e.before, e.edits) == e.after
-    except ValueError: return False
+    try:
+        return apply_edits(e.before, e.edits) == e.after
+    except ValueError:
+        return False
 
 # %% ../../nbs/1_collect.ipynb #f00cbb6e
 def _collect(**p) -> SimpleNamespace:
     "All of phase 1 but `result.json`."
-    r = SimpleNamespace(started=time.time(), out=Path(p['out'] or tempfile.mkdtemp(prefix='agentft-collect-')), rejected=Counter(), notes=[], edit_report={}, source=public_uri(p['source']), kind='none', hints=[])
+    r = SimpleNamespace(
+        started=time.time(),
+        out=Path(p['out'] or tempfile.mkdtemp(prefix='agentft-collect-')),
+        rejected=Counter(),
+        notes=[],
+        edit_report={},
+        source=public_uri(p['source']),
+        kind='none',
+        hints=[],
+    )
     filters, reviews = _filters(p), read_reviews(p['reviews'])
     check_disk(r.out, 0.2, 'collect')
-    (r.out/'result.json').unlink(missing_ok=True)
+    (r.out / 'result.json').unlink(missing_ok=True)
     r.redactor = Redactor(**_privacy(p))
     with Ledger(r.out, _settings(p), _version(), p['fresh']) as led:
         r.notes += led.notes
+
         def jobs():
             yield from _known_jobs(led)
             with opened(*(p[k] for k in ('source', 'database', 'jobs_per_family', 'faulty_share', 'seed'))) as src:
                 if src:
                     r.kind = src.kind
                     yield from _from_audit(src, led, r, p, filters, reviews)
-                    r.rejected += src.rejected; r.hints = list(src.notes)
+                    r.rejected += src.rejected
+                    r.hints = list(src.notes)
             yield from _from_sessions(_names(p['sessions']) or [], led, r, p, filters)
             yield from _judged_again(led, r)
-        try: r.repeats = repeated_jobs(jobs())
-        except KeyboardInterrupt: raise KeyboardInterrupt(f'{len(led.new)} jobs are kept in {r.out}: the same command goes on from there') from None
+
+        try:
+            r.repeats = repeated_jobs(jobs())
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f'{len(led.new)} jobs are kept in {r.out}: the same command goes on from there'
+            ) from None
         r.edits, entries = _edits(p, r, led), led.entries
         done = [from_dict(Edit, x) for e in entries for x in e.facts.get('edits', [])]
-        r.edits += done; split_edits(r.edits)
+        r.edits += done
+        split_edits(r.edits)
         r.lessons = sum((Counter(e.facts.get('lessons', {})) for e in entries), Counter())
-        for e in entries: r.rejected.update(e.facts.get('rejected', {})); r.rejected.update([f'jobs: {e.facts["left_out"]}'] if e.facts.get('left_out') else [])
+        for e in entries:
+            r.rejected.update(e.facts.get('rejected', {}))
+            r.rejected.update([f'jobs: {e.facts["left_out"]}'] if e.facts.get('left_out') else [])
         r.jobs = [from_dict(JobRow, e.facts['row']) for e in entries if e.size]
         r.failures = [from_dict(Failure, f) for e in entries for f in e.facts.get('failures', [])]
-        r.seeds, r.pairs = [e.facts['seed'] for e in entries if e.facts.get('seed')], [x for e in entries for x in e.facts.get('pairs', [])]
-        r.new = sum(e.size > 0 for e in led.new.values())   # since the last collect that finished
-        if not r.jobs and not r.edits: raise ValueError(f'no job in {r.source}' + (f': {dict(r.rejected)}' if r.rejected else ': is the database or folder the right one?'))
+        r.seeds, r.pairs = (
+            [e.facts['seed'] for e in entries if e.facts.get('seed')],
+            [x for e in entries for x in e.facts.get('pairs', [])],
+        )
+        r.new = sum(e.size > 0 for e in led.new.values())  # since the last collect that finished
+        if not r.jobs and not r.edits:
+            raise ValueError(
+                f'no job in {r.source}'
+                + (f': {dict(r.rejected)}' if r.rejected else ': is the database or folder the right one?')
+            )
         _write(r, led.merge(['compact']))
-        if r.redactor.count: r.redactor.save()
+        if r.redactor.count:
+            r.redactor.save()
         led.publish()
     r.metrics = {name: total(name, [j.counts for j in r.jobs]) for name in TARGETS}
-    found = read_patterns(r.out/'patterns.json')
+    found = read_patterns(r.out / 'patterns.json')
     r.first, r.budget = found['fix_first'], found['budget']
     return r
 
+
 def _write(r, into: Path):
     "Everything but jobs.jsonl and ledger.jsonl, and the last look at all of it."
-    write_jsonl(into/'failures.jsonl', r.failures); write_jsonl(into/'seeds.jsonl', r.seeds); write_jsonl(into/'edits.jsonl', r.edits)
-    write_patterns(into/'patterns.json', r.failures, r.jobs)
-    write_atomic(into/'repeats.json', json.dumps(r.repeats.groups) + '\n')
-    write_atomic(into/'rejected.json', json.dumps(dict(r.rejected), indent=1) + '\n')
-    write_atomic(into/'edits.json', json.dumps(r.edit_report) + '\n')
-    for f in into.iterdir(): redact_file(f, r.redactor)
+    write_jsonl(into / 'failures.jsonl', r.failures)
+    write_jsonl(into / 'seeds.jsonl', r.seeds)
+    write_jsonl(into / 'edits.jsonl', r.edits)
+    write_patterns(into / 'patterns.json', r.failures, r.jobs)
+    write_atomic(into / 'repeats.json', json.dumps(r.repeats.groups) + '\n')
+    write_atomic(into / 'rejected.json', json.dumps(dict(r.rejected), indent=1) + '\n')
+    write_atomic(into / 'edits.json', json.dumps(r.edit_report) + '\n')
+    for f in into.iterdir():
+        redact_file(f, r.redactor)
     refuse_leaks(into, r.redactor, r.redactor.allow)
 
 # %% ../../nbs/1_collect.ipynb #213ac06c
-def _share(n, of): return f'{100*n/of:.0f} %' if of else '–'
+def _share(n, of):
+    return f'{100 * n / of:.0f} %' if of else '–'
+
 
 def _verdict(r) -> str:
     ok, hit = sum(j.outcome.status == 'success' for j in r.jobs), sum(bool(j.modes) for j in r.jobs)
     sim = ' simulated' if r.jobs and all(j.source == 'arena' for j in r.jobs) else ''
-    new = f' ({r.new} of them new)' if 0 < r.new < len(r.jobs) else ' (none of them new)' if r.jobs and not r.new else ''
+    new = (
+        f' ({r.new} of them new)' if 0 < r.new < len(r.jobs) else ' (none of them new)' if r.jobs and not r.new else ''
+    )
     top = r.first[0] if r.first else None
-    return (f'{len(r.jobs)}{sim} jobs{new}, {ok} of them successful; {hit} have at least one of {len(r.failures)} failures'
-            + (f'; to fix first: {top["mode"]} ({top["jobs"]} jobs)' if top else '') + (f'; {len(r.edits)} edits from git history' if r.edits else '') + f'; {sum(r.redactor.count.values())} secrets replaced.')
+    return (
+        f'{len(r.jobs)}{sim} jobs{new}, {ok} of them successful; {hit} have at least one of {len(r.failures)} failures'
+        + (f'; to fix first: {top["mode"]} ({top["jobs"]} jobs)' if top else '')
+        + (f'; {len(r.edits)} edits from git history' if r.edits else '')
+        + f'; {sum(r.redactor.count.values())} secrets replaced.'
+    )
+
 
 def coverage(
-    rows: list,      # JobRows
-) -> list[dict]:     # one row per source
+    rows: list,  # JobRows
+) -> list[dict]:  # one row per source
     "What was read from where, and from when."
     by = defaultdict(list)
-    for j in rows: by[j.source].append(j)
+    for j in rows:
+        by[j.source].append(j)
     day = lambda js, f: f((j.started[:10] for j in js if j.started), default='')
-    return [dict(source=s, jobs=len(js), models=len({j.model for j in js}), turns=sum(j.turns for j in js), calls=sum(j.calls for j in js), documents=sum(j.documents for j in js), first=day(js, min), last=day(js, max),
-                 success=_share(sum(j.outcome.status == 'success' for j in js), len(js)), said_by=', '.join(f'{k or "nobody"} {n}' for k, n in Counter(j.outcome.source for j in js).most_common(4))) for s, js in sorted(by.items(), key=lambda x: -len(x[1]))]
+    return [
+        dict(
+            source=s,
+            jobs=len(js),
+            models=len({j.model for j in js}),
+            turns=sum(j.turns for j in js),
+            calls=sum(j.calls for j in js),
+            documents=sum(j.documents for j in js),
+            first=day(js, min),
+            last=day(js, max),
+            success=_share(sum(j.outcome.status == 'success' for j in js), len(js)),
+            said_by=', '.join(f'{k or "nobody"} {n}' for k, n in Counter(j.outcome.source for j in js).most_common(4)),
+        )
+        for s, js in sorted(by.items(), key=lambda x: -len(x[1]))
+    ]
+
 
 def _numbers(r) -> dict:
     count = lambda f: dict(sorted(Counter(map(f, r.jobs)).items()))
-    return dict(jobs=len(r.jobs), new=r.new, turns=sum(j.turns for j in r.jobs), calls=sum(j.calls for j in r.jobs), documents=sum(j.documents for j in r.jobs), source=r.source, kind=r.kind,
-                outcomes=count(lambda j: f'{j.outcome.status} ({j.outcome.source})'), families=count(lambda j: j.family or 'unknown'), by_source=count(lambda j: j.source), models=count(lambda j: j.model or 'unknown'),
-                failures=len(r.failures), jobs_with_failures=sum(bool(j.modes) for j in r.jobs), by_mode={x['mode']: {k: x[k] for k in ('times', 'jobs', 'share', 'low', 'high', 'loss', 'budget')} for x in r.first},
-                budget=r.budget, repeated_jobs=r.repeats.repeated, memory_versions=len(r.pairs), redacted=dict(r.redactor.count), distinct_secrets=len(r.redactor.names), rejected=dict(r.rejected), notes=r.notes + r.hints,
-                seeds=len(r.seeds), edits=len(r.edits), metrics={k: dict(value=m.value, numerator=m.numerator, denominator=m.denominator, target=m.target, meets=m.meets, unknown=m.unknown, rule=m.rule) for k, m in r.metrics.items()})
+    return dict(
+        jobs=len(r.jobs),
+        new=r.new,
+        turns=sum(j.turns for j in r.jobs),
+        calls=sum(j.calls for j in r.jobs),
+        documents=sum(j.documents for j in r.jobs),
+        source=r.source,
+        kind=r.kind,
+        outcomes=count(lambda j: f'{j.outcome.status} ({j.outcome.source})'),
+        families=count(lambda j: j.family or 'unknown'),
+        by_source=count(lambda j: j.source),
+        models=count(lambda j: j.model or 'unknown'),
+        failures=len(r.failures),
+        jobs_with_failures=sum(bool(j.modes) for j in r.jobs),
+        by_mode={
+            x['mode']: {k: x[k] for k in ('times', 'jobs', 'share', 'low', 'high', 'loss', 'budget')} for x in r.first
+        },
+        budget=r.budget,
+        repeated_jobs=r.repeats.repeated,
+        memory_versions=len(r.pairs),
+        redacted=dict(r.redactor.count),
+        distinct_secrets=len(r.redactor.names),
+        rejected=dict(r.rejected),
+        notes=r.notes + r.hints,
+        seeds=len(r.seeds),
+        edits=len(r.edits),
+        metrics={
+            k: dict(
+                value=m.value,
+                numerator=m.numerator,
+                denominator=m.denominator,
+                target=m.target,
+                meets=m.meets,
+                unknown=m.unknown,
+                rule=m.rule,
+            )
+            for k, m in r.metrics.items()
+        },
+    )
+
 
 def _summary(r) -> list[dict]:
-    return [dict(metric=x['metric'], now=x['value'], target=x['target'], met=x['met'], left_out=x['left_out']) for x in metric_rows(r.metrics)]
+    return [
+        dict(metric=x['metric'], now=x['value'], target=x['target'], met=x['met'], left_out=x['left_out'])
+        for x in metric_rows(r.metrics)
+    ]
 
 # %% ../../nbs/1_collect.ipynb #a9632410
 def next_steps(r) -> list[str]:
     "What to do with what was found, the most urgent first."
     out, n = list(r.hints), len(r.jobs)
-    if running := sum(j.outcome.source == 'running' for j in r.jobs): out.append(f'{running} jobs still run: the same command, later, reads them again and nothing else.')
+    if running := sum(j.outcome.source == 'running' for j in r.jobs):
+        out.append(f'{running} jobs still run: the same command, later, reads them again and nothing else.')
     claims = sum(j.outcome.source in ('frozen', 'goal_achieved') for j in r.jobs)
-    if claims: out.append(f'{claims} outcomes are the claim of the agent itself. Look at some, and hand over what you think as `reviews` (CSV: job_id, verdict).')
-    if damaged := sum(k for w, k in r.rejected.items() if not w.startswith(('jobs: ', 'edits: ', 'sessions: '))): out.append(f'{damaged} documents could not be used; `rejected.json` has the reasons.')
-    if r.repeats.repeated: out.append(f'{r.repeats.repeated} jobs say nearly what another one says (`repeats.json`): read the rates below as of {r.repeats.distinct} distinct jobs.')
-    for x in r.first[:3]: out.append(f'Fix **{x["mode"]}** ({x["jobs"]} of {n} jobs, {x["where"]}): {x["budget"]:.0%} of the data of phase 2 goes to it, as behaviour `{x["behaviour"]}`. Look at job `{x["job"]}`, turn {x["turn"]}; a turn that you correct becomes a seed (20_seeds).')
-    if r.first and n < 100: out.append(f'{n} jobs give wide intervals: with about {max(100, 4*n)} the order of the list would be settled better.')
+    if claims:
+        out.append(
+            f'{claims} outcomes are the claim of the agent itself. Look at some, and hand over what you think as `reviews` (CSV: job_id, verdict).'
+        )
+    if damaged := sum(k for w, k in r.rejected.items() if not w.startswith(('jobs: ', 'edits: ', 'sessions: '))):
+        out.append(f'{damaged} documents could not be used; `rejected.json` has the reasons.')
+    if r.repeats.repeated:
+        out.append(
+            f'{r.repeats.repeated} jobs say nearly what another one says (`repeats.json`): read the rates below as of {r.repeats.distinct} distinct jobs.'
+        )
+    for x in r.first[:3]:
+        out.append(
+            f'Fix **{x["mode"]}** ({x["jobs"]} of {n} jobs, {x["where"]}): {x["budget"]:.0%} of the data of phase 2 goes to it, as behaviour `{x["behaviour"]}`. Look at job `{x["job"]}`, turn {x["turn"]}; a turn that you correct becomes a seed (20_seeds).'
+        )
+    if r.first and n < 100:
+        out.append(
+            f'{n} jobs give wide intervals: with about {max(100, 4 * n)} the order of the list would be settled better.'
+        )
     missed = [x['metric'] for x in _summary(r) if x['met'] == 'no' and not x['metric'].startswith('·')]
-    if missed: out.append(f'Below target: {", ".join(missed)}. `agentft synthesize` makes the data for it.')
-    elif n and not r.first: out.append('No failure was found: compare with another model, or look for failures that no rule describes yet.')
+    if missed:
+        out.append(f'Below target: {", ".join(missed)}. `agentft synthesize` makes the data for it.')
+    elif n and not r.first:
+        out.append('No failure was found: compare with another model, or look for failures that no rule describes yet.')
     return out
 
 # %% ../../nbs/1_collect.ipynb #58253c59
 @call_parse
 def collect(
-    out: str = '',                    # folder of this phase; '': a scratch folder
-    source: str = 'arena',            # mongodb:// URI, mongodump folder or archive, mongoexport folder, arena: simulated jobs, or none
-    sessions: str = '',               # files or folders of coding-agent sessions, chat JSONL or job logs, by comma
-    repos: str = '',                  # folders of git repositories whose history shows edits, by comma
+    out: str = '',  # folder of this phase; '': a scratch folder
+    source: str = 'arena',  # mongodb:// URI, mongodump folder or archive, mongoexport folder, arena: simulated jobs, or none
+    sessions: str = '',  # files or folders of coding-agent sessions, chat JSONL or job logs, by comma
+    repos: str = '',  # folders of git repositories whose history shows edits, by comma
     database: str = 'graphrag_logs',  # where the agent writes in that MongoDB
-    since: str = '',                  # only jobs that started at this time or later, such as 2026-11-01
-    until: str = '',                  # only jobs that started before this time
-    models: str = '',                 # only jobs of these models, by comma
-    agent_types: str = '',            # only jobs of these agent types, by comma
-    outcomes: str = '',               # only jobs that ended so: success, failed, unknown, by comma
-    agent_phase: str = '',            # only jobs that reached this phase: strategic or tactical
-    reviews: str = '',                # CSV file with the columns job_id and verdict (approved or rejected): what people said of finished jobs
-    max_jobs: int = 0,                # at most this many of each source; 0: all
-    max_edits: int = 200,             # at most this many edits of each repository
-    jobs_per_family: int = 4,         # arena: jobs of each family that may be trained on
-    faulty_share: float = 0.5,        # arena: share of them whose player has one failure mode
-    allow: str = '',                  # what looks like a secret and is none: a regular expression, or a file with one per line
-    deny: str = '',                   # words to be replaced as well, such as names: by comma, or a file with one per line
-    seed: int = 0,                    # arena: another number, other jobs
-    fresh: bool = False,              # read everything again, also what was collected before
+    since: str = '',  # only jobs that started at this time or later, such as 2026-11-01
+    until: str = '',  # only jobs that started before this time
+    models: str = '',  # only jobs of these models, by comma
+    agent_types: str = '',  # only jobs of these agent types, by comma
+    outcomes: str = '',  # only jobs that ended so: success, failed, unknown, by comma
+    agent_phase: str = '',  # only jobs that reached this phase: strategic or tactical
+    reviews: str = '',  # CSV file with the columns job_id and verdict (approved or rejected): what people said of finished jobs
+    max_jobs: int = 0,  # at most this many of each source; 0: all
+    max_edits: int = 200,  # at most this many edits of each repository
+    jobs_per_family: int = 4,  # arena: jobs of each family that may be trained on
+    faulty_share: float = 0.5,  # arena: share of them whose player has one failure mode
+    allow: str = '',  # what looks like a secret and is none: a regular expression, or a file with one per line
+    deny: str = '',  # words to be replaced as well, such as names: by comma, or a file with one per line
+    seed: int = 0,  # arena: another number, other jobs
+    fresh: bool = False,  # read everything again, also what was collected before
 ):
     "Phase 1: an audit trail -> jobs, failures, seeds and the numbers of today. Run again, it reads only what is new."
-    p = dict(locals()); r = _collect(**p)
-    write_result(r.out, 'collect', _numbers(r), p | dict(source=r.source), summary=_summary(r), verdict=_verdict(r), started=r.started)
-    print(f'{_verdict(r)}\n{r.out/"result.json"}')
+    p = dict(locals())
+    r = _collect(**p)
+    write_result(
+        r.out,
+        'collect',
+        _numbers(r),
+        p | dict(source=r.source),
+        summary=_summary(r),
+        verdict=_verdict(r),
+        started=r.started,
+    )
+    print(f'{_verdict(r)}\n{r.out / "result.json"}')

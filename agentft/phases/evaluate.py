@@ -7,20 +7,28 @@ __all__ = ['SPLITS', 'ENDINGS', 'STEPS', 'held_out', 'phase3', 'Model', 'Script'
            'family_bars', 'step_of', 'timelines', 'chat_view', 'examples']
 
 # %% ../../nbs/4_evaluate.ipynb #0768d915
-import gc, hashlib, html, json, re, tempfile, time
+import gc
+import hashlib
+import html
+import json
+import re
+import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+
 from fastcore.script import call_parse
-from ..core.records import Job, Message, content_hash, read_jsonl, to_dict, write_jsonl
+
+from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
+from ..arena.faults import Faulty
+from ..arena.players import Expert
 from ..core.agent import SHORT
 from ..core.metrics import LABELS, TARGETS, five, succeeded
-from ..workbench.runs import check_disk, phase_dir, read_result, write_result
-from ..workbench.figures import PALETTE, use_style
-from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
-from ..arena.players import Expert
-from ..arena.faults import Faulty
+from ..core.records import Job, Message, content_hash, read_jsonl, to_dict, write_jsonl
 from ..evaluation.comparison import compare, compare_rows, show, verdict_line
+from ..workbench.figures import PALETTE, use_style
+from ..workbench.runs import check_disk, phase_dir, read_result, write_result
 
 # %% ../../nbs/4_evaluate.ipynb #3ca68ae8
 def held_out(
@@ -30,185 +38,330 @@ def held_out(
 ) -> list:  # tasks, families in turn
     "The tasks of an evaluation: the same for the same numbers, on every machine."
     rows = [(i, f) for f in FAMILIES.values() for i in range(jobs_per_family if f.seen else jobs_per_unseen_family)]
-    return [make_task(f.name, EVAL_SEED + 1000*seed + i) for i, f in sorted(rows, key=lambda x: x[0])]
+    return [make_task(f.name, EVAL_SEED + 1000 * seed + i) for i, f in sorted(rows, key=lambda x: x[0])]
 
 # %% ../../nbs/4_evaluate.ipynb #4cf9281c
 def phase3(
-    out: str,    # folder of this phase
+    out: str,  # folder of this phase
     train: str,  # auto, none, or phase 3's folder
 ) -> tuple[dict, str]:  # its result, folder of the adapter; ({}, '') where there is none
     "What phase 3 left."
     folder = phase_dir(Path(out).resolve().parent, 'train') if train == 'auto' else Path(train)
-    if train == 'none' or train == 'auto' and not folder.exists(): return {}, ''
-    result = read_result(folder)   # says what to do when it has not finished
-    adapter = folder/'adapter'
-    if not (adapter/'adapter_model.safetensors').exists(): raise FileNotFoundError(f'{adapter} has no adapter_model.safetensors: run phase 3 again, with --from train')
+    if train == 'none' or train == 'auto' and not folder.exists():
+        return {}, ''
+    result = read_result(folder)  # says what to do when it has not finished
+    adapter = folder / 'adapter'
+    if not (adapter / 'adapter_model.safetensors').exists():
+        raise FileNotFoundError(f'{adapter} has no adapter_model.safetensors: run phase 3 again, with --from train')
     return result, str(adapter)
+
 
 class Model:
     "A local model that plays many jobs at once."
+
     def __init__(self, model, adapter='', max_new_tokens=160, max_turns=40, batch=16, device='cpu'):
-        self.model, self.adapter, self.max_new_tokens, self.max_turns, self.batch, self.device = model, adapter, max_new_tokens, max_turns, batch, device
+        self.model, self.adapter, self.max_new_tokens, self.max_turns, self.batch, self.device = (
+            model,
+            adapter,
+            max_new_tokens,
+            max_turns,
+            batch,
+            device,
+        )
+
     def engine(self):
         from agentft.model.engine import Engine
         from agentft.model.loading import load_model
+
         model, tok = load_model(self.model, self.adapter or None, merge=bool(self.adapter), device=self.device)
         return Engine(model, tok, slots=self.batch)
+
     def play(self, tasks, name, on_job, engine=None):
         from agentft.model.players import play_many
-        play_many(tasks, engine or self.engine(), SHORT, self.max_turns, self.max_new_tokens, player=name, on_job=on_job)
+
+        play_many(
+            tasks, engine or self.engine(), SHORT, self.max_turns, self.max_new_tokens, player=name, on_job=on_job
+        )
+
 
 class Script(Model):
     "A stand-in for a tuned model where there is none: the model is forced to write what the expert says, or one of its failure modes."
+
     faults = ['', 'forget_todo', '', 'whole_file_rewrite', '', 'wrong_phase', 'no_job_complete']
+
     def play(self, tasks, name, on_job, engine=None):
-        from agentft.model.players import Forced
         from agentft.model.chat import ChatFormat, said_text
-        engine = engine or self.engine(); fmt = ChatFormat(engine.tokenizer); lines = {}
+        from agentft.model.players import Forced
+
+        engine = engine or self.engine()
+        fmt = ChatFormat(engine.tokenizer)
+        lines = {}
+
         def script(request):
-            i = request.key; mode = self.faults[sum(map(ord, tasks[i].id)) % len(self.faults)]
-            if i not in lines: lines[i] = iter((Faulty(mode) if mode else Expert()).script(tasks[i], SHORT))
+            i = request.key
+            mode = self.faults[sum(map(ord, tasks[i].id)) % len(self.faults)]
+            if i not in lines:
+                lines[i] = iter((Faulty(mode) if mode else Expert()).script(tasks[i], SHORT))
             return fmt.ids(said_text(next(lines[i], Message('assistant', 'I am done.')))) + [fmt.stop_id]
-        with Forced(engine, script): Model.play(Model('', max_new_tokens=10**6), tasks, name, on_job, engine)
+
+        with Forced(engine, script):
+            Model.play(Model('', max_new_tokens=10**6), tasks, name, on_job, engine)
 
 # %% ../../nbs/4_evaluate.ipynb #8289d096
 def _fingerprint(who) -> str:
     "What decides the jobs of a player, besides the task."
     here = Path(make_task.__code__.co_filename).parent
-    code = [hashlib.sha256((here/f'{m}.py').read_bytes()).hexdigest() for m in ('agent', 'arena', 'chat', 'engine') if (here/f'{m}.py').exists()]
-    weights = Path(getattr(who, 'adapter', '') or '.')/'adapter_model.safetensors'
+    code = [
+        hashlib.sha256((here / f'{m}.py').read_bytes()).hexdigest()
+        for m in ('agent', 'arena', 'chat', 'engine')
+        if (here / f'{m}.py').exists()
+    ]
+    weights = Path(getattr(who, 'adapter', '') or '.') / 'adapter_model.safetensors'
     weights = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else ''
-    return content_hash([type(who).__name__, {k: v for k, v in vars(who).items() if k not in ('adapter', 'batch', 'device')}, weights, code])
+    return content_hash(
+        [
+            type(who).__name__,
+            {k: v for k, v in vars(who).items() if k not in ('adapter', 'batch', 'device')},
+            weights,
+            code,
+        ]
+    )
+
 
 def play_all(
     tasks: list,
-    who,              # has `play(tasks, name, on_job)`, which calls `on_job(job)` for each finished job
-    path,             # JSONL file of the finished jobs
-    name: str,        # name that the jobs carry
+    who,  # has `play(tasks, name, on_job)`, which calls `on_job(job)` for each finished job
+    path,  # JSONL file of the finished jobs
+    name: str,  # name that the jobs carry
 ) -> tuple[list, int]:  # Jobs in the order of the tasks; how many were played now
     "Play `tasks`, or read the jobs that an earlier try has finished."
-    path = Path(path); part = path.with_name(f'.{path.stem}.part.jsonl'); key = _fingerprint(who)
+    path = Path(path)
+    part = path.with_name(f'.{path.stem}.part.jsonl')
+    key = _fingerprint(who)
     keys = {t.id: content_hash([key, t.instruction, t.files]) for t in tasks}
-    have = {j.meta['task']: j for p in (path, part) if p.exists() for j in read_jsonl(p, Job, Counter())  # a line that was cut by the stop is played again
-            if j.meta.get('evaluation') and keys.get(j.meta['task']) == j.meta['evaluation']}
+    have = {
+        j.meta['task']: j
+        for p in (path, part)
+        if p.exists()
+        for j in read_jsonl(p, Job, Counter())  # a line that was cut by the stop is played again
+        if j.meta.get('evaluation') and keys.get(j.meta['task']) == j.meta['evaluation']
+    }
     missing = [t for t in tasks if t.id not in have]
-    if have and missing: print(f'{name}: {len(have)} of {len(tasks)} jobs were finished before')
+    if have and missing:
+        print(f'{name}: {len(have)} of {len(tasks)} jobs were finished before')
     if missing:
         write_jsonl(part, have.values())
         with part.open('a', encoding='utf-8') as f:
+
             def on_job(job):
-                job.meta['evaluation'] = keys[job.meta['task']]; have[job.meta['task']] = job
-                f.write(json.dumps(to_dict(job), ensure_ascii=False) + '\n'); f.flush()
+                job.meta['evaluation'] = keys[job.meta['task']]
+                have[job.meta['task']] = job
+                f.write(json.dumps(to_dict(job), ensure_ascii=False) + '\n')
+                f.flush()
+
             who.play(missing, name, on_job)
-        gc.collect()                                     # its model goes before the next one comes
+        gc.collect()  # its model goes before the next one comes
     jobs = [have[t.id] for t in tasks]
-    write_jsonl(path, jobs); part.unlink(missing_ok=True)
+    write_jsonl(path, jobs)
+    part.unlink(missing_ok=True)
     return jobs, len(missing)
 
 # %% ../../nbs/4_evaluate.ipynb #5e8933e2
-def _evaluate(out, train, model, jobs_per_family, jobs_per_unseen_family, max_new_tokens, max_turns, batch, device, seed) -> SimpleNamespace:
+def _evaluate(
+    out, train, model, jobs_per_family, jobs_per_unseen_family, max_new_tokens, max_turns, batch, device, seed
+) -> SimpleNamespace:
     "All of phase 4 but `result.json`."
-    if jobs_per_family < 1: raise ValueError(f'jobs_per_family is {jobs_per_family}: at least 1 job of each seen family is needed')
+    if jobs_per_family < 1:
+        raise ValueError(f'jobs_per_family is {jobs_per_family}: at least 1 job of each seen family is needed')
     r = SimpleNamespace(started=time.time(), out=Path(out or tempfile.mkdtemp(prefix='agentft-evaluate-')))
     check_disk(r.out, 0.1, 'evaluate')
     r.phase3, adapter = phase3(r.out, train)
     r.model = model if model != 'auto' else r.phase3.get('parameters', {}).get('model') or 'tiny-random'
-    r.claims = bool(adapter) and r.model != 'tiny-random'      # is this an evaluation of a real model?
+    r.claims = bool(adapter) and r.model != 'tiny-random'  # is this an evaluation of a real model?
     limits = dict(max_new_tokens=max_new_tokens, max_turns=max_turns, batch=batch, device=device)
     r.names = dict(base=r.model, tuned=f'{r.model} with adapter' if adapter else 'a script (stand-in)')
-    players = dict(base=Model(r.model, **limits), tuned=Model(r.model, adapter, **limits) if adapter else Script('tiny-random', **limits))
-    (r.out/'result.json').unlink(missing_ok=True)
+    players = dict(
+        base=Model(r.model, **limits),
+        tuned=Model(r.model, adapter, **limits) if adapter else Script('tiny-random', **limits),
+    )
+    (r.out / 'result.json').unlink(missing_ok=True)
     r.tasks = held_out(jobs_per_family, jobs_per_unseen_family, seed)
     r.jobs, r.speed = {}, {}
     for name, who in players.items():
         t0 = time.time()
-        r.jobs[name], n = play_all(r.tasks, who, r.out/f'jobs-{name}.jsonl', name)
-        r.speed[name] = dict(jobs_played=n, seconds=round(time.time()-t0, 1), jobs_per_minute=round(60*n/(time.time()-t0), 1) if n else None)
+        r.jobs[name], n = play_all(r.tasks, who, r.out / f'jobs-{name}.jsonl', name)
+        r.speed[name] = dict(
+            jobs_played=n,
+            seconds=round(time.time() - t0, 1),
+            jobs_per_minute=round(60 * n / (time.time() - t0), 1) if n else None,
+        )
     _measure(r)
     return r
 
+
 SPLITS = dict(seen='seen families, new seeds', unseen='families held out of training')
+
 
 def _measure(r):
     "Numbers and tests of `r.jobs`, seen and unseen families apart."
     r.groups = {k: [i for i, t in enumerate(r.tasks) if FAMILIES[t.family].seen == (k == 'seen')] for k in SPLITS}
     r.groups = {k: v for k, v in r.groups.items() if v}
     pick = lambda name, k: [r.jobs[name][i] for i in r.groups[k]]
-    r.five = {k: {'base': five(pick('base', k)), 'tuned': five(pick('tuned', k), baseline=pick('base', k))} for k in r.groups}
+    r.five = {
+        k: {'base': five(pick('base', k)), 'tuned': five(pick('tuned', k), baseline=pick('base', k))} for k in r.groups
+    }
     r.compare, r.pairs = {}, {}
-    for k in r.groups: r.compare[k], r.pairs[k] = compare(pick('base', k), pick('tuned', k))
+    for k in r.groups:
+        r.compare[k], r.pairs[k] = compare(pick('base', k), pick('tuned', k))
 
 # %% ../../nbs/4_evaluate.ipynb #b648f858
 def _verdict(r) -> str:
     c, m = r.compare['seen'], r.five['seen']
     say = lambda k, n: show(n, m[k][n].value)
-    line = (f'{verdict_line(c)} On {c["task_success"].jobs} held-out jobs of seen families: task success {say("tuned", "task_success")} (base {say("base", "task_success")}), '
-            f'todo completion {say("tuned", "todo_completion")} ({say("base", "todo_completion")}), phase adherence {say("tuned", "phase_adherence")} ({say("base", "phase_adherence")})'
-            + (f'; unseen families: task success {show("", r.five["unseen"]["tuned"]["task_success"].value)} ({show("", r.five["unseen"]["base"]["task_success"].value)})' if 'unseen' in r.five else '') + '.')
-    return line if r.claims else f'A trial run, no evaluation: {r.names["base"]} against {r.names["tuned"]}, {len(r.tasks)} jobs each.'
+    line = (
+        f'{verdict_line(c)} On {c["task_success"].jobs} held-out jobs of seen families: task success {say("tuned", "task_success")} (base {say("base", "task_success")}), '
+        f'todo completion {say("tuned", "todo_completion")} ({say("base", "todo_completion")}), phase adherence {say("tuned", "phase_adherence")} ({say("base", "phase_adherence")})'
+        + (
+            f'; unseen families: task success {show("", r.five["unseen"]["tuned"]["task_success"].value)} ({show("", r.five["unseen"]["base"]["task_success"].value)})'
+            if 'unseen' in r.five
+            else ''
+        )
+        + '.'
+    )
+    return (
+        line
+        if r.claims
+        else f'A trial run, no evaluation: {r.names["base"]} against {r.names["tuned"]}, {len(r.tasks)} jobs each.'
+    )
+
 
 def _summary(r) -> list[dict]:
     rows = []
     for k in r.groups:
         for row, (n, c) in zip(compare_rows(r.compare[k]), r.compare[k].items()):
-            t = r.five[k]['tuned'][n]; row = dict(families=k, **row, target=t.target, met={True: 'yes', False: 'no', None: '–'}[t.meets])
-            if n == 'tokens_per_job' and (v := r.five[k]['tuned'][n].companions['vs_baseline']).value is not None: row['difference'] = f'{100*v.value:+.1f} %'
-            rows.append({**{a: row[a] for a in ('families', 'metric', 'target')}, 'base': row['baseline'], 'tuned': row['candidate'],
-                         'target met': row['met'], **{a: row[a] for a in ('difference', 'p', 'verdict', 'jobs')}, 'jobs needed': row['jobs_needed']})
+            t = r.five[k]['tuned'][n]
+            row = dict(families=k, **row, target=t.target, met={True: 'yes', False: 'no', None: '–'}[t.meets])
+            if n == 'tokens_per_job' and (v := r.five[k]['tuned'][n].companions['vs_baseline']).value is not None:
+                row['difference'] = f'{100 * v.value:+.1f} %'
+            rows.append(
+                {
+                    **{a: row[a] for a in ('families', 'metric', 'target')},
+                    'base': row['baseline'],
+                    'tuned': row['candidate'],
+                    'target met': row['met'],
+                    **{a: row[a] for a in ('difference', 'p', 'verdict', 'jobs')},
+                    'jobs needed': row['jobs_needed'],
+                }
+            )
     return rows
 
+
 def _numbers(r) -> dict:
-    return dict(model=r.model, adapter=r.names['tuned'], real=r.claims, speed=r.speed, metrics=r.five, compare=r.compare,
-                unmatched={k: dict(base=p.only_a, tuned=p.only_b) for k, p in r.pairs.items()},
-                families={f: {n: [sum(j.outcome.status == 'success' for j in js if j.family == f), sum(j.family == f for j in js)] for n, js in r.jobs.items()}
-                          for f in dict.fromkeys(t.family for t in r.tasks)},
-                ends={n: dict(Counter(ending(j) for j in js)) for n, js in r.jobs.items()})
+    return dict(
+        model=r.model,
+        adapter=r.names['tuned'],
+        real=r.claims,
+        speed=r.speed,
+        metrics=r.five,
+        compare=r.compare,
+        unmatched={k: dict(base=p.only_a, tuned=p.only_b) for k, p in r.pairs.items()},
+        families={
+            f: {
+                n: [sum(j.outcome.status == 'success' for j in js if j.family == f), sum(j.family == f for j in js)]
+                for n, js in r.jobs.items()
+            }
+            for f in dict.fromkeys(t.family for t in r.tasks)
+        },
+        ends={n: dict(Counter(ending(j) for j in js)) for n, js in r.jobs.items()},
+    )
 
 # %% ../../nbs/4_evaluate.ipynb #d647ae35
-ENDINGS = {'right files': 'green', 'wrong files': 'orange', 'stuck': 'vermillion', 'too many turns': 'purple', 'unfinished': 'black'}
+ENDINGS = {
+    'right files': 'green',
+    'wrong files': 'orange',
+    'stuck': 'vermillion',
+    'too many turns': 'purple',
+    'unfinished': 'black',
+}
+
 
 def ending(job: Job) -> str:
     "How a `job` of the arena ended, in two words."
-    if job.outcome.status == 'success': return 'right files'
-    return {'job_complete': 'wrong files', 'stuck': 'stuck', 'max_turns': 'too many turns'}.get(job.meta.get('end'), 'unfinished')
+    if job.outcome.status == 'success':
+        return 'right files'
+    return {'job_complete': 'wrong files', 'stuck': 'stuck', 'max_turns': 'too many turns'}.get(
+        job.meta.get('end'), 'unfinished'
+    )
+
 
 @call_parse
 def evaluate(
-    out: str = '',                # folder of this phase; phase 3 is looked for beside it; '': a scratch folder
-    train: str = 'auto',          # folder of phase 3; auto: `3-train` beside `out`; none: there is no adapter
-    model: str = 'auto',          # base model; auto: the one that phase 3 trained, or the tiny random one where there is no phase 3
-    jobs_per_family: int = 2,     # held-out jobs of each family that was trained on
-    jobs_per_unseen_family: int = 2, # jobs of each family that was held out of training
-    max_new_tokens: int = 32,     # per answer
-    max_turns: int = 12,          # answers per job
-    batch: int = 8,               # jobs at once
-    device: str = 'cpu',          # cpu or cuda
-    seed: int = 0,                # another number, other held-out jobs
+    out: str = '',  # folder of this phase; phase 3 is looked for beside it; '': a scratch folder
+    train: str = 'auto',  # folder of phase 3; auto: `3-train` beside `out`; none: there is no adapter
+    model: str = 'auto',  # base model; auto: the one that phase 3 trained, or the tiny random one where there is no phase 3
+    jobs_per_family: int = 2,  # held-out jobs of each family that was trained on
+    jobs_per_unseen_family: int = 2,  # jobs of each family that was held out of training
+    max_new_tokens: int = 32,  # per answer
+    max_turns: int = 12,  # answers per job
+    batch: int = 8,  # jobs at once
+    device: str = 'cpu',  # cpu or cuda
+    seed: int = 0,  # another number, other held-out jobs
 ):
     "Phase 4: base and tuned model play held-out jobs -> five numbers with intervals, a paired verdict."
-    p = dict(locals()); r = _evaluate(**p)
+    p = dict(locals())
+    r = _evaluate(**p)
     write_result(r.out, 'evaluate', _numbers(r), p, summary=_summary(r), verdict=_verdict(r), started=r.started)
-    print(f'{_verdict(r)}\n{r.out/"result.json"}')
+    print(f'{_verdict(r)}\n{r.out / "result.json"}')
 
 # %% ../../nbs/4_evaluate.ipynb #8c22bdee
 def forest(r):
     "Figure: every number, base and tuned, with intervals; one column per group of families."
-    plt = use_style(); cols = list(r.groups)
-    fig, axs = plt.subplots(len(TARGETS), len(cols), figsize=(4.6*len(cols), 6.2), squeeze=False, sharey=True)
+    plt = use_style()
+    cols = list(r.groups)
+    fig, axs = plt.subplots(len(TARGETS), len(cols), figsize=(4.6 * len(cols), 6.2), squeeze=False, sharey=True)
     for x, k in enumerate(cols):
         for y, (n, (op, target)) in enumerate(TARGETS.items()):
-            ax, c = axs[y][x], r.compare[k][n]; tokens = n == 'tokens_per_job'; scale = 1 if tokens else 100
+            ax, c = axs[y][x], r.compare[k][n]
+            tokens = n == 'tokens_per_job'
+            scale = 1 if tokens else 100
             for row, (i, who, color) in enumerate(((c.baseline, 'base', 'orange'), (c.candidate, 'tuned', 'blue'))):
-                if i.value is None: ax.text(.5, row, 'no value', transform=ax.get_yaxis_transform(), ha='center', va='center', color='#888888', fontsize=8); continue
-                if i.low is not None: ax.plot([i.low*scale, i.high*scale], [row, row], color=PALETTE[color], lw=4, alpha=.45, solid_capstyle='round')
-                ax.plot(i.value*scale, row, 'o', color=PALETTE[color], ms=7)
-            line = (c.baseline.value or 0)*(1+target) if tokens else target*100
-            if line: ax.axvline(line, color='#444444', ls='--', lw=1)
-            if tokens or n == 'edit_precision': ax.set_xlim(left=0)
-            else: ax.set_xlim(-3, 103)
-            ax.set(ylim=(1.6, -.6), yticks=[0, 1], yticklabels=['base', 'tuned']); ax.grid(axis='y', visible=False)
+                if i.value is None:
+                    ax.text(
+                        0.5,
+                        row,
+                        'no value',
+                        transform=ax.get_yaxis_transform(),
+                        ha='center',
+                        va='center',
+                        color='#888888',
+                        fontsize=8,
+                    )
+                    continue
+                if i.low is not None:
+                    ax.plot(
+                        [i.low * scale, i.high * scale],
+                        [row, row],
+                        color=PALETTE[color],
+                        lw=4,
+                        alpha=0.45,
+                        solid_capstyle='round',
+                    )
+                ax.plot(i.value * scale, row, 'o', color=PALETTE[color], ms=7)
+            line = (c.baseline.value or 0) * (1 + target) if tokens else target * 100
+            if line:
+                ax.axvline(line, color='#444444', ls='--', lw=1)
+            if tokens or n == 'edit_precision':
+                ax.set_xlim(left=0)
+            else:
+                ax.set_xlim(-3, 103)
+            ax.set(ylim=(1.6, -0.6), yticks=[0, 1], yticklabels=['base', 'tuned'])
+            ax.grid(axis='y', visible=False)
             ax.set_title(f'{LABELS[n]} {"→" if op == ">" else "←"}', fontsize=9, pad=3)
-            ax.set_xlabel('tokens' if tokens else '% of the minimal edit' if n == 'edit_precision' else '%', fontsize=8, labelpad=1)
+            ax.set_xlabel(
+                'tokens' if tokens else '% of the minimal edit' if n == 'edit_precision' else '%',
+                fontsize=8,
+                labelpad=1,
+            )
             ax.tick_params(labelsize=8)
         axs[0][x].set_title(f'{SPLITS[k]} ({len(r.groups[k])} jobs)\n{LABELS["todo_completion"]} →', fontsize=9, pad=3)
     return fig
@@ -216,69 +369,154 @@ def forest(r):
 # %% ../../nbs/4_evaluate.ipynb #eaf5e527
 def family_bars(r):
     "Figure: task success of every family, base and tuned."
-    plt = use_style(); n = _numbers(r)['families']; names = list(n)[::-1]
-    fig, ax = plt.subplots(figsize=(7, .55*len(names)+1.1))
-    for dy, who, color in ((.19, 'base', 'orange'), (-.19, 'tuned', 'blue')):
-        share = [100*n[f][who][0]/n[f][who][1] for f in names]
-        ax.barh([i+dy for i in range(len(names))], share, .36, color=PALETTE[color], label=f'{who}: {r.names[who]}')
-        for i, f in enumerate(names): ax.text(share[i]+1.5, i+dy, f'{n[f][who][0]}/{n[f][who][1]}', va='center', fontsize=8, color='#444444')
-    ax.axvline(100*TARGETS['task_success'][1], color='#444444', ls='--', lw=1)
-    ax.set(title='Jobs that ended with exactly the right files', xlabel='% of jobs', xlim=(0, 112), yticks=range(len(names)),
-           yticklabels=[f if FAMILIES[f].seen else f'{f} (unseen)' for f in names]); ax.grid(axis='y', visible=False)
-    ax.legend(loc='upper center', bbox_to_anchor=(.5, -.22 if len(names) < 6 else -.13), ncols=2)
+    plt = use_style()
+    n = _numbers(r)['families']
+    names = list(n)[::-1]
+    fig, ax = plt.subplots(figsize=(7, 0.55 * len(names) + 1.1))
+    for dy, who, color in ((0.19, 'base', 'orange'), (-0.19, 'tuned', 'blue')):
+        share = [100 * n[f][who][0] / n[f][who][1] for f in names]
+        ax.barh([i + dy for i in range(len(names))], share, 0.36, color=PALETTE[color], label=f'{who}: {r.names[who]}')
+        for i, f in enumerate(names):
+            ax.text(share[i] + 1.5, i + dy, f'{n[f][who][0]}/{n[f][who][1]}', va='center', fontsize=8, color='#444444')
+    ax.axvline(100 * TARGETS['task_success'][1], color='#444444', ls='--', lw=1)
+    ax.set(
+        title='Jobs that ended with exactly the right files',
+        xlabel='% of jobs',
+        xlim=(0, 112),
+        yticks=range(len(names)),
+        yticklabels=[f if FAMILIES[f].seen else f'{f} (unseen)' for f in names],
+    )
+    ax.grid(axis='y', visible=False)
+    ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.22 if len(names) < 6 else -0.13), ncols=2)
     return fig
 
 # %% ../../nbs/4_evaluate.ipynb #4cd48400
-STEPS = {'stages todos': 'purple', 'works': 'sky', 'marks a todo': 'green', 'ends the job': 'blue', 'refused': 'vermillion', 'no call': 'black'}
+STEPS = {
+    'stages todos': 'purple',
+    'works': 'sky',
+    'marks a todo': 'green',
+    'ends the job': 'blue',
+    'refused': 'vermillion',
+    'no call': 'black',
+}
+
 
 def step_of(turn) -> str:
     "What an answer was, in two words; `refused` where any of its calls was."
     calls = turn.said.tool_calls
-    if not calls: return 'no call'
-    if any(succeeded(x) is False for x in turn.results) or len(turn.results) < len(calls): return 'refused'
+    if not calls:
+        return 'no call'
+    if any(succeeded(x) is False for x in turn.results) or len(turn.results) < len(calls):
+        return 'refused'
     names = {c.name for c in calls}
-    return next((v for k, v in dict(job_complete='ends the job', todo_complete='marks a todo', next_phase_todos='stages todos').items() if k in names), 'works')
+    return next(
+        (
+            v
+            for k, v in dict(
+                job_complete='ends the job', todo_complete='marks a todo', next_phase_todos='stages todos'
+            ).items()
+            if k in names
+        ),
+        'works',
+    )
+
 
 def timelines(r):
     "Figure: every job of both players, answer by answer."
-    plt = use_style(); from matplotlib.patches import Patch
-    order = sorted(range(len(r.tasks)), key=lambda i: (not FAMILIES[r.tasks[i].family].seen, r.tasks[i].family, r.tasks[i].seed))
+    plt = use_style()
+    from matplotlib.patches import Patch
+
+    order = sorted(
+        range(len(r.tasks)), key=lambda i: (not FAMILIES[r.tasks[i].family].seen, r.tasks[i].family, r.tasks[i].seed)
+    )
     most = max(len(j.turns) for js in r.jobs.values() for j in js)
-    fig, axs = plt.subplots(1, 2, figsize=(9.5, .2*len(order)+1.7), sharey=True)
+    fig, axs = plt.subplots(1, 2, figsize=(9.5, 0.2 * len(order) + 1.7), sharey=True)
     for ax, (who, js) in zip(axs, r.jobs.items()):
         for y, i in enumerate(order):
-            for x, t in enumerate(js[i].turns): ax.barh(y, .86, .8, x+.07, color=PALETTE[STEPS[step_of(t)]])
-            ax.text(most+.4, y, '✓' if js[i].outcome.status == 'success' else '✗', va='center', fontsize=8, color=PALETTE['green' if js[i].outcome.status == 'success' else 'vermillion'])
+            for x, t in enumerate(js[i].turns):
+                ax.barh(y, 0.86, 0.8, x + 0.07, color=PALETTE[STEPS[step_of(t)]])
+            ax.text(
+                most + 0.4,
+                y,
+                '✓' if js[i].outcome.status == 'success' else '✗',
+                va='center',
+                fontsize=8,
+                color=PALETTE['green' if js[i].outcome.status == 'success' else 'vermillion'],
+            )
         ends = Counter(ending(j) for j in js)
-        ax.set(title=f'{who}: {", ".join(f"{ends[e]} {e}" for e in ENDINGS if ends[e])}', xlabel='answer', xlim=(0, most+1.4), ylim=(len(order)-.4, -.6)); ax.title.set_fontsize(9); ax.grid(False)
-    axs[0].set(yticks=range(len(order)), yticklabels=[f'{r.tasks[i].family}{"" if FAMILIES[r.tasks[i].family].seen else " (unseen)"}' for i in order]); axs[0].tick_params(axis='y', labelsize=7)
-    fig.legend(handles=[Patch(color=PALETTE[c], label=s) for s, c in STEPS.items()], loc='outside lower center', ncols=6, fontsize=8)
+        ax.set(
+            title=f'{who}: {", ".join(f"{ends[e]} {e}" for e in ENDINGS if ends[e])}',
+            xlabel='answer',
+            xlim=(0, most + 1.4),
+            ylim=(len(order) - 0.4, -0.6),
+        )
+        ax.title.set_fontsize(9)
+        ax.grid(False)
+    axs[0].set(
+        yticks=range(len(order)),
+        yticklabels=[f'{r.tasks[i].family}{"" if FAMILIES[r.tasks[i].family].seen else " (unseen)"}' for i in order],
+    )
+    axs[0].tick_params(axis='y', labelsize=7)
+    fig.legend(
+        handles=[Patch(color=PALETTE[c], label=s) for s, c in STEPS.items()],
+        loc='outside lower center',
+        ncols=6,
+        fontsize=8,
+    )
     return fig
 
 # %% ../../nbs/4_evaluate.ipynb #7bed68b5
 def _box(text, edge, back, width='100%', most=900):
-    text = text if len(text) <= most else text[:most] + f' … ({len(text)-most:,} more characters)'
+    text = text if len(text) <= most else text[:most] + f' … ({len(text) - most:,} more characters)'
     return f'<div style="border-left: 4px solid {edge}; background: {back}; padding: 4px 10px; margin: 3px 0; max-width: {width}; white-space: pre-wrap; word-break: break-word">{text}</div>'
+
 
 def chat_view(
     job: Job,
-    most: int = 600,   # characters shown of one message
-) -> str:              # HTML without scripts; everything a model wrote is escaped
+    most: int = 600,  # characters shown of one message
+) -> str:  # HTML without scripts; everything a model wrote is escaped
     "A job as a conversation that can be read."
-    esc = lambda x: html.escape(x if len(x) <= most else f'{x[:most]} … ({len(x)-most:,} more characters)')
+    esc = lambda x: html.escape(x if len(x) <= most else f'{x[:most]} … ({len(x) - most:,} more characters)')
+
     def call(c):
-        if c.malformed: return f'<b>malformed call</b> {esc(c.malformed)}'
-        args = ''.join(f'\n    <span style="color: #59636e">{html.escape(str(k))}</span> {esc(v if isinstance(v, str) else json.dumps(v, ensure_ascii=False, indent=1))}' for k, v in c.arguments.items())
+        if c.malformed:
+            return f'<b>malformed call</b> {esc(c.malformed)}'
+        args = ''.join(
+            f'\n    <span style="color: #59636e">{html.escape(str(k))}</span> {esc(v if isinstance(v, str) else json.dumps(v, ensure_ascii=False, indent=1))}'
+            for k, v in c.arguments.items()
+        )
         return f'<b>{html.escape(c.name)}</b>{args}'
+
     good = job.outcome.status == 'success'
-    out = [f'<p><b>{html.escape(job.family)}</b>, {html.escape(job.model)}: <span style="color: {"#00795a" if good else "#b34700"}; font-weight: bold">{ending(job)}</span>'
-           + ('' if good else f' <span style="color: #59636e">({esc("; ".join(job.outcome.detail.split("; ")[1:]))})</span>') + '</p>']
+    out = [
+        f'<p><b>{html.escape(job.family)}</b>, {html.escape(job.model)}: <span style="color: {"#00795a" if good else "#b34700"}; font-weight: bold">{ending(job)}</span>'
+        + (
+            ''
+            if good
+            else f' <span style="color: #59636e">({esc("; ".join(job.outcome.detail.split("; ")[1:]))})</span>'
+        )
+        + '</p>'
+    ]
     for i, t in enumerate(job.turns, 1):
         out += [_box(esc(m.content), '#8c959f', '#f6f8fa') for m in t.seen if m.role != 'system']
-        said = '\n'.join(([esc(t.said.content)] if t.said.content else []) + [call(c) for c in t.said.tool_calls]) or '<i>(said nothing)</i>'
-        out.append(_box(f'<span style="color: #59636e; font-size: 80%">{i} · {html.escape(t.agent_phase)}</span>\n{said}', PALETTE['blue'], '#eef5fb', most=10**9))
-        out += [_box(esc(m.content), *(('#b34700', '#fdf1ea') if succeeded(m) is False else ('#00795a', '#effaf5'))) for m in t.results]
+        said = (
+            '\n'.join(([esc(t.said.content)] if t.said.content else []) + [call(c) for c in t.said.tool_calls])
+            or '<i>(said nothing)</i>'
+        )
+        out.append(
+            _box(
+                f'<span style="color: #59636e; font-size: 80%">{i} · {html.escape(t.agent_phase)}</span>\n{said}',
+                PALETTE['blue'],
+                '#eef5fb',
+                most=10**9,
+            )
+        )
+        out += [
+            _box(esc(m.content), *(('#b34700', '#fdf1ea') if succeeded(m) is False else ('#00795a', '#effaf5')))
+            for m in t.results
+        ]
     return f'<div style="font-size: 13px; font-family: monospace; line-height: 1.4">{"".join(out)}</div>'
+
 
 def examples(r) -> dict:
     "One good and one bad job of the tuned player, the good one beside what the base did."
@@ -286,7 +524,11 @@ def examples(r) -> dict:
     short = lambda i: (len(r.jobs['tuned'][i].turns) < 5, len(r.jobs['tuned'][i].turns))
     out = {}
     if by[True]:
-        i = next((i for i in sorted(by[True], key=short) if r.jobs['base'][i].outcome.status != 'success'), min(by[True], key=short))
+        i = next(
+            (i for i in sorted(by[True], key=short) if r.jobs['base'][i].outcome.status != 'success'),
+            min(by[True], key=short),
+        )
         out |= {'good': r.jobs['tuned'][i], 'base': r.jobs['base'][i]}
-    if by[False]: out['bad'] = r.jobs['tuned'][min(by[False], key=lambda i: (not FAMILIES[r.tasks[i].family].seen, *short(i)))]
+    if by[False]:
+        out['bad'] = r.jobs['tuned'][min(by[False], key=lambda i: (not FAMILIES[r.tasks[i].family].seen, *short(i)))]
     return out

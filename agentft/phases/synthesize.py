@@ -6,66 +6,90 @@
 __all__ = ['TEACHERS', 'phase1', 'seed_folder', 'budget', 'synthesize', 'transcript']
 
 # %% ../../nbs/2_synthesize.ipynb #7a9e2979
-import json, tempfile, time
+import json
+import tempfile
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from types import SimpleNamespace
+
 from fastcore.script import call_parse
-from ..core.records import Example, Job, Label, content_hash, read_jsonl, write_atomic, write_jsonl
-from ..workbench.runs import check_disk, phase_dir, read_result, write_result
-from ..workbench.recipes import project
+
 from ..arena.faults import FAULTS
-from ..evidence.failures import BEHAVIOUR_OF, Failure
-from ..evidence.patterns import read_patterns
+from ..core.records import Example, Job, Label, content_hash, read_jsonl, write_atomic, write_jsonl
+from ..data.expansion import expand, job_example, quotas
+from ..data.preferences import pair
 from ..data.seeds import Rejected, check_seeds, read_seeds
 from ..data.teachers import OfflineTeacher
-from ..data.expansion import expand, job_example, quotas
 from ..data.verification import Gate, Reserved, example_task, split_jobs, untrain
-from ..data.preferences import pair
+from ..evidence.failures import BEHAVIOUR_OF, Failure
+from ..evidence.patterns import read_patterns
+from ..workbench.recipes import project
+from ..workbench.runs import check_disk, phase_dir, read_result, write_result
 
 # %% ../../nbs/2_synthesize.ipynb #ef26851e
 def phase1(
-    out: str,   # folder of this phase
+    out: str,  # folder of this phase
     jobs: str,  # auto, none, or phase 1's folder
-) -> tuple[list[Job], list[tuple], dict, str]:  # jobs, (behaviour, family) of each failure, data budget ({}: none), where from
+) -> tuple[
+    list[Job], list[tuple], dict, str
+]:  # jobs, (behaviour, family) of each failure, data budget ({}: none), where from
     "Jobs and failures of phase 1; nothing where there is none beside `out` and none was named."
     folder = phase_dir(Path(out).resolve().parent, 'collect') if jobs == 'auto' else Path(jobs)
-    if jobs == 'none' or jobs == 'auto' and not folder.exists(): return [], [], {}, ''
-    read_result(folder)   # says what to do when it has not finished
-    found = read_jsonl(folder/'jobs.jsonl', Job)
+    if jobs == 'none' or jobs == 'auto' and not folder.exists():
+        return [], [], {}, ''
+    read_result(folder)  # says what to do when it has not finished
+    found = read_jsonl(folder / 'jobs.jsonl', Job)
     family = {j.id: j.family for j in found}
-    rows = read_jsonl(folder/'failures.jsonl', Failure) if (folder/'failures.jsonl').exists() else []
-    shares = read_patterns(folder/'patterns.json')['budget'] if (folder/'patterns.json').exists() else {}
+    rows = read_jsonl(folder / 'failures.jsonl', Failure) if (folder / 'failures.jsonl').exists() else []
+    shares = read_patterns(folder / 'patterns.json')['budget'] if (folder / 'patterns.json').exists() else {}
     at = defaultdict(list)
-    for r in rows: at[r.job_id].append(r)
+    for r in rows:
+        at[r.job_id].append(r)
     for j in found:
         for r in at[j.id]:
-            if 0 <= r.turn < len(j.turns) and r.mode not in {l.mode for l in j.turns[r.turn].labels}: j.turns[r.turn].labels.append(Label(r.mode, r.evidence, r.rule))
+            if 0 <= r.turn < len(j.turns) and r.mode not in {l.mode for l in j.turns[r.turn].labels}:
+                j.turns[r.turn].labels.append(Label(r.mode, r.evidence, r.rule))
     return found, [(BEHAVIOUR_OF.get(r.mode, 'tools'), family.get(r.job_id, '')) for r in rows], shares, str(folder)
+
 
 def seed_folder(seeds: str) -> Path:
     "`seeds` as given, or the project's own folder of that name."
     p = Path(seeds)
-    return p if p.is_dir() or p.is_absolute() else project()/seeds
+    return p if p.is_dir() or p.is_absolute() else project() / seeds
 
 # %% ../../nbs/2_synthesize.ipynb #1b080c1d
 TEACHERS = dict(offline=OfflineTeacher)
 
+
 def _from_jobs(found, gate, most) -> tuple[list, list]:
     "Examples from `found` jobs, at most `most`, families in turn."
     kept, out, queues = [], [], defaultdict(list)
-    for j in sorted(found, key=lambda j: content_hash(j.id)): queues[j.family].append(j)
+    for j in sorted(found, key=lambda j: content_hash(j.id)):
+        queues[j.family].append(j)
     while any(queues.values()):
         for f in sorted(queues):
-            if not queues[f]: continue
+            if not queues[f]:
+                continue
             e = job_example(queues[f].pop(0))
-            if isinstance(e, Rejected): out.append(e); continue
+            if isinstance(e, Rejected):
+                out.append(e)
+                continue
             e = untrain(e)
-            if not any(e.weights): out.append(Rejected(e.id, 'nothing_to_train', '', 'jobs', e.behaviour, e.family, e.parents))
-            elif len(kept) >= most: out.append(Rejected(e.id, 'enough_jobs', f'{most} are wanted from phase 1', 'jobs', e.behaviour, e.family, e.parents))
-            elif no := gate(e): out.append(no)
-            else: kept.append(e)
+            if not any(e.weights):
+                out.append(Rejected(e.id, 'nothing_to_train', '', 'jobs', e.behaviour, e.family, e.parents))
+            elif len(kept) >= most:
+                out.append(
+                    Rejected(
+                        e.id, 'enough_jobs', f'{most} are wanted from phase 1', 'jobs', e.behaviour, e.family, e.parents
+                    )
+                )
+            elif no := gate(e):
+                out.append(no)
+            else:
+                kept.append(e)
     return kept, out
+
 
 def budget(seeds, failures, n, spelled_share, even_share, shares=None) -> dict:
     "Quotas of spelled-out seeds, each kind of work weighted by its number of seeds, and of the arena's families, alike; failures, by their `shares` of the data budget where there is one, steer both."
@@ -73,96 +97,164 @@ def budget(seeds, failures, n, spelled_share, even_share, shares=None) -> dict:
     family = Counter(s.family for s in seeds if not s.steps)
     m = n if not count[1] else round(n * spelled_share) if count[0] else 0
     q = Counter()
-    for c, n, weights in ((count[0], m, count[0]), (count[1], n - m, {p: k / family[p[1]] for p, k in count[1].items()})):
-        if c: q.update(quotas(c, failures, n, even_share, weights, shares))
+    for c, n, weights in (
+        (count[0], m, count[0]),
+        (count[1], n - m, {p: k / family[p[1]] for p, k in count[1].items()}),
+    ):
+        if c:
+            q.update(quotas(c, failures, n, even_share, weights, shares))
     return dict(q)
+
 
 def _mixed(examples) -> list:
     "Families in turn, so that every stretch of the file shows all of them."
     rows = defaultdict(list)
-    for e in sorted(examples, key=lambda e: content_hash(e.id)): rows[e.family].append(e)
-    return [rows[f][i] for i in range(max(map(len, rows.values()), default=0)) for f in sorted(rows) if i < len(rows[f])]
+    for e in sorted(examples, key=lambda e: content_hash(e.id)):
+        rows[e.family].append(e)
+    return [
+        rows[f][i] for i in range(max(map(len, rows.values()), default=0)) for f in sorted(rows) if i < len(rows[f])
+    ]
 
 # %% ../../nbs/2_synthesize.ipynb #09593bd6
-def _synthesize(out, jobs, seeds, teacher, n_examples, jobs_share, spelled_share, even_share, evolve_share, n_preferences, max_tokens, near, valid_fraction, seed) -> SimpleNamespace:
+def _synthesize(
+    out,
+    jobs,
+    seeds,
+    teacher,
+    n_examples,
+    jobs_share,
+    spelled_share,
+    even_share,
+    evolve_share,
+    n_preferences,
+    max_tokens,
+    near,
+    valid_fraction,
+    seed,
+) -> SimpleNamespace:
     "All of phase 2 but `result.json`."
-    if teacher not in TEACHERS: raise ValueError(f'no teacher {teacher!r}; there are {", ".join(TEACHERS)}')
+    if teacher not in TEACHERS:
+        raise ValueError(f'no teacher {teacher!r}; there are {", ".join(TEACHERS)}')
     r = SimpleNamespace(started=time.time(), out=Path(out or tempfile.mkdtemp(prefix='agentft-synthesize-')))
     check_disk(r.out, 0.1, 'synthesize')
-    (r.out/'result.json').unlink(missing_ok=True)
+    (r.out / 'result.json').unlink(missing_ok=True)
     found, failures, r.budget, r.phase1 = phase1(r.out, jobs)
     bad = []
     good, r.rejected = check_seeds(read_seeds(seed_folder(seeds), bad))
     r.rejected += [Rejected(where, 'unreadable_seed', why, 'seeds') for where, why in bad]
     gate = Gate(Reserved(), max_tokens, near=near)
-    own, no = _from_jobs(found, gate, round(n_examples * jobs_share)); r.rejected += no
+    own, no = _from_jobs(found, gate, round(n_examples * jobs_share))
+    r.rejected += no
     r.quota = budget(good, failures, n_examples - len(own), spelled_share, even_share, r.budget)
-    made, no, r.short = expand(good, r.quota, TEACHERS[teacher](r.out/'answers.jsonl'), gate, evolve_share, start=seed * 1_000_000, progress=True); r.rejected += no
+    made, no, r.short = expand(
+        good,
+        r.quota,
+        TEACHERS[teacher](r.out / 'answers.jsonl'),
+        gate,
+        evolve_share,
+        start=seed * 1_000_000,
+        progress=True,
+    )
+    r.rejected += no
     r.examples = _mixed(own + made)
     r.preferences = _pairs(r.examples, n_preferences)
     r.split = split_jobs(r.examples + r.preferences, valid_fraction)
     r.jobs, r.failures, r.seeds = found, failures, good
-    write_jsonl(r.out/'examples.jsonl', r.examples); write_jsonl(r.out/'preferences.jsonl', r.preferences); write_jsonl(r.out/'rejected.jsonl', r.rejected)
-    write_atomic(r.out/'split.json', json.dumps(r.split, indent=1) + '\n')
+    write_jsonl(r.out / 'examples.jsonl', r.examples)
+    write_jsonl(r.out / 'preferences.jsonl', r.preferences)
+    write_jsonl(r.out / 'rejected.jsonl', r.rejected)
+    write_atomic(r.out / 'split.json', json.dumps(r.split, indent=1) + '\n')
     return r
+
 
 def _pairs(examples, n) -> list:
     "Up to `n` pairs, one per job, the faults in turn."
     out, faults = [], list(FAULTS)
     for e in examples:
-        if len(out) >= n: break
+        if len(out) >= n:
+            break
         task = example_task(e)
-        if task is None: continue
+        if task is None:
+            continue
         k = len(out) % len(faults)
         p = next((p for f in faults[k:] + faults[:k] if (p := pair(task, f, [e.id, *e.parents]))), None)
-        if p: out.append(p)
+        if p:
+            out.append(p)
     return out
 
 # %% ../../nbs/2_synthesize.ipynb #1e1f7349
 def _verdict(r) -> str:
     by = Counter(e.meta['origin'] for e in r.examples)
-    return (f'{len(r.examples)} verified examples ({by["job"]} from phase 1, {by["teacher"]} from the offline teacher), {len(r.preferences)} pairs, '
-            f'{len(r.rejected)} turned away with a reason' + (f'; {sum(r.short.values())} wanted ones could not be made' if r.short else '') + '.')
+    return (
+        f'{len(r.examples)} verified examples ({by["job"]} from phase 1, {by["teacher"]} from the offline teacher), {len(r.preferences)} pairs, '
+        f'{len(r.rejected)} turned away with a reason'
+        + (f'; {sum(r.short.values())} wanted ones could not be made' if r.short else '')
+        + '.'
+    )
+
 
 def _numbers(r) -> dict:
     count = lambda rows, key: dict(sorted(Counter(map(key, rows)).items()))
-    return dict(examples=len(r.examples), preferences=len(r.preferences), rejected=len(r.rejected), train=sum(e.split == 'train' for e in r.examples),
-                valid=sum(e.split == 'valid' for e in r.examples), tokens=sum(e.meta['tokens'] for e in r.examples),
-                by_origin=count(r.examples, lambda e: e.meta['origin']), by_family=count(r.examples, lambda e: e.family), by_behaviour=count(r.examples, lambda e: e.behaviour),
-                recovered=sum(bool(e.meta['wrong_turns']) for e in r.examples), executed=sum('execution' in e.verified for e in r.examples),
-                rejected_by_reason=count(r.rejected, lambda x: f'{x.source}: {x.reason}'), short={f'{b}/{f}': n for (b, f), n in r.short.items()},
-                quota={f'{b}/{f}': n for (b, f), n in r.quota.items()}, failures=len(r.failures), budget=r.budget, seeds=len(r.seeds), phase1=r.phase1, cost_usd=0.)
+    return dict(
+        examples=len(r.examples),
+        preferences=len(r.preferences),
+        rejected=len(r.rejected),
+        train=sum(e.split == 'train' for e in r.examples),
+        valid=sum(e.split == 'valid' for e in r.examples),
+        tokens=sum(e.meta['tokens'] for e in r.examples),
+        by_origin=count(r.examples, lambda e: e.meta['origin']),
+        by_family=count(r.examples, lambda e: e.family),
+        by_behaviour=count(r.examples, lambda e: e.behaviour),
+        recovered=sum(bool(e.meta['wrong_turns']) for e in r.examples),
+        executed=sum('execution' in e.verified for e in r.examples),
+        rejected_by_reason=count(r.rejected, lambda x: f'{x.source}: {x.reason}'),
+        short={f'{b}/{f}': n for (b, f), n in r.short.items()},
+        quota={f'{b}/{f}': n for (b, f), n in r.quota.items()},
+        failures=len(r.failures),
+        budget=r.budget,
+        seeds=len(r.seeds),
+        phase1=r.phase1,
+        cost_usd=0.0,
+    )
+
 
 def _summary(r) -> list[dict]:
     n = _numbers(r)
-    return [dict(what='examples', count=n['examples'], remark=f'{n["train"]} to train, {n["valid"]} to validate'),
-            dict(what='of them with a wrong turn that is not trained', count=n['recovered'], remark='the model sees how to recover'),
-            dict(what='of them replayed in the arena', count=n['executed'], remark='same results, checker holds'),
-            dict(what='preference pairs', count=n['preferences'], remark='scripted players, first divergence'),
-            dict(what='turned away', count=n['rejected'], remark='each with a reason in rejected.jsonl')]
+    return [
+        dict(what='examples', count=n['examples'], remark=f'{n["train"]} to train, {n["valid"]} to validate'),
+        dict(
+            what='of them with a wrong turn that is not trained',
+            count=n['recovered'],
+            remark='the model sees how to recover',
+        ),
+        dict(what='of them replayed in the arena', count=n['executed'], remark='same results, checker holds'),
+        dict(what='preference pairs', count=n['preferences'], remark='scripted players, first divergence'),
+        dict(what='turned away', count=n['rejected'], remark='each with a reason in rejected.jsonl'),
+    ]
 
 # %% ../../nbs/2_synthesize.ipynb #4ccc4db8
 @call_parse
 def synthesize(
-    out: str = '',               # folder of this phase; phase 1 is looked for beside it; '': a scratch folder, seeds only
-    jobs: str = 'auto',          # folder of phase 1; auto: `1-collect` beside `out`; none: seeds only
-    seeds: str = 'seeds',        # folder of JSONL files, one per behaviour
-    teacher: str = 'offline',    # who makes new jobs; offline: a script, no language model is asked
-    n_examples: int = 24,        # examples wanted altogether
-    jobs_share: float = 0.5,     # of them, at most this share from phase 1's own jobs
-    spelled_share: float = 0.25, # of what the teacher makes: from seeds that people spelled out; the rest: from the arena's families
-    even_share: float = 0.5,     # of the teacher's arena jobs: spread evenly; the rest follows the failures
-    evolve_share: float = 0.2,   # of the teacher's jobs: made harder
-    n_preferences: int = 8,      # pairs of a right and a wrong next action, at most
-    max_tokens: int = 600,       # per example, in GPT-2 pieces, without system prompt and tool list
-    near: float = 0.8,           # Jaccard similarity of 5-word shingles from which two examples count as the same
-    valid_fraction: float = 0.1, # of the examples, by whole groups of related jobs
-    seed: int = 0,               # another number, other jobs
+    out: str = '',  # folder of this phase; phase 1 is looked for beside it; '': a scratch folder, seeds only
+    jobs: str = 'auto',  # folder of phase 1; auto: `1-collect` beside `out`; none: seeds only
+    seeds: str = 'seeds',  # folder of JSONL files, one per behaviour
+    teacher: str = 'offline',  # who makes new jobs; offline: a script, no language model is asked
+    n_examples: int = 24,  # examples wanted altogether
+    jobs_share: float = 0.5,  # of them, at most this share from phase 1's own jobs
+    spelled_share: float = 0.25,  # of what the teacher makes: from seeds that people spelled out; the rest: from the arena's families
+    even_share: float = 0.5,  # of the teacher's arena jobs: spread evenly; the rest follows the failures
+    evolve_share: float = 0.2,  # of the teacher's jobs: made harder
+    n_preferences: int = 8,  # pairs of a right and a wrong next action, at most
+    max_tokens: int = 600,  # per example, in GPT-2 pieces, without system prompt and tool list
+    near: float = 0.8,  # Jaccard similarity of 5-word shingles from which two examples count as the same
+    valid_fraction: float = 0.1,  # of the examples, by whole groups of related jobs
+    seed: int = 0,  # another number, other jobs
 ):
     "Phase 2: seeds, jobs and failures -> verified examples and preference pairs."
-    p = dict(locals()); r = _synthesize(**p)
+    p = dict(locals())
+    r = _synthesize(**p)
     write_result(r.out, 'synthesize', _numbers(r), p, summary=_summary(r), verdict=_verdict(r), started=r.started)
-    print(f'{_verdict(r)}\n{r.out/"result.json"}')
+    print(f'{_verdict(r)}\n{r.out / "result.json"}')
 
 # %% ../../nbs/2_synthesize.ipynb #7801fa72
 def transcript(
@@ -171,9 +263,16 @@ def transcript(
 ) -> str:
     "The conversation of `e`, one line per message."
     cut = lambda t: ' ⏎ '.join(t.splitlines())[:width]
-    lines = [f'{e.family} / {e.behaviour}, {e.split}, from {e.meta.get("player") or e.meta.get("teacher", "")}, verified by {", ".join(e.verified)}']
+    lines = [
+        f'{e.family} / {e.behaviour}, {e.split}, from {e.meta.get("player") or e.meta.get("teacher", "")}, verified by {", ".join(e.verified)}'
+    ]
     for m, w in zip(e.messages, e.weights):
         if m.role == 'assistant':
-            for c in m.tool_calls or [None]: lines.append(f'{"✎" if w else "·"} ' + cut(f'{c.name} {json.dumps(c.arguments, ensure_ascii=False)}' if c else m.content))
-        elif m.role != 'system': lines.append(f'      {m.role:5}' + cut(m.content))
+            for c in m.tool_calls or [None]:
+                lines.append(
+                    f'{"✎" if w else "·"} '
+                    + cut(f'{c.name} {json.dumps(c.arguments, ensure_ascii=False)}' if c else m.content)
+                )
+        elif m.role != 'system':
+            lines.append(f'      {m.role:5}' + cut(m.content))
     return '\n'.join(lines)

@@ -6,107 +6,214 @@
 __all__ = ['arena_examples', 'phase2', 'train']
 
 # %% ../../nbs/3_train.ipynb #7f7b31e2
-import tempfile, time
+import tempfile
+import time
 from collections import Counter, defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
+
 from fastcore.script import call_parse
-from ..core.records import Example, read_jsonl
-from ..workbench.runs import artifact, write_result
+
 from ..arena.catalogue import FAMILIES, make_task
 from ..arena.players import Expert, play
+from ..core.records import Example, read_jsonl
 from ..model.loading import DEFAULT_MODEL, load_model
 from ..training.training import encode_rows, train_sft
+from ..workbench.runs import artifact, write_result
 
 # %% ../../nbs/3_train.ipynb #3021875b
 def arena_examples(
-    n: int = 12,    # how many
+    n: int = 12,  # how many
     seed: int = 0,  # of the first
 ) -> list[Example]:
     "Jobs of the seen families as the arena's expert plays them, one in six of them for validation."
     seen, out = [f for f, x in FAMILIES.items() if x.seen], []
     for i in range(n):
-        job = play(make_task(seen[i % len(seen)], seed+i), Expert())
-        out.append(Example(job.messages(), job.tools, behaviour=FAMILIES[job.family].behaviour, family=job.family, split='valid' if i % 6 == 5 else 'train',
-                           parents=[job.id], verified=['execution']))
+        job = play(make_task(seen[i % len(seen)], seed + i), Expert())
+        out.append(
+            Example(
+                job.messages(),
+                job.tools,
+                behaviour=FAMILIES[job.family].behaviour,
+                family=job.family,
+                split='valid' if i % 6 == 5 else 'train',
+                parents=[job.id],
+                verified=['execution'],
+            )
+        )
     return out
 
+
 def phase2(
-    out: str,       # folder of this phase
+    out: str,  # folder of this phase
     examples: str,  # auto, arena, or a file
 ) -> tuple[list[Example], str]:  # examples, where from
     "Examples to train on, and where they came from."
-    if examples == 'arena' or examples == 'auto' and not out: return arena_examples(), 'arena'
+    if examples == 'arena' or examples == 'auto' and not out:
+        return arena_examples(), 'arena'
     path = artifact(out, 'synthesize', 'examples.jsonl') if examples == 'auto' else Path(examples)
     return read_jsonl(path, Example), str(path)
 
 # %% ../../nbs/3_train.ipynb #5d15d3e8
-def _train(out, examples, model, n_examples, rank, alpha, dropout, lr, epochs, batch_size, scheduler, warmup, max_len, max_valid, time_budget_min, threads, device, dtype,
-           licence, seed) -> SimpleNamespace:
+def _train(
+    out,
+    examples,
+    model,
+    n_examples,
+    rank,
+    alpha,
+    dropout,
+    lr,
+    epochs,
+    batch_size,
+    scheduler,
+    warmup,
+    max_len,
+    max_valid,
+    time_budget_min,
+    threads,
+    device,
+    dtype,
+    licence,
+    seed,
+) -> SimpleNamespace:
     "All of phase 3 but `result.json`."
-    r = SimpleNamespace(started=time.time(), out=Path(out or tempfile.mkdtemp(prefix='agentft-train-')), max_valid=max_valid)
-    (r.out/'result.json').unlink(missing_ok=True)
+    r = SimpleNamespace(
+        started=time.time(), out=Path(out or tempfile.mkdtemp(prefix='agentft-train-')), max_valid=max_valid
+    )
+    (r.out / 'result.json').unlink(missing_ok=True)
     found, r.source = phase2(out, examples)
     r.train = [e for e in found if e.split in ('train', '')]
     r.valid = [e for e in found if e.split == 'valid']
-    if n_examples: r.train = r.train[:n_examples]
+    if n_examples:
+        r.train = r.train[:n_examples]
     r.model, r.tokenizer = load_model(model, dtype=dtype, device=device, threads=threads or None)
-    r.report = train_sft(r.train, r.model, r.tokenizer, r.out, rank=rank, alpha=alpha, dropout=dropout, lr=lr, epochs=epochs, batch_size=batch_size, scheduler=scheduler,
-        warmup=warmup, max_len=max_len, seed=seed, threads=threads or None, valid=r.valid, max_valid=max_valid, time_budget_s=time_budget_min*60 or None,
-        licence=licence or ('apache-2.0' if model == DEFAULT_MODEL else ''))
+    r.report = train_sft(
+        r.train,
+        r.model,
+        r.tokenizer,
+        r.out,
+        rank=rank,
+        alpha=alpha,
+        dropout=dropout,
+        lr=lr,
+        epochs=epochs,
+        batch_size=batch_size,
+        scheduler=scheduler,
+        warmup=warmup,
+        max_len=max_len,
+        seed=seed,
+        threads=threads or None,
+        valid=r.valid,
+        max_valid=max_valid,
+        time_budget_s=time_budget_min * 60 or None,
+        licence=licence or ('apache-2.0' if model == DEFAULT_MODEL else ''),
+    )
     r.log = read_jsonl(r.report.log)
     r.rows = encode_rows(r.train, r.tokenizer, max_len)[0]
     return r
 
+
 def _verdict(r) -> str:
     t, valid = r.report, r.report.valid
-    return (f'{t.examples} jobs, {t.tokens:,} tokens in {t.seconds/60:.1f} minutes: the loss on trained tokens went from {t.loss_first:.3f} to {t.loss_last:.3f}'
-            + (f', on held-out jobs from {valid[0][1]:.3f} to {valid[-1][1]:.3f}' if valid else '') + (f'; stopped by {t.stopped} at step {t.steps} of {t.planned_steps}' if t.stopped else '')
-            + ('. The model has random weights: this only tries the way.' if 'random' in t.base else '.'))
+    return (
+        f'{t.examples} jobs, {t.tokens:,} tokens in {t.seconds / 60:.1f} minutes: the loss on trained tokens went from {t.loss_first:.3f} to {t.loss_last:.3f}'
+        + (f', on held-out jobs from {valid[0][1]:.3f} to {valid[-1][1]:.3f}' if valid else '')
+        + (f'; stopped by {t.stopped} at step {t.steps} of {t.planned_steps}' if t.stopped else '')
+        + ('. The model has random weights: this only tries the way.' if 'random' in t.base else '.')
+    )
+
 
 def _numbers(r) -> dict:
     d = {k: v for k, v in asdict(r.report).items() if k not in ('adapter', 'log')}
-    return dict(d, adapter='adapter', source=r.source, held_out=len(r.valid), supervised_share=r.report.supervised_tokens/max(r.report.tokens, 1),
-                by_family=dict(sorted(Counter(x['family'] for x in r.rows).items())))
+    return dict(
+        d,
+        adapter='adapter',
+        source=r.source,
+        held_out=len(r.valid),
+        supervised_share=r.report.supervised_tokens / max(r.report.tokens, 1),
+        by_family=dict(sorted(Counter(x['family'] for x in r.rows).items())),
+    )
+
 
 def _summary(r) -> list[dict]:
     t = r.report
     loss = lambda a, b: f'{a:.3f} → {b:.3f}'
-    return [dict(what='base model', value=t.base, remark='random weights: only to try the way' if 'random' in t.base else f'{t.total_parameters:,} parameters'),
-            dict(what='trained', value=f'{t.trained_parameters:,} parameters', remark=f'LoRA rank {t.recipe["rank"]} on {sum(t.layers.values())} linear layers'),
-            dict(what='jobs', value=f'{t.examples}', remark=f'{t.jobs} rows in {t.steps} steps' + (f'; left out: {sum(t.skipped.values())}' if t.skipped else '')),
-            dict(what='tokens', value=f'{t.tokens:,}', remark=f'{t.supervised_tokens:,} of them trained ({t.supervised_tokens/max(t.tokens, 1):.0%})'),
-            dict(what='loss', value=loss(t.loss_first, t.loss_last), remark='mean of the first and the last tenth of the steps'),
-            *([dict(what='loss, held-out jobs', value=loss(t.valid[0][1], t.valid[-1][1]), remark=f'{min(len(r.valid), r.max_valid)} jobs, before and after')] if t.valid else []),
-            dict(what='speed', value=f'{t.tokens_per_s:.0f} tokens/s', remark=f'{t.jobs_per_min:.1f} jobs/min, threads: {t.threads}; fast pieces: {t.fast}'),
-            dict(what='time', value=f'{t.seconds/60:.1f} min', remark=f'peak memory {t.peak_memory_gb:.1f} GB')]
+    return [
+        dict(
+            what='base model',
+            value=t.base,
+            remark='random weights: only to try the way'
+            if 'random' in t.base
+            else f'{t.total_parameters:,} parameters',
+        ),
+        dict(
+            what='trained',
+            value=f'{t.trained_parameters:,} parameters',
+            remark=f'LoRA rank {t.recipe["rank"]} on {sum(t.layers.values())} linear layers',
+        ),
+        dict(
+            what='jobs',
+            value=f'{t.examples}',
+            remark=f'{t.jobs} rows in {t.steps} steps'
+            + (f'; left out: {sum(t.skipped.values())}' if t.skipped else ''),
+        ),
+        dict(
+            what='tokens',
+            value=f'{t.tokens:,}',
+            remark=f'{t.supervised_tokens:,} of them trained ({t.supervised_tokens / max(t.tokens, 1):.0%})',
+        ),
+        dict(
+            what='loss',
+            value=loss(t.loss_first, t.loss_last),
+            remark='mean of the first and the last tenth of the steps',
+        ),
+        *(
+            [
+                dict(
+                    what='loss, held-out jobs',
+                    value=loss(t.valid[0][1], t.valid[-1][1]),
+                    remark=f'{min(len(r.valid), r.max_valid)} jobs, before and after',
+                )
+            ]
+            if t.valid
+            else []
+        ),
+        dict(
+            what='speed',
+            value=f'{t.tokens_per_s:.0f} tokens/s',
+            remark=f'{t.jobs_per_min:.1f} jobs/min, threads: {t.threads}; fast pieces: {t.fast}',
+        ),
+        dict(what='time', value=f'{t.seconds / 60:.1f} min', remark=f'peak memory {t.peak_memory_gb:.1f} GB'),
+    ]
 
 # %% ../../nbs/3_train.ipynb #e58e9a28
 @call_parse
 def train(
-    out: str = '',                # folder of this phase; phase 2 is looked for beside it; '': a scratch folder
-    examples: str = 'auto',       # file of examples; auto: phase 2's, or the arena's where there is no `out`; arena: a few jobs that its expert plays
-    model: str = 'tiny-random',   # smollm2-135m, any Hugging Face id or folder; tiny-random: random weights, only to try the way
-    n_examples: int = 0,          # train on the first so many; 0: all
-    rank: int = 8,                # LoRA rank
-    alpha: float = 16.0,          # LoRA scale is alpha/rank
-    dropout: float = 0.0,         # LoRA dropout
-    lr: float = 0.005,            # peak learning rate
-    epochs: float = 1.0,          # times each example is trained
-    batch_size: int = 2,          # jobs per optimizer step
-    scheduler: str = 'cosine',    # how the rate falls: cosine, linear or constant
-    warmup: float = 0.1,          # share of the steps in which it rises
-    max_len: int = 2048,          # longest job in tokens; longer ones are left out and counted
-    max_valid: int = 4,           # held-out examples whose loss is measured, at most
-    time_budget_min: float = 0.0, # stop after so many minutes; 0: no limit
-    threads: int = 0,             # CPU threads; 0: the free cores
-    device: str = 'cpu',          # cpu or cuda
-    dtype: str = 'float32',       # float32 on a CPU, bfloat16 on a GPU
-    licence: str = '',            # of the adapter, for its card; '': that of the base model
-    seed: int = 0,                # of the LoRA matrices and the order of the examples
+    out: str = '',  # folder of this phase; phase 2 is looked for beside it; '': a scratch folder
+    examples: str = 'auto',  # file of examples; auto: phase 2's, or the arena's where there is no `out`; arena: a few jobs that its expert plays
+    model: str = 'tiny-random',  # smollm2-135m, any Hugging Face id or folder; tiny-random: random weights, only to try the way
+    n_examples: int = 0,  # train on the first so many; 0: all
+    rank: int = 8,  # LoRA rank
+    alpha: float = 16.0,  # LoRA scale is alpha/rank
+    dropout: float = 0.0,  # LoRA dropout
+    lr: float = 0.005,  # peak learning rate
+    epochs: float = 1.0,  # times each example is trained
+    batch_size: int = 2,  # jobs per optimizer step
+    scheduler: str = 'cosine',  # how the rate falls: cosine, linear or constant
+    warmup: float = 0.1,  # share of the steps in which it rises
+    max_len: int = 2048,  # longest job in tokens; longer ones are left out and counted
+    max_valid: int = 4,  # held-out examples whose loss is measured, at most
+    time_budget_min: float = 0.0,  # stop after so many minutes; 0: no limit
+    threads: int = 0,  # CPU threads; 0: the free cores
+    device: str = 'cpu',  # cpu or cuda
+    dtype: str = 'float32',  # float32 on a CPU, bfloat16 on a GPU
+    licence: str = '',  # of the adapter, for its card; '': that of the base model
+    seed: int = 0,  # of the LoRA matrices and the order of the examples
 ):
     "Phase 3: examples and a base model -> a LoRA adapter."
-    p = dict(locals()); r = _train(**p)
+    p = dict(locals())
+    r = _train(**p)
     write_result(r.out, 'train', _numbers(r), p, summary=_summary(r), verdict=_verdict(r), started=r.started)
-    print(f'{_verdict(r)}\n{r.out/"result.json"}')
+    print(f'{_verdict(r)}\n{r.out / "result.json"}')

@@ -6,12 +6,15 @@
 __all__ = ['CUT_TAIL', 'text_of', 'judge', 'todo_life', 'replay_files', 'skeleton', 'deliverables', 'from_documents']
 
 # %% ../../nbs/traces/01_audit.ipynb #d5bd9f04
-import ast, json, re
+import ast
+import json
+import re
 from collections import Counter
 from pathlib import Path
-from ..core.records import Job, Message, Outcome, Todo, ToolCall, Turn, Usage, content_hash, from_dict, to_dict
+
 from ..core.agent import BOOKKEEPING, TOOLS
 from ..core.files import Files, numbered
+from ..core.records import Job, Message, Outcome, Todo, ToolCall, Turn, Usage, content_hash, from_dict, to_dict
 from .documents import COLLECTIONS, utc_text
 
 # %% ../../nbs/traces/01_audit.ipynb #13980e00
@@ -19,116 +22,236 @@ def text_of(
     content,  # str, list of blocks, the text of such a list, or None
 ) -> str:
     "What a message says, as text."
-    if content is None: return ''
+    if content is None:
+        return ''
     if isinstance(content, str):
-        if not content.startswith("[{'") : return content
-        try: blocks = ast.literal_eval(content)
-        except (ValueError, SyntaxError, MemoryError, RecursionError): return content
-        return text_of(blocks) if isinstance(blocks, list) and all(isinstance(b, dict) and 'type' in b for b in blocks) else content
+        if not content.startswith("[{'"):
+            return content
+        try:
+            blocks = ast.literal_eval(content)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return content
+        return (
+            text_of(blocks)
+            if isinstance(blocks, list) and all(isinstance(b, dict) and 'type' in b for b in blocks)
+            else content
+        )
     if isinstance(content, list):
-        return ''.join(b if isinstance(b, str) else str(b.get('text', '')) if isinstance(b, dict) else str(b) for b in content)
+        return ''.join(
+            b if isinstance(b, str) else str(b.get('text', '')) if isinstance(b, dict) else str(b) for b in content
+        )
     return str(content)
 
 # %% ../../nbs/traces/01_audit.ipynb #4eb77d6c
-_FAILED = re.compile(r'\s*(error\b|\[error\]|failed\b|exception\b|traceback \(most|tool execution failed|invalid\b|cannot\b|permission denied)', re.I)
+_FAILED = re.compile(
+    r'\s*(error\b|\[error\]|failed\b|exception\b|traceback \(most|tool execution failed|invalid\b|cannot\b|permission denied)',
+    re.I,
+)
 _EXIT = re.compile(r'\s*exit code:\s*(-?\d+)', re.I)
 
+
 def judge(
-    name: str,         # tool
+    name: str,  # tool
     text: str | None,  # what it answered; None: nothing recorded
-) -> bool | None:      # None: cannot be known
+) -> bool | None:  # None: cannot be known
     "Did the call succeed? Judged by result text and tool semantics."
-    if text is None: return None
+    if text is None:
+        return None
     if name == 'run_command':
-        if m := _EXIT.match(text): return m[1] == '0'
+        if m := _EXIT.match(text):
+            return m[1] == '0'
         return not re.match(r'\s*(error\b|command timed out|timeout)', text, re.I)
-    if name in ('read_file', 'extract_webpage', 'get_document_info'): return not re.match(r'\s*error: ', text, re.I)   # the rest is somebody's text
-    if name == 'todo_complete': return text.lstrip().startswith('Completed') or text.lstrip().startswith('All tasks complete')
-    if name == 'next_phase_todos': return text.lstrip().startswith('Staged')
+    if name in ('read_file', 'extract_webpage', 'get_document_info'):
+        return not re.match(r'\s*error: ', text, re.I)  # the rest is somebody's text
+    if name == 'todo_complete':
+        return text.lstrip().startswith('Completed') or text.lstrip().startswith('All tasks complete')
+    if name == 'next_phase_todos':
+        return text.lstrip().startswith('Staged')
     return not _FAILED.match(text)
 
 # %% ../../nbs/traces/01_audit.ipynb #b5589212
-CUT_TAIL = '... [truncated]'   # how the agent marks a cut text
+CUT_TAIL = '... [truncated]'  # how the agent marks a cut text
 
-def _is_cut(x): return isinstance(x, str) and x.endswith(CUT_TAIL)
+
+def _is_cut(x):
+    return isinstance(x, str) and x.endswith(CUT_TAIL)
+
 
 def _list_of(s: str) -> list:
     "The items of the text of a Python list; of a cut one, the items before the cut."
-    try: return list(ast.literal_eval(s))
-    except (ValueError, SyntaxError, TypeError): pass
+    try:
+        return list(ast.literal_eval(s))
+    except (ValueError, SyntaxError, TypeError):
+        pass
     for cut in reversed([m.start() for m in re.finditer(r"""(?<=['"]), ['"]""", s)]):
-        try: return list(ast.literal_eval(s[:cut] + ']'))
-        except (ValueError, SyntaxError): continue
+        try:
+            return list(ast.literal_eval(s[:cut] + ']'))
+        except (ValueError, SyntaxError):
+            continue
     return []
+
 
 def _arguments(name: str, args) -> dict:
     "Arguments of an audit document as an object; lists stored as text become lists again."
     if isinstance(args, str):
-        try: args = ast.literal_eval(args)
-        except (ValueError, SyntaxError): return {}
-    if not isinstance(args, dict): return {}
+        try:
+            args = ast.literal_eval(args)
+        except (ValueError, SyntaxError):
+            return {}
+    if not isinstance(args, dict):
+        return {}
     props = TOOLS[name].parameters['properties'] if name in TOOLS else {}
-    return {str(k): _list_of(v) if props.get(k, {}).get('type') == 'array' and isinstance(v, str) and v.startswith('[') else v for k, v in args.items()}
+    return {
+        str(k): _list_of(v)
+        if props.get(k, {}).get('type') == 'array' and isinstance(v, str) and v.startswith('[')
+        else v
+        for k, v in args.items()
+    }
+
 
 def _call(c) -> ToolCall:
     "A recorded `{id, name, args}` as a call; arguments that are no object are kept as malformed text."
     args = c.get('args', c.get('arguments'))
     if isinstance(args, str):
-        try: args = json.loads(args)
-        except ValueError: return ToolCall(str(c.get('name') or ''), {}, str(c.get('id') or ''), c.get('args') or c.get('arguments') or '{')
-    if not isinstance(args or {}, dict): return ToolCall(str(c.get('name') or ''), {}, str(c.get('id') or ''), json.dumps(args, default=str))
+        try:
+            args = json.loads(args)
+        except ValueError:
+            return ToolCall(
+                str(c.get('name') or ''), {}, str(c.get('id') or ''), c.get('args') or c.get('arguments') or '{'
+            )
+    if not isinstance(args or {}, dict):
+        return ToolCall(str(c.get('name') or ''), {}, str(c.get('id') or ''), json.dumps(args, default=str))
     return ToolCall(str(c.get('name') or ''), to_dict(args or {}), str(c.get('id') or ''))
 
 # %% ../../nbs/traces/01_audit.ipynb #64bf7195
 _SHAPE = dict(
-    agent_audit={'metadata': dict, 'llm': dict, 'llm.tool_calls': list, 'tool': dict, 'check': dict, 'transition': dict},
-    llm_requests={'metadata': dict, 'request': dict, 'request.messages': list, 'request.tools': list, 'response': dict, 'response.tool_calls': list, 'response.invalid_tool_calls': list,
-                  'response.additional_kwargs': dict, 'response.response_metadata': dict, 'response.response_metadata.token_usage': dict, 'response.usage_metadata': dict,
-                  'metrics': dict, 'metrics.token_usage': dict},
-    chat_history={'inputs': list, 'response': dict, 'response.tool_calls': list, 'reasoning': dict})
+    agent_audit={
+        'metadata': dict,
+        'llm': dict,
+        'llm.tool_calls': list,
+        'tool': dict,
+        'check': dict,
+        'transition': dict,
+    },
+    llm_requests={
+        'metadata': dict,
+        'request': dict,
+        'request.messages': list,
+        'request.tools': list,
+        'response': dict,
+        'response.tool_calls': list,
+        'response.invalid_tool_calls': list,
+        'response.additional_kwargs': dict,
+        'response.response_metadata': dict,
+        'response.response_metadata.token_usage': dict,
+        'response.usage_metadata': dict,
+        'metrics': dict,
+        'metrics.token_usage': dict,
+    },
+    chat_history={'inputs': list, 'response': dict, 'response.tool_calls': list, 'reasoning': dict},
+)
+
 
 def _tidy(d: dict, c: str, rejected: Counter) -> dict:
     "Document `d` of collection `c` without fields of the wrong type; lists keep only their objects."
     for path, kind in _SHAPE[c].items():
-        *up, last = path.split('.'); at = d
-        for k in up: at = at.get(k) if isinstance(at, dict) else None
+        *up, last = path.split('.')
+        at = d
+        for k in up:
+            at = at.get(k) if isinstance(at, dict) else None
         v = at.get(last) if isinstance(at, dict) else None
-        if v is None: continue
-        if not isinstance(v, kind): rejected[f'{c}: {path} is no {"object" if kind is dict else "list"}'] += 1; at[last] = None
-        elif kind is list and not all(isinstance(x, dict) for x in v): rejected[f'{c}: {path} holds what is no object'] += 1; at[last] = [x for x in v if isinstance(x, dict)]
+        if v is None:
+            continue
+        if not isinstance(v, kind):
+            rejected[f'{c}: {path} is no {"object" if kind is dict else "list"}'] += 1
+            at[last] = None
+        elif kind is list and not all(isinstance(x, dict) for x in v):
+            rejected[f'{c}: {path} holds what is no object'] += 1
+            at[last] = [x for x in v if isinstance(x, dict)]
     return d
 
 # %% ../../nbs/traces/01_audit.ipynb #28372c43
-_KINDS = dict(llm='llm', llm_call='llm', llm_response='llm', tool='tool', tool_call='tool', tool_result='tool', initialize='start', check='check',
-              phase_complete='phase', phase_transition='phase', error='error', warning='error', feedback_resume='resume', routing='route')
+_KINDS = dict(
+    llm='llm',
+    llm_call='llm',
+    llm_response='llm',
+    tool='tool',
+    tool_call='tool',
+    tool_result='tool',
+    initialize='start',
+    check='check',
+    phase_complete='phase',
+    phase_transition='phase',
+    error='error',
+    warning='error',
+    feedback_resume='resume',
+    routing='route',
+)
+
 
 def _step(d: dict, rejected: Counter) -> dict | None:
     "One audit document as a step: kind, document, and the tool or llm part under one name."
     t = d.get('step_type') or d.get('event_type')
-    if t not in _KINDS: rejected[f'agent_audit: unknown step type {str(t)[:40]!r}'] += 1; return None
-    s = dict(kind=_KINDS[t], type=t, doc=d, phase=d['phase'] if isinstance(d.get('phase'), str) else '', open=False,
-             phase_number=d.get('phase_number') if isinstance(d.get('phase_number'), int) else None)
+    if t not in _KINDS:
+        rejected[f'agent_audit: unknown step type {str(t)[:40]!r}'] += 1
+        return None
+    s = dict(
+        kind=_KINDS[t],
+        type=t,
+        doc=d,
+        phase=d['phase'] if isinstance(d.get('phase'), str) else '',
+        open=False,
+        phase_number=d.get('phase_number') if isinstance(d.get('phase_number'), int) else None,
+    )
     part = d.get(s['kind']) if isinstance(d.get(s['kind']), dict) else {}
-    if s['kind'] == 'llm': s.update(llm=part, open=t == 'llm_call')
+    if s['kind'] == 'llm':
+        s.update(llm=part, open=t == 'llm_call')
     if s['kind'] == 'tool':
         out = part.get('result_preview', d.get('output', d.get('result_preview')))
         err = part.get('error') or (d.get('error') if isinstance(d.get('error'), str) else None)
-        s.update(name=str(part.get('name') or d.get('tool_name') or ''), call_id=str(part.get('call_id') or d.get('call_id') or ''), open=t == 'tool_call' and out is None and not err,
-                 args=part.get('arguments', d.get('inputs', d.get('arguments'))), result=err if out is None else text_of(out) if not isinstance(out, dict) else json.dumps(out, default=str))
-    if s['kind'] == 'phase': s['transition'] = d.get('transition') or {k: d.get(k) for k in ('from_phase', 'to_phase') if d.get(k)}
+        s.update(
+            name=str(part.get('name') or d.get('tool_name') or ''),
+            call_id=str(part.get('call_id') or d.get('call_id') or ''),
+            open=t == 'tool_call' and out is None and not err,
+            args=part.get('arguments', d.get('inputs', d.get('arguments'))),
+            result=err if out is None else text_of(out) if not isinstance(out, dict) else json.dumps(out, default=str),
+        )
+    if s['kind'] == 'phase':
+        s['transition'] = d.get('transition') or {k: d.get(k) for k in ('from_phase', 'to_phase') if d.get(k)}
     return s
+
 
 def _steps(audit: list, rejected: Counter) -> list[dict]:
     "All steps of a job in order; an old request/response pair becomes one step, a repeated document is counted."
     seen, out = set(), []
-    for d in sorted(audit, key=lambda d: (d.get('step_number') if isinstance(d.get('step_number'), int) else 1 << 60, utc_text(d.get('timestamp')))):
-        if (i := str(d.get('_id') or id(d))) in seen: rejected['agent_audit: repeated document'] += 1; continue
+    for d in sorted(
+        audit,
+        key=lambda d: (
+            d.get('step_number') if isinstance(d.get('step_number'), int) else 1 << 60,
+            utc_text(d.get('timestamp')),
+        ),
+    ):
+        if (i := str(d.get('_id') or id(d))) in seen:
+            rejected['agent_audit: repeated document'] += 1
+            continue
         seen.add(i)
-        if not (s := _step(d, rejected)): continue
-        same = lambda o: o['open'] and o['kind'] == s['kind'] and (s['kind'] == 'llm' or (o['call_id'], o['name'])[not (o['call_id'] and s['call_id'])] == (s['call_id'], s['name'])[not (o['call_id'] and s['call_id'])])
+        if not (s := _step(d, rejected)):
+            continue
+        same = lambda o: (
+            o['open']
+            and o['kind'] == s['kind']
+            and (
+                s['kind'] == 'llm'
+                or (o['call_id'], o['name'])[not (o['call_id'] and s['call_id'])]
+                == (s['call_id'], s['name'])[not (o['call_id'] and s['call_id'])]
+            )
+        )
         if s['type'] in ('llm_response', 'tool_result') and (o := next((o for o in reversed(out) if same(o)), None)):
-            o.update({k: v for k, v in s.items() if v not in (None, '', {}) and k not in ('doc', 'type')} | dict(open=False))
-        else: out.append(s)
+            o.update(
+                {k: v for k, v in s.items() if v not in (None, '', {}) and k not in ('doc', 'type')} | dict(open=False)
+            )
+        else:
+            out.append(s)
     return out
 
 # %% ../../nbs/traces/01_audit.ipynb #05202839
@@ -139,126 +262,288 @@ def _drafts(docs: dict, rejected: Counter) -> tuple:
     chats = {str(d['request_id']): d for d in docs.get('chat_history', []) if d.get('request_id')}
     used = {str(s['llm'].get('request_id')) for s in steps if s['kind'] == 'llm'}
     lost = sorted((r for i, r in reqs.items() if i not in used), key=lambda r: utc_text(r.get('timestamp')))
-    if docs.get('agent_audit') and lost: rejected['llm_requests: not named by agent_audit'] += len(lost)
-    lost += [dict(_id=i, timestamp=c.get('timestamp'), model=c.get('model')) for i, c in chats.items() if i not in used and i not in reqs]
-    for r in lost:   # placed by time
+    if docs.get('agent_audit') and lost:
+        rejected['llm_requests: not named by agent_audit'] += len(lost)
+    lost += [
+        dict(_id=i, timestamp=c.get('timestamp'), model=c.get('model'))
+        for i, c in chats.items()
+        if i not in used and i not in reqs
+    ]
+    for r in lost:  # placed by time
         c, t = chats.get(str(r['_id']), {}), utc_text(r.get('timestamp'))
-        at = max((i for i, s in enumerate(steps, 1) if utc_text(s['doc'].get('started_at') or s['doc'].get('timestamp')) <= t), default=0)
-        steps.insert(at, dict(kind='llm', type='llm', doc=r, llm=dict(request_id=str(r['_id']), model=r.get('model')), phase=c.get('phase') or '', phase_number=c.get('phase_number'), open=False))
+        at = max(
+            (
+                i
+                for i, s in enumerate(steps, 1)
+                if utc_text(s['doc'].get('started_at') or s['doc'].get('timestamp')) <= t
+            ),
+            default=0,
+        )
+        steps.insert(
+            at,
+            dict(
+                kind='llm',
+                type='llm',
+                doc=r,
+                llm=dict(request_id=str(r['_id']), model=r.get('model')),
+                phase=c.get('phase') or '',
+                phase_number=c.get('phase_number'),
+                open=False,
+            ),
+        )
     out, memo = [], {}
     for s in steps:
         if s['kind'] == 'llm':
             i = str(s['llm'].get('request_id') or '')
-            out.append(dict(step=s, req=reqs.get(i) if isinstance((reqs.get(i) or {}).get('response'), dict) else None, chat=chats.get(i), tools=[], id=i, memo=memo))
-            d = out[-1]; d['ids'] = [c['id'] for c in _said_calls(d)]
-        elif s['kind'] == 'tool': _attach(out, s)
+            out.append(
+                dict(
+                    step=s,
+                    req=reqs.get(i) if isinstance((reqs.get(i) or {}).get('response'), dict) else None,
+                    chat=chats.get(i),
+                    tools=[],
+                    id=i,
+                    memo=memo,
+                )
+            )
+            d = out[-1]
+            d['ids'] = [c['id'] for c in _said_calls(d)]
+        elif s['kind'] == 'tool':
+            _attach(out, s)
     return out, steps
+
 
 def _said_calls(d) -> list[dict]:
     "The calls of a draft as `{id, name, args}`, from the best document that has them; `args` None where only the audit knows."
     if d['req']:
         r = d['req']['response']
-        return [dict(id=c.get('id') or '', name=c.get('name'), args=c.get('args', c.get('arguments'))) for k in ('tool_calls', 'invalid_tool_calls') for c in r.get(k) or [] if isinstance(c, dict)]
+        return [
+            dict(id=c.get('id') or '', name=c.get('name'), args=c.get('args', c.get('arguments')))
+            for k in ('tool_calls', 'invalid_tool_calls')
+            for c in r.get(k) or []
+            if isinstance(c, dict)
+        ]
     if d['chat'] and isinstance(d['chat'].get('response'), dict) and d['chat']['response'].get('tool_calls'):
-        return [dict(id=c.get('id') or '', name=c.get('name'), args=None, preview=c.get('args_preview')) for c in d['chat']['response']['tool_calls']]
-    return [dict(id=c.get('call_id') or c.get('id') or '', name=c.get('name'), args=None) for c in (d['step'].get('llm') or {}).get('tool_calls') or []]
+        return [
+            dict(id=c.get('id') or '', name=c.get('name'), args=None, preview=c.get('args_preview'))
+            for c in d['chat']['response']['tool_calls']
+        ]
+    return [
+        dict(id=c.get('call_id') or c.get('id') or '', name=c.get('name'), args=None)
+        for c in (d['step'].get('llm') or {}).get('tool_calls') or []
+    ]
+
 
 def _attach(drafts: list, s: dict):
     "Give tool step `s` to the model call that made it; a tool step without one stands for itself."
     d = next((d for d in reversed(drafts) if s['call_id'] and s['call_id'] in d['ids']), None)
-    if d is None and drafts and not s['call_id'] and drafts[-1]['step']['kind'] == 'llm': d = drafts[-1]
-    if d is None: drafts.append(d := dict(step=s, req=None, chat=None, tools=[], id='', ids=[s['call_id']], memo={}))
+    if d is None and drafts and not s['call_id'] and drafts[-1]['step']['kind'] == 'llm':
+        d = drafts[-1]
+    if d is None:
+        drafts.append(d := dict(step=s, req=None, chat=None, tools=[], id='', ids=[s['call_id']], memo={}))
     d['tools'].append(s)
 
 # %% ../../nbs/traces/01_audit.ipynb #ac9b260f
-_ROLE = dict(human='user', ai='assistant', user='user', assistant='assistant', tool='tool', system='system', developer='system',
-             HumanMessage='user', AIMessage='assistant', ToolMessage='tool', SystemMessage='system')
+_ROLE = dict(
+    human='user',
+    ai='assistant',
+    user='user',
+    assistant='assistant',
+    tool='tool',
+    system='system',
+    developer='system',
+    HumanMessage='user',
+    AIMessage='assistant',
+    ToolMessage='tool',
+    SystemMessage='system',
+)
+
 
 def _input(m: dict) -> dict:
     "A request or chat input message under our names."
     role = _ROLE.get(m.get('role') or m.get('type') or '', 'user')
-    return dict(role=role, text=text_of(m.get('content')), id=str(m.get('tool_call_id') or ''), name=m.get('name', m.get('tool_name')) or '',
-                ids=tuple(str(c.get('id') or '') for k in ('tool_calls', 'invalid_tool_calls') for c in m.get(k) or [] if isinstance(c, dict)), kind=str(m.get('type') or ''))
+    return dict(
+        role=role,
+        text=text_of(m.get('content')),
+        id=str(m.get('tool_call_id') or ''),
+        name=m.get('name', m.get('tool_name')) or '',
+        ids=tuple(
+            str(c.get('id') or '')
+            for k in ('tool_calls', 'invalid_tool_calls')
+            for c in m.get(k) or []
+            if isinstance(c, dict)
+        ),
+        kind=str(m.get('type') or ''),
+    )
+
 
 def _inputs(d: dict) -> list[dict]:
     if d.get('cache') is None:
-        ms = d['req'].get('request', {}).get('messages') if d['req'] and isinstance(d['req'].get('request'), dict) else (d['chat'] or {}).get('inputs')
-        memo = d['memo']   # equal messages are one object, and so are their readings
-        d['cache'] = [memo[id(m)] if id(m) in memo else memo.setdefault(id(m), _input(m)) for m in ms or [] if isinstance(m, dict)]
+        ms = (
+            d['req'].get('request', {}).get('messages')
+            if d['req'] and isinstance(d['req'].get('request'), dict)
+            else (d['chat'] or {}).get('inputs')
+        )
+        memo = d['memo']  # equal messages are one object, and so are their readings
+        d['cache'] = [
+            memo[id(m)] if id(m) in memo else memo.setdefault(id(m), _input(m)) for m in ms or [] if isinstance(m, dict)
+        ]
     return d['cache']
+
 
 def _new_messages(d: dict, state: dict, known: set) -> list[Message]:
     "Messages that are new to the model at draft `d`: neither its own words, nor results of its calls, nor the injected workspace.md."
     ms, new, old = _inputs(d), [], Counter(state['old'])
     for i, m in enumerate(ms):
         if m['role'] == 'tool' or m['ids']:
-            if known.intersection(m['ids']) or m['id'] in known: continue
-            if m['role'] == 'assistant' and (i+1 < len(ms) and ms[i+1]['id'] in m['ids'] and not ms[i+1]['name']): continue   # injected pair
-            if m['role'] == 'tool' and not m['name']: continue
+            if known.intersection(m['ids']) or m['id'] in known:
+                continue
+            if m['role'] == 'assistant' and (i + 1 < len(ms) and ms[i + 1]['id'] in m['ids'] and not ms[i + 1]['name']):
+                continue  # injected pair
+            if m['role'] == 'tool' and not m['name']:
+                continue
         if d['req'] and i == 0 and m['role'] == 'system':
             at = (d['phase'], d['phase_number'])
-            if state['system'] is None or (at != state['at'] and m['text'] != state['system']): new.append(Message('system', m['text'])); state.update(system=m['text'])
-            state['at'] = at; continue
+            if state['system'] is None or (at != state['at'] and m['text'] != state['system']):
+                new.append(Message('system', m['text']))
+                state.update(system=m['text'])
+            state['at'] = at
+            continue
         key = (m['role'], m['text'], m['id'], m['ids'])
-        if old[key] > 0: old[key] -= 1; continue
-        new.append(Message(m['role'], m['text'], tool_call_id=m['id'], name=m['name'] if m['role'] == 'tool' else 'agent' if m['role'] == 'assistant' else ''))
-    if d['req']: state['old'] = Counter((m['role'], m['text'], m['id'], m['ids']) for m in ms)
+        if old[key] > 0:
+            old[key] -= 1
+            continue
+        new.append(
+            Message(
+                m['role'],
+                m['text'],
+                tool_call_id=m['id'],
+                name=m['name'] if m['role'] == 'tool' else 'agent' if m['role'] == 'assistant' else '',
+            )
+        )
+    if d['req']:
+        state['old'] = Counter((m['role'], m['text'], m['id'], m['ids']) for m in ms)
     return new
 
 # %% ../../nbs/traces/01_audit.ipynb #6af01d78
 def _result(drafts: list, k: int, c: ToolCall) -> tuple:
     "What call `c` of draft `k` gave: `(text, cut)`; text None where nothing was recorded."
-    for d in drafts[k+1:k+4]:
+    for d in drafts[k + 1 : k + 4]:
         for m in reversed(_inputs(d)):
-            if m['role'] == 'tool' and m['id'] == c.id and c.id: return m['text'], _is_cut(m['text']) and not d['req']
+            if m['role'] == 'tool' and m['id'] == c.id and c.id:
+                return m['text'], _is_cut(m['text']) and not d['req']
     step = next((s for s in drafts[k]['tools'] if s['call_id'] == c.id and (c.id or s['name'] == c.name)), None)
     return (None, False) if step is None or step['result'] is None else (step['result'], _is_cut(step['result']))
+
 
 def _said(d: dict) -> tuple:
     "What the model said at draft `d`: `(message, where from, arguments cut)`."
     r = d['req']['response'] if d['req'] else (d['chat'] or {}).get('response') or {}
-    content = text_of(r.get('content')) if 'content' in r else text_of((d['step'].get('llm') or {}).get('response_content_preview'))
+    content = (
+        text_of(r.get('content'))
+        if 'content' in r
+        else text_of((d['step'].get('llm') or {}).get('response_content_preview'))
+    )
     extra = r.get('additional_kwargs') or {}
-    why = extra.get('reasoning_content') or extra.get('reasoning') or ((d['chat'] or {}).get('reasoning') or {}).get('content') or ''
+    why = (
+        extra.get('reasoning_content')
+        or extra.get('reasoning')
+        or ((d['chat'] or {}).get('reasoning') or {}).get('content')
+        or ''
+    )
     calls, cut = [], False
     said = _said_calls(d) or [dict(id=s['call_id'], name=s['name'], args=None) for s in d['tools']]
-    said += [dict(id=s['call_id'], name=s['name'], args=None) for s in d['tools'] if d['step']['kind'] == 'llm' and s['call_id'] and s['call_id'] not in {c['id'] for c in said}]
+    said += [
+        dict(id=s['call_id'], name=s['name'], args=None)
+        for s in d['tools']
+        if d['step']['kind'] == 'llm' and s['call_id'] and s['call_id'] not in {c['id'] for c in said}
+    ]
     for c in said:
         if c['args'] is None:
             s = next((s for s in d['tools'] if s['call_id'] == c['id'] and (c['id'] or s['name'] == c['name'])), None)
             c['args'] = _arguments(c['name'], s['args'] if s else c.get('preview'))
-            cut |= any(_is_cut(x) for x in (s['args'].values() if s and isinstance(s['args'], dict) else [c.get('preview')])) or s is None and not c.get('preview')
+            cut |= (
+                any(
+                    _is_cut(x)
+                    for x in (s['args'].values() if s and isinstance(s['args'], dict) else [c.get('preview')])
+                )
+                or s is None
+                and not c.get('preview')
+            )
         calls.append(_call(c))
-    return Message('assistant', content, calls, reasoning=text_of(why)), 'full' if d['req'] else 'chat' if d['chat'] else 'audit', cut
+    return (
+        Message('assistant', content, calls, reasoning=text_of(why)),
+        'full' if d['req'] else 'chat' if d['chat'] else 'audit',
+        cut,
+    )
 
 # %% ../../nbs/traces/01_audit.ipynb #2f8ba5a8
 def _usage(d: dict) -> Usage:
-    r = d['req'] or {}; resp = r.get('response') or {}
-    u = (r.get('metrics') or {}).get('token_usage') or (resp.get('response_metadata') or {}).get('token_usage') or resp.get('usage_metadata') or {}
+    r = d['req'] or {}
+    resp = r.get('response') or {}
+    u = (
+        (r.get('metrics') or {}).get('token_usage')
+        or (resp.get('response_metadata') or {}).get('token_usage')
+        or resp.get('usage_metadata')
+        or {}
+    )
     n = lambda *ks: next((int(u[k]) for k in ks if isinstance(u.get(k), (int, float))), None)
     return Usage(n('prompt_tokens', 'input_tokens'), n('completion_tokens', 'output_tokens'))
 
+
 def _turns(drafts: list) -> tuple:
     "The turns of a job, and how many model calls have no answer."
-    known, state, turns, unanswered, phase = {i for d in drafts for i in d['ids'] if i}, dict(old=Counter(), system=None, at=None), [], 0, ('', 0)
+    known, state, turns, unanswered, phase = (
+        {i for d in drafts for i in d['ids'] if i},
+        dict(old=Counter(), system=None, at=None),
+        [],
+        0,
+        ('', 0),
+    )
     for k, d in enumerate(drafts):
         s, chat = d['step'], d['chat'] or {}
-        phase = (s['phase'] or (chat.get('phase') if isinstance(chat.get('phase'), str) else '') or phase[0],
-                 next((n for n in (s['phase_number'], chat.get('phase_number')) if isinstance(n, int)), phase[1]))
+        phase = (
+            s['phase'] or (chat.get('phase') if isinstance(chat.get('phase'), str) else '') or phase[0],
+            next((n for n in (s['phase_number'], chat.get('phase_number')) if isinstance(n, int)), phase[1]),
+        )
         d['phase'], d['phase_number'] = phase
         said, where, cut = _said(d)
-        if not d['req'] and not d['chat'] and not said.content and not said.tool_calls: unanswered += 1; continue
+        if not d['req'] and not d['chat'] and not said.content and not said.tool_calls:
+            unanswered += 1
+            continue
         seen, results, short = _new_messages(d, state, known), [], False
         state['old'][('assistant', said.content, '', ())] += not said.tool_calls
         for c in said.tool_calls:
-            text, was_cut = _result(drafts, k, c); short |= was_cut
-            if text is not None: results.append(Message('tool', text, tool_call_id=c.id, name=c.name, ok=judge(c.name, text)))
-        finish = str((((d['req'] or {}).get('response') or {}).get('response_metadata') or {}).get('finish_reason') or '')
-        meta = dict(request_id=d['id'], step=s['doc'].get('step_number'), time=utc_text(s['doc'].get('timestamp')), iteration=s['doc'].get('iteration'))
-        if where != 'full': meta['said_from'] = where
-        if cut: meta['arguments'] = 'preview'
-        if short: meta['results'] = 'preview'
-        turns.append(Turn(phase[0], said, seen, results, phase[1], _usage(d), finish, meta={k: v for k, v in meta.items() if v not in (None, '')}))
+            text, was_cut = _result(drafts, k, c)
+            short |= was_cut
+            if text is not None:
+                results.append(Message('tool', text, tool_call_id=c.id, name=c.name, ok=judge(c.name, text)))
+        finish = str(
+            (((d['req'] or {}).get('response') or {}).get('response_metadata') or {}).get('finish_reason') or ''
+        )
+        meta = dict(
+            request_id=d['id'],
+            step=s['doc'].get('step_number'),
+            time=utc_text(s['doc'].get('timestamp')),
+            iteration=s['doc'].get('iteration'),
+        )
+        if where != 'full':
+            meta['said_from'] = where
+        if cut:
+            meta['arguments'] = 'preview'
+        if short:
+            meta['results'] = 'preview'
+        turns.append(
+            Turn(
+                phase[0],
+                said,
+                seen,
+                results,
+                phase[1],
+                _usage(d),
+                finish,
+                meta={k: v for k, v in meta.items() if v not in (None, '')},
+            )
+        )
     return turns, unanswered
 
 # %% ../../nbs/traces/01_audit.ipynb #149bb255
@@ -267,16 +552,23 @@ def _listed(text: str) -> list[str]:
     block = text.split('**Pending:**')[-1] if '**Pending:**' in text else ''
     return [m[1].strip() for m in re.finditer(r'^\s*- \[todo_\w+\] (.*)$', block, re.M)]
 
+
 def _completed(text: str, open_todos: list[Todo]) -> list[str]:
     "First lines of the todos that a `todo_complete` answer names."
     if m := re.match(r'\s*Completed (\d+) tasks?:\s*(.*)', text, re.S):
         body = m[2].split('\nRemaining:')[0].split('\nAll tasks complete')[0]
-        items = [x.strip() for x in re.findall(r'^\s*- (.*)$', body, re.M)] or [t.text for t in open_todos if t.text and _first(t.text) in body]
+        items = [x.strip() for x in re.findall(r'^\s*- (.*)$', body, re.M)] or [
+            t.text for t in open_todos if t.text and _first(t.text) in body
+        ]
         return items + [''] * (int(m[1]) - len(items))
-    if m := re.match(r'\s*Completed: (.*)', text): return [m[1].strip()]
+    if m := re.match(r'\s*Completed: (.*)', text):
+        return [m[1].strip()]
     return []
 
-def _first(text): return text.split('\n')[0].strip()
+
+def _first(text):
+    return text.split('\n')[0].strip()
+
 
 def _same(a: str, b: str) -> bool:
     a, b = _first(a).removesuffix(CUT_TAIL).strip(), _first(b).removesuffix(CUT_TAIL).strip()
@@ -285,57 +577,95 @@ def _same(a: str, b: str) -> bool:
 # %% ../../nbs/traces/01_audit.ipynb #4ec54a85
 class _Ledger:
     "Todos of a job while its turns are walked through."
-    def __init__(self): self.todos, self.open, self.staged, self.at = [], [], [], None
+
+    def __init__(self):
+        self.todos, self.open, self.staged, self.at = [], [], [], None
+
     def add(self, text, phase, number, turn=None):
         n = sum(t.agent_phase_number == number and t.agent_phase == phase for t in self.todos) + 1
-        self.todos.append(t := Todo(f'p{number}_todo_{n}', text, phase, number, turn)); return t
+        self.todos.append(t := Todo(f'p{number}_todo_{n}', text, phase, number, turn))
+        return t
+
     def enter(self, i, turn):
         "A new phase begins: what was staged becomes the list, or the list is read from the system prompt."
         self.at = (turn.agent_phase, turn.agent_phase_number)
         listed = next((l for m in turn.seen if m.role == 'system' and (l := _listed(m.content))), [])
-        if turn.agent_phase == 'strategic': self.open = [self.add(x, 'strategic', turn.agent_phase_number) for x in listed]; return
-        for t in self.staged: t.agent_phase_number = turn.agent_phase_number
-        self.open = self.staged or [self.add(x, turn.agent_phase or 'tactical', turn.agent_phase_number) for x in listed]
+        if turn.agent_phase == 'strategic':
+            self.open = [self.add(x, 'strategic', turn.agent_phase_number) for x in listed]
+            return
+        for t in self.staged:
+            t.agent_phase_number = turn.agent_phase_number
+        self.open = self.staged or [
+            self.add(x, turn.agent_phase or 'tactical', turn.agent_phase_number) for x in listed
+        ]
         for t, x in zip(self.open, listed):
-            if not t.text: t.text = x
+            if not t.text:
+                t.text = x
         self.staged = []
+
     def stage(self, i, turn, texts, n):
-        for t in self.staged: self.todos.remove(t)   # a second call replaces the first
-        self.staged = [self.add(x, 'tactical', turn.agent_phase_number+1, i) for x in [*texts, *['']*(n-len(texts))][:n or None]]
-        if not turn.agent_phase: self.open, self.staged = self.staged, []
+        for t in self.staged:
+            self.todos.remove(t)  # a second call replaces the first
+        self.staged = [
+            self.add(x, 'tactical', turn.agent_phase_number + 1, i)
+            for x in [*texts, *[''] * (n - len(texts))][: n or None]
+        ]
+        if not turn.agent_phase:
+            self.open, self.staged = self.staged, []
+
     def complete(self, i, turn, text):
         for x in _completed(text, self.open):
-            t = next((t for t in self.open if _same(t.text, x)), None) or next((t for t in self.open if not t.text), None)
-            if t is None and any(_same(t.text, x) and t.agent_phase_number == turn.agent_phase_number for t in self.todos if t.completed_turn is not None): continue
-            if t is None: t = self.add(x, turn.agent_phase or 'tactical', turn.agent_phase_number); self.open.append(t)
-            if not t.text: t.text = x
-            t.completed_turn = i; self.open.remove(t)
+            t = next((t for t in self.open if _same(t.text, x)), None) or next(
+                (t for t in self.open if not t.text), None
+            )
+            if t is None and any(
+                _same(t.text, x) and t.agent_phase_number == turn.agent_phase_number
+                for t in self.todos
+                if t.completed_turn is not None
+            ):
+                continue
+            if t is None:
+                t = self.add(x, turn.agent_phase or 'tactical', turn.agent_phase_number)
+                self.open.append(t)
+            if not t.text:
+                t.text = x
+            t.completed_turn = i
+            self.open.remove(t)
+
 
 def todo_life(
     turns: list[Turn],
-    bookkeeping=BOOKKEEPING,   # calls that do no work
+    bookkeeping=BOOKKEEPING,  # calls that do no work
 ) -> list[Todo]:
     "The todos of a job as its calls and results show them, with `work_done` by the audit rule."
     led = _Ledger()
     for i, t in enumerate(turns):
-        if (t.agent_phase, t.agent_phase_number) != led.at: led.enter(i, t)
-        for m in t.seen:   # a reminder lists what is open: it fills in texts that were cut
+        if (t.agent_phase, t.agent_phase_number) != led.at:
+            led.enter(i, t)
+        for m in t.seen:  # a reminder lists what is open: it fills in texts that were cut
             for n, x in re.findall(r'^\s*- todo_(\d+): (.*)$', m.content if m.role == 'user' else '', re.M):
                 for o in led.open:
-                    if not o.text and o.id.endswith(f'_todo_{n}'): o.text = x.strip()
+                    if not o.text and o.id.endswith(f'_todo_{n}'):
+                        o.text = x.strip()
         for _, c, r in Job('', '', turns=[t]).calls():
-            if r is None or not r.ok: continue
+            if r is None or not r.ok:
+                continue
             if c.name == 'next_phase_todos':
-                texts = c.arguments.get('todos'); texts = [str(x) for x in texts] if isinstance(texts, list) else []
+                texts = c.arguments.get('todos')
+                texts = [str(x) for x in texts] if isinstance(texts, list) else []
                 n = re.match(r'\s*Staged (\d+)', r.content)
                 led.stage(i, t, texts, int(n[1]) if n else len(texts))
-            elif c.name == 'todo_complete': led.complete(i, t, r.content)
+            elif c.name == 'todo_complete':
+                led.complete(i, t, r.content)
             elif c.name == 'todo_rewind':
-                for o in led.open: o.work_done, o.done_rule = False, 'rewound'
+                for o in led.open:
+                    o.work_done, o.done_rule = False, 'rewound'
                 led.open = []
-            elif c.name not in bookkeeping and led.open: led.open[0].work_done, led.open[0].done_rule = True, 'successful_call'
+            elif c.name not in bookkeeping and led.open:
+                led.open[0].work_done, led.open[0].done_rule = True, 'successful_call'
     for o in led.todos:
-        if o.work_done is None: o.work_done, o.done_rule = False, 'successful_call'
+        if o.work_done is None:
+            o.work_done, o.done_rule = False, 'successful_call'
     return led.todos
 
 # %% ../../nbs/traces/01_audit.ipynb #38ba87e9
@@ -343,30 +673,50 @@ def replay_files(job: Job) -> tuple:  # (before, after): path -> text
     "Files before and after the job, from the arguments and results of its successful calls; only files that are known in full."
     fs, before = Files({}, complete=False), {}
     for _, c, r in job.calls():
-        if r is None or not r.ok or c.malformed: continue
+        if r is None or not r.ok or c.malformed:
+            continue
         get = lambda k: c.arguments.get(k) if isinstance(c.arguments.get(k), str) else ''
         p, src, dst = (fs.norm(get(k)) for k in ('path', 'source', 'dest'))
-        if c.name == 'read_file' and not set(c.arguments) & {'offset', 'limit', 'page_start', 'page_end', 'describe'} and not _is_cut(r.content):
-            if (text := numbered(r.content)) is None: continue
-            if p not in fs.text and p not in fs.gone: before[p] = text
+        if (
+            c.name == 'read_file'
+            and not set(c.arguments) & {'offset', 'limit', 'page_start', 'page_end', 'describe'}
+            and not _is_cut(r.content)
+        ):
+            if (text := numbered(r.content)) is None:
+                continue
+            if p not in fs.text and p not in fs.gone:
+                before[p] = text
             fs.see(p, text)
-        elif c.name == 'write_file': fs.put(p, get('content') if not _is_cut(get('content')) else None)
-        elif c.name == 'edit_file': _replay_edit(fs, p, get)
+        elif c.name == 'write_file':
+            fs.put(p, get('content') if not _is_cut(get('content')) else None)
+        elif c.name == 'edit_file':
+            _replay_edit(fs, p, get)
         elif c.name in ('move_file', 'rename_file', 'copy_file'):
-            if c.name == 'rename_file': src, dst = p, fs.norm(str(Path(p).with_name(get('new_name') or 'unnamed')))
+            if c.name == 'rename_file':
+                src, dst = p, fs.norm(str(Path(p).with_name(get('new_name') or 'unnamed')))
             fs.put(dst, fs.text.get(src))
-            if c.name != 'copy_file': fs.drop(src) if src in fs.text else None
-        elif c.name == 'delete_file' and p in fs.text: fs.drop(p)
+            if c.name != 'copy_file':
+                fs.drop(src) if src in fs.text else None
+        elif c.name == 'delete_file' and p in fs.text:
+            fs.drop(p)
     return before, {p: t for p, t in fs.text.items() if t is not None}
+
 
 def _replay_edit(fs, p, get):
     rough = p in fs.rough
-    fs.put(p, fs.edit(p, get('old_string'), get('new_string'), get('position')) if not _is_cut(get('new_string')) else None)
-    if rough and fs.text[p] is not None: fs.rough.add(p)
+    fs.put(
+        p, fs.edit(p, get('old_string'), get('new_string'), get('position')) if not _is_cut(get('new_string')) else None
+    )
+    if rough and fs.text[p] is not None:
+        fs.rough.add(p)
 
 # %% ../../nbs/traces/01_audit.ipynb #e4615920
-_HOLLOW = re.compile(r'^[\s>*\-#|\d.]*(?:(?:\[|<|\{)?\s*(?:todo|tbd|fixme|placeholder|lorem ipsum|coming soon|to be (?:added|written|done|completed|filled)|fill in|insert )\b.*|\.{3,}|…|\[[^\]]*\b(?:to be|added|here|placeholder|tbd|todo)\b[^\]]*\]|<[^>]*\b(?:insert|your|placeholder|here)\b[^>]*>)\s*$', re.I)
+_HOLLOW = re.compile(
+    r'^[\s>*\-#|\d.]*(?:(?:\[|<|\{)?\s*(?:todo|tbd|fixme|placeholder|lorem ipsum|coming soon|to be (?:added|written|done|completed|filled)|fill in|insert )\b.*|\.{3,}|…|\[[^\]]*\b(?:to be|added|here|placeholder|tbd|todo)\b[^\]]*\]|<[^>]*\b(?:insert|your|placeholder|here)\b[^>]*>)\s*$',
+    re.I,
+)
 _PROSE = {'.md', '.txt', '.rst', '.adoc', ''}
+
 
 def skeleton(
     text: str,
@@ -374,11 +724,14 @@ def skeleton(
 ) -> str:  # a quote that proves it, or '' when the text has substance
     "Is this text only headings and placeholders?"
     lines = [l.strip() for l in text.splitlines() if l.strip()]
-    if not lines: return '(empty file)'
+    if not lines:
+        return '(empty file)'
     hollow = [l for l in lines if _HOLLOW.match(l)]
-    if Path(path).suffix.lower() not in _PROSE: return hollow[0] if len(hollow) == len(lines) else ''
+    if Path(path).suffix.lower() not in _PROSE:
+        return hollow[0] if len(hollow) == len(lines) else ''
     body = [l for l in lines if not re.match(r'#{1,6} |[=\-*_|: ]+$', l)]
-    if not body: return lines[0]
+    if not body:
+        return lines[0]
     hollow = [l for l in hollow if l in body]
     return hollow[0] if hollow and len(hollow) * 2 >= len(body) else ''
 
@@ -386,36 +739,74 @@ def skeleton(
 def deliverables(job: Job) -> list[str]:
     "Paths that the job had to produce: from its last successful `job_complete`, else from the instructions."
     for _, c, r in reversed(list(job.calls())):
-        if c.name in ('job_complete', 'mark_complete') and r is not None and r.ok and isinstance(c.arguments.get('deliverables'), list): return [str(p) for p in c.arguments['deliverables']]
+        if (
+            c.name in ('job_complete', 'mark_complete')
+            and r is not None
+            and r.ok
+            and isinstance(c.arguments.get('deliverables'), list)
+        ):
+            return [str(p) for p in c.arguments['deliverables']]
     m = re.search(r'^#+ .*(?:output|deliverable).*\n((?:\s*- .*\n?)+)', job.instructions, re.M | re.I)
     return re.findall(r'- `?([^\s`]+)', m[1]) if m else []
+
 
 def _outcome(job: Job, steps: list, unanswered: int) -> Outcome:
     decision, reason, errors, back = '', '', [], 0
     for s in steps:
-        if s['kind'] == 'resume': decision, back = '', back + 1   # the old claim is void
-        if s['kind'] == 'error': errors.append((s['doc'].get('error') or {}).get('message', '') if isinstance(s['doc'].get('error'), dict) else str(s['doc'].get('error') or ''))
+        if s['kind'] == 'resume':
+            decision, back = '', back + 1  # the old claim is void
+        if s['kind'] == 'error':
+            errors.append(
+                (s['doc'].get('error') or {}).get('message', '')
+                if isinstance(s['doc'].get('error'), dict)
+                else str(s['doc'].get('error') or '')
+            )
         if s['kind'] == 'check':
             k = s['doc'].get('check') if isinstance(s['doc'].get('check'), dict) else {}
-            if k.get('decision') in ('frozen', 'goal_achieved') or k.get('goal_achieved'): decision = k['decision'] if k.get('decision') in ('frozen', 'goal_achieved') else 'goal_achieved'
+            if k.get('decision') in ('frozen', 'goal_achieved') or k.get('goal_achieved'):
+                decision = k['decision'] if k.get('decision') in ('frozen', 'goal_achieved') else 'goal_achieved'
             reason = str(k.get('reason') or reason)
     if not decision:
-        why = '; '.join(filter(None, [reason, 'sent back with feedback' if back else '', f'{unanswered} model call without an answer' if unanswered else '', f'last error: {errors[-1][:200]}' if errors else '']))
-        return Outcome('failed', 'none', 0.6, f'no check ended the job (killed, died, out of iterations, or still running){"; " + why if why else ""}')
+        why = '; '.join(
+            filter(
+                None,
+                [
+                    reason,
+                    'sent back with feedback' if back else '',
+                    f'{unanswered} model call without an answer' if unanswered else '',
+                    f'last error: {errors[-1][:200]}' if errors else '',
+                ],
+            )
+        )
+        return Outcome(
+            'failed',
+            'none',
+            0.6,
+            f'no check ended the job (killed, died, out of iterations, or still running){"; " + why if why else ""}',
+        )
     for p in deliverables(job):
         if p in job.files_after and (quote := skeleton(job.files_after[p], p)):
-            return Outcome('failed', 'content_check', 0.9, f'claimed {decision}, but {p} is a skeleton: {quote[:120]!r}')
+            return Outcome(
+                'failed', 'content_check', 0.9, f'claimed {decision}, but {p} is a skeleton: {quote[:120]!r}'
+            )
     return Outcome('success', decision, 0.6 if decision == 'frozen' else 0.8, reason)
 
 # %% ../../nbs/traces/01_audit.ipynb #a913668f
 def from_documents(
-    docs: dict,                # collection -> documents of one job
-    source: str = 'memory',    # what to write into `Job.source`
+    docs: dict,  # collection -> documents of one job
+    source: str = 'memory',  # what to write into `Job.source`
     rejected: Counter = None,  # counts documents that could not be used, by reason
 ) -> Job:
     "Join the documents of one job into a `Job`."
     rejected = Counter() if rejected is None else rejected
-    docs = {c: [_tidy(d, c, rejected) for d in docs.get(c) or [] if isinstance(d, dict) or rejected.update([f'{c}: not an object'])] for c in COLLECTIONS}
+    docs = {
+        c: [
+            _tidy(d, c, rejected)
+            for d in docs.get(c) or []
+            if isinstance(d, dict) or rejected.update([f'{c}: not an object'])
+        ]
+        for c in COLLECTIONS
+    }
     drafts, steps = _drafts(docs, rejected)
     turns, unanswered = _turns(drafts)
     every = [d for c in COLLECTIONS for d in docs[c]]
@@ -425,18 +816,44 @@ def from_documents(
     tools = {}
     for d in docs['llm_requests']:
         for s in ((d.get('request') or {}).get('tools') or []) if isinstance(d.get('request'), dict) else []:
-            if isinstance(s, dict): tools.setdefault((s.get('function') or s).get('name'), s)
-    job = Job(str(pick('job_id')), source, str(meta.get('description') or ''), str(meta.get('instructions') or ''), tools=[to_dict(s) for s in tools.values()], turns=turns,
-              model=str(next((m for s in steps if s['kind'] == 'llm' and (m := s['llm'].get('model'))), '') or pick('model')))
+            if isinstance(s, dict):
+                tools.setdefault((s.get('function') or s).get('name'), s)
+    job = Job(
+        str(pick('job_id')),
+        source,
+        str(meta.get('description') or ''),
+        str(meta.get('instructions') or ''),
+        tools=[to_dict(s) for s in tools.values()],
+        turns=turns,
+        model=str(next((m for s in steps if s['kind'] == 'llm' and (m := s['llm'].get('model'))), '') or pick('model')),
+    )
     job.todos = todo_life(turns)
     job.files_before, job.files_after = replay_files(job)
     job.outcome = _outcome(job, steps, unanswered)
     its = [s['doc']['iteration'] for s in steps if s['kind'] == 'llm' and isinstance(s['doc'].get('iteration'), int)]
-    job.meta = {k: v for k, v in dict(agent_type=str(pick('agent_type')), config=str(meta.get('config_name') or ''), started=times[0] if times else '', ended=times[-1] if times else '',
-        documents={c: len(docs[c]) for c in COLLECTIONS}, steps=dict(Counter(str(d.get('step_type') or d.get('event_type')) for d in docs['agent_audit'])),
-        unanswered=unanswered, resumed=sum(b < a for a, b in zip(its, its[1:])), feedback=sum(s['kind'] == 'resume' for s in steps), errors=sum(s['kind'] == 'error' for s in steps)).items() if v}
-    if isinstance(meta.get('arena'), dict) and 'outcome' in meta['arena']: _arena_truth(job, to_dict(meta['arena']))
-    job.provenance = dict(content_hash=content_hash(dict(d=job.description, t=job.turns)), importer='agentft.audit 1', documents=content_hash(sorted(str(d.get('_id')) for d in every)))
+    job.meta = {
+        k: v
+        for k, v in dict(
+            agent_type=str(pick('agent_type')),
+            config=str(meta.get('config_name') or ''),
+            started=times[0] if times else '',
+            ended=times[-1] if times else '',
+            documents={c: len(docs[c]) for c in COLLECTIONS},
+            steps=dict(Counter(str(d.get('step_type') or d.get('event_type')) for d in docs['agent_audit'])),
+            unanswered=unanswered,
+            resumed=sum(b < a for a, b in zip(its, its[1:])),
+            feedback=sum(s['kind'] == 'resume' for s in steps),
+            errors=sum(s['kind'] == 'error' for s in steps),
+        ).items()
+        if v
+    }
+    if isinstance(meta.get('arena'), dict) and 'outcome' in meta['arena']:
+        _arena_truth(job, to_dict(meta['arena']))
+    job.provenance = dict(
+        content_hash=content_hash(dict(d=job.description, t=job.turns)),
+        importer='agentft.audit 1',
+        documents=content_hash(sorted(str(d.get('_id')) for d in every)),
+    )
     return job
 
 # %% ../../nbs/traces/01_audit.ipynb #9fad5ce3
@@ -444,10 +861,16 @@ def _arena_truth(job: Job, truth: dict):
     "What the arena's checkers said replaces what a trail can only guess."
     job.meta.update(truth.get('meta') or {}, collected_from=job.source)
     job.source, job.family, job.outcome = 'arena', str(truth.get('family') or ''), from_dict(Outcome, truth['outcome'])
-    job.files_before, job.files_after, job.files_complete = truth.get('files_before') or {}, truth.get('files_after') or {}, True
+    job.files_before, job.files_after, job.files_complete = (
+        truth.get('files_before') or {},
+        truth.get('files_after') or {},
+        True,
+    )
     place = lambda t: (t.agent_phase, t.agent_phase_number, t.text)
     found, todos = {place(t): t for t in job.todos}, []
     for d in truth.get('todos') or []:
-        t = from_dict(Todo, d); todos.append(t)
-        if o := found.pop(place(t), None): t.staged_turn, t.completed_turn = o.staged_turn, o.completed_turn
+        t = from_dict(Todo, d)
+        todos.append(t)
+        if o := found.pop(place(t), None):
+            t.staged_turn, t.completed_turn = o.staged_turn, o.completed_turn
     job.todos = todos + list(found.values())

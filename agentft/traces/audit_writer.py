@@ -10,113 +10,293 @@ import hashlib
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
+
 from ..core.records import Job, Message, Turn, to_dict
-from .documents import COLLECTIONS, DATABASE, connection_error
 from .audit import CUT_TAIL
+from .documents import COLLECTIONS, DATABASE, connection_error
 
 # %% ../../nbs/traces/03_audit_writer.ipynb #a476a757
-_START = datetime(2026, 1, 1)   # simulated jobs have no real time; one step is one second
+_START = datetime(2026, 1, 1)  # simulated jobs have no real time; one step is one second
 
-def _cut(x, n): s = x if isinstance(x, str) else str(x); return s[:n] + CUT_TAIL if len(s) > n else s
+
+def _cut(x, n):
+    s = x if isinstance(x, str) else str(x)
+    return s[:n] + CUT_TAIL if len(s) > n else s
+
+
 def _oid(*parts):
     from bson import ObjectId
+
     return ObjectId(hashlib.sha256('\0'.join(map(str, parts)).encode()).digest()[:12])
+
 
 def _langchain(m: Message) -> dict:
     "A message as the agent stores it with a request."
     kind = dict(system='SystemMessage', user='HumanMessage', assistant='AIMessage', tool='ToolMessage')[m.role]
     d = dict(type=kind, content=m.content, role='human' if m.role == 'user' else m.role)
-    if good := [c for c in m.tool_calls if not c.malformed]: d['tool_calls'] = [dict(id=c.id, name=c.name, args=c.arguments) for c in good]
-    if bad := [c for c in m.tool_calls if c.malformed]: d['invalid_tool_calls'] = [dict(id=c.id, name=c.name, args=c.malformed) for c in bad]
-    if m.reasoning: d['additional_kwargs'] = dict(reasoning_content=m.reasoning)
-    if m.role == 'tool': d.update(tool_call_id=m.tool_call_id, name=m.name)
+    if good := [c for c in m.tool_calls if not c.malformed]:
+        d['tool_calls'] = [dict(id=c.id, name=c.name, args=c.arguments) for c in good]
+    if bad := [c for c in m.tool_calls if c.malformed]:
+        d['invalid_tool_calls'] = [dict(id=c.id, name=c.name, args=c.malformed) for c in bad]
+    if m.reasoning:
+        d['additional_kwargs'] = dict(reasoning_content=m.reasoning)
+    if m.role == 'tool':
+        d.update(tool_call_id=m.tool_call_id, name=m.name)
     return d
 
 # %% ../../nbs/traces/03_audit_writer.ipynb #a07422ed
 class _Writer:
     "Collects the documents of one job."
+
     def __init__(self, job):
         self.job, self.docs, self.step = job, {c: [] for c in COLLECTIONS}, 0
-        self.meta = dict(description=job.description, instructions=job.instructions, config_name=job.meta.get('agent_type') or job.source)
-        self.truth = to_dict(dict(family=job.family, outcome=job.outcome, meta={k: v for k, v in job.meta.items() if k not in ('documents', 'steps', 'started', 'ended')},
-                                  todos=job.todos, files_before=job.files_before, files_after=job.files_after)) if job.outcome.source == 'checker' else None
+        self.meta = dict(
+            description=job.description,
+            instructions=job.instructions,
+            config_name=job.meta.get('agent_type') or job.source,
+        )
+        self.truth = (
+            to_dict(
+                dict(
+                    family=job.family,
+                    outcome=job.outcome,
+                    meta={k: v for k, v in job.meta.items() if k not in ('documents', 'steps', 'started', 'ended')},
+                    todos=job.todos,
+                    files_before=job.files_before,
+                    files_after=job.files_after,
+                )
+            )
+            if job.outcome.source == 'checker'
+            else None
+        )
+
     def audit(self, kind, node, iteration, phase, number, **parts):
-        self.step += 1; t = _START + timedelta(seconds=self.step)
-        meta = self.meta | ({'arena': self.truth} if self.truth and self.step == 1 else {})   # one copy is enough
-        self.docs['agent_audit'].append(dict(_id=_oid(self.job.id, 'audit', self.step), job_id=self.job.id, agent_type=self.job.meta.get('agent_type') or self.job.source, iteration=iteration,
-            step_number=self.step, step_type=kind, node_name=node, timestamp=t, phase=phase, phase_number=number, metadata=meta, **parts))
+        self.step += 1
+        t = _START + timedelta(seconds=self.step)
+        meta = self.meta | ({'arena': self.truth} if self.truth and self.step == 1 else {})  # one copy is enough
+        self.docs['agent_audit'].append(
+            dict(
+                _id=_oid(self.job.id, 'audit', self.step),
+                job_id=self.job.id,
+                agent_type=self.job.meta.get('agent_type') or self.job.source,
+                iteration=iteration,
+                step_number=self.step,
+                step_type=kind,
+                node_name=node,
+                timestamp=t,
+                phase=phase,
+                phase_number=number,
+                metadata=meta,
+                **parts,
+            )
+        )
         return t
+
 
 def to_documents(job: Job) -> dict:  # collection -> documents
     "The audit documents that the agent would have written for `job`."
     w, history, before = _Writer(job), [], None
     first = job.turns[0] if job.turns else Turn('strategic', Message('assistant'))
-    w.audit('initialize', 'init_workspace', 0, first.agent_phase, first.agent_phase_number, workspace=dict(created=True))
-    w.audit('initialize', 'init_strategic_todos', 0, first.agent_phase, first.agent_phase_number, phase_alternation=True,
-            strategic_todos=sum(t.agent_phase == 'strategic' and t.agent_phase_number == first.agent_phase_number for t in job.todos), instructions_length=len(job.instructions))
+    w.audit(
+        'initialize', 'init_workspace', 0, first.agent_phase, first.agent_phase_number, workspace=dict(created=True)
+    )
+    w.audit(
+        'initialize',
+        'init_strategic_todos',
+        0,
+        first.agent_phase,
+        first.agent_phase_number,
+        phase_alternation=True,
+        strategic_todos=sum(
+            t.agent_phase == 'strategic' and t.agent_phase_number == first.agent_phase_number for t in job.todos
+        ),
+        instructions_length=len(job.instructions),
+    )
     for k, t in enumerate(job.turns):
-        if before and (before.agent_phase, before.agent_phase_number) != (t.agent_phase, t.agent_phase_number): _write_transition(w, k, before, t)
+        if before and (before.agent_phase, before.agent_phase_number) != (t.agent_phase, t.agent_phase_number):
+            _write_transition(w, k, before, t)
         history += t.seen
         _write_turn(w, k, t, history, (before.results if before else []) + t.seen)
-        history += [t.said, *t.results]; before = t
-    ended = [c for t in job.turns for c in t.said.tool_calls if c.name == 'job_complete' and any(r.tool_call_id == c.id and r.ok for r in t.results)]
-    if before and ended: w.audit('check', 'check_goal', len(job.turns), before.agent_phase, before.agent_phase_number,
-                                 check=dict(decision='frozen', goal_achieved=False, should_stop=True, reason='job_frozen_for_review'))
+        history += [t.said, *t.results]
+        before = t
+    ended = [
+        c
+        for t in job.turns
+        for c in t.said.tool_calls
+        if c.name == 'job_complete' and any(r.tool_call_id == c.id and r.ok for r in t.results)
+    ]
+    if before and ended:
+        w.audit(
+            'check',
+            'check_goal',
+            len(job.turns),
+            before.agent_phase,
+            before.agent_phase_number,
+            check=dict(decision='frozen', goal_achieved=False, should_stop=True, reason='job_frozen_for_review'),
+        )
     return w.docs
 
 # %% ../../nbs/traces/03_audit_writer.ipynb #186f0ea3
 def _write_transition(w, k, a, b):
-    w.audit('phase_complete', 'archive_phase', k, dict(completed=None, archive_path=f'archive/todos_phase_{a.agent_phase_number}_{a.agent_phase}.md'), a.agent_phase_number)
-    w.audit('phase_transition', 'handle_transition', k, a.agent_phase, a.agent_phase_number,
-            transition=dict(from_phase=a.agent_phase, to_phase=b.agent_phase, success=True, error=None, new_phase_number=b.agent_phase_number))
+    w.audit(
+        'phase_complete',
+        'archive_phase',
+        k,
+        dict(completed=None, archive_path=f'archive/todos_phase_{a.agent_phase_number}_{a.agent_phase}.md'),
+        a.agent_phase_number,
+    )
+    w.audit(
+        'phase_transition',
+        'handle_transition',
+        k,
+        a.agent_phase,
+        a.agent_phase_number,
+        transition=dict(
+            from_phase=a.agent_phase,
+            to_phase=b.agent_phase,
+            success=True,
+            error=None,
+            new_phase_number=b.agent_phase_number,
+        ),
+    )
+
 
 def _write_turn(w, k, t, history, inputs):
     "One model call: its audit document, its request, its chat row, and one document per tool call."
     job, rid, said = w.job, _oid(w.job.id, 'request', k), t.said
     good = [c for c in said.tool_calls if not c.malformed]
-    u = {n: v for n, v in (('prompt_tokens', t.usage.prompt_tokens), ('completion_tokens', t.usage.completion_tokens)) if v is not None}
-    when = w.audit('llm', 'execute', k, t.agent_phase, t.agent_phase_number, llm=dict(model=job.model, input_message_count=len(history), request_id=str(rid),
-        response_content_preview=_cut(said.content, 500), tool_calls=[dict(name=c.name, call_id=c.id) for c in said.tool_calls] or None,
-        metrics=dict(output_chars=len(said.content), tool_call_count=len(said.tool_calls))), state=dict(message_count=len(history)),
-        started_at=_START + timedelta(seconds=w.step+1), completed_at=_START + timedelta(seconds=w.step+1))
-    base = dict(job_id=job.id, agent_type=job.meta.get('agent_type') or job.source, timestamp=when, model=job.model, iteration=k)
-    w.docs['llm_requests'].append(dict(_id=rid, **base, metadata=w.meta,
-        request=dict(messages=[_langchain(m) for m in history], message_count=len(history), tools=job.tools, tool_count=len(job.tools), model_kwargs={}),
-        response=_langchain(said) | dict(response_metadata=dict(finish_reason=t.finish_reason, model_name=job.model) | (dict(token_usage=u) if u else {})),
-        metrics=dict(input_chars=sum(len(m.content) for m in history), output_chars=len(said.content), tool_calls=len(said.tool_calls)) | (dict(token_usage=u) if u else {})))
+    u = {
+        n: v
+        for n, v in (('prompt_tokens', t.usage.prompt_tokens), ('completion_tokens', t.usage.completion_tokens))
+        if v is not None
+    }
+    when = w.audit(
+        'llm',
+        'execute',
+        k,
+        t.agent_phase,
+        t.agent_phase_number,
+        llm=dict(
+            model=job.model,
+            input_message_count=len(history),
+            request_id=str(rid),
+            response_content_preview=_cut(said.content, 500),
+            tool_calls=[dict(name=c.name, call_id=c.id) for c in said.tool_calls] or None,
+            metrics=dict(output_chars=len(said.content), tool_call_count=len(said.tool_calls)),
+        ),
+        state=dict(message_count=len(history)),
+        started_at=_START + timedelta(seconds=w.step + 1),
+        completed_at=_START + timedelta(seconds=w.step + 1),
+    )
+    base = dict(
+        job_id=job.id, agent_type=job.meta.get('agent_type') or job.source, timestamp=when, model=job.model, iteration=k
+    )
+    w.docs['llm_requests'].append(
+        dict(
+            _id=rid,
+            **base,
+            metadata=w.meta,
+            request=dict(
+                messages=[_langchain(m) for m in history],
+                message_count=len(history),
+                tools=job.tools,
+                tool_count=len(job.tools),
+                model_kwargs={},
+            ),
+            response=_langchain(said)
+            | dict(
+                response_metadata=dict(finish_reason=t.finish_reason, model_name=job.model)
+                | (dict(token_usage=u) if u else {})
+            ),
+            metrics=dict(
+                input_chars=sum(len(m.content) for m in history),
+                output_chars=len(said.content),
+                tool_calls=len(said.tool_calls),
+            )
+            | (dict(token_usage=u) if u else {}),
+        )
+    )
     kind = dict(tool='tool', user='human', assistant='ai')
-    w.docs['chat_history'].append(dict(_id=_oid(job.id, 'chat', k), **base, sequence_number=k+1, request_id=str(rid), phase=t.agent_phase, phase_number=t.agent_phase_number,
-        inputs=[dict(type=kind[m.role], content=m.content, content_preview=_cut(m.content, 500)) | (dict(tool_call_id=m.tool_call_id, tool_name=m.name) if m.role == 'tool' else {}) for m in inputs if m.role in kind],
-        response=dict(content=said.content, content_preview=_cut(said.content, 500), has_tool_calls=bool(good)) | (dict(tool_calls=[dict(id=c.id, name=c.name, args_preview=_cut(str(c.arguments), 200)) for c in good]) if good else {}))
-        | (dict(reasoning=dict(content=said.reasoning, content_preview=_cut(said.reasoning, 500))) if said.reasoning else {}))
+    w.docs['chat_history'].append(
+        dict(
+            _id=_oid(job.id, 'chat', k),
+            **base,
+            sequence_number=k + 1,
+            request_id=str(rid),
+            phase=t.agent_phase,
+            phase_number=t.agent_phase_number,
+            inputs=[
+                dict(type=kind[m.role], content=m.content, content_preview=_cut(m.content, 500))
+                | (dict(tool_call_id=m.tool_call_id, tool_name=m.name) if m.role == 'tool' else {})
+                for m in inputs
+                if m.role in kind
+            ],
+            response=dict(content=said.content, content_preview=_cut(said.content, 500), has_tool_calls=bool(good))
+            | (
+                dict(tool_calls=[dict(id=c.id, name=c.name, args_preview=_cut(str(c.arguments), 200)) for c in good])
+                if good
+                else {}
+            ),
+        )
+        | (
+            dict(reasoning=dict(content=said.reasoning, content_preview=_cut(said.reasoning, 500)))
+            if said.reasoning
+            else {}
+        )
+    )
     for c, r in zip(said.tool_calls, [r for _, _, r in Job('', '', turns=[t]).calls()]):
-        if r is None: continue
-        at = _START + timedelta(seconds=w.step+1)
-        w.audit('tool', 'tools', k+1, t.agent_phase, t.agent_phase_number, tool=dict(name=c.name, call_id=c.id,
-            arguments={n: v if isinstance(v, (int, float, bool)) or v is None else _cut(v, 200) for n, v in c.arguments.items()}, result_preview=_cut(r.content, 500),
-            result_size_bytes=len(r.content.encode()), success=bool(r.ok), error=None if r.ok else r.content), started_at=at, completed_at=at)
+        if r is None:
+            continue
+        at = _START + timedelta(seconds=w.step + 1)
+        w.audit(
+            'tool',
+            'tools',
+            k + 1,
+            t.agent_phase,
+            t.agent_phase_number,
+            tool=dict(
+                name=c.name,
+                call_id=c.id,
+                arguments={
+                    n: v if isinstance(v, (int, float, bool)) or v is None else _cut(v, 200)
+                    for n, v in c.arguments.items()
+                },
+                result_preview=_cut(r.content, 500),
+                result_size_bytes=len(r.content.encode()),
+                success=bool(r.ok),
+                error=None if r.ok else r.content,
+            ),
+            started_at=at,
+            completed_at=at,
+        )
 
 # %% ../../nbs/traces/03_audit_writer.ipynb #85e2edd2
 def write_audit(
-    jobs,                      # `Job`s
-    uri: str,                  # mongodb:// of the server to write to
+    jobs,  # `Job`s
+    uri: str,  # mongodb:// of the server to write to
     database: str = DATABASE,
-    batch: int = 200,          # jobs per round trip
-) -> dict:                     # documents written, by collection
+    batch: int = 200,  # jobs per round trip
+) -> dict:  # documents written, by collection
     "Write `jobs` as an audit trail; a job that is there already is replaced."
     from pymongo import MongoClient
     from pymongo.errors import PyMongoError
+
     n, jobs = Counter(), list(jobs)
-    if twice := [i for i, k in Counter(j.id for j in jobs).items() if k > 1]: raise ValueError(f'two jobs have the id {twice[0]!r}')
+    if twice := [i for i, k in Counter(j.id for j in jobs).items() if k > 1]:
+        raise ValueError(f'two jobs have the id {twice[0]!r}')
     try:
         with MongoClient(uri, serverSelectionTimeoutMS=5000, appname='agentft') as client:
             db = client[database]
-            for c in COLLECTIONS: db[c].create_index([('job_id', 1), ('timestamp', 1)])
+            for c in COLLECTIONS:
+                db[c].create_index([('job_id', 1), ('timestamp', 1)])
             for i in range(0, len(jobs), batch):
-                some = [to_documents(j) for j in jobs[i:i+batch]]
+                some = [to_documents(j) for j in jobs[i : i + batch]]
                 for c in COLLECTIONS:
                     docs = [d for s in some for d in s[c]]
-                    db[c].delete_many({'job_id': {'$in': [j.id for j in jobs[i:i+batch]]}})
-                    if docs: db[c].insert_many(docs, ordered=False); n[c] += len(docs)
-    except PyMongoError as e: raise connection_error(e, uri) from None
+                    db[c].delete_many({'job_id': {'$in': [j.id for j in jobs[i : i + batch]]}})
+                    if docs:
+                        db[c].insert_many(docs, ordered=False)
+                        n[c] += len(docs)
+    except PyMongoError as e:
+        raise connection_error(e, uri) from None
     return dict(n)

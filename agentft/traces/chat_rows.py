@@ -6,118 +6,224 @@
 __all__ = ['content_text', 'read_openai', 'parse_object', 'read_sharegpt']
 
 # %% ../../nbs/traces/05_chat_rows.ipynb #323f5a3d
-import ast, json, re, tempfile
+import ast
+import json
+import re
+import tempfile
 from collections import Counter
 from pathlib import Path
+
 from ..core.records import Job, Message, ToolCall, to_dict
-from .sources import job_from_messages, parse_call, source, rows_of, sign
+from .sources import job_from_messages, parse_call, rows_of, sign, source
 
 # %% ../../nbs/traces/05_chat_rows.ipynb #b31a273a
-_ROLES = dict(system='system', developer='system', user='user', human='user', assistant='assistant', gpt='assistant', model='assistant', chatgpt='assistant', bot='assistant',
-              ai='assistant', tool='tool', function='tool', observation='tool', function_response='tool', tool_response='tool', function_call='assistant', tool_call='assistant')
+_ROLES = dict(
+    system='system',
+    developer='system',
+    user='user',
+    human='user',
+    assistant='assistant',
+    gpt='assistant',
+    model='assistant',
+    chatgpt='assistant',
+    bot='assistant',
+    ai='assistant',
+    tool='tool',
+    function='tool',
+    observation='tool',
+    function_response='tool',
+    tool_response='tool',
+    function_call='assistant',
+    tool_call='assistant',
+)
+
 
 def content_text(content, bad: Counter) -> str:
     "Text of a message: a string, null, or a list of parts; what is no text is named and counted."
-    if content is None: return ''
-    if isinstance(content, str): return content
-    if not isinstance(content, list): return json.dumps(to_dict(content))
+    if content is None:
+        return ''
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return json.dumps(to_dict(content))
     out = []
     for b in content:
         kind = str(b.get('type') or 'text') if isinstance(b, dict) else 'text'
         t = b if isinstance(b, str) else b.get('text', b.get('content')) if isinstance(b, dict) else None
-        if isinstance(t, str): out.append(t)
-        else: k = re.sub(r'\W.*', '', kind)[:20]; out.append(f'[{k}]'); bad[f'block: {k if k in _BLOCKS else "other"} left out'] += 1
+        if isinstance(t, str):
+            out.append(t)
+        else:
+            k = re.sub(r'\W.*', '', kind)[:20]
+            out.append(f'[{k}]')
+            bad[f'block: {k if k in _BLOCKS else "other"} left out'] += 1
     return '\n'.join(out)
+
 
 _BLOCKS = {'image', 'image_url', 'document', 'file', 'input_audio', 'audio', 'video', 'redacted_thinking'}
 
+
 def _openai_message(m, bad) -> Message | None:
-    if not isinstance(m, dict): bad['turn: not an object'] += 1; return None
+    if not isinstance(m, dict):
+        bad['turn: not an object'] += 1
+        return None
     role = _ROLES.get(m.get('role')) if isinstance(m.get('role'), str) else None
-    if role is None: bad['turn: unknown role'] += 1; return None
+    if role is None:
+        bad['turn: unknown role'] += 1
+        return None
     calls = m.get('tool_calls') if role == 'assistant' else None
     calls = calls if isinstance(calls, list) else []
-    if role == 'assistant' and isinstance(m.get('function_call'), dict): calls = calls + [m['function_call']]
-    made = [parse_call(f.get('name'), f.get('arguments'), c.get('id')) for c in calls if isinstance(c, dict) for f in [c.get('function') if isinstance(c.get('function'), dict) else c]]
+    if role == 'assistant' and isinstance(m.get('function_call'), dict):
+        calls = calls + [m['function_call']]
+    made = [
+        parse_call(f.get('name'), f.get('arguments'), c.get('id'))
+        for c in calls
+        if isinstance(c, dict)
+        for f in [c.get('function') if isinstance(c.get('function'), dict) else c]
+    ]
     bad.update(['call: malformed arguments'] * sum(bool(c.malformed) for c in made))
     why = next((m[k] for k in ('reasoning_content', 'reasoning', 'thinking') if isinstance(m.get(k), str)), '')
-    return Message(role, content_text(m.get('content'), bad), made, str(m.get('tool_call_id') or '') if role == 'tool' else '', str(m.get('name') or '') if role == 'tool' else '', why)
+    return Message(
+        role,
+        content_text(m.get('content'), bad),
+        made,
+        str(m.get('tool_call_id') or '') if role == 'tool' else '',
+        str(m.get('name') or '') if role == 'tool' else '',
+        why,
+    )
 
 # %% ../../nbs/traces/05_chat_rows.ipynb #e61e5db4
 def _schemas(tools) -> list:
     "Tool schemas of a row in OpenAI shape; they may be JSON text, and bare functions."
     if isinstance(tools, str):
-        try: tools = json.loads(tools)
-        except (ValueError, RecursionError): return []
+        try:
+            tools = json.loads(tools)
+        except (ValueError, RecursionError):
+            return []
     tools = tools if isinstance(tools, list) else [tools] if isinstance(tools, dict) else []
     bare = [t.get('function') if isinstance(t.get('function'), dict) else t for t in tools if isinstance(t, dict)]
     return [dict(type='function', function=to_dict(f)) for f in bare if isinstance(f.get('name'), str)]
 
+
 def _row_job(path, n, d, messages, tools, source, bad) -> Job | None:
     "A job from one row; None, counted, when no model says anything in it."
-    if not any(m.role == 'assistant' for m in messages): bad['row: no assistant message'] += 1; return None
-    rid = next((str(d[k]) for k in ('id', 'conversation_id', 'job_id') if isinstance(d.get(k), (str, int)) and d[k] != ''), f'{Path(path).name.split(".")[0]}:{n}')
-    meta = {k: v for k, v in d.items() if isinstance(v, (str, int, float, bool)) and k not in ('id', 'model', 'tools', 'system') and len(str(v)) < 200}
-    try: job = job_from_messages(messages, rid, source, bad, model=d.get('model') if isinstance(d.get('model'), str) else '', tools=tools, meta=meta)
-    except RecursionError: bad['row: nested too deeply'] += 1; return None
+    if not any(m.role == 'assistant' for m in messages):
+        bad['row: no assistant message'] += 1
+        return None
+    rid = next(
+        (str(d[k]) for k in ('id', 'conversation_id', 'job_id') if isinstance(d.get(k), (str, int)) and d[k] != ''),
+        f'{Path(path).name.split(".")[0]}:{n}',
+    )
+    meta = {
+        k: v
+        for k, v in d.items()
+        if isinstance(v, (str, int, float, bool)) and k not in ('id', 'model', 'tools', 'system') and len(str(v)) < 200
+    }
+    try:
+        job = job_from_messages(
+            messages,
+            rid,
+            source,
+            bad,
+            model=d.get('model') if isinstance(d.get('model'), str) else '',
+            tools=tools,
+            meta=meta,
+        )
+    except RecursionError:
+        bad['row: nested too deeply'] += 1
+        return None
     return sign(job, file=Path(path).name, row=n, rows=1)
+
 
 @source('openai', lambda rows, text: any(isinstance(d.get('messages'), list) for d in rows))
 def read_openai(path, bad: Counter):
     "Rows of OpenAI messages."
     for n, d in rows_of(path, 'row', bad):
-        if not isinstance(d.get('messages'), list): bad['row: no messages'] += 1; continue
+        if not isinstance(d.get('messages'), list):
+            bad['row: no messages'] += 1
+            continue
         ms = [x for m in d['messages'] if (x := _openai_message(m, bad))]
-        if job := _row_job(path, n, d, ms, _schemas(d.get('tools') or d.get('functions')), 'openai', bad): yield job
+        if job := _row_job(path, n, d, ms, _schemas(d.get('tools') or d.get('functions')), 'openai', bad):
+            yield job
 
 # %% ../../nbs/traces/05_chat_rows.ipynb #3e2da502
 _TAGGED = re.compile(r'<tool_call>\s*(.*?)\s*(?:</tool_call>|(?=<tool_call>)|\Z)', re.S)
 _THINK = re.compile(r'<(think|scratch_pad)>(.*?)</\1>\s*', re.S)
 _TOOLS = re.compile(r'<tools>\s*(.*?)\s*</tools>', re.S)
 
+
 def parse_object(text: str):
     "JSON, or the text of a Python value; None when it is neither."
     for read in (json.loads, ast.literal_eval):
-        try: return read(text)
-        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError): pass
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            pass
+
 
 def _tagged_call(text: str) -> ToolCall:
     d = parse_object(text)
-    if isinstance(d, dict) and isinstance(d.get('name'), str): return parse_call(d['name'], d.get('arguments', d.get('parameters')), d.get('id'))
+    if isinstance(d, dict) and isinstance(d.get('name'), str):
+        return parse_call(d['name'], d.get('arguments', d.get('parameters')), d.get('id'))
     m = re.search(r'["\']name["\']\s*:\s*["\']([\w.-]+)', text)
     return ToolCall(m[1] if m else '', malformed=text or '{')
 
+
 def _sharegpt_messages(m, bad) -> list[Message]:
     "One entry of a conversation as messages: several `<tool_response>`s are several results."
-    if not isinstance(m, dict): bad['turn: not an object'] += 1; return []
+    if not isinstance(m, dict):
+        bad['turn: not an object'] += 1
+        return []
     who, text = m.get('from', m.get('role')), content_text(m.get('value', m.get('content')), bad)
     role = _ROLES.get(who) if isinstance(who, str) else None
-    if role is None: bad['turn: unknown role'] += 1; return []
+    if role is None:
+        bad['turn: unknown role'] += 1
+        return []
     if role == 'tool':
         parts = re.findall(r'<tool_response>\s*(.*?)\s*</tool_response>', text, re.S) or [text]
-        return [Message('tool', p, name=str(d.get('name') or '') if isinstance(d := parse_object(p), dict) else '') for p in parts]
-    if role != 'assistant': return [Message(role, text)]
-    why = '\n'.join(x[1].strip() for x in _THINK.findall(text)); text = _THINK.sub('', text)
+        return [
+            Message('tool', p, name=str(d.get('name') or '') if isinstance(d := parse_object(p), dict) else '')
+            for p in parts
+        ]
+    if role != 'assistant':
+        return [Message(role, text)]
+    why = '\n'.join(x[1].strip() for x in _THINK.findall(text))
+    text = _THINK.sub('', text)
     if who in ('function_call', 'tool_call'):
-        d = parse_object(text); calls = [_tagged_call(json.dumps(c)) for c in d] if isinstance(d, list) else [_tagged_call(text)]
+        d = parse_object(text)
+        calls = [_tagged_call(json.dumps(c)) for c in d] if isinstance(d, list) else [_tagged_call(text)]
         text = ''
-    else: calls = [_tagged_call(c) for c in _TAGGED.findall(text)]; text = _TAGGED.sub('', text).strip()
+    else:
+        calls = [_tagged_call(c) for c in _TAGGED.findall(text)]
+        text = _TAGGED.sub('', text).strip()
     bad.update(['call: malformed arguments'] * sum(bool(c.malformed) for c in calls))
     return [Message('assistant', text, calls, reasoning=why)]
 
 # %% ../../nbs/traces/05_chat_rows.ipynb #13e9f4b7
 def _hermes_tools(d: dict, text: str) -> list:
     "Schemas from the row, else from `<tools>` in its system message: one array, or one object per line."
-    if found := _schemas(d.get('tools')): return found
-    return [s for block in _TOOLS.findall(text) for part in ([block] if block.startswith('[') else block.splitlines()) for s in _schemas(parse_object(part))]
+    if found := _schemas(d.get('tools')):
+        return found
+    return [
+        s
+        for block in _TOOLS.findall(text)
+        for part in ([block] if block.startswith('[') else block.splitlines())
+        for s in _schemas(parse_object(part))
+    ]
 
-@source('sharegpt', lambda rows, text: any(isinstance(d.get(k), list) for d in rows for k in ('conversations', 'conversation')))
+
+@source(
+    'sharegpt',
+    lambda rows, text: any(isinstance(d.get(k), list) for d in rows for k in ('conversations', 'conversation')),
+)
 def read_sharegpt(path, bad: Counter):
     "ShareGPT, Hermes and LLaMA-Factory rows."
     for n, d in rows_of(path, 'row', bad):
         entries = next((d[k] for k in ('conversations', 'conversation') if isinstance(d.get(k), list)), None)
-        if entries is None: bad['row: no conversations'] += 1; continue
+        if entries is None:
+            bad['row: no conversations'] += 1
+            continue
         head = [Message('system', d['system'])] if isinstance(d.get('system'), str) and d['system'] else []
         ms = head + [x for m in entries for x in _sharegpt_messages(m, bad)]
         tools = _hermes_tools(d, '\n'.join(m.content for m in ms if m.role == 'system'))
-        if job := _row_job(path, n, d, ms, tools, 'sharegpt', bad): yield job
+        if job := _row_job(path, n, d, ms, tools, 'sharegpt', bad):
+            yield job

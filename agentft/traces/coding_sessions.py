@@ -6,65 +6,92 @@
 __all__ = ['read_claude', 'with_history', 'lessons']
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #ce5965d6
-import json, re
+import json
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
-from fastcore.basics import patch
 from pathlib import Path
-from ..core.records import Job, Message, Outcome, ToolCall, Turn, Usage, to_dict
+
+from fastcore.basics import patch
+
 from ..core.agent import TOOLS, tool_schemas
-from .sources import first_text, source, load_object, sign
+from ..core.records import Job, Message, Outcome, ToolCall, Turn, Usage, to_dict
 from .chat_rows import content_text
-from .tool_mapping import Left, MAPPERS, map_call, CallContext
+from .session_trees import QUIET, Branch, Group, Line, SessionTree, blocks_of, stem_of
+from .sources import first_text, load_object, sign, source
 from .todo_lists import TodoList
-from .session_trees import Branch, Group, Line, QUIET, SessionTree, blocks_of, stem_of
+from .tool_mapping import MAPPERS, CallContext, Left, map_call
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #4fcd016e
 @dataclass
 class _Files:
     before: dict = field(default_factory=dict)
     now: dict = field(default_factory=dict)
-    fresh: set = field(default_factory=set)     # made by the session
-    def later(self): return _Files(dict(self.now), dict(self.now), set(self.fresh))
+    fresh: set = field(default_factory=set)  # made by the session
+
+    def later(self):
+        return _Files(dict(self.now), dict(self.now), set(self.fresh))
+
     def saw(self, p, text):
-        if p not in self.now and p not in self.fresh: self.before.setdefault(p, text)
+        if p not in self.now and p not in self.fresh:
+            self.before.setdefault(p, text)
         self.now[p] = text
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #4440db6e
 @patch
 def track(self: _Files, name, a, ctx, text):
     "Take over what a successful call says about a file."
-    try: p = ctx.path(a.get('file_path'))
-    except Left: return
+    try:
+        p = ctx.path(a.get('file_path'))
+    except Left:
+        return
     was = ctx.meta.get('originalFile')
     if name == 'Read':
         f = ctx.meta.get('file') if isinstance(ctx.meta.get('file'), dict) else {}
-        if isinstance(f.get('content'), str) and f.get('startLine', 1) == 1 and f.get('numLines') == f.get('totalLines'): self.saw(p, f['content'])
-        elif not f and not a.get('offset') and not a.get('limit') and (full := _unnumbered(_tabs(text))) is not None: self.saw(p, full)
+        if (
+            isinstance(f.get('content'), str)
+            and f.get('startLine', 1) == 1
+            and f.get('numLines') == f.get('totalLines')
+        ):
+            self.saw(p, f['content'])
+        elif not f and not a.get('offset') and not a.get('limit') and (full := _unnumbered(_tabs(text))) is not None:
+            self.saw(p, full)
         return
-    if isinstance(was, str) and was: self.saw(p, was)
+    if isinstance(was, str) and was:
+        self.saw(p, was)
     if name == 'Write' and isinstance(a.get('content'), str):
-        if p not in self.now: self.fresh.add(p)
-        self.now[p] = a['content']; return
-    for e in a['edits'] if isinstance(a.get('edits'), list) else [a]: self.replace(p, e)
+        if p not in self.now:
+            self.fresh.add(p)
+        self.now[p] = a['content']
+        return
+    for e in a['edits'] if isinstance(a.get('edits'), list) else [a]:
+        self.replace(p, e)
+
 
 @patch
 def replace(self: _Files, p, e):
     "One replacement in file `p`."
     old, new = (e.get('old_string'), e.get('new_string')) if isinstance(e, dict) else (None, None)
     text = self.now.get(p)
-    if not isinstance(old, str) or not isinstance(new, str): return
+    if not isinstance(old, str) or not isinstance(new, str):
+        return
     if not old:
-        if p not in self.now: self.fresh.add(p)
+        if p not in self.now:
+            self.fresh.add(p)
         self.now[p] = new
-    elif text is not None and old in text: self.now[p] = text.replace(old, new) if e.get('replace_all') else text.replace(old, new, 1)
-    elif text is not None: del self.now[p]
+    elif text is not None and old in text:
+        self.now[p] = text.replace(old, new) if e.get('replace_all') else text.replace(old, new, 1)
+    elif text is not None:
+        del self.now[p]
+
 
 def _tabs(text: str) -> str:
     "A numbered listing whose numbers end in an arrow, as ours is: with tabs."
-    if '→' not in text[:12]: return text
+    if '→' not in text[:12]:
+        return text
     cut = [l.partition('→') for l in text.split('\n')]
     return '\n'.join(f'{n}\t{l}' if sep and n.strip().isdigit() else n + sep + l for n, sep, l in cut)
+
 
 def _unnumbered(text: str) -> str | None:
     "A numbered listing from line 1 as plain text; None where it is none."
@@ -73,45 +100,88 @@ def _unnumbered(text: str) -> str | None:
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #f1b8fcd4
 _REMINDER = re.compile(r'\s{0,9}<system-reminder>.*?</system-reminder>', re.S)
-_MEANWHILE = re.compile(r'<system-reminder>\s*The user sent (?:a new|the following) message[^\n:]*:\n(.*?)(?:\n\s*\n(?:This is how|IMPORTANT|Please address)[^<]*)?\s*</system-reminder>', re.S)
-_STOPPED = re.compile(r"\s*(The user doesn't want to |User rejected |\[Request interrupted by user|The user wants to clarify|Permission to use \S+ has been denied|Tool use was rejected)")
-_FINISH = dict(tool_use='tool_calls', end_turn='stop', stop_sequence='stop', max_tokens='length', refusal='refusal', model_context_window_exceeded='length')
-_NOT_ASKED = re.compile(r'\s*(<(command-|local-command|system-reminder|task-notification|bash-)|Caveat:|\[Request interrupted|$)')
+_MEANWHILE = re.compile(
+    r'<system-reminder>\s*The user sent (?:a new|the following) message[^\n:]*:\n(.*?)(?:\n\s*\n(?:This is how|IMPORTANT|Please address)[^<]*)?\s*</system-reminder>',
+    re.S,
+)
+_STOPPED = re.compile(
+    r"\s*(The user doesn't want to |User rejected |\[Request interrupted by user|The user wants to clarify|Permission to use \S+ has been denied|Tool use was rejected)"
+)
+_FINISH = dict(
+    tool_use='tool_calls',
+    end_turn='stop',
+    stop_sequence='stop',
+    max_tokens='length',
+    refusal='refusal',
+    model_context_window_exceeded='length',
+)
+_NOT_ASKED = re.compile(
+    r'\s*(<(command-|local-command|system-reminder|task-notification|bash-)|Caveat:|\[Request interrupted|$)'
+)
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #822ecab1
 class _Reader:
     "Builds one job from the groups of a branch."
+
     def __init__(self, tree: SessionTree, branch: Branch):
         self.tree, self.branch, self.bad = tree, branch, tree.bad
         self.turns, self.seen, self.meanwhile, self.todos, self.files = [], [], [], TodoList(), _Files()
         self.root = self.asked = self.compacted = self.version = ''
-        self.models, self.left, self.own, self.sessions, self.count, self.lines = Counter(), Counter(), {}, {}, Counter(), 0
+        self.models, self.left, self.own, self.sessions, self.count, self.lines = (
+            Counter(),
+            Counter(),
+            {},
+            {},
+            Counter(),
+            0,
+        )
         self.times = []
+
     def job(self) -> Job:
         self.stem, *again = stem_of(self.branch.fork) or [None]
-        if self.stem is not None and (known := self.tree.stems.get(self.stem.key)): self.todos, self.files = known[0].later(), known[1].later()
-        for g in again: self._user(g)
-        self.lines = 0            # what is shared with another job is counted there
-        for g in self.branch.groups: (self._answer if g.kind == 'a' else self._user)(g)
+        if self.stem is not None and (known := self.tree.stems.get(self.stem.key)):
+            self.todos, self.files = known[0].later(), known[1].later()
+        for g in again:
+            self._user(g)
+        self.lines = 0  # what is shared with another job is counted there
+        for g in self.branch.groups:
+            (self._answer if g.kind == 'a' else self._user)(g)
         return self._finish()
+
     def _line(self, l: Line) -> dict:
-        d = self.tree.read(l); self.lines += 1
-        self.root = self.root or first_text(d, 'cwd'); self.version = self.version or first_text(d, 'version')
-        if l.session: self.sessions[l.session] = None
-        if t := first_text(d, 'timestamp'): self.times = [min([t, *self.times[:1]]), max([t, *self.times[1:]])]
+        d = self.tree.read(l)
+        self.lines += 1
+        self.root = self.root or first_text(d, 'cwd')
+        self.version = self.version or first_text(d, 'version')
+        if l.session:
+            self.sessions[l.session] = None
+        if t := first_text(d, 'timestamp'):
+            self.times = [min([t, *self.times[:1]]), max([t, *self.times[1:]])]
         return d
+
 
 @patch
 def _user(self: _Reader, g: Group):
     "What the user, or the program in the user's name, said."
     for l in g.lines:
         d = self._line(l)
-        if l.kind == 'b': self.count['compactions'] += 1; continue
-        blocks = [dict(type='text', text=d['attachment']['prompt'])] if d.get('type') == 'attachment' else [b for b in blocks_of(d) if b.get('type') != 'tool_result']
+        if l.kind == 'b':
+            self.count['compactions'] += 1
+            continue
+        blocks = (
+            [dict(type='text', text=d['attachment']['prompt'])]
+            if d.get('type') == 'attachment'
+            else [b for b in blocks_of(d) if b.get('type') != 'tool_result']
+        )
         text = content_text(blocks, self.bad)
-        if d.get('isCompactSummary') is True: self.seen.append(Message('system', f'[Summary of prior work]\n{text}')); self.compacted = True; continue
-        if text.startswith('[Request interrupted'): self.count['interrupted'] += 1
-        if not self.asked and d.get('isMeta') is not True and not _NOT_ASKED.match(text): self.asked = text
+        if d.get('isCompactSummary') is True:
+            self.seen.append(Message('system', f'[Summary of prior work]\n{text}'))
+            self.compacted = True
+            continue
+        if text.startswith('[Request interrupted'):
+            self.count['interrupted'] += 1
+        if not self.asked and d.get('isMeta') is not True and not _NOT_ASKED.match(text):
+            self.asked = text
         self.seen.append(Message('user', text))
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #ddae5a8c
@@ -121,51 +191,101 @@ def _answer(self: _Reader, g: Group):
     said, why, raw, u, stop, seen, model, first = [], [], [], {}, '', [], '', ''
     lines = [l for l in g.lines if l.kind == 'a']
     for l in lines:
-        d = self._line(l); m = d['message']; first = first or first_text(d, 'timestamp')
-        model, stop, u = first_text(m, 'model') or model, first_text(m, 'stop_reason') or stop, m['usage'] if isinstance(m.get('usage'), dict) else u
+        d = self._line(l)
+        m = d['message']
+        first = first or first_text(d, 'timestamp')
+        model, stop, u = (
+            first_text(m, 'model') or model,
+            first_text(m, 'stop_reason') or stop,
+            m['usage'] if isinstance(m.get('usage'), dict) else u,
+        )
         for b in blocks_of(d):
-            if b in seen: continue      # written twice
-            seen.append(b); t = b.get('type')
-            if t == 'tool_use': raw.append(b | dict(id=b['id'] if isinstance(b.get('id'), str) else ''))
-            elif t == 'thinking': why.append(first_text(b, 'thinking'))
-            else: said.append(content_text([b], self.bad))
+            if b in seen:
+                continue  # written twice
+            seen.append(b)
+            t = b.get('type')
+            if t == 'tool_use':
+                raw.append(b | dict(id=b['id'] if isinstance(b.get('id'), str) else ''))
+            elif t == 'thinking':
+                why.append(first_text(b, 'thinking'))
+            else:
+                said.append(content_text([b], self.bad))
     results = self._results(g)
-    if not raw and not any(said): self.bad['line: cut off before an answer'] += self.lines_of(g); self.lines -= self.lines_of(g); return
-    i, turn = len(self.turns), Turn('', Message('assistant', '\n'.join(filter(None, said)), reasoning='\n'.join(filter(None, why))), self.seen)
+    if not raw and not any(said):
+        self.bad['line: cut off before an answer'] += self.lines_of(g)
+        self.lines -= self.lines_of(g)
+        return
+    i, turn = (
+        len(self.turns),
+        Turn(
+            '', Message('assistant', '\n'.join(filter(None, said)), reasoning='\n'.join(filter(None, why))), self.seen
+        ),
+    )
     g.turn, self.seen, self.meanwhile = i, self.meanwhile, []
     self.models[model] += bool(model)
     n = lambda k: u[k] if isinstance(u.get(k), int) and not isinstance(u[k], bool) else 0
-    if u: turn.usage = Usage(n('input_tokens') + n('cache_read_input_tokens') + n('cache_creation_input_tokens'), n('output_tokens'))
-    turn.finish_reason, turn.meta = _FINISH.get(stop, stop[:20]), {k: v for k, v in dict(message=g.key.split('#', 1)[1], time=first, compacted=bool(self.compacted)).items() if v}
+    if u:
+        turn.usage = Usage(
+            n('input_tokens') + n('cache_read_input_tokens') + n('cache_creation_input_tokens'), n('output_tokens')
+        )
+    turn.finish_reason, turn.meta = (
+        _FINISH.get(stop, stop[:20]),
+        {
+            k: v
+            for k, v in dict(message=g.key.split('#', 1)[1], time=first, compacted=bool(self.compacted)).items()
+            if v
+        },
+    )
     self.compacted = ''
     self._calls(turn, raw, results, i)
-    if raw and not turn.said.tool_calls: self._fold(turn); g.turn = i - 1
-    else: self.turns.append(turn)
-    if g.key in self.tree.stems: self.tree.stems[g.key] = self.todos.later(), self.files.later()   # a branch starts from here
+    if raw and not turn.said.tool_calls:
+        self._fold(turn)
+        g.turn = i - 1
+    else:
+        self.turns.append(turn)
+    if g.key in self.tree.stems:
+        self.tree.stems[g.key] = self.todos.later(), self.files.later()  # a branch starts from here
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #1158e07a
 @patch
-def lines_of(self: _Reader, g: Group): return len(g.lines)
+def lines_of(self: _Reader, g: Group):
+    return len(g.lines)
+
 
 @patch
 def _fold(self: _Reader, turn: Turn):
     "An answer all of whose calls went into the answer before."
-    to = self.turns[-1]; self.count['answers_folded'] += 1
-    to.said.content, to.said.reasoning = ('\n'.join(filter(None, x)) for x in ((to.said.content, turn.said.content), (to.said.reasoning, turn.said.reasoning)))
+    to = self.turns[-1]
+    self.count['answers_folded'] += 1
+    to.said.content, to.said.reasoning = (
+        '\n'.join(filter(None, x))
+        for x in ((to.said.content, turn.said.content), (to.said.reasoning, turn.said.reasoning))
+    )
     add = lambda a, b: a if b is None else b + (a or 0)
-    to.usage, self.seen = Usage(add(to.usage.prompt_tokens, turn.usage.prompt_tokens), add(to.usage.completion_tokens, turn.usage.completion_tokens)), turn.seen + self.seen
+    to.usage, self.seen = (
+        Usage(
+            add(to.usage.prompt_tokens, turn.usage.prompt_tokens),
+            add(to.usage.completion_tokens, turn.usage.completion_tokens),
+        ),
+        turn.seen + self.seen,
+    )
+
 
 @patch
 def _results(self: _Reader, g: Group) -> dict:
     "Call id -> (text, ok, the program's own record)."
     out, read = {}, {}
     for l in g.lines:
-        if l.kind == 'r': read[l.n] = self._line(l)
+        if l.kind == 'r':
+            read[l.n] = self._line(l)
     for c, l in g.results.items():
         d = read.get(l.n) or self.tree.read(l)
         b = next((b for b in blocks_of(d) if b.get('type') == 'tool_result' and b.get('tool_use_id') == c), {})
-        text = content_text(b.get('content'), self.bad).removeprefix('<tool_use_error>').removesuffix('</tool_use_error>')
-        clean = _REMINDER.sub('', text) if '<system-reminder>' in text else text; self.count['reminders_removed'] += clean != text
+        text = (
+            content_text(b.get('content'), self.bad).removeprefix('<tool_use_error>').removesuffix('</tool_use_error>')
+        )
+        clean = _REMINDER.sub('', text) if '<system-reminder>' in text else text
+        self.count['reminders_removed'] += clean != text
         self.meanwhile += [Message('user', m.strip()) for m in _MEANWHILE.findall(text)]
         r = d.get('toolUseResult', d.get('tool_use_result'))
         out[c] = (clean, b.get('is_error') is not True, r if isinstance(r, dict) else {})
@@ -174,66 +294,115 @@ def _results(self: _Reader, g: Group) -> dict:
 # %% ../../nbs/traces/09_coding_sessions.ipynb #45eea015
 _TODO_TOOLS = {'TodoWrite', 'TaskCreate', 'TaskUpdate', 'TaskList', 'TaskGet'}
 
+
 @patch
 def _calls(self: _Reader, turn: Turn, raw: list, results: dict, i: int):
     "Map the calls of one answer, and give each its result."
-    created = [b for b in raw if b.get('name') == 'TaskCreate' and results.get(b['id'], ('', False))[1] and isinstance(b.get('input'), dict)]
+    created = [
+        b
+        for b in raw
+        if b.get('name') == 'TaskCreate' and results.get(b['id'], ('', False))[1] and isinstance(b.get('input'), dict)
+    ]
     for k, b in enumerate(raw):
         name, a, cid = str(b.get('name') or ''), b.get('input'), b['id'] or f'{self.branch.id}-{i}-{k}'
         text, ok, meta = results.get(b['id'], (None, None, {}))
         ctx = CallContext(self.root, meta, ok, self.files.now)
         a = a if isinstance(a, dict) else {} if a is None else {'input': a}
         try:
-            if ok is False and _STOPPED.match(text): raise Left('stopped by the user')    # not the model's failure
-            if name in _TODO_TOOLS: mapped, text = self._todo(name, a, created, b, results, text, ok, i)
-            else: mapped = map_call(name, a, ctx)
+            if ok is False and _STOPPED.match(text):
+                raise Left('stopped by the user')  # not the model's failure
+            if name in _TODO_TOOLS:
+                mapped, text = self._todo(name, a, created, b, results, text, ok, i)
+            else:
+                mapped = map_call(name, a, ctx)
             self.count['calls_mapped'] += 1
         except Left as e:
-            self._leave(turn, name, a, cid, str(e)); mapped = [ToolCall(name, to_dict(a))]
-        if ok and name in ('Read', 'Write', 'Edit', 'MultiEdit'): self.files.track(name, a, ctx, text or '')
-        if ok and name not in _TODO_TOOLS: self.todos.worked()
+            self._leave(turn, name, a, cid, str(e))
+            mapped = [ToolCall(name, to_dict(a))]
+        if ok and name in ('Read', 'Write', 'Edit', 'MultiEdit'):
+            self.files.track(name, a, ctx, text or '')
+        if ok and name not in _TODO_TOOLS:
+            self.todos.worked()
         for j, c in enumerate(mapped):
-            c.id = cid if j == 0 else f'{cid}.{j+1}'; turn.said.tool_calls.append(c)
-            if text is not None: turn.results.append(Message('tool', self._result(name, text), tool_call_id=c.id, name=c.name, ok=ok))
+            c.id = cid if j == 0 else f'{cid}.{j + 1}'
+            turn.said.tool_calls.append(c)
+            if text is not None:
+                turn.results.append(Message('tool', self._result(name, text), tool_call_id=c.id, name=c.name, ok=ok))
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #0e4c22bb
 @patch
 def _result(self: _Reader, name, text):
     "The result text, with paths inside the working folder as our tools show them."
-    if name == 'Read': text = _tabs(text)
+    if name == 'Read':
+        text = _tabs(text)
     return text.replace(self.root.rstrip('/') + '/', '') if len(self.root) > 1 else text
+
 
 @patch
 def _leave(self: _Reader, turn, name, a, cid, why):
     "Note a call that stays as it was, and what arguments its tool takes."
     shown = name if name in MAPPERS or name in _TODO_TOOLS else 'mcp tool' if name.startswith('mcp__') else 'other tool'
-    self.bad[f'call: {shown}: {why}'] += 1; self.left[f'{name[:60]}: {why}'] += 1
+    self.bad[f'call: {shown}: {why}'] += 1
+    self.left[f'{name[:60]}: {why}'] += 1
     turn.meta.setdefault('left', {})[cid] = why
-    s = self.own.setdefault(name, dict(n=0, seen=Counter(), kinds={})); s['n'] += 1
-    for k, v in a.items(): s['seen'][k] += 1; s['kinds'].setdefault(k, _json_type(v))
+    s = self.own.setdefault(name, dict(n=0, seen=Counter(), kinds={}))
+    s['n'] += 1
+    for k, v in a.items():
+        s['seen'][k] += 1
+        s['kinds'].setdefault(k, _json_type(v))
 
-def _json_type(v): return next((n for t, n in ((bool, 'boolean'), (int, 'integer'), (float, 'number'), (str, 'string'), (list, 'array'), (dict, 'object')) if isinstance(v, t)), 'string')
+
+def _json_type(v):
+    return next(
+        (
+            n
+            for t, n in (
+                (bool, 'boolean'),
+                (int, 'integer'),
+                (float, 'number'),
+                (str, 'string'),
+                (list, 'array'),
+                (dict, 'object'),
+            )
+            if isinstance(v, t)
+        ),
+        'string',
+    )
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #b933ac26
 @patch
 def _todo(self: _Reader, name, a, created, b, results, text, ok, i) -> tuple:
     "A todo or task call: (our calls, result text). Several `TaskCreate` of one answer become one call."
-    if not ok: raise Left('failed, or has no result')
-    if name == 'TodoWrite': call, mine = self.todos.write(a.get('todos'), i)
+    if not ok:
+        raise Left('failed, or has no result')
+    if name == 'TodoWrite':
+        call, mine = self.todos.write(a.get('todos'), i)
     elif name == 'TaskCreate':
         if b is not created[0]:
-            if self._merged: return [], None
+            if self._merged:
+                return [], None
             raise Left(self._why)
-        keys = [str(t.get('id') or '') if isinstance(t := results[c['id']][2].get('task'), dict) else (re.search(r'#(\d+)', results[c['id']][0]) or ['', ''])[1] for c in created]
+        keys = [
+            str(t.get('id') or '')
+            if isinstance(t := results[c['id']][2].get('task'), dict)
+            else (re.search(r'#(\d+)', results[c['id']][0]) or ['', ''])[1]
+            for c in created
+        ]
         self._merged, self._why = False, ''
         grows = self.todos.growing
-        try: call, mine = self.todos.stage([first_text(c['input'], 'subject', 'description') for c in created], i, keys)
-        except Left as e: self._why = str(e); raise
+        try:
+            call, mine = self.todos.stage([first_text(c['input'], 'subject', 'description') for c in created], i, keys)
+        except Left as e:
+            self._why = str(e)
+            raise
         self._merged, self.todos.growing = True, call
-        if grows:      # the list was begun in an earlier answer, and its result says more now
-            for r in (r for t in reversed(self.turns) for r in t.results if r.tool_call_id == call.id): r.content = mine; break
+        if grows:  # the list was begun in an earlier answer, and its result says more now
+            for r in (r for t in reversed(self.turns) for r in t.results if r.tool_call_id == call.id):
+                r.content = mine
+                break
             return [], None
-    else: call, mine = self.todos.task(name, a, i)
+    else:
+        call, mine = self.todos.task(name, a, i)
     return [call], text if mine is None else mine
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #5a04bbc9
@@ -241,25 +410,68 @@ def _todo(self: _Reader, name, a, created, b, results, text, ok, i) -> tuple:
 def _finish(self: _Reader) -> Job:
     t, b = self.tree, self.branch
     for x in self.todos.every:
-        if x.work_done is None and x.done_rule != 'dropped': x.work_done, x.done_rule = False, 'successful_call'
+        if x.work_done is None and x.done_rule != 'dropped':
+            x.work_done, x.done_rule = False, 'successful_call'
     end = next((t.ended[s] for s in reversed(self.sessions) if s in t.ended), '')
     failed = end.startswith('error')
     used = {c.name for x in self.turns for c in x.said.tool_calls}
-    own = [dict(type='function', function=dict(name=n, description='Schema inferred from the calls.', parameters=dict(type='object',
-                properties={k: dict(type=v) for k, v in s['kinds'].items()}, required=[k for k, c in s['seen'].items() if c == s['n']]))) for n, s in self.own.items()]
+    own = [
+        dict(
+            type='function',
+            function=dict(
+                name=n,
+                description='Schema inferred from the calls.',
+                parameters=dict(
+                    type='object',
+                    properties={k: dict(type=v) for k, v in s['kinds'].items()},
+                    required=[k for k, c in s['seen'].items() if c == s['n']],
+                ),
+            ),
+        )
+        for n, s in self.own.items()
+    ]
     first = b.groups[0].lines[0]
     title = next((t.titles[k] for k in (*self.sessions, *self._leaves()) if t.titles.get(k)), '')
-    meta = dict(title=title, cwd=self.root, version=self.version, sessions=[*self.sessions], started=(self.times or [''])[0], ended=(self.times or [''])[-1],
-                calls_left=dict(self.left.most_common()), **self.count) | self._links(first)
+    meta = dict(
+        title=title,
+        cwd=self.root,
+        version=self.version,
+        sessions=[*self.sessions],
+        started=(self.times or [''])[0],
+        ended=(self.times or [''])[-1],
+        calls_left=dict(self.left.most_common()),
+        **self.count,
+    ) | self._links(first)
     model = next((m for m, _ in self.models.most_common(1)), '')
     tools = [n for n in TOOLS if n in used and n not in self.own]
-    job = Job(b.id, 'claude_code', self.asked[:500] or title, self.asked, model, tools=(tool_schemas(tools) if tools else []) + own, turns=self.turns, todos=self.todos.every,
-              files_before=self.files.before, files_after=self.files.now, meta={k: v for k, v in meta.items() if v or k == 'shared_turns'},
-              outcome=Outcome('failed', 'none', .6, f'the program ended with {end}') if failed else Outcome(detail=f'the program ended with {end}' if end else ''))
+    job = Job(
+        b.id,
+        'claude_code',
+        self.asked[:500] or title,
+        self.asked,
+        model,
+        tools=(tool_schemas(tools) if tools else []) + own,
+        turns=self.turns,
+        todos=self.todos.every,
+        files_before=self.files.before,
+        files_after=self.files.now,
+        meta={k: v for k, v in meta.items() if v or k == 'shared_turns'},
+        outcome=Outcome('failed', 'none', 0.6, f'the program ended with {end}')
+        if failed
+        else Outcome(detail=f'the program ended with {end}' if end else ''),
+    )
     return sign(job, files=sorted({t.paths[l.file].name for g in b.groups for l in g.lines}), lines=self.lines)
 
+
 @patch
-def _leaves(self: _Reader): return [k for k in self.tree.titles if (l := self.tree.lines.get(k)) is not None and (g := self.tree.groups.get(l.group)) is not None and g.owner is self.branch]
+def _leaves(self: _Reader):
+    return [
+        k
+        for k in self.tree.titles
+        if (l := self.tree.lines.get(k)) is not None
+        and (g := self.tree.groups.get(l.group)) is not None
+        and g.owner is self.branch
+    ]
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #94c617f6
 @patch
@@ -268,35 +480,58 @@ def _links(self: _Reader, first: Line) -> dict:
     t, out = self.tree, {}
     if self.branch.fork is not None:
         f = self.stem
-        while f is not None and f.turn < 0: f = f.parent     # an answer that was cut off is no turn
+        while f is not None and f.turn < 0:
+            f = f.parent  # an answer that was cut off is no turn
         out.update(branch_of=(f or self.branch.fork).owner.id, shared_turns=f.turn + 1 if f is not None else 0)
     if first.side:
         agent = first.side[0]
-        call = t.agent_call.get(agent) or (agent if agent in t.call_group else '') or t.prompt_call.get(hash(self.asked.strip()), '')
+        call = (
+            t.agent_call.get(agent)
+            or (agent if agent in t.call_group else '')
+            or t.prompt_call.get(hash(self.asked.strip()), '')
+        )
         p = t.paths[first.file].with_suffix('.meta.json')
-        if not call and p.is_file(): call = first_text(load_object(p.read_bytes() + b'\n')[0] or {}, 'toolUseId')
+        if not call and p.is_file():
+            call = first_text(load_object(p.read_bytes() + b'\n')[0] or {}, 'toolUseId')
         g = t.groups.get(t.call_group.get(call))
-        out.update(sidechain=True, started_by=call, sidechain_of=g.owner.id if g is not None and g.owner is not None else first.session)
+        out.update(
+            sidechain=True,
+            started_by=call,
+            sidechain_of=g.owner.id if g is not None and g.owner is not None else first.session,
+        )
     return out
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #2360d042
 def _is_claude(rows, text):
-    return any(d.get('type') in ('user', 'assistant', 'system', *QUIET) and any(k in d for k in ('sessionId', 'session_id', 'parentUuid', 'leafUuid', 'snapshot')) for d in rows)
+    return any(
+        d.get('type') in ('user', 'assistant', 'system', *QUIET)
+        and any(k in d for k in ('sessionId', 'session_id', 'parentUuid', 'leafUuid', 'snapshot'))
+        for d in rows
+    )
+
 
 @source('claude_code', _is_claude, together=True)
 def read_claude(paths, bad: Counter):
     "Claude Code sessions; the files of one project folder are read together."
     projects = defaultdict(list)
-    for p in [Path(paths)] if isinstance(paths, (str, Path)) else paths: projects[_project(Path(p))].append(Path(p))
+    for p in [Path(paths)] if isinstance(paths, (str, Path)) else paths:
+        projects[_project(Path(p))].append(Path(p))
     for _, ps in sorted(projects.items()):
         tree = SessionTree(ps, bad)
         try:
             for b in tree.branches():
-                try: job = _Reader(tree, b).job()
-                except RecursionError: bad['line: nested too deeply'] += sum(len(g.lines) for g in b.groups); continue
-                if job.turns: yield job
-                else: bad['line: message without an answer'] += job.provenance['lines']
-        finally: tree.close()
+                try:
+                    job = _Reader(tree, b).job()
+                except RecursionError:
+                    bad['line: nested too deeply'] += sum(len(g.lines) for g in b.groups)
+                    continue
+                if job.turns:
+                    yield job
+                else:
+                    bad['line: message without an answer'] += job.provenance['lines']
+        finally:
+            tree.close()
+
 
 def _project(p: Path) -> str:
     "The folder whose sessions belong together; sub-agents may stand in `SESSION/subagents/`."
@@ -304,31 +539,39 @@ def _project(p: Path) -> str:
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #8a16c06a
 def with_history(
-    job: Job,      # perhaps an abandoned branch
-    jobs: dict,    # id -> Job, with the one that it left
+    job: Job,  # perhaps an abandoned branch
+    jobs: dict,  # id -> Job, with the one that it left
 ) -> list[Turn]:
     "The turns of `job`, after the turns it shares with the job it left."
     turns, m = list(job.turns), job.meta
-    while m.get('branch_of') in jobs: turns, m = jobs[m['branch_of']].turns[:m['shared_turns']] + turns, jobs[m['branch_of']].meta
+    while m.get('branch_of') in jobs:
+        turns, m = jobs[m['branch_of']].turns[: m['shared_turns']] + turns, jobs[m['branch_of']].meta
     return turns
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #5353af20
 _ABOUT = dict.fromkeys(('Edit', 'MultiEdit', 'Write', 'NotebookEdit'), 'edit') | dict.fromkeys((*_TODO_TOOLS,), 'todo')
 
+
 def lessons(
-    job: Job,      # from any source; add up the counters of many
-) -> Counter:      # `edit: ...`, `todo: ...`, `other: ...`; what was left has its reason
+    job: Job,  # from any source; add up the counters of many
+) -> Counter:  # `edit: ...`, `todo: ...`, `other: ...`; what was left has its reason
     "How many targeted edits and todo events of `job` can be trained on, and why the others can't."
     n = Counter()
     for _, c, r in job.calls():
         ok = r is not None and r.ok is not False and not c.malformed
-        if c.name == 'edit_file': n['edit: replaced in our tools' if ok else 'edit: failed, kept as context'] += 1
-        elif c.name == 'write_file': n['edit: whole file written' if ok else 'edit: failed, kept as context'] += 1
-        elif c.name == 'next_phase_todos' and ok: n['todo: list staged'] += 1
-        elif c.name == 'todo_complete' and ok: n['todo: completed'] += 1
+        if c.name == 'edit_file':
+            n['edit: replaced in our tools' if ok else 'edit: failed, kept as context'] += 1
+        elif c.name == 'write_file':
+            n['edit: whole file written' if ok else 'edit: failed, kept as context'] += 1
+        elif c.name == 'next_phase_todos' and ok:
+            n['todo: list staged'] += 1
+        elif c.name == 'todo_complete' and ok:
+            n['todo: completed'] += 1
     late = [t for t in job.todos if t.completed_turn is not None and t.work_done is False]
-    if late: n['todo: completed without work'] += len(late)
-    if open_ := [t for t in job.todos if t.completed_turn is None and t.done_rule != 'dropped']: n['todo: never completed'] += len(open_)
+    if late:
+        n['todo: completed without work'] += len(late)
+    if open_ := [t for t in job.todos if t.completed_turn is None and t.done_rule != 'dropped']:
+        n['todo: never completed'] += len(open_)
     for k, m in job.meta.get('calls_left', {}).items():
         name, _, why = k.partition(': ')
         n[f'{_ABOUT.get(name, "other")}: left, {why}'] += m

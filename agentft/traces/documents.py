@@ -7,227 +7,378 @@ __all__ = ['COLLECTIONS', 'DATABASE', 'utc_text', 'Stamp', 'Documents', 'Decoder
            'connection_error', 'MongoDocuments', 'open_source', 'embedded_server']
 
 # %% ../../nbs/traces/00_documents.ipynb #02fbd639
-import bz2, gzip, json, lzma, re, tempfile, zlib
+import bz2
+import gzip
+import json
+import lzma
+import re
+import tempfile
+import zlib
 from array import array
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+
 from fastcore.basics import patch
 
 # %% ../../nbs/traces/00_documents.ipynb #2c9436c7
 COLLECTIONS = 'agent_audit', 'llm_requests', 'chat_history'
-DATABASE = 'graphrag_logs'   # where the agent writes
+DATABASE = 'graphrag_logs'  # where the agent writes
+
 
 def utc_text(
-    t,     # datetime, Extended JSON date, or ISO text
+    t,  # datetime, Extended JSON date, or ISO text
 ) -> str:  # '' where there is no time
     "A time as ISO text in UTC."
-    if isinstance(t, datetime): return (t.astimezone(timezone.utc) if t.tzinfo else t).replace(tzinfo=None).isoformat(timespec='milliseconds') + 'Z'
+    if isinstance(t, datetime):
+        return (t.astimezone(UTC) if t.tzinfo else t).replace(tzinfo=None).isoformat(timespec='milliseconds') + 'Z'
     if isinstance(t, dict) and '$date' in t:
         t = t['$date']
-        if isinstance(t, dict): t = t.get('$numberLong')
-        try: return utc_text(datetime.fromtimestamp(int(t)/1000, timezone.utc) if not isinstance(t, str) or t.lstrip('-').isdigit() else datetime.fromisoformat(t))
-        except (ValueError, TypeError, OverflowError, OSError): return ''
+        if isinstance(t, dict):
+            t = t.get('$numberLong')
+        try:
+            return utc_text(
+                datetime.fromtimestamp(int(t) / 1000, UTC)
+                if not isinstance(t, str) or t.lstrip('-').isdigit()
+                else datetime.fromisoformat(t)
+            )
+        except (ValueError, TypeError, OverflowError, OSError):
+            return ''
     return t if isinstance(t, str) else ''
+
 
 @dataclass
 class Stamp:
     "How much there is of a job."
-    counts: list = field(default_factory=lambda: [0]*len(COLLECTIONS))  # documents, in the order of `COLLECTIONS`
-    first: str = ''   # time of the first document; '' where the source can't tell cheaply
-    last: str = ''    # ... and of the last one
+
+    counts: list = field(default_factory=lambda: [0] * len(COLLECTIONS))  # documents, in the order of `COLLECTIONS`
+    first: str = ''  # time of the first document; '' where the source can't tell cheaply
+    last: str = ''  # ... and of the last one
+
     def see(self, c: str, n: int = 1, first: str = '', last: str = ''):
         self.counts[COLLECTIONS.index(c)] += n
-        if first: self.first = min(self.first or first, first)
+        if first:
+            self.first = min(self.first or first, first)
         self.last = max(self.last, last or first)
 
 # %% ../../nbs/traces/00_documents.ipynb #e8eed676
 class Documents:
     "Documents held in memory; the base of the other sources."
+
     kind = 'memory'
+
     def __init__(self, docs: dict):
-        self.rejected, self.notes, self.missing, self.by_job = Counter(), [], [c for c in COLLECTIONS if c not in docs], defaultdict(lambda: {c: [] for c in COLLECTIONS})
-        for c in self.missing: self.rejected[f'{c}: collection missing'] += 1
+        self.rejected, self.notes, self.missing, self.by_job = (
+            Counter(),
+            [],
+            [c for c in COLLECTIONS if c not in docs],
+            defaultdict(lambda: {c: [] for c in COLLECTIONS}),
+        )
+        for c in self.missing:
+            self.rejected[f'{c}: collection missing'] += 1
         for c in COLLECTIONS:
             for d in docs.get(c, []):
                 job, problem = _job_of(d)
-                if problem: self.rejected[f'{c}: {problem}'] += 1
-                else: self.by_job[job][c].append(d)
+                if problem:
+                    self.rejected[f'{c}: {problem}'] += 1
+                else:
+                    self.by_job[job][c].append(d)
+
     def jobs(self) -> dict[str, Stamp]:
         "Stamp of every job, in the order in which they are best read."
         out = {}
         for j, docs in self.by_job.items():
             out[j] = s = Stamp()
             for c in COLLECTIONS:
-                for d in docs[c]: s.see(c, first=utc_text(d.get('timestamp')))
+                for d in docs[c]:
+                    s.see(c, first=utc_text(d.get('timestamp')))
         return out
+
     def read(self, ids):
         "Yields `(job id, collection -> documents)` for each of `ids`."
-        for i in ids: yield i, self.by_job[i]
+        for i in ids:
+            yield i, self.by_job[i]
+
     def of(self, job_id: str) -> dict:
         "The documents of one job, by collection."
         return next(d for _, d in self.read([job_id]))
-    def close(self): pass
-    def __enter__(self): return self
-    def __exit__(self, *a): self.close()
+
+    def close(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *a):
+        self.close()
+
 
 def _job_of(d):
     "`(job id, problem)` of a document."
-    if not isinstance(d, dict): return '', 'not an object'
+    if not isinstance(d, dict):
+        return '', 'not an object'
     j = d.get('job_id')
-    if isinstance(j, dict): j = next(iter(j.values()), None)   # Extended JSON: {"$oid": ...}
+    if isinstance(j, dict):
+        j = next(iter(j.values()), None)  # Extended JSON: {"$oid": ...}
     return ('', 'no job_id') if j in (None, '') else (str(j), '')
 
 # %% ../../nbs/traces/00_documents.ipynb #7cef85cd
-_FIXED = {1: 8, 6: 0, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16, 127: 0, 255: 0}   # bytes of a value, by its type (bsonspec.org)
+_FIXED = {
+    1: 8,
+    6: 0,
+    7: 12,
+    8: 1,
+    9: 8,
+    10: 0,
+    16: 4,
+    17: 8,
+    18: 8,
+    19: 16,
+    127: 0,
+    255: 0,
+}  # bytes of a value, by its type (bsonspec.org)
 
-def _int(b, at): return int.from_bytes(b[at:at+4], 'little')
+
+def _int(b, at):
+    return int.from_bytes(b[at : at + 4], 'little')
+
 
 def _elements(b: bytes, at: int = 4):
     "Yields `(type, key, where it begins, where its value begins, where it ends)` for each element of a document or array."
     last = len(b) - 1
     while at < last:
-        t = b[at]; v = b.index(0, at + 1) + 1
-        if t in _FIXED: end = v + _FIXED[t]
-        elif t in (3, 4, 15): end = v + _int(b, v)
-        elif t in (2, 13, 14): end = v + 4 + _int(b, v)
-        elif t == 5: end = v + 5 + _int(b, v)
-        elif t == 12: end = v + 16 + _int(b, v)
-        elif t == 11: end = b.index(0, b.index(0, v) + 1) + 1
-        else: raise ValueError(f'no BSON type {t}')
-        if end <= at or end > last: raise ValueError('an element ends outside its document')
-        yield t, b[at+1:v-1], at, v, end
+        t = b[at]
+        v = b.index(0, at + 1) + 1
+        if t in _FIXED:
+            end = v + _FIXED[t]
+        elif t in (3, 4, 15):
+            end = v + _int(b, v)
+        elif t in (2, 13, 14):
+            end = v + 4 + _int(b, v)
+        elif t == 5:
+            end = v + 5 + _int(b, v)
+        elif t == 12:
+            end = v + 16 + _int(b, v)
+        elif t == 11:
+            end = b.index(0, b.index(0, v) + 1) + 1
+        else:
+            raise ValueError(f'no BSON type {t}')
+        if end <= at or end > last:
+            raise ValueError('an element ends outside its document')
+        yield t, b[at + 1 : v - 1], at, v, end
         at = end
 
 # %% ../../nbs/traces/00_documents.ipynb #469622de
-_SHARED = {b'metadata', b'messages', b'tools'}   # keys whose parts come again and again
+_SHARED = {b'metadata', b'messages', b'tools'}  # keys whose parts come again and again
+
 
 class Decoder:
     "BSON to documents that share what is equal; equal parts must not be changed."
+
     def __init__(self):
         from bson import decode
         from bson.codec_options import CodecOptions
+
         plain = CodecOptions(unicode_decode_error_handler='replace')
         self.plain, self.seen = (lambda raw: decode(raw, plain)), {}
+
     def _part(self, raw):
-        if (d := self.seen.get(raw)) is None: d = self.seen[raw] = self.plain(raw)
+        if (d := self.seen.get(raw)) is None:
+            d = self.seen[raw] = self.plain(raw)
         return d
-    def _list(self, raw): return [self._part(raw[v:e]) if t == 3 else next(iter(self.plain(_document(raw[a:e])).values())) for t, k, a, v, e in _elements(raw)]
+
+    def _list(self, raw):
+        return [
+            self._part(raw[v:e]) if t == 3 else next(iter(self.plain(_document(raw[a:e])).values()))
+            for t, k, a, v, e in _elements(raw)
+        ]
+
     def __call__(self, raw: bytes) -> dict:
         "One document from its bytes."
-        if b'\x03request\0' not in raw: return self.plain(raw)   # the others are small
+        if b'\x03request\0' not in raw:
+            return self.plain(raw)  # the others are small
         return self._cut(raw)
+
     def _cut(self, raw):
         rest, parts = [], {}
         for t, k, a, v, e in _elements(raw):
-            if k in _SHARED and t == 3: parts[k.decode()] = self._part(raw[v:e])
-            elif k in _SHARED and t == 4: parts[k.decode()] = self._list(raw[v:e])
-            elif k == b'request' and t == 3: parts['request'] = self._cut(raw[v:e])
-            else: rest.append(raw[a:e])
+            if k in _SHARED and t == 3:
+                parts[k.decode()] = self._part(raw[v:e])
+            elif k in _SHARED and t == 4:
+                parts[k.decode()] = self._list(raw[v:e])
+            elif k == b'request' and t == 3:
+                parts['request'] = self._cut(raw[v:e])
+            else:
+                rest.append(raw[a:e])
         return self.plain(_document(b''.join(rest)) if parts else raw) | parts
 
-def _document(elements: bytes) -> bytes: return (len(elements) + 5).to_bytes(4, 'little') + elements + b'\0'
+
+def _document(elements: bytes) -> bytes:
+    return (len(elements) + 5).to_bytes(4, 'little') + elements + b'\0'
 
 # %% ../../nbs/traces/00_documents.ipynb #b2ae7447
-_PACKED = {b'\x1f\x8b': gzip.open, b'\xfd7zXZ\0': lzma.open, b'BZh': bz2.open}   # how a packed file begins
-_CUT = (EOFError, OSError, zlib.error, lzma.LZMAError)   # what decompressors raise at a damaged end
+_PACKED = {b'\x1f\x8b': gzip.open, b'\xfd7zXZ\0': lzma.open, b'BZh': bz2.open}  # how a packed file begins
+_CUT = (EOFError, OSError, zlib.error, lzma.LZMAError)  # what decompressors raise at a damaged end
 _MAX_DOC = 64 << 20  # bytes; MongoDB itself stops at 16 MB
-_ARCHIVE = bytes.fromhex('6de29981')   # how a mongodump archive begins
+_ARCHIVE = bytes.fromhex('6de29981')  # how a mongodump archive begins
+
 
 def _find_collections(folder: Path, database: str) -> dict:
     "Collection -> file, in `folder`, in its database subfolder, or in its only subfolder."
     names = [f'{e}{z}' for e in ('.bson', '.jsonl', '.json', '.ndjson') for z in ('', '.gz', '.xz', '.bz2')]
-    here = lambda d: {c: p for c in COLLECTIONS for n in reversed(names) if (p := d/f'{c}{n}').is_file()}
-    if not folder.exists(): raise FileNotFoundError(f'{folder} does not exist: give a mongodump or mongoexport folder, a mongodump archive, or a mongodb:// URI')
-    if not folder.is_dir(): folder = folder.parent
+    here = lambda d: {c: p for c in COLLECTIONS for n in reversed(names) if (p := d / f'{c}{n}').is_file()}
+    if not folder.exists():
+        raise FileNotFoundError(
+            f'{folder} does not exist: give a mongodump or mongoexport folder, a mongodump archive, or a mongodb:// URI'
+        )
+    if not folder.is_dir():
+        folder = folder.parent
     subs = [d for d in sorted(folder.iterdir()) if d.is_dir()]
-    for d in [folder, folder/database, *(subs if len(subs) == 1 else [])]:
-        if d.is_dir() and (found := here(d)): return found
+    for d in [folder, folder / database, *(subs if len(subs) == 1 else [])]:
+        if d.is_dir() and (found := here(d)):
+            return found
     near = ', '.join(sorted({str(p.parent) for p in folder.glob('*/**/agent_audit.*')})[:5])
-    raise FileNotFoundError(f'no {", ".join(COLLECTIONS)} as .bson, .jsonl or .json (also .gz, .xz, .bz2) in {folder}'
-                            + (f': did you mean {near}?' if near else ': is it a mongodump or mongoexport folder?'))
+    raise FileNotFoundError(
+        f'no {", ".join(COLLECTIONS)} as .bson, .jsonl or .json (also .gz, .xz, .bz2) in {folder}'
+        + (f': did you mean {near}?' if near else ': is it a mongodump or mongoexport folder?')
+    )
+
 
 def _opened(path: Path):
     "The file's bytes, unpacked if its first bytes say that it is packed."
-    f = path.open('rb'); head = f.read(6); f.seek(0)
+    f = path.open('rb')
+    head = f.read(6)
+    f.seek(0)
     kind = next((o for m, o in _PACKED.items() if head.startswith(m)), None)
-    if kind: f.close(); return kind(path), True
+    if kind:
+        f.close()
+        return kind(path), True
     return f, False
 
+
 def _is_archive(path: Path) -> bool:
-    if not path.is_file(): return False
+    if not path.is_file():
+        return False
     with _opened(path)[0] as f:
-        try: return f.read(4) == _ARCHIVE
-        except _CUT: return False
+        try:
+            return f.read(4) == _ARCHIVE
+        except _CUT:
+            return False
 
 # %% ../../nbs/traces/00_documents.ipynb #f9311727
 def _bson_records(f):
     "Yields `(bytes, problem)` for each document of an open .bson file, or of one block of an archive."
     while True:
-        try: head = f.read(4); n = int.from_bytes(head, 'little', signed=True); body = f.read(n-4) if len(head) == 4 and 5 <= n <= _MAX_DOC else b''
-        except _CUT: yield b'', 'truncated end'; return
-        if not head or head == b'\xff\xff\xff\xff': return   # the end of the file, or of the block
-        if len(head) == 4 and not 5 <= n <= _MAX_DOC: yield b'', 'damaged from here on'; return
-        if len(head) < 4 or len(body) < n-4: yield b'', 'truncated end'; return
+        try:
+            head = f.read(4)
+            n = int.from_bytes(head, 'little', signed=True)
+            body = f.read(n - 4) if len(head) == 4 and 5 <= n <= _MAX_DOC else b''
+        except _CUT:
+            yield b'', 'truncated end'
+            return
+        if not head or head == b'\xff\xff\xff\xff':
+            return  # the end of the file, or of the block
+        if len(head) == 4 and not 5 <= n <= _MAX_DOC:
+            yield b'', 'damaged from here on'
+            return
+        if len(head) < 4 or len(body) < n - 4:
+            yield b'', 'truncated end'
+            return
         yield head + body, ''
+
 
 def _archive_records(f, database: str):
     "Yields `(collection, bytes, problem)` for each document of an archive; collection '' where no other is known."
     from bson import decode
+
     f.read(4)
-    for _, problem in _bson_records(f):   # the header, and the metadata of each collection
-        if problem: yield '', b'', problem; return
+    for _, problem in _bson_records(f):  # the header, and the metadata of each collection
+        if problem:
+            yield '', b'', problem
+            return
     while True:
-        head = next(_bson_records(f), None)   # one header
-        if head is None: return
+        head = next(_bson_records(f), None)  # one header
+        if head is None:
+            return
         raw, problem = head
-        if problem: yield '', b'', problem; return
-        try: at = decode(raw); c, mine = at['collection'], at['db'] == database and at['collection'] in COLLECTIONS
-        except Exception: yield '', b'', 'damaged from here on'; return   # bson raises many kinds
+        if problem:
+            yield '', b'', problem
+            return
+        try:
+            at = decode(raw)
+            c, mine = at['collection'], at['db'] == database and at['collection'] in COLLECTIONS
+        except Exception:
+            yield '', b'', 'damaged from here on'
+            return  # bson raises many kinds
         for raw, problem in _bson_records(f):
-            if problem: yield c if mine else '', b'', problem; return
-            if mine: yield c, raw, ''
+            if problem:
+                yield c if mine else '', b'', problem
+                return
+            if mine:
+                yield c, raw, ''
 
 # %% ../../nbs/traces/00_documents.ipynb #80807f70
 def _json_records(f):
     "Yields `(bytes, problem)` for each document of an open JSON file: lines, array or pretty-printed."
-    try: first = f.readline()
-    except _CUT: yield b'', 'truncated end'; return
-    while first and not first.strip(): first = f.readline()
-    if first.lstrip()[:1] == b'[' or first.strip() == b'{' : yield from _json_stream(f, first); return
+    try:
+        first = f.readline()
+    except _CUT:
+        yield b'', 'truncated end'
+        return
+    while first and not first.strip():
+        first = f.readline()
+    if first.lstrip()[:1] == b'[' or first.strip() == b'{':
+        yield from _json_stream(f, first)
+        return
     while first:
-        if first.strip(): yield first, '' if first.endswith(b'\n') or _is_json(first) else 'truncated end'
-        try: first = f.readline()
-        except _CUT: yield b'', 'truncated end'; return
+        if first.strip():
+            yield first, '' if first.endswith(b'\n') or _is_json(first) else 'truncated end'
+        try:
+            first = f.readline()
+        except _CUT:
+            yield b'', 'truncated end'
+            return
+
 
 def _is_json(b):
-    try: json.loads(b); return True
-    except ValueError: return False
+    try:
+        json.loads(b)
+        return True
+    except ValueError:
+        return False
+
 
 def _json_stream(f, buf: bytes):
     "Documents of one JSON array, or of objects one after another."
     text, dec = buf.decode('utf-8', 'replace').lstrip().removeprefix('['), json.JSONDecoder()
     while True:
         text = text.lstrip(' \t\r\n,')
-        if text.startswith(']'): return
-        try: doc, end = dec.raw_decode(text)
+        if text.startswith(']'):
+            return
+        try:
+            doc, end = dec.raw_decode(text)
         except ValueError:
-            try: more = f.readline(1 << 20).decode('utf-8', 'replace') or f.read(1 << 20).decode('utf-8', 'replace')
-            except _CUT: more = ''
+            try:
+                more = f.readline(1 << 20).decode('utf-8', 'replace') or f.read(1 << 20).decode('utf-8', 'replace')
+            except _CUT:
+                more = ''
             if not more or len(text) > _MAX_DOC:
-                if text: yield b'', 'truncated end'
+                if text:
+                    yield b'', 'truncated end'
                 return
-            text += more; continue
+            text += more
+            continue
         yield json.dumps(doc).encode(), ''
         text = text[end:]
 
 # %% ../../nbs/traces/00_documents.ipynb #67af06a5
 class FileDocuments(Documents):
     "A mongodump folder (.bson) or archive, or a mongoexport folder (.jsonl or .json), plain or compressed."
+
     def __init__(self, folder, database: str = DATABASE):
         folder = Path(folder)
         archive = _is_archive(folder)
@@ -235,66 +386,102 @@ class FileDocuments(Documents):
         self.bson = {c: archive or '.bson' in p.suffixes for c, p in self.files.items()}
         self.kind = 'archive' if archive else 'dump' if any(self.bson.values()) else 'export'
         self.rejected, self.notes, self.stamps, self.places, self.handles = Counter(), [], {}, {}, {}
-        if archive: self._scan_archive(folder, database)
+        if archive:
+            self._scan_archive(folder, database)
         else:
-            for c, p in self.files.items(): self._scan(c, p)
+            for c, p in self.files.items():
+                self._scan(c, p)
         self.missing = [c for c in COLLECTIONS if c not in self.handles]
-        for c in self.missing: self.rejected[f'{c}: collection missing'] += 1
+        for c in self.missing:
+            self.rejected[f'{c}: collection missing'] += 1
+
     def _note(self, c, raw, at, bson):
         "Note to which job a document belongs and where it stands."
         job, problem, time = (_bson_job if bson else _json_job)(raw)
-        if problem: self.rejected[f'{c}: {problem}'] += 1; return
+        if problem:
+            self.rejected[f'{c}: {problem}'] += 1
+            return
         self.stamps.setdefault(job, Stamp()).see(c, first=time)
         self.places.setdefault(job, array('q')).extend((COLLECTIONS.index(c), at, len(raw)))
+
     def _scan(self, c, path):
-        f, packed = _opened(path); bson = self.bson[c]
+        f, packed = _opened(path)
+        bson = self.bson[c]
         spool = tempfile.TemporaryFile() if packed or not bson else None
         self.handles[c] = spool or path.open('rb')
         at = 0
         with f:
             for raw, problem in (_bson_records if bson else _json_records)(f):
-                if problem: self.rejected[f'{c}: {problem}'] += 1
-                else: self._note(c, raw, at, bson)
-                if spool: spool.write(raw)
+                if problem:
+                    self.rejected[f'{c}: {problem}'] += 1
+                else:
+                    self._note(c, raw, at, bson)
+                if spool:
+                    spool.write(raw)
                 at += len(raw)
+
     def _scan_archive(self, path, database):
-        f, _ = _opened(path); spool, at = tempfile.TemporaryFile(), 0
+        f, _ = _opened(path)
+        spool, at = tempfile.TemporaryFile(), 0
         with f:
             for c, raw, problem in _archive_records(f, database):
-                if problem: self.rejected[f'{c or "archive"}: {problem}'] += 1; continue
-                self.handles[c] = spool; self._note(c, raw, at, True)
-                spool.write(raw); at += len(raw)
-        if not self.stamps: self.rejected[f'archive: nothing of database {database}'] += 1
-    def jobs(self): return self.stamps
+                if problem:
+                    self.rejected[f'{c or "archive"}: {problem}'] += 1
+                    continue
+                self.handles[c] = spool
+                self._note(c, raw, at, True)
+                spool.write(raw)
+                at += len(raw)
+        if not self.stamps:
+            self.rejected[f'archive: nothing of database {database}'] += 1
+
+    def jobs(self):
+        return self.stamps
+
     def close(self):
-        for h in self.handles.values(): h.close()
+        for h in self.handles.values():
+            h.close()
+
 
 def _json_job(raw):
-    try: d = json.loads(raw); return *_job_of(d), utc_text(d.get('timestamp')) if isinstance(d, dict) else ''
-    except ValueError: return '', 'not JSON', ''
+    try:
+        d = json.loads(raw)
+        return *_job_of(d), utc_text(d.get('timestamp')) if isinstance(d, dict) else ''
+    except ValueError:
+        return '', 'not JSON', ''
+
 
 def _bson_job(raw):
     from bson import decode
+
     try:
         found = {}
-        for t, k, a, v, e in _elements(raw):   # both stand near the beginning
-            if k in (b'job_id', b'timestamp'): found[k] = raw[a:e]
-            if len(found) == 2: break
+        for t, k, a, v, e in _elements(raw):  # both stand near the beginning
+            if k in (b'job_id', b'timestamp'):
+                found[k] = raw[a:e]
+            if len(found) == 2:
+                break
         d = decode(_document(b''.join(found.values())))
         return *_job_of(d), utc_text(d.get('timestamp'))
-    except Exception: return '', 'damaged document', ''   # bson raises many kinds
+    except Exception:
+        return '', 'damaged document', ''  # bson raises many kinds
 
 # %% ../../nbs/traces/00_documents.ipynb #77942ee7
 @patch
 def read(self: FileDocuments, ids):
     from bson import json_util
+
     for i in ids:
         decode, out, place = Decoder(), {c: [] for c in COLLECTIONS}, self.places.get(i, ())
         for k in range(0, len(place), 3):
-            c = COLLECTIONS[place[k]]; h = self.handles[c]
-            h.seek(place[k+1]); raw = h.read(place[k+2])
-            try: out[c].append(decode(raw) if self.bson[c] else json_util.loads(raw.decode('utf-8', 'replace')))
-            except Exception: self.rejected[f'{c}: damaged document'] += 1
+            c = COLLECTIONS[place[k]]
+            h = self.handles[c]
+            h.seek(place[k + 1])
+            raw = h.read(place[k + 2])
+            try:
+                out[c].append(decode(raw) if self.bson[c] else json_util.loads(raw.decode('utf-8', 'replace')))
+            except Exception:
+                self.rejected[f'{c}: damaged document'] += 1
         yield i, out
 
 # %% ../../nbs/traces/00_documents.ipynb #ef03d51a
@@ -302,123 +489,194 @@ def public_uri(uri: str) -> str:
     "`uri` without user and password."
     return re.sub(r'//[^@/]*@', '//', uri)
 
+
 def connection_error(e, uri: str) -> ConnectionError:
     "A connection problem in words that say what to do."
     where, name = public_uri(uri), type(e).__name__
-    if name in ('OperationFailure', 'ConfigurationError', 'InvalidURI'): why = 'it refused the connection: check user, password and authSource in the URI'
-    elif name in ('ServerSelectionTimeoutError', 'AutoReconnect', 'NetworkTimeout', 'ConnectionFailure'): why = 'nothing answers there: check host, port, VPN and whether the server runs'
-    else: return ConnectionError(f'MongoDB at {where}: {name}: {str(e)[:300]}')
-    return ConnectionError(f'MongoDB at {where}: {why}. Without a connection, read a dump: mongodump --db {DATABASE}, then give the folder. ({str(e)[:200]})')
+    if name in ('OperationFailure', 'ConfigurationError', 'InvalidURI'):
+        why = 'it refused the connection: check user, password and authSource in the URI'
+    elif name in ('ServerSelectionTimeoutError', 'AutoReconnect', 'NetworkTimeout', 'ConnectionFailure'):
+        why = 'nothing answers there: check host, port, VPN and whether the server runs'
+    else:
+        return ConnectionError(f'MongoDB at {where}: {name}: {str(e)[:300]}')
+    return ConnectionError(
+        f'MongoDB at {where}: {why}. Without a connection, read a dump: mongodump --db {DATABASE}, then give the folder. ({str(e)[:200]})'
+    )
 
 # %% ../../nbs/traces/00_documents.ipynb #41996057
 class MongoDocuments(Documents):
     "The collections of a MongoDB (or a server that speaks its protocol)."
+
     kind = 'mongodb'
-    def __init__(self, uri: str, database: str = DATABASE, timeout_s: float = 5.):
+
+    def __init__(self, uri: str, database: str = DATABASE, timeout_s: float = 5.0):
         from bson.codec_options import CodecOptions
         from bson.raw_bson import RawBSONDocument
         from pymongo import MongoClient
         from pymongo.errors import PyMongoError
+
         self.rejected, self.notes, self.uri, self.ids = Counter(), [], uri, {}
         try:
-            self.client = MongoClient(uri, serverSelectionTimeoutMS=int(timeout_s*1000), readPreference='secondaryPreferred', retryReads=True, appname='agentft')
-            self.db = self.client[database]; names = set(self.db.list_collection_names())
+            self.client = MongoClient(
+                uri,
+                serverSelectionTimeoutMS=int(timeout_s * 1000),
+                readPreference='secondaryPreferred',
+                retryReads=True,
+                appname='agentft',
+            )
+            self.db = self.client[database]
+            names = set(self.db.list_collection_names())
             self.missing = [c for c in COLLECTIONS if c not in names]
             self.hints = {c: self._hint(c) for c in COLLECTIONS if c in names}
-        except PyMongoError as e: raise connection_error(e, uri) from None
-        for c in self.missing: self.rejected[f'{c}: collection missing'] += 1
-        self.raw = {c: self.db.get_collection(c, codec_options=CodecOptions(document_class=RawBSONDocument)) for c in self.hints}
+        except PyMongoError as e:
+            raise connection_error(e, uri) from None
+        for c in self.missing:
+            self.rejected[f'{c}: collection missing'] += 1
+        self.raw = {
+            c: self.db.get_collection(c, codec_options=CodecOptions(document_class=RawBSONDocument)) for c in self.hints
+        }
+
     def _hint(self, c) -> tuple:
         "`(index that counts the documents per job, does it hold their times?)`; says what is missing."
         at = {tuple(i['key'])[:2]: i['name'] for i in self.db[c].list_indexes()}
-        if both := at.get(('job_id', 'timestamp')): return both, True
+        if both := at.get(('job_id', 'timestamp')):
+            return both, True
         one = next((n for k, n in at.items() if k[0] == 'job_id'), None)
-        self.notes.append(f'{c} has no index on job_id and timestamp: ' + ('counting what is new reads more than it has to' if one else 'every question reads the whole collection')
-                          + f'; db.{c}.createIndex({{job_id: 1, timestamp: 1}}) helps')
-        return one, not one or c == 'agent_audit'   # llm_requests are large: their times are not worth reading them
-    def close(self): self.client.close()
+        self.notes.append(
+            f'{c} has no index on job_id and timestamp: '
+            + ('counting what is new reads more than it has to' if one else 'every question reads the whole collection')
+            + f'; db.{c}.createIndex({{job_id: 1, timestamp: 1}}) helps'
+        )
+        return one, not one or c == 'agent_audit'  # llm_requests are large: their times are not worth reading them
+
+    def close(self):
+        self.client.close()
+
 
 @patch
 def jobs(self: MongoDocuments):
     from pymongo.errors import PyMongoError
+
     out = {}
     for c, (hint, timed) in self.hints.items():
-        q = {'_id': '$job_id', 'n': {'$sum': 1}} | ({'first': {'$min': '$timestamp'}, 'last': {'$max': '$timestamp'}} if timed else {})
-        try: rows = list(self.db[c].aggregate([{'$group': q}], allowDiskUse=True, **({'hint': hint} if hint else {})))
-        except PyMongoError as e: raise connection_error(e, self.uri) from None
+        q = {'_id': '$job_id', 'n': {'$sum': 1}} | (
+            {'first': {'$min': '$timestamp'}, 'last': {'$max': '$timestamp'}} if timed else {}
+        )
+        try:
+            rows = list(self.db[c].aggregate([{'$group': q}], allowDiskUse=True, **({'hint': hint} if hint else {})))
+        except PyMongoError as e:
+            raise connection_error(e, self.uri) from None
         for r in rows:
-            if r['_id'] in (None, ''): self.rejected[f'{c}: no job_id'] = r['n']; continue
+            if r['_id'] in (None, ''):
+                self.rejected[f'{c}: no job_id'] = r['n']
+                continue
             self.ids[str(r['_id'])] = r['_id']
             out.setdefault(str(r['_id']), Stamp()).see(c, r['n'], utc_text(r.get('first')), utc_text(r.get('last')))
     self.stamps = dict(sorted(out.items(), key=lambda s: (s[1].first, s[0])))
     return self.stamps
 
 # %% ../../nbs/traces/00_documents.ipynb #f4abd0d2
-_LEAN = {'metadata': 0, 'request.tools': 0}   # of llm_requests, by far the largest
-_BATCH = 2000   # documents per question; one job is never split
+_LEAN = {'metadata': 0, 'request.tools': 0}  # of llm_requests, by far the largest
+_BATCH = 2000  # documents per question; one job is never split
+
 
 def _batches(ids, size):
     "`ids` in runs whose sizes sum up to about `_BATCH`."
     run, n = [], 0
     for i in ids:
-        if run and n + size(i) > _BATCH: yield run; run, n = [], 0
-        run.append(i); n += size(i)
-    if run: yield run
+        if run and n + size(i) > _BATCH:
+            yield run
+            run, n = [], 0
+        run.append(i)
+        n += size(i)
+    if run:
+        yield run
+
 
 @patch
 def read(self: MongoDocuments, ids):
-    if not self.ids: self.jobs()
+    if not self.ids:
+        self.jobs()
     runs = _batches(ids, lambda i: sum(self.stamps[i].counts) if i in self.stamps else 1)
-    with ThreadPoolExecutor(1, 'agentft-read') as ahead:   # the server works on the next batch while this one is looked at
+    with ThreadPoolExecutor(
+        1, 'agentft-read'
+    ) as ahead:  # the server works on the next batch while this one is looked at
         coming = [ahead.submit(self._fetch, run) for run in islice(runs, 1)]
         while coming:
             found = coming.pop().result()
             coming = [ahead.submit(self._fetch, run) for run in islice(runs, 1)]
             yield from self._by_job(*found)
 
+
 @patch
 def _fetch(self: MongoDocuments, run) -> tuple:
     "The raw documents of a batch, and what its first requests repeat."
     from pymongo.errors import PyMongoError
+
     match = {'job_id': {'$in': [self.ids.get(i, i) for i in run]}}
     try:
-        raw = {c: [bytes(d.raw) for d in rows.find(match, _LEAN if c == 'llm_requests' else None, batch_size=1000)] for c, rows in self.raw.items()}
+        raw = {
+            c: [bytes(d.raw) for d in rows.find(match, _LEAN if c == 'llm_requests' else None, batch_size=1000)]
+            for c, rows in self.raw.items()
+        }
         first = {}
-        for d in raw.get('llm_requests', ()): first.setdefault(_bson_job(d)[0], d)
+        for d in raw.get('llm_requests', ()):
+            first.setdefault(_bson_job(d)[0], d)
         ids = [i for i in map(_id_of, first.values()) if i is not None]
-        full = {d['_id']: d for d in self.db['llm_requests'].find({'_id': {'$in': ids}}, {'metadata': 1, 'request.tools': 1})} if ids else {}
-    except PyMongoError as e: raise connection_error(e, self.uri) from None
+        full = (
+            {
+                d['_id']: d
+                for d in self.db['llm_requests'].find({'_id': {'$in': ids}}, {'metadata': 1, 'request.tools': 1})
+            }
+            if ids
+            else {}
+        )
+    except PyMongoError as e:
+        raise connection_error(e, self.uri) from None
     return run, raw, full
+
 
 @patch
 def _by_job(self: MongoDocuments, run, raw, full):
     out, decode = {i: {c: [] for c in COLLECTIONS} for i in run}, Decoder()
     for c, docs in raw.items():
         for b in docs:
-            try: d = decode(b)
-            except Exception: self.rejected[f'{c}: damaged document'] += 1; continue   # bson raises many kinds
-            if c == 'llm_requests' and d.get('_id') in full: _put_back(d, full[d['_id']])
+            try:
+                d = decode(b)
+            except Exception:
+                self.rejected[f'{c}: damaged document'] += 1
+                continue  # bson raises many kinds
+            if c == 'llm_requests' and d.get('_id') in full:
+                _put_back(d, full[d['_id']])
             out[str(d['job_id'])][c].append(d)
     yield from ((i, out.pop(i)) for i in run)
 
+
 def _id_of(raw):
     from bson import decode
+
     return next((decode(_document(raw[a:e]))['_id'] for t, k, a, v, e in _elements(raw) if k == b'_id'), None)
 
+
 def _put_back(d, more):
-    if more.get('metadata'): d['metadata'] = more['metadata']
-    if isinstance(d.get('request'), dict) and (more.get('request') or {}).get('tools'): d['request']['tools'] = more['request']['tools']
+    if more.get('metadata'):
+        d['metadata'] = more['metadata']
+    if isinstance(d.get('request'), dict) and (more.get('request') or {}).get('tools'):
+        d['request']['tools'] = more['request']['tools']
 
 # %% ../../nbs/traces/00_documents.ipynb #13cdd672
 def open_source(
-    source,                     # mongodb:// URI, mongodump folder or archive, mongoexport folder, `Documents`, or a dict of lists
+    source,  # mongodb:// URI, mongodump folder or archive, mongoexport folder, `Documents`, or a dict of lists
     database: str = DATABASE,
-    timeout_s: float = 5.,      # how long to wait for a server
+    timeout_s: float = 5.0,  # how long to wait for a server
 ) -> Documents:
     "Open whatever holds audit documents."
-    if isinstance(source, Documents): return source
-    if isinstance(source, dict): return Documents(source)
-    if str(source).startswith(('mongodb://', 'mongodb+srv://')): return MongoDocuments(str(source), database, timeout_s)
+    if isinstance(source, Documents):
+        return source
+    if isinstance(source, dict):
+        return Documents(source)
+    if str(source).startswith(('mongodb://', 'mongodb+srv://')):
+        return MongoDocuments(str(source), database, timeout_s)
     return FileDocuments(source, database)
 
 # %% ../../nbs/traces/00_documents.ipynb #6ba4ea9d
@@ -427,7 +685,11 @@ def embedded_server(
     storage: str = ':memory:',  # folder that keeps the data, or in memory
 ):
     "A MongoDB-compatible server inside this process, on a real socket; gives its URI."
-    try: from secantus import SecantusDBServer
+    try:
+        from secantus import SecantusDBServer
     except ImportError:
-        raise RuntimeError("the embedded server is not installed: pip install 'agentft[embedded]'; or start a real one (docker compose up -d) and give its mongodb:// URI") from None
-    with SecantusDBServer(port=0, storage_path=storage) as s: yield s.uri
+        raise RuntimeError(
+            "the embedded server is not installed: pip install 'agentft[embedded]'; or start a real one (docker compose up -d) and give its mongodb:// URI"
+        ) from None
+    with SecantusDBServer(port=0, storage_path=storage) as s:
+        yield s.uri

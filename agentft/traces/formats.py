@@ -8,13 +8,14 @@ __all__ = ['sniff_source', 'read_source', 'read_jobs_file']
 # %% ../../nbs/traces/11_formats.ipynb #11d013ee
 from collections import Counter, defaultdict
 from pathlib import Path
+
 from ..core.records import Job, from_dict
 from .sources import SOURCES, peek, rows_of, source
 
 # %% ../../nbs/traces/11_formats.ipynb #0df9486c
 def sniff_source(
-    path,     # a file
-) -> str:     # name of its source; '' when nobody recognises it
+    path,  # a file
+) -> str:  # name of its source; '' when nobody recognises it
     "Which source reads this file?"
     rows, text = peek(path)
     return next((s.name for s in SOURCES.values() if text.strip() and s.sniff(rows, text)), '')
@@ -24,21 +25,29 @@ def _jobs(path: Path, bad: Counter, name: str):
     files = sorted(p for p in path.rglob('*') if p.is_file()) if path.is_dir() else [path]
     together = defaultdict(list)
     for p in files:
-        if p.name.endswith('.meta.json') or p.name.startswith('.'): continue
+        if p.name.endswith('.meta.json') or p.name.startswith('.'):
+            continue
         s = SOURCES.get(name or sniff_source(p))
-        if s is None: bad['file: format not recognised'] += 1
-        elif s.together: together[s.name].append(p)
-        else: yield from s.read(p, bad)
-    for n, ps in together.items(): yield from SOURCES[n].read(ps, bad)
+        if s is None:
+            bad['file: format not recognised'] += 1
+        elif s.together:
+            together[s.name].append(p)
+        else:
+            yield from s.read(p, bad)
+    for n, ps in together.items():
+        yield from SOURCES[n].read(ps, bad)
+
 
 def read_source(
-    path,             # file or folder
-    name: str = '',   # a name from `SOURCES`; '': look at each file
-) -> tuple:           # (iterator of Jobs, Counter that fills while they are read)
+    path,  # file or folder
+    name: str = '',  # a name from `SOURCES`; '': look at each file
+) -> tuple:  # (iterator of Jobs, Counter that fills while they are read)
     "Jobs from whatever `path` holds; nothing is read before the first job is asked for."
     path, bad = Path(path), Counter()
-    if not path.exists(): raise FileNotFoundError(f'{path} does not exist: give a session file, a chat JSONL, a log, or a folder of them')
-    if name and name not in SOURCES: raise ValueError(f'no source {name!r}; there are {", ".join(SOURCES)}')
+    if not path.exists():
+        raise FileNotFoundError(f'{path} does not exist: give a session file, a chat JSONL, a log, or a folder of them')
+    if name and name not in SOURCES:
+        raise ValueError(f'no source {name!r}; there are {", ".join(SOURCES)}')
     return _jobs(path, bad, name), bad
 
 # %% ../../nbs/traces/11_formats.ipynb #1f01cb1e
@@ -46,5 +55,7 @@ def read_source(
 def read_jobs_file(path, bad: Counter):
     "`jobs.jsonl` of an earlier collect."
     for _, d in rows_of(path, 'row', bad):
-        try: yield from_dict(Job, d)
-        except (ValueError, RecursionError) as e: bad[f'row: {str(e).split(":")[0][:30]} refused'] += 1
+        try:
+            yield from_dict(Job, d)
+        except (ValueError, RecursionError) as e:
+            bad[f'row: {str(e).split(":")[0][:30]} refused'] += 1

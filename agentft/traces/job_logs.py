@@ -6,19 +6,25 @@
 __all__ = ['EVENTS', 'log_line', 'read_log']
 
 # %% ../../nbs/traces/10_job_logs.ipynb #55a99160
-import lzma, re, zlib
+import lzma
+import re
+import zlib
 from collections import Counter, defaultdict
-from fastcore.basics import patch
 from pathlib import Path
-from ..core.records import Job, Message, Outcome, Todo, ToolCall, Turn, to_dict
+
+from fastcore.basics import patch
+
 from ..core.agent import TOOLS, tool_schemas
+from ..core.records import Job, Message, Outcome, Todo, ToolCall, Turn, to_dict
 from .audit import judge, todo_life
-from .sources import source, open_packed, sign
 from .chat_rows import parse_object
+from .sources import open_packed, sign, source
 
 # %% ../../nbs/traces/10_job_logs.ipynb #d8798450
 _STAMP = re.compile(r'\s*\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)\]?')
-_HEAD = re.compile(r'[\s|:-]*(?:\[?(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL)\]?(?=[\s:|\]-]|$)|[A-Za-z_]\w*(?:\.\w+)+(?::\w+:\d+|:\d+)?(?=\s*[:|-]\s|\s+-)|[a-z_]\w*(?=\s+(?:-|\|)\s))')
+_HEAD = re.compile(
+    r'[\s|:-]*(?:\[?(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL)\]?(?=[\s:|\]-]|$)|[A-Za-z_]\w*(?:\.\w+)+(?::\w+:\d+|:\d+)?(?=\s*[:|-]\s|\s+-)|[a-z_]\w*(?=\s+(?:-|\|)\s))'
+)
 _JOB_ID = re.compile(r'\[(?=[\w-]*\d)((?=[\w-]*[a-z\d])[\w-]{2,64})\]\s*|job_id[=: ]+([\w-]{2,64})[\s,;|]*')
 _ARGS = r'(?:\s*\(?(?:with )?(?:(?:args|arguments|params|parameters|input)\b)?\s*[=:(]?\s*(?P<args>\{.*)?\)?)\s*$'
 _PATTERNS = r"""
@@ -48,54 +54,110 @@ asked  | ^(?:user|human|instructions?|task|description|prompt)\s*:\s*(?P<text>.*
 """
 EVENTS = defaultdict(list)
 for _row in _PATTERNS.strip().splitlines():
-    _k, _, _p = _row.partition('|'); EVENTS[_k.strip()].append(re.compile(_p.strip().replace('ARGS', _ARGS), re.I))
+    _k, _, _p = _row.partition('|')
+    EVENTS[_k.strip()].append(re.compile(_p.strip().replace('ARGS', _ARGS), re.I))
+
 
 def _event(msg: str, kind: str) -> dict | None:
     "What the first pattern of `kind` finds in a message; None where none does."
     return next((dict(all=m[0]) | m.groupdict() for p in EVENTS[kind] if (m := p.search(msg[:5000]))), None)
-_ITEM = re.compile(r'\s*(?:[-*]\s+)?(?:\[(?P<box>[ xX~!→])\]\s*(?:(?P<id>todo_\d+)\s*[:.]\s*)?|(?P<id2>todo_\d+)\s*[:.]\s*|\d+[.)]\s+|[-*]\s+)(?P<text>\S.*)')
+
+
+_ITEM = re.compile(
+    r'\s*(?:[-*]\s+)?(?:\[(?P<box>[ xX~!→])\]\s*(?:(?P<id>todo_\d+)\s*[:.]\s*)?|(?P<id2>todo_\d+)\s*[:.]\s*|\d+[.)]\s+|[-*]\s+)(?P<text>\S.*)'
+)
 
 # %% ../../nbs/traces/10_job_logs.ipynb #75250846
-_BOXED = re.compile(r'\s*(?:[-*] )?(?:\[[ xX~]\]|todo_\d+[:.])')   # surely a todo, wherever it stands
+_BOXED = re.compile(r'\s*(?:[-*] )?(?:\[[ xX~]\]|todo_\d+[:.])')  # surely a todo, wherever it stands
+
 
 def log_line(line: str) -> tuple:  # (time, job id, message)
     "A log line without what its logger put in front."
-    m = _STAMP.match(line); when, rest = (m[1], line[m.end():]) if m else ('', line)
+    m = _STAMP.match(line)
+    when, rest = (m[1], line[m.end() :]) if m else ('', line)
     for _ in range(3 if m else 0):
-        if not (h := _HEAD.match(rest)): break
-        rest = rest[h.end():]
+        if not (h := _HEAD.match(rest)):
+            break
+        rest = rest[h.end() :]
     rest = re.sub(r'^[\s|:-]*(?=\S)', '', rest) if m else rest
     j = _JOB_ID.match(rest)
-    return when, (j[1] or j[2]) if j else '', (rest[j.end():] if j else rest).rstrip()
+    return when, (j[1] or j[2]) if j else '', (rest[j.end() :] if j else rest).rstrip()
 
 # %% ../../nbs/traces/10_job_logs.ipynb #2a8191eb
 class _LogJob:
     "Collects one job out of log lines."
+
     def __init__(self, id, file, line):
         self.id, self.file, self.first, self.lines, self.when = id, file, line, 0, ['', '']
-        self.agent_phase, self.number, self.name, self.turns, self.seen, self.todos, self.handed = '', 0, '', [], [], [], []
+        self.agent_phase, self.number, self.name, self.turns, self.seen, self.todos, self.handed = (
+            '',
+            0,
+            '',
+            [],
+            [],
+            [],
+            [],
+        )
         self.list, self.listing, self.open, self.text = [], False, None, None
-        self.asked = self.model = ''; self.outcome = Outcome()
+        self.asked = self.model = ''
+        self.outcome = Outcome()
+
     def turn(self, said, number=None, **meta):
         self.settle()
-        for k, c in enumerate(said.tool_calls): c.id = f'{self.id}-{len(self.turns)}-{k}'
-        self.turns.append(Turn(self.agent_phase, said, self.seen, agent_phase_number=self.number, finish_reason='tool_calls' if said.tool_calls else 'stop', meta=meta))
+        for k, c in enumerate(said.tool_calls):
+            c.id = f'{self.id}-{len(self.turns)}-{k}'
+        self.turns.append(
+            Turn(
+                self.agent_phase,
+                said,
+                self.seen,
+                agent_phase_number=self.number,
+                finish_reason='tool_calls' if said.tool_calls else 'stop',
+                meta=meta,
+            )
+        )
         self.seen, self.listing = [], False
         return self.turns[-1]
+
     def settle(self):
         "A hand-over is complete: the todos that were listed around it are its todos."
         h, self.open = self.open, None
-        if h is None: return
-        if not h['todos']: h['todos'] = [t for t, done in self.list if not done]
+        if h is None:
+            return
+        if not h['todos']:
+            h['todos'] = [t for t, done in self.list if not done]
         self.list, self.listing = [], False
-        staged = next((i for i in range(len(self.turns)-1, -1, -1) if any(c.name == 'next_phase_todos' for c in self.turns[i].said.tool_calls) and self.turns[i].agent_phase != 'tactical'), None)
+        staged = next(
+            (
+                i
+                for i in range(len(self.turns) - 1, -1, -1)
+                if any(c.name == 'next_phase_todos' for c in self.turns[i].said.tool_calls)
+                and self.turns[i].agent_phase != 'tactical'
+            ),
+            None,
+        )
         if staged is None and h['todos']:
             staged = len(self.turns)
-            call = ToolCall('next_phase_todos', dict(todos=h['todos']) | (dict(phase_name=h['name']) if h['name'] else {}), f'{self.id}-{staged}-0')
-            self.turns.append(Turn('strategic', Message('assistant', tool_calls=[call]), self.seen, agent_phase_number=h['from'], finish_reason='tool_calls', meta=dict(line=h['line'], inferred='todos listed at the hand-over')))
+            call = ToolCall(
+                'next_phase_todos',
+                dict(todos=h['todos']) | (dict(phase_name=h['name']) if h['name'] else {}),
+                f'{self.id}-{staged}-0',
+            )
+            self.turns.append(
+                Turn(
+                    'strategic',
+                    Message('assistant', tool_calls=[call]),
+                    self.seen,
+                    agent_phase_number=h['from'],
+                    finish_reason='tool_calls',
+                    meta=dict(line=h['line'], inferred='todos listed at the hand-over'),
+                )
+            )
             self.seen = []
         h['turn'] = staged
-        self.todos += [Todo(f'p{h["to"]}_todo_{k}', t, 'tactical', h['to'], staged) for k, t in enumerate(h['todos'], 1)]
+        self.todos += [
+            Todo(f'p{h["to"]}_todo_{k}', t, 'tactical', h['to'], staged) for k, t in enumerate(h['todos'], 1)
+        ]
 
 # %% ../../nbs/traces/10_job_logs.ipynb #4c83b56a
 @patch
@@ -103,23 +165,41 @@ def enter(self: _LogJob, phase, number, name, n):
     "A phase begins; a log may say so twice."
     if phase == self.agent_phase and (number is None or number == self.number or self.open):
         self.name = name or self.name
-        if self.open: self.open['name'] = self.open['name'] or name; self.open['to'] = self.number = number or self.number
+        if self.open:
+            self.open['name'] = self.open['name'] or name
+            self.open['to'] = self.number = number or self.number
         return
     self.settle()
-    if not self.agent_phase: self.was('tactical' if phase == 'strategic' else 'strategic')
+    if not self.agent_phase:
+        self.was('tactical' if phase == 'strategic' else 'strategic')
     before, self.number = self.number, self.number + 1 if number is None else number
-    last = [c for t in self.turns[-30:] if t.agent_phase == 'strategic' and t.agent_phase_number == before for c in t.said.tool_calls if c.name == 'next_phase_todos']
+    last = [
+        c
+        for t in self.turns[-30:]
+        if t.agent_phase == 'strategic' and t.agent_phase_number == before
+        for c in t.said.tool_calls
+        if c.name == 'next_phase_todos'
+    ]
     staged = last[-1].arguments.get('todos') if last else None
     if phase == 'tactical':
-        self.open = {'line': n, 'from': before, 'to': self.number, 'name': name, 'todos': [str(x) for x in staged] if isinstance(staged, list) else []}
-        self.handed.append(self.open); self.listing = not self.list
+        self.open = {
+            'line': n,
+            'from': before,
+            'to': self.number,
+            'name': name,
+            'todos': [str(x) for x in staged] if isinstance(staged, list) else [],
+        }
+        self.handed.append(self.open)
+        self.listing = not self.list
     self.agent_phase, self.name, self.text = phase, name, None
+
 
 @patch
 def was(self: _LogJob, phase):
     "What came before the first change of phase was `phase`."
     self.agent_phase = phase
-    for t in self.turns: t.agent_phase = phase
+    for t in self.turns:
+        t.agent_phase = phase
 
 # %% ../../nbs/traces/10_job_logs.ipynb #04ada759
 @patch
@@ -127,73 +207,163 @@ def called(self: _LogJob, name, args, n, bad):
     c = ToolCall(name)
     if args:
         d = parse_object(args.strip()) or parse_object(args.strip().removesuffix(')'))
-        if isinstance(d, dict): c = ToolCall(name, to_dict(d))
-        else: bad['call: arguments cut in the log'] += 1
-    self.turn(Message('assistant', tool_calls=[c]), line=n, **({'arguments': 'cut in the log'} if args and not c.arguments else {} if args else {'arguments': 'not in the log'}))
+        if isinstance(d, dict):
+            c = ToolCall(name, to_dict(d))
+        else:
+            bad['call: arguments cut in the log'] += 1
+    self.turn(
+        Message('assistant', tool_calls=[c]),
+        line=n,
+        **(
+            {'arguments': 'cut in the log'}
+            if args and not c.arguments
+            else {}
+            if args
+            else {'arguments': 'not in the log'}
+        ),
+    )
+
 
 @patch
 def answered(self: _LogJob, tool, text, ok):
     "A result for the last call that waits for one; False when none does."
-    t = next((t for t in reversed(self.turns[-5:]) if t.said.tool_calls and not t.results and tool in ('', t.said.tool_calls[0].name)), None)
-    if t is None: return False
+    t = next(
+        (
+            t
+            for t in reversed(self.turns[-5:])
+            if t.said.tool_calls and not t.results and tool in ('', t.said.tool_calls[0].name)
+        ),
+        None,
+    )
+    if t is None:
+        return False
     c = t.said.tool_calls[0]
-    t.results.append(Message('tool', text, tool_call_id=c.id, name=c.name, ok=ok)); self.text = t.results[-1]
+    t.results.append(Message('tool', text, tool_call_id=c.id, name=c.name, ok=ok))
+    self.text = t.results[-1]
     return True
 
 # %% ../../nbs/traces/10_job_logs.ipynb #78f6ae1f
 @patch
 def feed(self: _LogJob, msg: str, stamped: bool, n: int, bad: Counter) -> bool:
     "Take one message; False when nothing in it is recognised."
-    if not stamped and self.text is not None: self.text.content += f'\n{msg}'; return True
+    if not stamped and self.text is not None:
+        self.text.content += f'\n{msg}'
+        return True
     if (self.listing or _BOXED.match(msg)) and (m := _ITEM.match(msg)):
-        self.listing = True; self.list.append((m['text'].strip(), m['box'] in ('x', 'X'))); return True
+        self.listing = True
+        self.list.append((m['text'].strip(), m['box'] in ('x', 'X')))
+        return True
     self.text = None
-    if m := _event(msg, 'result'): return self.answered(m['tool'] or m.get('tool2') or '', m['text'], False if (m.get('how') or '').lower() == 'failed' else None)
-    if m := _event(msg, 'call'): self.called(m['tool'], m['args'], n, bad); return True
-    if m := _event(msg, 'phase'): self.enter(m['phase'].lower(), int(m['n']) if m.get('n') else None, (m.get('name') or '').strip(), n); return True
+    if m := _event(msg, 'result'):
+        return self.answered(
+            m['tool'] or m.get('tool2') or '', m['text'], False if (m.get('how') or '').lower() == 'failed' else None
+        )
+    if m := _event(msg, 'call'):
+        self.called(m['tool'], m['args'], n, bad)
+        return True
+    if m := _event(msg, 'phase'):
+        self.enter(m['phase'].lower(), int(m['n']) if m.get('n') else None, (m.get('name') or '').strip(), n)
+        return True
     if m := _event(msg, 'over'):
-        if not self.agent_phase: self.was(m['phase'].lower())
+        if not self.agent_phase:
+            self.was(m['phase'].lower())
         return True
     for kind in ('frozen', 'done', 'failed'):
-        if _event(msg, kind): self.end(kind, msg); return True
-    if _event(msg, 'staged'): self.list = self.list if self.open else []; self.listing = True; return True
-    if m := _event(msg, 'marked'): return self.mark(m['text'])
-    if m := _event(msg, 'model'): self.model = self.model or m['text']; return True
-    if m := _event(msg, 'said'): self.text = self.turn(Message('assistant', m['text']), line=n).said; return True
+        if _event(msg, kind):
+            self.end(kind, msg)
+            return True
+    if _event(msg, 'staged'):
+        self.list = self.list if self.open else []
+        self.listing = True
+        return True
+    if m := _event(msg, 'marked'):
+        return self.mark(m['text'])
+    if m := _event(msg, 'model'):
+        self.model = self.model or m['text']
+        return True
+    if m := _event(msg, 'said'):
+        self.text = self.turn(Message('assistant', m['text']), line=n).said
+        return True
     if m := _event(msg, 'asked'):
-        self.seen.append(Message('user', m['text'])); self.text = self.seen[-1]; self.asked = self.asked or m['text']; return True
+        self.seen.append(Message('user', m['text']))
+        self.text = self.seen[-1]
+        self.asked = self.asked or m['text']
+        return True
     return False
+
 
 @patch
 def mark(self: _LogJob, text):
     self.settle()
-    t = next((t for t in self.todos if t.completed_turn is None and (t.text == text.strip() or re.fullmatch(rf'.*{re.escape(text.strip())}', t.id))), None)
-    if t is None or not self.turns: return False
+    t = next(
+        (
+            t
+            for t in self.todos
+            if t.completed_turn is None
+            and (t.text == text.strip() or re.fullmatch(rf'.*{re.escape(text.strip())}', t.id))
+        ),
+        None,
+    )
+    if t is None or not self.turns:
+        return False
     t.completed_turn = len(self.turns) - 1
     return True
 
+
 @patch
 def end(self: _LogJob, kind, msg):
-    self.outcome = dict(frozen=Outcome('success', 'frozen', .5, msg[:200]), done=Outcome('success', 'goal_achieved', .7, msg[:200]), failed=Outcome('failed', 'none', .7, msg[:200]))[kind]
+    self.outcome = dict(
+        frozen=Outcome('success', 'frozen', 0.5, msg[:200]),
+        done=Outcome('success', 'goal_achieved', 0.7, msg[:200]),
+        failed=Outcome('failed', 'none', 0.7, msg[:200]),
+    )[kind]
 
 # %% ../../nbs/traces/10_job_logs.ipynb #cabe56f7
 @patch
 def job(self: _LogJob, bad) -> Job | None:
     self.settle()
-    if not self.turns: return None
+    if not self.turns:
+        return None
     for t in self.turns:
-        for r in t.results: r.ok = judge(r.name, r.content) if r.ok is None else r.ok
+        for r in t.results:
+            r.ok = judge(r.name, r.content) if r.ok is None else r.ok
     unseen = len(self.seen)
-    if unseen: bad['turn: message without an answer'] += unseen
-    called = {c.name for t in self.turns for c in t.said.tool_calls}; used = [n for n in TOOLS if n in called]
-    life = todo_life(self.turns) if any(r.name == 'next_phase_todos' for t in self.turns for r in t.results) else self.todos
-    meta = dict(started=self.when[0], ended=self.when[1], handovers=self.handed, inferred_turns=sum('inferred' in t.meta for t in self.turns))
-    job = Job(self.id, 'job_log', self.asked[:500], self.asked, self.model, tools=tool_schemas(used) if used else [],
-              turns=self.turns, todos=life, outcome=self.outcome, meta={k: v for k, v in meta.items() if v})
+    if unseen:
+        bad['turn: message without an answer'] += unseen
+    called = {c.name for t in self.turns for c in t.said.tool_calls}
+    used = [n for n in TOOLS if n in called]
+    life = (
+        todo_life(self.turns)
+        if any(r.name == 'next_phase_todos' for t in self.turns for r in t.results)
+        else self.todos
+    )
+    meta = dict(
+        started=self.when[0],
+        ended=self.when[1],
+        handovers=self.handed,
+        inferred_turns=sum('inferred' in t.meta for t in self.turns),
+    )
+    job = Job(
+        self.id,
+        'job_log',
+        self.asked[:500],
+        self.asked,
+        self.model,
+        tools=tool_schemas(used) if used else [],
+        turns=self.turns,
+        todos=life,
+        outcome=self.outcome,
+        meta={k: v for k, v in meta.items() if v},
+    )
     return sign(job, file=self.file, lines=self.lines)
 
 # %% ../../nbs/traces/10_job_logs.ipynb #21745bf7
-@source('job_log', lambda rows, text: not rows and any(_event(log_line(l)[2], k) for l in text.splitlines()[:2000] for k in ('phase', 'over')))
+@source(
+    'job_log',
+    lambda rows, text: (
+        not rows and any(_event(log_line(l)[2], k) for l in text.splitlines()[:2000] for k in ('phase', 'over'))
+    ),
+)
 def read_log(path, bad: Counter):
     "Plain text logs; a new job begins where a line names another job."
     name, cur, n = Path(path).name, None, 0
@@ -201,20 +371,33 @@ def read_log(path, bad: Counter):
         try:
             for n, raw in enumerate(f, 1):
                 line = raw.decode('utf-8', 'replace').rstrip('\r\n')
-                if not line.strip(): continue
+                if not line.strip():
+                    continue
                 when, jid, msg = log_line(line)
-                start = _event(msg, 'start'); jid = jid or (start['id'] if start else '')
+                start = _event(msg, 'start')
+                jid = jid or (start['id'] if start else '')
                 if cur is None or (jid and cur.named and jid != cur.id):
-                    if cur: yield from _log_done(cur, bad)
-                    cur = _LogJob(jid or f'{name}:{n}', name, n); cur.named = bool(jid)
-                elif jid and not cur.named: cur.id, cur.named = jid, True
-                if when: cur.when = [cur.when[0] or when, when]
-                if cur.feed(msg, bool(when), n, bad) or start: cur.lines += 1
-                else: bad['line: nothing recognised'] += 1
-        except (EOFError, OSError, lzma.LZMAError, zlib.error): bad['file: truncated end'] += 1
-    if cur: yield from _log_done(cur, bad)
+                    if cur:
+                        yield from _log_done(cur, bad)
+                    cur = _LogJob(jid or f'{name}:{n}', name, n)
+                    cur.named = bool(jid)
+                elif jid and not cur.named:
+                    cur.id, cur.named = jid, True
+                if when:
+                    cur.when = [cur.when[0] or when, when]
+                if cur.feed(msg, bool(when), n, bad) or start:
+                    cur.lines += 1
+                else:
+                    bad['line: nothing recognised'] += 1
+        except (EOFError, OSError, lzma.LZMAError, zlib.error):
+            bad['file: truncated end'] += 1
+    if cur:
+        yield from _log_done(cur, bad)
+
 
 def _log_done(cur, bad):
     job = cur.job(bad)
-    if job: yield job
-    else: bad['line: of a job without a call or answer'] += cur.lines
+    if job:
+        yield job
+    else:
+        bad['line: of a job without a call or answer'] += cur.lines

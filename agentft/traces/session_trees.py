@@ -6,83 +6,125 @@
 __all__ = ['QUIET', 'Line', 'Group', 'blocks_of', 'SessionTree', 'Branch', 'stem_of']
 
 # %% ../../nbs/traces/08_session_trees.ipynb #d6dcb348
-import json, lzma, os, re, shutil, tempfile, zlib
+import json
+import lzma
+import os
+import re
+import shutil
+import tempfile
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
-from fastcore.basics import patch
 from pathlib import Path
-from .sources import first_text, PACKED, load_object, open_packed, peek
+
+from fastcore.basics import patch
+
+from .sources import PACKED, first_text, load_object, open_packed, peek
 
 # %% ../../nbs/traces/08_session_trees.ipynb #80f1262c
 @dataclass(slots=True)
 class Line:
     "Where one line stands in the tree."
-    n: int               # order in which it was read
+
+    n: int  # order in which it was read
     file: int
-    at: int              # first byte
+    at: int  # first byte
     size: int
-    kind: str            # a: model, u: user, r: only results, b: compaction boundary, x: no part of the conversation
-    parent: str          # uuid
-    side: tuple          # () for the session itself, else what tells its sub-agent apart
+    kind: str  # a: model, u: user, r: only results, b: compaction boundary, x: no part of the conversation
+    parent: str  # uuid
+    side: tuple  # () for the session itself, else what tells its sub-agent apart
     session: str
-    group: str = ''      # answer (or own uuid) that the line belongs to
-    calls: tuple = ()    # ids of calls that it answers
+    group: str = ''  # answer (or own uuid) that the line belongs to
+    calls: tuple = ()  # ids of calls that it answers
+
 
 @dataclass(slots=True)
 class Group:
     "Lines that are one answer with its results, or one line of the user's."
+
     key: str
     kind: str
     lines: list = field(default_factory=list)
-    results: dict = field(default_factory=dict)   # call id -> Line
+    results: dict = field(default_factory=dict)  # call id -> Line
     parent: object = None
-    owner: object = None                          # the Branch it went to
-    turn: int = -1                                # which turn it became
+    owner: object = None  # the Branch it went to
+    turn: int = -1  # which turn it became
+
 
 def blocks_of(d) -> list:
     "Content blocks of a session line; a plain string is one text block."
-    m = d.get('message'); c = m.get('content') if isinstance(m, dict) else None
-    if isinstance(c, str): return [dict(type='text', text=c)]
+    m = d.get('message')
+    c = m.get('content') if isinstance(m, dict) else None
+    if isinstance(c, str):
+        return [dict(type='text', text=c)]
     return [b for b in c if isinstance(b, dict)] if isinstance(c, list) else []
 
 # %% ../../nbs/traces/08_session_trees.ipynb #a570135f
-QUIET = set('summary file-history-snapshot queue-operation progress attachment system result ai-title custom-title last-prompt'.split()
-             + 'permission-mode mode agent-name agent-color agent-setting tag pr-link task-summary attribution-snapshot content-replacement worktree-state speculation-accept'.split())
+QUIET = set(
+    'summary file-history-snapshot queue-operation progress attachment system result ai-title custom-title last-prompt'.split()
+    + 'permission-mode mode agent-name agent-color agent-setting tag pr-link task-summary attribution-snapshot content-replacement worktree-state speculation-accept'.split()
+)
+
 
 def _kind(d) -> str:
     "What part a line has in the conversation: one of the kinds of `Line`, or why it has none."
     t, m = d.get('type'), d.get('message')
-    if t == 'assistant' and isinstance(m, dict): return 'line: written by the program, not the model' if m.get('model') == '<synthetic>' or d.get('isApiErrorMessage') else 'a'
+    if t == 'assistant' and isinstance(m, dict):
+        return (
+            'line: written by the program, not the model'
+            if m.get('model') == '<synthetic>' or d.get('isApiErrorMessage')
+            else 'a'
+        )
     if t == 'user' and isinstance(m, dict):
         kinds = {str(b.get('type')) for b in blocks_of(d)}
         return 'r' if kinds == {'tool_result'} else 'u' if kinds else 'line: empty message'
-    if t == 'system' and d.get('subtype') == 'compact_boundary': return 'b'
-    if t == 'attachment' and isinstance(a := d.get('attachment'), dict) and a.get('type') == 'queued_command' and isinstance(a.get('prompt'), str): return 'u'
+    if t == 'system' and d.get('subtype') == 'compact_boundary':
+        return 'b'
+    if (
+        t == 'attachment'
+        and isinstance(a := d.get('attachment'), dict)
+        and a.get('type') == 'queued_command'
+        and isinstance(a.get('prompt'), str)
+    ):
+        return 'u'
     return f'line: {t} is no part of the conversation' if isinstance(t, str) and t in QUIET else 'line: unknown type'
 
 # %% ../../nbs/traces/08_session_trees.ipynb #34ac3517
 class SessionTree:
     "The lines of many session files, tied together."
+
     def __init__(self, paths, bad: Counter):
         self.bad, self.lines, self.groups, self.last, self.n = bad, {}, {}, {}, 0
         self.call_group, self.agent_call, self.prompt_call, self.titles, self.ended, self.stems = {}, {}, {}, {}, {}, {}
         self.paths = sorted(paths, key=lambda p: (_first_time(p), str(p)))
         self.files = [_seekable(p) for p in self.paths]
-        for i, f in enumerate(self.files): self._scan(i, f)
+        for i, f in enumerate(self.files):
+            self._scan(i, f)
         self._tie()
+
     def read(self, line: Line) -> dict:
         return json.loads(os.pread(self.files[line.file].fileno(), line.size, line.at))
-    def close(self):
-        for f in self.files: f.close()
 
-def _first_time(p): m = re.search(r'"timestamp"\s*:\s*"([^"]+)"', peek(p)[1]); return m[1] if m else ''
+    def close(self):
+        for f in self.files:
+            f.close()
+
+
+def _first_time(p):
+    m = re.search(r'"timestamp"\s*:\s*"([^"]+)"', peek(p)[1])
+    return m[1] if m else ''
+
+
 def _seekable(p):
     "The file opened for jumping; a compressed one is unpacked into a temporary file."
-    if Path(p).suffix not in PACKED: return open(p, 'rb')
+    if Path(p).suffix not in PACKED:
+        return open(p, 'rb')
     out = tempfile.TemporaryFile()
     try:
-        with open_packed(p) as f: shutil.copyfileobj(f, out)
-    except (EOFError, OSError, lzma.LZMAError, zlib.error): pass   # what came before the cut is read; the cut line is counted
+        with open_packed(p) as f:
+            shutil.copyfileobj(f, out)
+    except (EOFError, OSError, lzma.LZMAError, zlib.error):
+        pass  # what came before the cut is read; the cut line is counted
     out.seek(0)
     return out
 
@@ -93,67 +135,103 @@ def _scan(self: SessionTree, i: int, f):
     at = 0
     for raw in f:
         here, at = at, at + len(raw)
-        if not raw.strip(): continue
+        if not raw.strip():
+            continue
         d, problem = load_object(raw)
-        if problem: self.bad[f'line: {problem}'] += 1; continue
+        if problem:
+            self.bad[f'line: {problem}'] += 1
+            continue
         self._note(d)
         kind = _kind(d)
         uuid = first_text(d, 'uuid') or (f'{i}:{here}' if len(kind) == 1 else '')
-        if len(kind) > 1: self.bad[kind] += 1; kind = 'x'
-        elif uuid in self.lines: self.bad['line: repeated'] += 1; continue
-        if uuid and uuid not in self.lines: self._add(uuid, kind, d, i, here, len(raw))
+        if len(kind) > 1:
+            self.bad[kind] += 1
+            kind = 'x'
+        elif uuid in self.lines:
+            self.bad['line: repeated'] += 1
+            continue
+        if uuid and uuid not in self.lines:
+            self._add(uuid, kind, d, i, here, len(raw))
+
 
 @patch
 def _add(self: SessionTree, uuid, kind, d, i, at, size):
-    agent = first_text(d, 'parent_tool_use_id') or (first_text(d, 'agentId') or first_text(d, 'sessionId', 'session_id') + '~' if d.get('isSidechain') is True else '')
+    agent = first_text(d, 'parent_tool_use_id') or (
+        first_text(d, 'agentId') or first_text(d, 'sessionId', 'session_id') + '~'
+        if d.get('isSidechain') is True
+        else ''
+    )
     side, session = (agent,) if agent else (), first_text(d, 'sessionId', 'session_id')
     parent, before = first_text(d, 'parentUuid', 'logicalParentUuid'), self.last.get((i, side), '')
-    if parent and parent not in self.lines: self.bad['note: parent is missing'] += 1; parent = before
-    if not parent and ('parentUuid' not in d or kind == 'b' or d.get('isCompactSummary')): parent = before
-    line = self.lines[uuid] = Line(self.n, i, at, size, kind, parent, side, session); self.n += 1
+    if parent and parent not in self.lines:
+        self.bad['note: parent is missing'] += 1
+        parent = before
+    if not parent and ('parentUuid' not in d or kind == 'b' or d.get('isCompactSummary')):
+        parent = before
+    line = self.lines[uuid] = Line(self.n, i, at, size, kind, parent, side, session)
+    self.n += 1
     self.last[i, side] = uuid
     blocks = blocks_of(d) if kind in 'aur' else []
     if kind == 'a':
         line.group = f'{"/".join(side)}#{first_text(d["message"], "id") or uuid}'
         for b in blocks:
-            if b.get('type') == 'tool_use' and isinstance(b.get('id'), str): self.call_group[b['id']] = line.group; self._note_agent(b)
-    else: line.group = uuid
-    line.calls = tuple(b['tool_use_id'] for b in blocks if b.get('type') == 'tool_result' and isinstance(b.get('tool_use_id'), str))
+            if b.get('type') == 'tool_use' and isinstance(b.get('id'), str):
+                self.call_group[b['id']] = line.group
+                self._note_agent(b)
+    else:
+        line.group = uuid
+    line.calls = tuple(
+        b['tool_use_id'] for b in blocks if b.get('type') == 'tool_result' and isinstance(b.get('tool_use_id'), str)
+    )
     r = d.get('toolUseResult', d.get('tool_use_result'))
-    if line.calls and isinstance(r, dict) and first_text(r, 'agentId'): self.agent_call[r['agentId']] = line.calls[0]
+    if line.calls and isinstance(r, dict) and first_text(r, 'agentId'):
+        self.agent_call[r['agentId']] = line.calls[0]
 
 # %% ../../nbs/traces/08_session_trees.ipynb #d2452696
 @patch
 def _note(self: SessionTree, d):
     "Titles and endings, which lines outside the conversation tell."
     t, s = d.get('type'), first_text(d, 'sessionId', 'session_id')
-    if t == 'summary' and first_text(d, 'leafUuid'): self.titles[d['leafUuid']] = first_text(d, 'summary')[:200]
-    elif t in ('ai-title', 'custom-title') and s: self.titles[s] = first_text(d, 'aiTitle', 'customTitle')[:200]
-    elif t == 'result' and s: self.ended[s] = first_text(d, 'subtype')[:40]
+    if t == 'summary' and first_text(d, 'leafUuid'):
+        self.titles[d['leafUuid']] = first_text(d, 'summary')[:200]
+    elif t in ('ai-title', 'custom-title') and s:
+        self.titles[s] = first_text(d, 'aiTitle', 'customTitle')[:200]
+    elif t == 'result' and s:
+        self.ended[s] = first_text(d, 'subtype')[:40]
+
 
 @patch
 def _note_agent(self: SessionTree, b):
     "A call that starts a sub-agent can be found again by its prompt."
     a = b.get('input')
-    if isinstance(a, dict) and isinstance(a.get('prompt'), str): self.prompt_call[hash(a['prompt'].strip())] = b['id']
+    if isinstance(a, dict) and isinstance(a.get('prompt'), str):
+        self.prompt_call[hash(a['prompt'].strip())] = b['id']
 
 # %% ../../nbs/traces/08_session_trees.ipynb #f9336518
 @patch
 def _tie(self: SessionTree):
     "Put lines together that are one answer, and tie each group to the one before it."
     for uuid, l in self.lines.items():
-        if l.kind == 'x': continue
+        if l.kind == 'x':
+            continue
         if l.kind in 'ur':
             for c in l.calls:
-                if (g := self.groups.get(self.call_group.get(c))): g.results.setdefault(c, l)
-                elif l.kind == 'u': self.bad['note: result without its call'] += 1
+                if g := self.groups.get(self.call_group.get(c)):
+                    g.results.setdefault(c, l)
+                elif l.kind == 'u':
+                    self.bad['note: result without its call'] += 1
         if l.kind == 'r':
             home = next((self.call_group[c] for c in l.calls if self.call_group.get(c) in self.groups), '')
-            if not home: self.bad['line: result without its call'] += 1; l.kind = 'x'; continue
+            if not home:
+                self.bad['line: result without its call'] += 1
+                l.kind = 'x'
+                continue
             l.group = home
         g = self.groups.setdefault(l.group, Group(l.group, l.kind))
-        if not g.lines: g.parent = self._before(l)
+        if not g.lines:
+            g.parent = self._before(l)
         g.lines.append(l)
+
 
 @patch
 def _before(self: SessionTree, l: Line):
@@ -161,8 +239,10 @@ def _before(self: SessionTree, l: Line):
     n = l.n
     while l.parent:
         p = self.lines[l.parent]
-        if p.side != l.side or p.n >= n: return None
-        if p.kind != 'x': return self.groups.get(p.group)
+        if p.side != l.side or p.n >= n:
+            return None
+        if p.kind != 'x':
+            return self.groups.get(p.group)
         l, n = p, p.n
     return None
 
@@ -170,34 +250,57 @@ def _before(self: SessionTree, l: Line):
 @dataclass(slots=True)
 class Branch:
     "Groups that become one job."
+
     groups: list
-    fork: object = None   # the Group of another branch that it left from
+    fork: object = None  # the Group of another branch that it left from
     id: str = ''
+
 
 @patch
 def branches(self: SessionTree) -> list:
     "Every group in exactly one branch; a branch without an answer of the model is counted and left out."
     out = []
     for g in sorted(self.groups.values(), key=lambda g: -max(l.n for l in g.lines)):
-        if g.owner is not None: continue
+        if g.owner is not None:
+            continue
         b, path = Branch([]), []
-        while g is not None and g.owner is None: g.owner = b; path.append(g); g = g.parent
+        while g is not None and g.owner is None:
+            g.owner = b
+            path.append(g)
+            g = g.parent
         b.groups, b.fork = path[::-1], g
-        while b.groups and b.groups[-1].kind != 'a': self._unused(b.groups.pop())
-        if b.groups: out.append(b); self.stems.update({k.key: None for k in stem_of(g)[:1] if k is not None})
+        while b.groups and b.groups[-1].kind != 'a':
+            self._unused(b.groups.pop())
+        if b.groups:
+            out.append(b)
+            self.stems.update({k.key: None for k in stem_of(g)[:1] if k is not None})
     out.sort(key=lambda b: (b.fork is not None, b.groups[0].lines[0].n))
     seen = Counter()
     for b in out:
         l = b.groups[0].lines[0]
-        base = '/'.join(filter(None, [l.session or self.paths[l.file].name.split('.')[0], *(s if not s.endswith('~') else 'side' for s in l.side)]))
-        seen[base] += 1; b.id = base if seen[base] == 1 else f'{base}.{seen[base]}'
+        base = '/'.join(
+            filter(
+                None,
+                [
+                    l.session or self.paths[l.file].name.split('.')[0],
+                    *(s if not s.endswith('~') else 'side' for s in l.side),
+                ],
+            )
+        )
+        seen[base] += 1
+        b.id = base if seen[base] == 1 else f'{base}.{seen[base]}'
     return out
+
 
 def stem_of(g) -> list:
     "The answer at or before group `g`, and the groups from there to `g`; an empty list where there is no answer."
     after = []
-    while g is not None and g.kind != 'a': after.append(g); g = g.parent
+    while g is not None and g.kind != 'a':
+        after.append(g)
+        g = g.parent
     return ([g] if g is not None else [None]) + after[::-1] if g is not None or after else []
 
+
 @patch
-def _unused(self: SessionTree, g: Group): self.bad['line: message without an answer'] += len(g.lines)
+def _unused(self: SessionTree, g: Group):
+    self.bad['line: message without an answer'] += len(g.lines)

@@ -7,42 +7,63 @@ __all__ = ['SOURCES', 'PACKED', 'Source', 'source', 'open_packed', 'load_object'
            'job_from_messages', 'sign', 'parse_call']
 
 # %% ../../nbs/traces/04_sources.ipynb #af82943a
-import ast, gzip, json, lzma, re, zlib
+import ast
+import gzip
+import json
+import lzma
+import re
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from ..core.records import Job, Message, ToolCall, Turn, content_hash, to_dict
+
 from ..core.agent import BOOKKEEPING
+from ..core.records import Job, Message, ToolCall, Turn, content_hash, to_dict
 from .audit import judge, todo_life
 
 # %% ../../nbs/traces/04_sources.ipynb #a7e96add
 @dataclass(frozen=True)
 class Source:
     "A format that can be read."
+
     name: str
-    sniff: object           # (rows, text) -> bool: first JSON objects and first text of a file
-    read: object            # (path, bad) -> iterator of Jobs
+    sniff: object  # (rows, text) -> bool: first JSON objects and first text of a file
+    read: object  # (path, bad) -> iterator of Jobs
     together: bool = False  # the reader gets a list of files that belong together
 
+
 SOURCES = {}
+
+
 def source(
     name: str,
-    sniff,                  # (rows, text) -> bool
+    sniff,  # (rows, text) -> bool
     together: bool = False,
 ):
     "Register the decorated reader `(path, bad) -> iterator of Job`."
-    def deco(f): SOURCES[name] = Source(name, sniff, f, together); return f
+
+    def deco(f):
+        SOURCES[name] = Source(name, sniff, f, together)
+        return f
+
     return deco
 
 # %% ../../nbs/traces/04_sources.ipynb #e42982ce
 PACKED = {'.gz': gzip.open, '.xz': lzma.open}
-def open_packed(path): return PACKED.get(Path(path).suffix, open)(path, 'rb')
+
+
+def open_packed(path):
+    return PACKED.get(Path(path).suffix, open)(path, 'rb')
+
 
 def load_object(raw) -> tuple:  # (object, problem)
     "One JSON object, or why it is none."
-    try: d = json.loads(raw)
-    except (ValueError, RecursionError): return None, 'truncated end' if raw[-1:] not in (b'\n', '\n') else 'not JSON'
+    try:
+        d = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None, 'truncated end' if raw[-1:] not in (b'\n', '\n') else 'not JSON'
     return (d, '') if isinstance(d, dict) else (None, 'not an object')
+
 
 def rows_of(path, unit: str, bad: Counter):
     "Yields `(number, object)` for each good row of a JSONL file or a JSON array."
@@ -51,36 +72,48 @@ def rows_of(path, unit: str, bad: Counter):
             whole = re.match(rb'(?:\xef\xbb\xbf)?\s*(\[|\{\s*\n)', f.peek(256))
             for n, raw in enumerate((l for l in (_array(f) if whole else f) if l.strip()), 1):
                 d, problem = load_object(raw)
-                if problem: bad[f'{unit}: {problem}'] += 1
-                else: yield n, d
-    except (EOFError, OSError, lzma.LZMAError, zlib.error): bad[f'{unit}: truncated end'] += 1
+                if problem:
+                    bad[f'{unit}: {problem}'] += 1
+                else:
+                    yield n, d
+    except (EOFError, OSError, lzma.LZMAError, zlib.error):
+        bad[f'{unit}: truncated end'] += 1
 
 # %% ../../nbs/traces/04_sources.ipynb #0f84c946
 def first_text(
     d: dict,
-    *keys,    # in the order of preference
+    *keys,  # in the order of preference
 ) -> str:
     "The first of `keys` that holds a text; '' where none does."
     return next((d[k] for k in keys if isinstance(d.get(k), str) and d[k]), '')
 
 # %% ../../nbs/traces/04_sources.ipynb #c66ffb02
-_CHUNK, _MAX_ROW = 1 << 20, 64 << 20   # bytes
+_CHUNK, _MAX_ROW = 1 << 20, 64 << 20  # bytes
+
 
 def _array(f):
     "Yields the text of each item of a JSON array, or of objects one after another."
     dec, text, at, ended, fresh = json.JSONDecoder(), '', 0, False, True
     while not ended:
-        if len(text) - at > _MAX_ROW: break
+        if len(text) - at > _MAX_ROW:
+            break
         more = f.read(max(_CHUNK, len(text) - at))
         text, at, ended = text[at:] + more.decode('utf-8', 'replace'), 0, not more
-        if fresh and (text := text.lstrip('\ufeff \t\r\n')): text, fresh = text.removeprefix('['), False
+        if fresh and (text := text.lstrip('\ufeff \t\r\n')):
+            text, fresh = text.removeprefix('['), False
         while True:
-            while at < len(text) and text[at] in ' \t\r\n,': at += 1
-            try: _, end = dec.raw_decode(text, at)
-            except (ValueError, RecursionError): break
-            if end == len(text) and not ended: break    # a number may go on
-            yield text[at:end] + '\n'; at = end
-    if text[at:].strip(' \t\r\n,]'): yield text[at:].strip()   # cut off: counted by the caller
+            while at < len(text) and text[at] in ' \t\r\n,':
+                at += 1
+            try:
+                _, end = dec.raw_decode(text, at)
+            except (ValueError, RecursionError):
+                break
+            if end == len(text) and not ended:
+                break  # a number may go on
+            yield text[at:end] + '\n'
+            at = end
+    if text[at:].strip(' \t\r\n,]'):
+        yield text[at:].strip()  # cut off: counted by the caller
 
 # %% ../../nbs/traces/04_sources.ipynb #d4d2f760
 def peek(path, n_bytes: int = 1 << 16) -> tuple:
@@ -89,11 +122,14 @@ def peek(path, n_bytes: int = 1 << 16) -> tuple:
     try:
         with open_packed(path) as f:
             while n_bytes <= _MAX_ROW:
-                while len(head) < n_bytes and (more := f.read1(n_bytes - len(head))): head += more
+                while len(head) < n_bytes and (more := f.read1(n_bytes - len(head))):
+                    head += more
                 rows = _first_rows(head.decode('utf-8', 'replace'))
-                if rows or len(head) < n_bytes or head.lstrip(b'\xef\xbb\xbf \t\r\n')[:1] not in (b'{', b'['): break
+                if rows or len(head) < n_bytes or head.lstrip(b'\xef\xbb\xbf \t\r\n')[:1] not in (b'{', b'['):
+                    break
                 n_bytes *= 8
-    except (OSError, EOFError, lzma.LZMAError, zlib.error): rows = _first_rows(head.decode('utf-8', 'replace'))
+    except (OSError, EOFError, lzma.LZMAError, zlib.error):
+        rows = _first_rows(head.decode('utf-8', 'replace'))
     return ([], '') if b'\0' in head else (rows, head.decode('utf-8', 'replace'))
 
 # %% ../../nbs/traces/04_sources.ipynb #d1db8f71
@@ -101,8 +137,11 @@ def _first_rows(text: str) -> list:
     rows = [d for l in text.split('\n')[:50] if l.lstrip()[:1] == '{' for d in [load_object(l + '\n')[0]] if d]
     text = text.lstrip('\ufeff \t\r\n')
     if not rows and text[:1] in ('[', '{'):
-        try: d, _ = json.JSONDecoder().raw_decode(text.removeprefix('[').lstrip()); rows = [d] if isinstance(d, dict) else []
-        except (ValueError, RecursionError): pass
+        try:
+            d, _ = json.JSONDecoder().raw_decode(text.removeprefix('[').lstrip())
+            rows = [d] if isinstance(d, dict) else []
+        except (ValueError, RecursionError):
+            pass
     return rows
 
 # %% ../../nbs/traces/04_sources.ipynb #28bc2272
@@ -110,55 +149,81 @@ def _attach(turn: Turn, m: Message) -> bool:
     "Give a tool message to the call of `turn` that waits for it."
     done = {r.tool_call_id for r in turn.results}
     wait = [c for c in turn.said.tool_calls if c.id not in done]
-    c = next((c for c in wait if c.id == m.tool_call_id), None) if m.tool_call_id else \
-        next((c for c in wait if c.name == m.name), None) or (wait[0] if wait else None)
-    if c is None: return False
+    c = (
+        next((c for c in wait if c.id == m.tool_call_id), None)
+        if m.tool_call_id
+        else next((c for c in wait if c.name == m.name), None) or (wait[0] if wait else None)
+    )
+    if c is None:
+        return False
     m.tool_call_id, m.name = c.id, m.name or c.name
-    if m.ok is None: m.ok = judge(m.name, m.content)
+    if m.ok is None:
+        m.ok = judge(m.name, m.content)
     turn.results.append(m)
     return True
 
+
 def job_from_messages(
-    messages,        # `Message`s in order
+    messages,  # `Message`s in order
     id: str,
     source: str,
-    bad: Counter,    # counts what does not fit
-    **fields,        # more fields of `Job`
+    bad: Counter,  # counts what does not fit
+    **fields,  # more fields of `Job`
 ) -> Job:
     "A `Job` whose turns are the assistant messages."
     turns, seen = [], []
     for m in messages:
         if m.role == 'assistant':
-            for k, c in enumerate(m.tool_calls): c.id = c.id or f'{id}-{len(turns)}-{k}'
-            turns.append(Turn('', m, seen, finish_reason='tool_calls' if m.tool_calls else 'stop')); seen = []
-        elif m.role != 'tool': seen.append(m)
-        elif not (turns and not seen and _attach(turns[-1], m)): bad['turn: tool result without its call'] += 1; seen.append(m)
-    if seen and turns: bad['turn: message without an answer'] += len(seen)
+            for k, c in enumerate(m.tool_calls):
+                c.id = c.id or f'{id}-{len(turns)}-{k}'
+            turns.append(Turn('', m, seen, finish_reason='tool_calls' if m.tool_calls else 'stop'))
+            seen = []
+        elif m.role != 'tool':
+            seen.append(m)
+        elif not (turns and not seen and _attach(turns[-1], m)):
+            bad['turn: tool result without its call'] += 1
+            seen.append(m)
+    if seen and turns:
+        bad['turn: message without an answer'] += len(seen)
     asked = next((m.content for t in turns for m in t.seen if m.role == 'user'), '')
     job = Job(id, source, **(dict(description=asked[:500], instructions=asked) | fields), turns=turns)
     order = lambda t: {c.id: k for k, c in enumerate(t.said.tool_calls)}
-    for t in turns: o = order(t); t.results.sort(key=lambda r: o.get(r.tool_call_id, 0))
-    if any(c.name in BOOKKEEPING for _, c, _ in job.calls()): job.todos = todo_life(turns)
+    for t in turns:
+        o = order(t)
+        t.results.sort(key=lambda r: o.get(r.tool_call_id, 0))
+    if any(c.name in BOOKKEEPING for _, c, _ in job.calls()):
+        job.todos = todo_life(turns)
     return sign(job)
 
 # %% ../../nbs/traces/04_sources.ipynb #387099b9
 def sign(job: Job, **more) -> Job:
-    job.provenance = dict(content_hash=content_hash(dict(d=job.description, t=[content_hash(t) for t in job.turns])), importer='agentft.sessions 1') | more
+    job.provenance = (
+        dict(
+            content_hash=content_hash(dict(d=job.description, t=[content_hash(t) for t in job.turns])),
+            importer='agentft.sessions 1',
+        )
+        | more
+    )
     return job
 
 # %% ../../nbs/traces/04_sources.ipynb #4b9f9886
 def parse_call(
     name,
-    arguments,      # an object, its JSON text, or the text of a Python dict
+    arguments,  # an object, its JSON text, or the text of a Python dict
     id: str = '',
-) -> ToolCall:      # with `malformed` where the arguments are no object
+) -> ToolCall:  # with `malformed` where the arguments are no object
     "A call from whatever a format holds as its arguments."
     name, id = str(name or ''), str(id or '')
-    if arguments is None or arguments == '': return ToolCall(name, {}, id)
-    if isinstance(arguments, dict): return ToolCall(name, to_dict(arguments), id)
+    if arguments is None or arguments == '':
+        return ToolCall(name, {}, id)
+    if isinstance(arguments, dict):
+        return ToolCall(name, to_dict(arguments), id)
     text = arguments if isinstance(arguments, str) else json.dumps(to_dict(arguments))
     for read in (json.loads, ast.literal_eval) if isinstance(arguments, str) else ():
-        try: d = read(text)
-        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError): continue
-        if isinstance(d, dict): return ToolCall(name, to_dict(d), id)
+        try:
+            d = read(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+        if isinstance(d, dict):
+            return ToolCall(name, to_dict(d), id)
     return ToolCall(name, {}, id, text or '{')

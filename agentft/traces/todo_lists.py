@@ -7,75 +7,120 @@ __all__ = ['TodoList']
 
 # %% ../../nbs/traces/07_todo_lists.ipynb #2ab6e882
 from dataclasses import dataclass, replace
+
 from fastcore.basics import patch
+
 from ..core.records import Todo, ToolCall
-from .tool_mapping import Left
 from .sources import first_text
+from .tool_mapping import Left
 
 # %% ../../nbs/traces/07_todo_lists.ipynb #24e0ff38
 @dataclass(eq=False)
 class _Item:
     todo: Todo
     status: str = 'pending'
-    key: str = ''      # id in their list, where it has one
+    key: str = ''  # id in their list, where it has one
 
 # %% ../../nbs/traces/07_todo_lists.ipynb #f6de7c63
 class TodoList:
     "Follows the todos of one session."
-    def __init__(self): self.items, self.every, self.mapped, self.n, self.growing = [], [], False, 0, None
+
+    def __init__(self):
+        self.items, self.every, self.mapped, self.n, self.growing = [], [], False, 0, None
+
     def _new(self, text, i, key=''):
-        self.every.append(Todo(f'l{self.n}_todo_{len(self.items)+1}', text, 'tactical', self.n, i)); return _Item(self.every[-1], key=key)
+        self.every.append(Todo(f'l{self.n}_todo_{len(self.items) + 1}', text, 'tactical', self.n, i))
+        return _Item(self.every[-1], key=key)
+
     @property
-    def open(self): return [x for x in self.items if x.status != 'completed']
+    def open(self):
+        return [x for x in self.items if x.status != 'completed']
+
     def later(self):
         "The open part of the list, for a branch that starts here."
-        out = TodoList(); out.mapped, out.n = self.mapped, self.n
+        out = TodoList()
+        out.mapped, out.n = self.mapped, self.n
         out.items = [replace(x, todo=replace(x.todo, staged_turn=None)) for x in self.items]
         out.every = [x.todo for x in out.open]
         return out
+
     def worked(self):
         "A call succeeded: it counts for the todo in progress, else for the first open one."
         self.growing = None
         x = next((x for x in self.items if x.status == 'in_progress'), None) or next(iter(self.open), None)
-        if x: x.todo.work_done, x.todo.done_rule = True, 'successful_call'
+        if x:
+            x.todo.work_done, x.todo.done_rule = True, 'successful_call'
+
     def stage(self, texts, i, keys=()):
         "A new list, when nothing of the old one is open; or more of a list that nobody has begun."
         fresh, grows = not self.open, self.growing
-        if fresh: self.items = []; self.n += 1; self.mapped = True
-        elif grows: i = self.items[0].todo.staged_turn
-        for k, t in enumerate(texts): self.items.append(self._new(t, i, keys[k] if k < len(keys) else ''))
-        if not fresh and grows is None: self.mapped = False; raise Left('the list grew in the middle of the work')
+        if fresh:
+            self.items = []
+            self.n += 1
+            self.mapped = True
+        elif grows:
+            i = self.items[0].todo.staged_turn
+        for k, t in enumerate(texts):
+            self.items.append(self._new(t, i, keys[k] if k < len(keys) else ''))
+        if not fresh and grows is None:
+            self.mapped = False
+            raise Left('the list grew in the middle of the work')
         call = ToolCall('next_phase_todos', dict(todos=(grows.arguments['todos'] if grows else []) + list(texts)))
-        if len(call.arguments['todos']) > 20 or any(len(t.strip()) < 10 for t in texts): self.mapped, self.growing = False, None; raise Left('todos that our agent refuses')
-        if grows: grows.arguments = call.arguments
+        if len(call.arguments['todos']) > 20 or any(len(t.strip()) < 10 for t in texts):
+            self.mapped, self.growing = False, None
+            raise Left('todos that our agent refuses')
+        if grows:
+            grows.arguments = call.arguments
         return grows or call, f'Staged {len(call.arguments["todos"])} todos for the next tactical phase.'
+
     def complete(self, done, i):
         "Mark the items `done`."
         self.growing = None
-        first = self.open[:len(done)] == done and len(done) == 1
-        for x in done: x.status = 'completed'; x.todo.completed_turn = i
-        if not self.mapped: raise Left('of a list that was left')
+        first = self.open[: len(done)] == done and len(done) == 1
+        for x in done:
+            x.status = 'completed'
+            x.todo.completed_turn = i
+        if not self.mapped:
+            raise Left('of a list that was left')
         texts, left = [x.todo.text for x in done], self.open
         head = f'Completed: {texts[0]}' if len(texts) == 1 else f'Completed {len(texts)} tasks: ' + '; '.join(texts)
-        ids = ','.join(f'todo_{self.items.index(x)+1}' for x in done)
-        return ToolCall('todo_complete', {} if first else dict(todo_id=ids)), head + (f'\nRemaining: {len(left)} tasks\nNext: {left[0].todo.text}' if left else '')
+        ids = ','.join(f'todo_{self.items.index(x) + 1}' for x in done)
+        return ToolCall('todo_complete', {} if first else dict(todo_id=ids)), head + (
+            f'\nRemaining: {len(left)} tasks\nNext: {left[0].todo.text}' if left else ''
+        )
 
 # %% ../../nbs/traces/07_todo_lists.ipynb #ca1299a4
 @patch
 def write(self: TodoList, todos, i):
     "A `TodoWrite`: (our call, what ours would answer), or `Left`."
-    new = [(first_text(t, 'content', 'subject'), t.get('status')) for t in todos if isinstance(t, dict)] if isinstance(todos, list) else []
-    if not new: self.items, self.mapped = [], False; raise Left('clears the list')
+    new = (
+        [(first_text(t, 'content', 'subject'), t.get('status')) for t in todos if isinstance(t, dict)]
+        if isinstance(todos, list)
+        else []
+    )
+    if not new:
+        self.items, self.mapped = [], False
+        raise Left('clears the list')
     if not self.open and (not self.items or [t for t, _ in new] != [x.todo.text for x in self.items]):
-        try: out = self.stage([t for t, _ in new], i)
-        finally: late = self._status(new, i)
-        if late: self.mapped = False; raise Left('a new list with todos that are complete already')
+        try:
+            out = self.stage([t for t, _ in new], i)
+        finally:
+            late = self._status(new, i)
+        if late:
+            self.mapped = False
+            raise Left('a new list with todos that are complete already')
         return out
-    if [t for t, _ in new] != [x.todo.text for x in self.items]: self._merge(new, i); self.mapped = False; raise Left('the list was changed in the middle of the work')
+    if [t for t, _ in new] != [x.todo.text for x in self.items]:
+        self._merge(new, i)
+        self.mapped = False
+        raise Left('the list was changed in the middle of the work')
     reopened = any(x.status == 'completed' and s != 'completed' for x, (_, s) in zip(self.items, new))
     done = self._status(new, i, mark=reopened)
-    if reopened: self.mapped = False; raise Left('opens a todo again')
-    if not done: raise Left('only says what is in progress')
+    if reopened:
+        self.mapped = False
+        raise Left('opens a todo again')
+    if not done:
+        raise Left('only says what is in progress')
     return self.complete(done, i)
 
 # %% ../../nbs/traces/07_todo_lists.ipynb #af56ca84
@@ -84,32 +129,53 @@ def _status(self: TodoList, new, i, mark=True) -> list:
     "Take over the statuses; gives the items that are now complete and were not."
     done = [x for x, (_, s) in zip(self.items, new) if s == 'completed' and x.status != 'completed']
     for x, (_, s) in zip(self.items, new):
-        if x not in done: x.status = s if s in ('pending', 'in_progress', 'completed') else 'pending'
-        elif mark: x.status = 'completed'; x.todo.completed_turn = i
+        if x not in done:
+            x.status = s if s in ('pending', 'in_progress', 'completed') else 'pending'
+        elif mark:
+            x.status = 'completed'
+            x.todo.completed_turn = i
     return done
+
 
 @patch
 def _merge(self: TodoList, new, i):
     "A changed list: todos that stay keep their life, the others begin or end here."
     old = {x.todo.text: x for x in reversed(self.items)}
     self.items = []
-    for t, _ in new: self.items.append(old.pop(t, None) or self._new(t, i))
+    for t, _ in new:
+        self.items.append(old.pop(t, None) or self._new(t, i))
     for x in old.values():
-        if x.status != 'completed': x.todo.done_rule = x.todo.done_rule or 'dropped'
+        if x.status != 'completed':
+            x.todo.done_rule = x.todo.done_rule or 'dropped'
     self._status(new, i)
 
 # %% ../../nbs/traces/07_todo_lists.ipynb #e7e99d30
 @patch
 def task(self: TodoList, name: str, a: dict, i: int):
     "A `TaskUpdate`, `TaskList` or `TaskGet`: (our call, what ours would answer or None to keep theirs), or `Left`."
-    if name == 'TaskList': return ToolCall('todo_list'), None
-    if name != 'TaskUpdate': raise Left('no counterpart')
+    if name == 'TaskList':
+        return ToolCall('todo_list'), None
+    if name != 'TaskUpdate':
+        raise Left('no counterpart')
     x = next((x for x in self.items if x.key and x.key == str(a.get('taskId', ''))), None)
-    if x is None: raise Left('a task of another list')
+    if x is None:
+        raise Left('a task of another list')
     s = a.get('status')
-    if s == 'completed' and x.status != 'completed': return self.complete([x], i)
-    if s == 'deleted': self.items.remove(x); x.todo.done_rule = x.todo.done_rule or 'dropped'; self.mapped = False; raise Left('takes a task off the list')
+    if s == 'completed' and x.status != 'completed':
+        return self.complete([x], i)
+    if s == 'deleted':
+        self.items.remove(x)
+        x.todo.done_rule = x.todo.done_rule or 'dropped'
+        self.mapped = False
+        raise Left('takes a task off the list')
     if s in ('pending', 'in_progress'):
-        again = x.status == 'completed'; x.status = s; self.mapped &= not again; self.growing = None
+        again = x.status == 'completed'
+        x.status = s
+        self.mapped &= not again
+        self.growing = None
         raise Left('opens a todo again' if again else 'only says what is in progress')
-    raise Left('changes the text of a task' if {'subject', 'description'} & {k for k, v in a.items() if v} else 'order, owner or notes of a task')
+    raise Left(
+        'changes the text of a task'
+        if {'subject', 'description'} & {k for k, v in a.items() if v}
+        else 'order, owner or notes of a task'
+    )

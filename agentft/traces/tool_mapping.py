@@ -8,35 +8,52 @@ __all__ = ['MAPPERS', 'Left', 'CallContext', 'maps', 'map_call']
 # %% ../../nbs/traces/06_tool_mapping.ipynb #c9c1227d
 import re
 from dataclasses import dataclass, field
-from ..core.records import ToolCall
+
 from ..core.agent import check_call
+from ..core.records import ToolCall
 
 # %% ../../nbs/traces/06_tool_mapping.ipynb #8d517c16
-class Left(Exception): "A call has no faithful counterpart; the text says why."
+class Left(Exception):
+    "A call has no faithful counterpart; the text says why."
+
 
 @dataclass
 class CallContext:
     "What a mapper may know: the working folder, what the call came back with, the file's text before it."
+
     root: str = ''
-    meta: dict = field(default_factory=dict)   # the program's own record of the result
+    meta: dict = field(default_factory=dict)  # the program's own record of the result
     ok: bool | None = None
     files: dict = field(default_factory=dict)  # path -> text, where known
+
     def path(self, p, name='path') -> str:
         "`p` relative to the working folder."
-        if not isinstance(p, str) or not p: raise Left('no path')
+        if not isinstance(p, str) or not p:
+            raise Left('no path')
         p, root = p.replace('\\', '/') if '\\' in self.root else p, self.root.replace('\\', '/').rstrip('/')
-        if root and (p == root or p.startswith(root + '/')): p = p[len(root)+1:] or '.'
-        if p.startswith(('/', '~')) or re.match(r'[A-Za-z]:', p) or '..' in p.split('/'): raise Left('path outside the working folder')
+        if root and (p == root or p.startswith(root + '/')):
+            p = p[len(root) + 1 :] or '.'
+        if p.startswith(('/', '~')) or re.match(r'[A-Za-z]:', p) or '..' in p.split('/'):
+            raise Left('path outside the working folder')
         return p.removeprefix('./')
 
+
 MAPPERS = {}
+
+
 def maps(name: str):
     "Register the decorated `(input, ctx) -> [(our tool, arguments)]` for their tool `name`; it raises `Left` where it has no answer."
-    def deco(f): MAPPERS[name] = f; return f
+
+    def deco(f):
+        MAPPERS[name] = f
+        return f
+
     return deco
 
+
 def _only(a, *known):
-    if extra := [k for k, v in a.items() if k not in known and v not in (None, False, '')]: raise Left(f'argument {extra[0][:20]!r}')
+    if extra := [k for k, v in a.items() if k not in known and v not in (None, False, '')]:
+        raise Left(f'argument {extra[0][:20]!r}')
 
 # %% ../../nbs/traces/06_tool_mapping.ipynb #a73f19c5
 @maps('Read')
@@ -44,78 +61,127 @@ def _read(a, ctx):
     _only(a, 'file_path', 'offset', 'limit', 'pages')
     out = dict(path=ctx.path(a.get('file_path'))) | {k: a[k] for k in ('offset', 'limit') if a.get(k) is not None}
     if a.get('pages'):
-        if not (m := re.fullmatch(r'(\d+)(?:-(\d+))?', str(a['pages']))): raise Left('several page ranges')
+        if not (m := re.fullmatch(r'(\d+)(?:-(\d+))?', str(a['pages']))):
+            raise Left('several page ranges')
         out |= dict(page_start=int(m[1]), page_end=int(m[2] or m[1]))
     return [('read_file', out)]
 
+
 @maps('Write')
-def _write(a, ctx): _only(a, 'file_path', 'content'); return [('write_file', dict(path=ctx.path(a.get('file_path')), content=a.get('content')))]
+def _write(a, ctx):
+    _only(a, 'file_path', 'content')
+    return [('write_file', dict(path=ctx.path(a.get('file_path')), content=a.get('content')))]
+
 
 def _edits(a, ctx, edits) -> list:
     "Replacements of one file, one call each; a replacement of all places only where there was one place."
     path, text = ctx.path(a.get('file_path')), ctx.meta.get('originalFile')
-    if ctx.meta.get('userModified'): raise Left('changed by the user before it was applied')
+    if ctx.meta.get('userModified'):
+        raise Left('changed by the user before it was applied')
     text, out = text if isinstance(text, str) else ctx.files.get(path), []
     for e in edits:
-        if not isinstance(e, dict) or not all(isinstance(e.get(k), str) for k in ('old_string', 'new_string')): raise Left('no old and new text')
+        if not isinstance(e, dict) or not all(isinstance(e.get(k), str) for k in ('old_string', 'new_string')):
+            raise Left('no old and new text')
         _only(e, 'file_path', 'old_string', 'new_string', 'replace_all')
         old, new = e['old_string'], e['new_string']
-        if not old: out.append(('write_file', dict(path=path, content=new))); text = new; continue   # how an empty file is filled
+        if not old:
+            out.append(('write_file', dict(path=path, content=new)))
+            text = new
+            continue  # how an empty file is filled
         n = text.count(old) if text is not None else None
-        if e.get('replace_all') and n != 1: raise Left('replaces all of several places' if n else 'replaces all, number of places unknown')
-        if n is not None and n != 1 and ctx.ok: raise Left('the recorded file does not hold the old text once')
+        if e.get('replace_all') and n != 1:
+            raise Left('replaces all of several places' if n else 'replaces all, number of places unknown')
+        if n is not None and n != 1 and ctx.ok:
+            raise Left('the recorded file does not hold the old text once')
         out.append(('edit_file', dict(path=path, old_string=old, new_string=new)))
-        if text is not None: text = text.replace(old, new, 1)
+        if text is not None:
+            text = text.replace(old, new, 1)
     return out
 
 # %% ../../nbs/traces/06_tool_mapping.ipynb #866e7f19
 @maps('Edit')
-def _edit(a, ctx): return _edits(a, ctx, [a])
+def _edit(a, ctx):
+    return _edits(a, ctx, [a])
+
 
 @maps('MultiEdit')
 def _multi_edit(a, ctx):
     _only(a, 'file_path', 'edits')
-    if not isinstance(a.get('edits'), list) or not a['edits']: raise Left('no edits')
-    if not ctx.ok: raise Left('failed as a whole')   # ours would have applied the first ones
+    if not isinstance(a.get('edits'), list) or not a['edits']:
+        raise Left('no edits')
+    if not ctx.ok:
+        raise Left('failed as a whole')  # ours would have applied the first ones
     return _edits(a, ctx, a['edits'])
 
 # %% ../../nbs/traces/06_tool_mapping.ipynb #977bc40e
 @maps('Bash')
 def _bash(a, ctx):
     _only(a, 'command', 'description', 'timeout')
-    return [('run_command', dict(command=a.get('command')) | (dict(timeout=-(-int(a['timeout'])//1000)) if isinstance(a.get('timeout'), (int, float)) and abs(a['timeout']) < 1e9 else {}))]   # ms -> s
+    return [
+        (
+            'run_command',
+            dict(command=a.get('command'))
+            | (
+                dict(timeout=-(-int(a['timeout']) // 1000))
+                if isinstance(a.get('timeout'), (int, float)) and abs(a['timeout']) < 1e9
+                else {}
+            ),
+        )
+    ]  # ms -> s
+
 
 @maps('Glob')
 def _glob(a, ctx):
     _only(a, 'pattern', 'path')
-    if not isinstance(a.get('pattern'), str) or '/' in a['pattern'] or '**' in a['pattern'] or '{' in a['pattern']: raise Left('pattern over several levels')
+    if not isinstance(a.get('pattern'), str) or '/' in a['pattern'] or '**' in a['pattern'] or '{' in a['pattern']:
+        raise Left('pattern over several levels')
     return [('list_files', (dict(path=ctx.path(a['path'])) if a.get('path') else {}) | dict(pattern=a['pattern']))]
 
+
 @maps('LS')
-def _ls(a, ctx): _only(a, 'path'); return [('list_files', dict(path=ctx.path(a.get('path'))))]
+def _ls(a, ctx):
+    _only(a, 'path')
+    return [('list_files', dict(path=ctx.path(a.get('path'))))]
+
 
 @maps('Grep')
 def _grep(a, ctx):
     _only(a, 'pattern', 'path', '-i', '-n', 'output_mode')
     q = a.get('pattern')
-    if not isinstance(q, str) or re.search(r'[\\.^$*+?{}\[\]|()]', q): raise Left('a regular expression')
-    if a.get('output_mode') == 'count': raise Left('only counts')
-    return [('search_files', dict(query=q) | (dict(path=ctx.path(a['path'])) if a.get('path') else {}) | ({} if a.get('-i') else dict(case_sensitive=True)))]
+    if not isinstance(q, str) or re.search(r'[\\.^$*+?{}\[\]|()]', q):
+        raise Left('a regular expression')
+    if a.get('output_mode') == 'count':
+        raise Left('only counts')
+    return [
+        (
+            'search_files',
+            dict(query=q)
+            | (dict(path=ctx.path(a['path'])) if a.get('path') else {})
+            | ({} if a.get('-i') else dict(case_sensitive=True)),
+        )
+    ]
+
 
 @maps('NotebookEdit')
-def _notebook_edit(a, ctx): raise Left('a cell of a notebook')
+def _notebook_edit(a, ctx):
+    raise Left('a cell of a notebook')
+
 
 @maps('WebSearch')
-def _web_search(a, ctx): _only(a, 'query'); return [('web_search', dict(query=a.get('query')))]
+def _web_search(a, ctx):
+    _only(a, 'query')
+    return [('web_search', dict(query=a.get('query')))]
 
 # %% ../../nbs/traces/06_tool_mapping.ipynb #d96fd45f
 def map_call(
     name: str,
-    a: dict,        # input of the call
+    a: dict,  # input of the call
     ctx: CallContext = None,
 ) -> list[ToolCall]:
     "What a coding agent's call is in our tools; raises `Left` where it has no counterpart there."
-    if name not in MAPPERS: raise Left('no counterpart')
+    if name not in MAPPERS:
+        raise Left('no counterpart')
     calls = [ToolCall(n, x) for n, x in MAPPERS[name](a, ctx or CallContext())]
-    if any(check_call(c, '') for c in calls): raise Left('arguments that our tool refuses')
+    if any(check_call(c, '') for c in calls):
+        raise Left('arguments that our tool refuses')
     return calls

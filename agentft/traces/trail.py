@@ -8,110 +8,153 @@ __all__ = ['IDLE_HOURS', 'left_out', 'read_reviews', 'settle', 'each_job', 'read
 # %% ../../nbs/traces/02_trail.ipynb #ac00b5e8
 import csv
 from collections import Counter
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
 from ..core.records import Job, Outcome
-from .documents import DATABASE, Documents, open_source, utc_text
 from .audit import from_documents
+from .documents import DATABASE, Documents, open_source, utc_text
 
 # %% ../../nbs/traces/02_trail.ipynb #8f46bb79
 _OUTSIDE = 'started outside the time span'
 
-def _outside(began, since, until): return bool((since and began < utc_text(since)) or (until and began >= utc_text(until)))
+
+def _outside(began, since, until):
+    return bool((since and began < utc_text(since)) or (until and began >= utc_text(until)))
+
 
 def left_out(
     job: Job,
-    since: datetime = None,     # only jobs that started at or after this time (UTC)
-    until: datetime = None,     # ... and before this one
-    models: list = None, agent_types: list = None, outcomes: list = None,  # keep only these; None: all
-    agent_phase: str = '',      # keep only jobs that reached this phase
-) -> str:                       # '' when the job is wanted
+    since: datetime = None,  # only jobs that started at or after this time (UTC)
+    until: datetime = None,  # ... and before this one
+    models: list = None,
+    agent_types: list = None,
+    outcomes: list = None,  # keep only these; None: all
+    agent_phase: str = '',  # keep only jobs that reached this phase
+) -> str:  # '' when the job is wanted
     "Why `job` is not among those asked for."
-    if _outside(job.meta.get('started', ''), since, until): return _OUTSIDE
-    if models and job.model not in models: return 'other model'
-    if agent_types and job.meta.get('agent_type') not in agent_types: return 'other agent type'
-    if outcomes and job.outcome.status not in outcomes: return 'other outcome'
-    if agent_phase and all(t.agent_phase != agent_phase for t in job.turns): return 'phase not reached'
+    if _outside(job.meta.get('started', ''), since, until):
+        return _OUTSIDE
+    if models and job.model not in models:
+        return 'other model'
+    if agent_types and job.meta.get('agent_type') not in agent_types:
+        return 'other agent type'
+    if outcomes and job.outcome.status not in outcomes:
+        return 'other outcome'
+    if agent_phase and all(t.agent_phase != agent_phase for t in job.turns):
+        return 'phase not reached'
     return '' if job.turns else 'no model call'
 
 # %% ../../nbs/traces/02_trail.ipynb #a28fbb1c
-_VERDICTS = dict(approved=True, approve=True, yes=True, true=True, rejected=False, reject=False, no=False, false=False) | {'1': True, '0': False}
+_VERDICTS = dict(
+    approved=True, approve=True, yes=True, true=True, rejected=False, reject=False, no=False, false=False
+) | {'1': True, '0': False}
+
 
 def read_reviews(
-    path: str,           # CSV with a header that names job_id and verdict; '': none
-) -> dict[str, bool]:    # job id -> approved?
+    path: str,  # CSV with a header that names job_id and verdict; '': none
+) -> dict[str, bool]:  # job id -> approved?
     "What people said of finished jobs: approved or rejected."
-    if not path: return {}
-    if not Path(path).is_file(): raise FileNotFoundError(f'{path} does not exist: reviews is a CSV file with the columns job_id and verdict')
+    if not path:
+        return {}
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path} does not exist: reviews is a CSV file with the columns job_id and verdict')
     out = {}
     with open(path, newline='', encoding='utf-8-sig') as f:
         for n, row in enumerate(csv.DictReader(f), 2):
-            if not {'job_id', 'verdict'} <= set(row): raise ValueError(f'{path} has no columns job_id and verdict in its first line')
+            if not {'job_id', 'verdict'} <= set(row):
+                raise ValueError(f'{path} has no columns job_id and verdict in its first line')
             v = str(row['verdict']).strip().lower()
-            if v not in _VERDICTS: raise ValueError(f'{path}, line {n}: verdict is approved or rejected, not {row["verdict"]!r}')
+            if v not in _VERDICTS:
+                raise ValueError(f'{path}, line {n}: verdict is approved or rejected, not {row["verdict"]!r}')
             out[str(row['job_id']).strip()] = _VERDICTS[v]
     return out
 
 # %% ../../nbs/traces/02_trail.ipynb #d16c9f21
-IDLE_HOURS = 1.   # no document for so long: the job is not running any more
+IDLE_HOURS = 1.0  # no document for so long: the job is not running any more
+
 
 def settle(
     job: Job,
-    reviews: dict = None,    # job id -> True (a person approved it) or False (a person rejected it)
-    now: datetime = None,    # UTC; None: this moment
+    reviews: dict = None,  # job id -> True (a person approved it) or False (a person rejected it)
+    now: datetime = None,  # UTC; None: this moment
 ) -> Job:
     "What a single job's documents can't know about its outcome: a person's word, and whether it still runs."
     if reviews and job.id in reviews:
         ok = reviews[job.id]
-        job.outcome = Outcome('success' if ok else 'failed', 'review', 1., f'a person {"approved" if ok else "rejected"} it; the trail says {job.outcome.status} ({job.outcome.source})')
-    elif job.outcome.source == 'none' and job.meta.get('ended', '') > utc_text((now or datetime.now(timezone.utc)) - timedelta(hours=IDLE_HOURS)):
-        job.outcome = Outcome('unknown', 'running', .5, f'no check ended the job, and its last document is younger than {IDLE_HOURS:g} h')
+        job.outcome = Outcome(
+            'success' if ok else 'failed',
+            'review',
+            1.0,
+            f'a person {"approved" if ok else "rejected"} it; the trail says {job.outcome.status} ({job.outcome.source})',
+        )
+    elif job.outcome.source == 'none' and job.meta.get('ended', '') > utc_text(
+        (now or datetime.now(UTC)) - timedelta(hours=IDLE_HOURS)
+    ):
+        job.outcome = Outcome(
+            'unknown', 'running', 0.5, f'no check ended the job, and its last document is younger than {IDLE_HOURS:g} h'
+        )
     return job
 
 # %% ../../nbs/traces/02_trail.ipynb #415ba9dd
 def each_job(
     src: Documents,
-    rejected: Counter,           # counts documents that can't be used, and jobs outside the time span
+    rejected: Counter,  # counts documents that can't be used, and jobs outside the time span
     skip=lambda id, stamp: False,  # True for what is known already
-    reviews: dict = None,        # what people said, for `settle`
-    progress: bool = False,      # show a progress bar
-    **filters,                   # for `left_out`
+    reviews: dict = None,  # what people said, for `settle`
+    progress: bool = False,  # show a progress bar
+    **filters,  # for `left_out`
 ):
     "Yields `(id, stamp, job, why it is left out)`; the job is None where its documents do not fit together. A job outside the time span is not even read, where the source knows its times."
     ids, stamps = [], src.jobs()
     for i, s in stamps.items():
-        if skip(i, s): continue
-        if s.first and _outside(s.first, filters.get('since'), filters.get('until')): rejected[f'jobs: {_OUTSIDE}'] += 1
-        else: ids.append(i)
+        if skip(i, s):
+            continue
+        if s.first and _outside(s.first, filters.get('since'), filters.get('until')):
+            rejected[f'jobs: {_OUTSIDE}'] += 1
+        else:
+            ids.append(i)
     found = src.read(ids)
     if progress and ids:
         from tqdm import tqdm
+
         found = tqdm(found, desc=f'jobs from {src.kind}', unit='job', total=len(ids))
     for i, docs in found:
-        try: job = settle(from_documents(docs, src.kind, rejected), reviews)
-        except (TypeError, ValueError, KeyError, AttributeError, IndexError) as e: yield i, stamps[i], None, f'documents that do not fit together ({type(e).__name__})'; continue
+        try:
+            job = settle(from_documents(docs, src.kind, rejected), reviews)
+        except (TypeError, ValueError, KeyError, AttributeError, IndexError) as e:
+            yield i, stamps[i], None, f'documents that do not fit together ({type(e).__name__})'
+            continue
         yield i, stamps[i], job, left_out(job, **filters)
 
+
 def read_jobs(
-    source,                     # URI, folder, archive, `Documents`, or a dict of lists
-    rejected: Counter = None,   # counts unusable documents and jobs that were not asked for, by reason
+    source,  # URI, folder, archive, `Documents`, or a dict of lists
+    rejected: Counter = None,  # counts unusable documents and jobs that were not asked for, by reason
     database: str = DATABASE,
     max_jobs: int = None,
-    **kw,                       # progress, reviews, and filters, as for `each_job`
+    **kw,  # progress, reviews, and filters, as for `each_job`
 ):
     "Yields one `Job` after another; memory holds one at a time."
     rejected, n = Counter() if rejected is None else rejected, 0
     with open_source(source, database) as src:
         try:
             for _, _, job, why in each_job(src, rejected, **kw):
-                if max_jobs is not None and n >= max_jobs: break
-                if why: rejected[f'jobs: {why}'] += 1; continue
-                n += 1; yield job
-        finally: rejected.update(src.rejected); src.rejected.clear()
+                if max_jobs is not None and n >= max_jobs:
+                    break
+                if why:
+                    rejected[f'jobs: {why}'] += 1
+                    continue
+                n += 1
+                yield job
+        finally:
+            rejected.update(src.rejected)
+            src.rejected.clear()
+
 
 def collect_jobs(
     source,  # URI, folder, `Documents`, or a dict of lists
-    **kw,    # filters, as for `read_jobs`
+    **kw,  # filters, as for `read_jobs`
 ) -> tuple:  # (jobs by start time, Counter of what was left out, by reason)
     "All jobs of `source`, and what could not be read."
     rejected = Counter()

@@ -15,9 +15,11 @@ from types import MethodType, SimpleNamespace
 def _linear(x, w, bias=None):
     "`x @ w.T + bias`, by oneDNN where there is one: for these shapes it is a tenth faster than the default."
     import torch
+
     if torch.backends.mkldnn.is_available() and x.device.type == 'cpu' and x.dtype == torch.float32:
         return torch.ops.mkldnn._linear_pointwise(x, w, bias, 'none', [], '')
     return torch.nn.functional.linear(x, w, bias)
+
 
 @lru_cache
 def _functions():
@@ -27,10 +29,13 @@ def _functions():
 
     class LoraProduct(Function):
         "`x (W + sBA)' + bias`: `merged` is W + sBA."
+
         @staticmethod
         def forward(ctx, x, merged, bias, A, B, s):
-            ctx.save_for_backward(x, merged, A, B); ctx.s = s
+            ctx.save_for_backward(x, merged, A, B)
+            ctx.s = s
             return _linear(x, merged, bias)
+
         @staticmethod
         def backward(ctx, dy):
             x, merged, A, B = ctx.saved_tensors
@@ -42,88 +47,110 @@ def _functions():
 
     class AnswerLoss(Function):
         "Summed cross-entropy of the rows of `h`; the head's weights are frozen, so the gradient is ready after one pass."
+
         @staticmethod
         def forward(ctx, h, W, y, chunk):
             loss, grad = h.new_zeros(()), torch.empty_like(h)
             for i in range(0, len(h), chunk):
-                t = y[i:i+chunk, None]
-                z = _linear(h[i:i+chunk], W)
+                t = y[i : i + chunk, None]
+                z = _linear(h[i : i + chunk], W)
                 z.sub_(z.amax(-1, keepdim=True))
                 right = z.gather(1, t)
                 total = z.exp_().sum(-1, keepdim=True)
                 loss += (total.log() - right).sum()
-                z.div_(total).scatter_add_(1, t, z.new_full(t.shape, -1.))
-                grad[i:i+chunk] = _linear(z, W.t())
+                z.div_(total).scatter_add_(1, t, z.new_full(t.shape, -1.0))
+                grad[i : i + chunk] = _linear(z, W.t())
             ctx.save_for_backward(grad)
             return loss
+
         @staticmethod
-        def backward(ctx, d): return ctx.saved_tensors[0]*d, None, None, None
+        def backward(ctx, d):
+            return ctx.saved_tensors[0] * d, None, None, None
 
     class BlockAttention(Function):
         "Causal attention by blocks of queries, each against the keys it may see; heads that share keys go together."
+
         @staticmethod
         def forward(ctx, q, k, v, scale, block):
             (n, H, T, D), G = q.shape, k.shape[1]
-            q, k, v = q.reshape(n*G, H//G, T, D), k.reshape(n*G, T, D), v.reshape(n*G, T, D)
+            q, k, v = q.reshape(n * G, H // G, T, D), k.reshape(n * G, T, D), v.reshape(n * G, T, D)
             out, probs = torch.empty_like(q), []
             for i in range(0, T, block):
-                j = min(i+block, T)
-                s = torch.bmm((q[:, :, i:j]*scale).reshape(n*G, -1, D), k[:, :j].transpose(1, 2))
-                s.view(n*G, H//G, j-i, j)[..., i:].masked_fill_(torch.ones(j-i, j-i, dtype=torch.bool).triu(1), -math.inf)
+                j = min(i + block, T)
+                s = torch.bmm((q[:, :, i:j] * scale).reshape(n * G, -1, D), k[:, :j].transpose(1, 2))
+                s.view(n * G, H // G, j - i, j)[..., i:].masked_fill_(
+                    torch.ones(j - i, j - i, dtype=torch.bool).triu(1), -math.inf
+                )
                 probs.append(torch.softmax(s, -1))
-                out[:, :, i:j] = torch.bmm(probs[-1], v[:, :j]).view(n*G, H//G, j-i, D)
-            ctx.save_for_backward(q, k, v, *probs); ctx.dims = n, H, G, T, D, scale, block
+                out[:, :, i:j] = torch.bmm(probs[-1], v[:, :j]).view(n * G, H // G, j - i, D)
+            ctx.save_for_backward(q, k, v, *probs)
+            ctx.dims = n, H, G, T, D, scale, block
             return out.view(n, H, T, D)
+
         @staticmethod
         def backward(ctx, dy):
             q, k, v, *probs = ctx.saved_tensors
             n, H, G, T, D, scale, block = ctx.dims
-            dy = dy.reshape(n*G, H//G, T, D)
+            dy = dy.reshape(n * G, H // G, T, D)
             dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
             for i, p in zip(range(0, T, block), probs):
-                j = min(i+block, T)
-                d = dy[:, :, i:j].reshape(n*G, -1, D)
+                j = min(i + block, T)
+                d = dy[:, :, i:j].reshape(n * G, -1, D)
                 dv[:, :j].baddbmm_(p.transpose(1, 2), d)
                 ds = torch._softmax_backward_data(torch.bmm(d, v[:, :j].transpose(1, 2)), p, -1, p.dtype)
-                dq[:, :, i:j] = torch.bmm(ds, k[:, :j]).mul_(scale).view(n*G, H//G, j-i, D)
-                dk[:, :j].baddbmm_(ds.transpose(1, 2), q[:, :, i:j].reshape(n*G, -1, D), alpha=scale)
+                dq[:, :, i:j] = torch.bmm(ds, k[:, :j]).mul_(scale).view(n * G, H // G, j - i, D)
+                dk[:, :j].baddbmm_(ds.transpose(1, 2), q[:, :, i:j].reshape(n * G, -1, D), alpha=scale)
             return dq.view(n, H, T, D), dk.view(n, G, T, D), dv.view(n, G, T, D), None, None
 
     return SimpleNamespace(LoraProduct=LoraProduct, AnswerLoss=AnswerLoss, BlockAttention=BlockAttention)
 
 # %% ../../nbs/training/00_kernels.ipynb #038a7ca3
 def answer_loss(
-    model,      # PEFT model
+    model,  # PEFT model
     input_ids,  # one row per job, padded on the right
-    labels,     # -100 where nothing is trained
-    count=None, # divide the sum by this; None: by the trained tokens of this batch
+    labels,  # -100 where nothing is trained
+    count=None,  # divide the sum by this; None: by the trained tokens of this batch
     chunk: int = 128,  # rows of logits held at a time
 ):
     "Mean cross-entropy of the trained tokens."
     base = model.get_base_model()
-    h = base.base_model(input_ids=input_ids, use_cache=False).last_hidden_state  # padded on the right: the causal mask is enough
-    y = labels[:, 1:]; m = y != -100
+    h = base.base_model(
+        input_ids=input_ids, use_cache=False
+    ).last_hidden_state  # padded on the right: the causal mask is enough
+    y = labels[:, 1:]
+    m = y != -100
     loss = _functions().AnswerLoss.apply(h[:, :-1][m], base.get_output_embeddings().weight, y[m], chunk)
-    return loss/(m.sum() if count is None else count)
+    return loss / (m.sum() if count is None else count)
 
 # %% ../../nbs/training/00_kernels.ipynb #c3ff5ae1
 ATTENTION = 'agentft_blocks'
 
-def _block_attention(module, query, key, value, attention_mask, scaling=None, dropout=0., **kw):
+
+def _block_attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **kw):
     "Attention function for transformers: blocks where nothing special is asked for, the fused kernel elsewhere."
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
-    if attention_mask is not None or dropout or query.shape[2] != key.shape[2] or query.shape[2] > 1024 or any(kw.get(k) is not None for k in ('sliding_window', 'softcap', 's_aux', 'position_bias')):
+
+    if (
+        attention_mask is not None
+        or dropout
+        or query.shape[2] != key.shape[2]
+        or query.shape[2] > 1024
+        or any(kw.get(k) is not None for k in ('sliding_window', 'softcap', 's_aux', 'position_bias'))
+    ):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kw)
-    out = _functions().BlockAttention.apply(query, key, value, scaling or query.shape[-1]**-.5, 96)
+    out = _functions().BlockAttention.apply(query, key, value, scaling or query.shape[-1] ** -0.5, 96)
     return out.transpose(1, 2).contiguous(), None
+
 
 def _lora_forward(self, x, *args, **kwargs):
     "Forward of a PEFT linear layer as one product; W + sBA is formed again when A or B changed."
     import torch
+
     name = self.active_adapters[0]
     A, B, s, W = self.lora_A[name].weight, self.lora_B[name].weight, self.scaling[name], self.base_layer.weight
     if self._merged_at != (version := (A._version, B._version, A.data_ptr())):
-        with torch.no_grad(): self._merged = torch.addmm(W, B, A, alpha=s, out=getattr(self, '_merged', None))
+        with torch.no_grad():
+            self._merged = torch.addmm(W, B, A, alpha=s, out=getattr(self, '_merged', None))
         self._merged_at = version
     return _functions().LoraProduct.apply(x, self._merged, self.base_layer.bias, A, B, s)
 
@@ -134,16 +161,30 @@ def why_not_fast(
     "Why the fast pieces don't fit this model; '' where they do."
     import torch
     from peft.tuners.lora import Linear, LoraLayer
+
     base, cfg = model.get_base_model(), model.get_base_model().config
     layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
-    if any(p.device.type != 'cpu' or p.dtype != torch.float32 for p in model.parameters()): return 'not fp32 on a CPU'
-    if cfg.model_type not in ('llama', 'qwen2', 'qwen3', 'smollm3', 'mistral'): return f'not tried with {cfg.model_type} models'
-    if getattr(cfg, 'final_logit_softcapping', None) or getattr(cfg, 'logit_scale', None): return 'the logits are scaled'
-    if getattr(base.get_output_embeddings(), 'bias', None) is not None: return 'the output head has a bias'
-    if any(type(m) is not Linear or m.merged or len(m.active_adapters) != 1 or m.use_dora.get(m.active_adapters[0]) or m.lora_bias.get(m.active_adapters[0]) for m in layers):
+    if any(p.device.type != 'cpu' or p.dtype != torch.float32 for p in model.parameters()):
+        return 'not fp32 on a CPU'
+    if cfg.model_type not in ('llama', 'qwen2', 'qwen3', 'smollm3', 'mistral'):
+        return f'not tried with {cfg.model_type} models'
+    if getattr(cfg, 'final_logit_softcapping', None) or getattr(cfg, 'logit_scale', None):
+        return 'the logits are scaled'
+    if getattr(base.get_output_embeddings(), 'bias', None) is not None:
+        return 'the output head has a bias'
+    if any(
+        type(m) is not Linear
+        or m.merged
+        or len(m.active_adapters) != 1
+        or m.use_dora.get(m.active_adapters[0])
+        or m.lora_bias.get(m.active_adapters[0])
+        for m in layers
+    ):
         return 'the adapter is no plain LoRA'
-    if any(not isinstance(d, torch.nn.Identity) for m in layers for d in m.lora_dropout.values()): return 'the adapter has dropout'
+    if any(not isinstance(d, torch.nn.Identity) for m in layers for d in m.lora_dropout.values()):
+        return 'the adapter has dropout'
     return ''
+
 
 @contextmanager
 def fast_cpu(
@@ -151,21 +192,31 @@ def fast_cpu(
 ):
     "While it lasts, the layers of `model` compute the same faster."
     import ctypes
+
     from peft.tuners.lora import LoraLayer
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
-    if why := why_not_fast(model): raise ValueError(f'no fast training: {why}')
-    AttentionInterface.register(ATTENTION, _block_attention); AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+    if why := why_not_fast(model):
+        raise ValueError(f'no fast training: {why}')
+    AttentionInterface.register(ATTENTION, _block_attention)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     base, layers = model.get_base_model(), [m for m in model.modules() if isinstance(m, LoraLayer)]
     before = base.config._attn_implementation
     try:  # glibc gives large blocks back to the system and fetches them again, page by page: let it keep them
-        libc = ctypes.CDLL('libc.so.6'); libc.mallopt(-3, 1 << 30); libc.mallopt(-1, (1 << 31)-1)
-    except (OSError, AttributeError): pass
+        libc = ctypes.CDLL('libc.so.6')
+        libc.mallopt(-3, 1 << 30)
+        libc.mallopt(-1, (1 << 31) - 1)
+    except (OSError, AttributeError):
+        pass
     try:
-        if before == 'sdpa': base.set_attn_implementation(ATTENTION)
-        for m in layers: m._merged_at, m.forward = None, MethodType(_lora_forward, m)
+        if before == 'sdpa':
+            base.set_attn_implementation(ATTENTION)
+        for m in layers:
+            m._merged_at, m.forward = None, MethodType(_lora_forward, m)
         yield model
     finally:
         base.set_attn_implementation(before)
         for m in layers:
-            for k in ('forward', '_merged', '_merged_at'): m.__dict__.pop(k, None)
+            for k in ('forward', '_merged', '_merged_at'):
+                m.__dict__.pop(k, None)

@@ -7,21 +7,29 @@ __all__ = ['SCHEDULES', 'MARKER', 'encode_rows', 'trained_tokens', 'add_lora', '
            'TrainReport', 'model_card', 'save_adapter', 'train_sft']
 
 # %% ../../nbs/training/01_training.ipynb #3aaa8798
-import json, math, os, random, shutil, sys, tempfile, time
+import json
+import math
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
+
 from ..core.records import content_hash, write_atomic
-from ..workbench.runs import check_disk
-from ..model.loading import free_threads, quiet
 from ..model.chat import ChatFormat
+from ..model.loading import free_threads, quiet
 from .kernels import answer_loss, fast_cpu, why_not_fast
+from ..workbench.runs import check_disk
 
 # %% ../../nbs/training/01_training.ipynb #bd0534b3
 def encode_rows(
-    examples,           # `Example` records
+    examples,  # `Example` records
     tokenizer,
     max_len: int = 2048,  # longest row in tokens
 ) -> tuple[list, Counter]:  # rows, and how many examples were left out for which reason
@@ -29,12 +37,18 @@ def encode_rows(
     fmt, rows, skipped = ChatFormat(tokenizer), [], Counter()
     for e in examples:
         if bad := sorted({w for w in e.weights if w not in (0, 1)}):
-            raise ValueError(f'example {e.id} has the weight {bad[0]:g}: a turn is trained (1) or context (0). Round the weights, or repeat the example to make it count more')
+            raise ValueError(
+                f'example {e.id} has the weight {bad[0]:g}: a turn is trained (1) or context (0). Round the weights, or repeat the example to make it count more'
+            )
         ids, labels = fmt.encode(e.messages, e.tools, e.weights)
-        if len(ids) > max_len: skipped[f'longer than max_len={max_len}'] += 1
-        elif not any(x >= 0 for x in labels[1:]): skipped['nothing to train'] += 1
-        else: rows.append(dict(id=e.id, family=e.family, behaviour=e.behaviour, input_ids=list(ids), labels=list(labels)))
+        if len(ids) > max_len:
+            skipped[f'longer than max_len={max_len}'] += 1
+        elif not any(x >= 0 for x in labels[1:]):
+            skipped['nothing to train'] += 1
+        else:
+            rows.append(dict(id=e.id, family=e.family, behaviour=e.behaviour, input_ids=list(ids), labels=list(labels)))
     return rows, skipped
+
 
 def trained_tokens(rows) -> int:
     "Tokens that have a label."
@@ -42,18 +56,22 @@ def trained_tokens(rows) -> int:
 
 # %% ../../nbs/training/01_training.ipynb #bcfcb999
 def add_lora(
-    model,               # base model
+    model,  # base model
     rank: int = 16,
-    alpha: float = 32,   # the update is scaled by alpha/rank
-    dropout: float = 0.,
+    alpha: float = 32,  # the update is scaled by alpha/rank
+    dropout: float = 0.0,
     seed: int = 0,
 ):  # PEFT model
     "LoRA matrices on every linear layer of `model`."
     import torch
     from peft import LoraConfig, get_peft_model
+
     torch.manual_seed(seed)
-    cfg = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules='all-linear', bias='none', task_type='CAUSAL_LM')
+    cfg = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules='all-linear', bias='none', task_type='CAUSAL_LM'
+    )
     return get_peft_model(model, cfg)
+
 
 def trained_modules(
     model,  # PEFT model
@@ -61,57 +79,75 @@ def trained_modules(
     "Count what is trained; a linear layer without an adapter, or anything else that is trained, is an error."
     import torch
     from peft.tuners.lora import LoraLayer
+
     base = model.get_base_model()
     inside = {id(x) for m in model.modules() if isinstance(m, LoraLayer) for x in m.modules()}
     head = base.get_output_embeddings()
-    bare = [n for n, m in base.named_modules() if isinstance(m, torch.nn.Linear) and id(m) not in inside and m is not head]
-    if bare: raise RuntimeError(f'{len(bare)} linear layers have no adapter, the first is {bare[0]}: nothing was trained')
+    bare = [
+        n for n, m in base.named_modules() if isinstance(m, torch.nn.Linear) and id(m) not in inside and m is not head
+    ]
+    if bare:
+        raise RuntimeError(f'{len(bare)} linear layers have no adapter, the first is {bare[0]}: nothing was trained')
     odd = [n for n, p in model.named_parameters() if p.requires_grad and '.lora_' not in n]
-    if odd: raise RuntimeError(f'{odd[0]} would be trained, and is no adapter: nothing was trained')
+    if odd:
+        raise RuntimeError(f'{odd[0]} would be trained, and is no adapter: nothing was trained')
     layers = Counter(n.rsplit('.', 1)[-1] for n, m in base.named_modules() if isinstance(m, LoraLayer))
-    return dict(trained=sum(p.numel() for p in model.parameters() if p.requires_grad), total=sum(p.numel() for n, p in base.named_parameters() if '.lora_' not in n), layers=dict(layers))
+    return dict(
+        trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        total=sum(p.numel() for n, p in base.named_parameters() if '.lora_' not in n),
+        layers=dict(layers),
+    )
 
 # %% ../../nbs/training/01_training.ipynb #66498967
 def order_rows(
-    rows,            # from `encode_rows`
-    epochs: float,   # may be a fraction
-    batch_size: int, # rows per optimizer step
-    micro: int,      # rows per pass
+    rows,  # from `encode_rows`
+    epochs: float,  # may be a fraction
+    batch_size: int,  # rows per optimizer step
+    micro: int,  # rows per pass
     seed: int,
-) -> list[int]:      # indices into `rows`, one after the other
+) -> list[int]:  # indices into `rows`, one after the other
     "The order in which rows are trained."
     out, n = [], len(rows)
     for e in range(math.ceil(epochs)):
         rng, ix = random.Random(f'{seed} {e}'), list(range(n))
         rng.shuffle(ix)
         if micro > 1:
-            batches, wide = [], batch_size*8
+            batches, wide = [], batch_size * 8
             for i in range(0, n, wide):
-                near = sorted(ix[i:i+wide], key=lambda k: len(rows[k]['input_ids']))
-                batches += [near[j:j+batch_size] for j in range(0, len(near), batch_size)]
-            last = [batches.pop(k) for k in [next((k for k, b in enumerate(batches) if len(b) < batch_size), None)] if k is not None]
+                near = sorted(ix[i : i + wide], key=lambda k: len(rows[k]['input_ids']))
+                batches += [near[j : j + batch_size] for j in range(0, len(near), batch_size)]
+            last = [
+                batches.pop(k)
+                for k in [next((k for k, b in enumerate(batches) if len(b) < batch_size), None)]
+                if k is not None
+            ]
             rng.shuffle(batches)
-            ix = [k for b in batches+last for k in b]
-        out += ix[:math.ceil(n*min(1, epochs-e))]
+            ix = [k for b in batches + last for k in b]
+        out += ix[: math.ceil(n * min(1, epochs - e))]
     return out
+
 
 SCHEDULES = ('cosine', 'linear', 'constant')
 
+
 def lr_share(
-    done: float,       # share of the training that is done, 0 to 1
+    done: float,  # share of the training that is done, 0 to 1
     scheduler: str = 'cosine',
-    warmup: float = .1,  # share of the training in which the rate rises
-    floor: float = .1,   # where it ends, as a share of its peak
+    warmup: float = 0.1,  # share of the training in which the rate rises
+    floor: float = 0.1,  # where it ends, as a share of its peak
 ) -> float:
     "Learning rate as a share of its peak."
-    if scheduler not in SCHEDULES: raise ValueError(f'unknown scheduler {scheduler!r}: choose {", ".join(SCHEDULES)}')
-    if done < warmup: return done/warmup
-    t = min(1, (done-warmup)/max(1-warmup, 1e-9))
-    fall = dict(cosine=(1+math.cos(math.pi*t))/2, linear=1-t, constant=1)[scheduler]
-    return floor + (1-floor)*fall
+    if scheduler not in SCHEDULES:
+        raise ValueError(f'unknown scheduler {scheduler!r}: choose {", ".join(SCHEDULES)}')
+    if done < warmup:
+        return done / warmup
+    t = min(1, (done - warmup) / max(1 - warmup, 1e-9))
+    fall = dict(cosine=(1 + math.cos(math.pi * t)) / 2, linear=1 - t, constant=1)[scheduler]
+    return floor + (1 - floor) * fall
 
 # %% ../../nbs/training/01_training.ipynb #59d22704
 MARKER = 'complete.json'  # in every checkpoint that was written to its end
+
 
 @lru_cache
 def _trainer():
@@ -121,311 +157,581 @@ def _trainer():
     from trl import SFTTrainer
 
     class Trainer(SFTTrainer):
-        run = None                                             # the `_Run` that keeps the books
-        def create_model_card(self, *a, **kw): pass            # ours is written once, with the numbers
+        run = None  # the `_Run` that keeps the books
+
+        def create_model_card(self, *a, **kw):
+            pass  # ours is written once, with the numbers
+
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            if not self.run.fast: return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            if not self.run.fast:
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             return answer_loss(model, inputs['input_ids'], inputs['labels'], num_items_in_batch)
+
         def training_step(self, model, inputs, num_items_in_batch=None):
-            seen, labels = int(inputs['attention_mask'].sum()) if 'attention_mask' in inputs else inputs['input_ids'].numel(), int((inputs['labels'][:, 1:] >= 0).sum())
+            seen, labels = (
+                int(inputs['attention_mask'].sum()) if 'attention_mask' in inputs else inputs['input_ids'].numel(),
+                int((inputs['labels'][:, 1:] >= 0).sum()),
+            )
             loss = super().training_step(model, inputs, num_items_in_batch)
             self.run.passed(float(loss), seen, labels, len(inputs['input_ids']), self.state)
             return loss
+
         def create_scheduler(self, num_training_steps, optimizer=None):
-            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, lambda s: self.run.rate(s+1, num_training_steps))
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer, lambda s: self.run.rate(s + 1, num_training_steps)
+            )
             self._created_lr_scheduler = True
             return self.lr_scheduler
+
         def _save(self, output_dir=None, state_dict=None):
             self.model.save_pretrained(output_dir, save_embedding_layers=False)
+
         def _save_checkpoint(self, model, trial):
             super()._save_checkpoint(model, trial)
-            here = Path(self.args.output_dir)/f'checkpoint-{self.state.global_step}'
-            write_atomic(here/MARKER, json.dumps(self.run.books))
+            here = Path(self.args.output_dir) / f'checkpoint-{self.state.global_step}'
+            write_atomic(here / MARKER, json.dumps(self.run.books))
             for old in Path(self.args.output_dir).glob('checkpoint-*'):
-                if old != here: shutil.rmtree(old, ignore_errors=True)
+                if old != here:
+                    shutil.rmtree(old, ignore_errors=True)
 
     class Watch(TrainerCallback):
-        def __init__(self, run): self.run = run
-        def on_train_begin(self, args, state, control, **kw): self.run.begin(state)
+        def __init__(self, run):
+            self.run = run
+
+        def on_train_begin(self, args, state, control, **kw):
+            self.run.begin(state)
+
         def on_step_end(self, args, state, control, **kw):
             control.should_log = True
             control.should_save = self.run.wants_save() and state.global_step < state.max_steps
-            if self.run.out_of_time(): control.should_training_stop, self.run.stopped = True, 'time budget'
+            if self.run.out_of_time():
+                control.should_training_stop, self.run.stopped = True, 'time budget'
+
         def on_log(self, args, state, control, logs=None, **kw):
-            if 'learning_rate' in logs: self.run.step(state, logs)
+            if 'learning_rate' in logs:
+                self.run.step(state, logs)
 
     return Trainer, Watch
 
 # %% ../../nbs/training/01_training.ipynb #b6485eca
 class _Run:
     "The books of one training run: counts, clock, log, progress line."
+
     def __init__(self, rows, ix, log, valid_loss, schedule, time_budget_s, checkpoint_every_s, progress, fast):
         self.rows, self.ix, self.log, self.valid_loss = rows, ix, Path(log), valid_loss
-        self.schedule, self.time_budget_s, self.checkpoint_every_s, self.fast = schedule, time_budget_s, checkpoint_every_s, fast
-        self.books = dict(tokens=0, supervised=0, jobs=0, seconds=0., valid=[])   # over all sessions; stored with a checkpoint
+        self.schedule, self.time_budget_s, self.checkpoint_every_s, self.fast = (
+            schedule,
+            time_budget_s,
+            checkpoint_every_s,
+            fast,
+        )
+        self.books = dict(
+            tokens=0, supervised=0, jobs=0, seconds=0.0, valid=[]
+        )  # over all sessions; stored with a checkpoint
         self.total = sum(len(rows[i]['input_ids']) for i in ix)
-        self.progress, self.stopped, self.loss, self.new_tokens, self.new_seconds = progress, '', [], 0, 0.
-        self.t0 = self.saved = time.time(); self.bar = None; self.lines = []
-    def seconds(self): return self.books['seconds'] + time.time() - self.t0
+        self.progress, self.stopped, self.loss, self.new_tokens, self.new_seconds = progress, '', [], 0, 0.0
+        self.t0 = self.saved = time.time()
+        self.bar = None
+        self.lines = []
+
+    def seconds(self):
+        return self.books['seconds'] + time.time() - self.t0
+
     def rate(self, step, steps):
-        done = step/max(steps, 1)
-        if self.time_budget_s: done = max(done, min(1, self.seconds()/self.time_budget_s))
+        done = step / max(steps, 1)
+        if self.time_budget_s:
+            done = max(done, min(1, self.seconds() / self.time_budget_s))
         return lr_share(done, **self.schedule)
-    def out_of_time(self): return bool(self.time_budget_s) and self.seconds() > self.time_budget_s
+
+    def out_of_time(self):
+        return bool(self.time_budget_s) and self.seconds() > self.time_budget_s
+
     def wants_save(self):
-        if time.time() - self.saved < self.checkpoint_every_s: return False
-        self.settle(); self.saved = time.time()
+        if time.time() - self.saved < self.checkpoint_every_s:
+            return False
+        self.settle()
+        self.saved = time.time()
         return True
+
     def settle(self):
         "Put the time since the last settling into the books."
-        now = time.time(); self.books['seconds'] += now-self.t0; self.new_seconds += now-self.t0; self.t0 = now
+        now = time.time()
+        self.books['seconds'] += now - self.t0
+        self.new_seconds += now - self.t0
+        self.t0 = now
+
     def begin(self, state):
         from tqdm import tqdm
-        self.bar = tqdm(total=self.total, initial=self.books['tokens'], unit='tok', file=sys.stderr, disable=not self.progress, mininterval=.5 if sys.stderr.isatty() else 2, leave=True, dynamic_ncols=True,
-            bar_format='training {percentage:3.0f}%|{bar:20}| {n:,.0f}/{total:,.0f} tokens [{elapsed}<{remaining}, {rate_fmt}{postfix}]')
-        if state.global_step == 0: self.validate(0)
+
+        self.bar = tqdm(
+            total=self.total,
+            initial=self.books['tokens'],
+            unit='tok',
+            file=sys.stderr,
+            disable=not self.progress,
+            mininterval=0.5 if sys.stderr.isatty() else 2,
+            leave=True,
+            dynamic_ncols=True,
+            bar_format='training {percentage:3.0f}%|{bar:20}| {n:,.0f}/{total:,.0f} tokens [{elapsed}<{remaining}, {rate_fmt}{postfix}]',
+        )
+        if state.global_step == 0:
+            self.validate(0)
         self.t0 = time.time()
+
     def validate(self, step):
-        if self.valid_loss is None: return
-        self.settle(); x = self.valid_loss(); self.t0 = time.time()   # not counted as training time
-        self.books['valid'].append([step, x]); self.write(dict(step=step, valid_loss=x))
+        if self.valid_loss is None:
+            return
+        self.settle()
+        x = self.valid_loss()
+        self.t0 = time.time()  # not counted as training time
+        self.books['valid'].append([step, x])
+        self.write(dict(step=step, valid_loss=x))
+
     def passed(self, loss, tokens, supervised, jobs, state):
         if not math.isfinite(loss):
-            ids = [self.rows[i]['id'] for i in self.ix[self.books['jobs']:self.books['jobs']+jobs]]
-            raise FloatingPointError(f'the loss is {loss} at step {state.global_step+1} of {state.max_steps} (example {", ".join(ids)}): lower lr, or raise warmup. Nothing was kept but the last checkpoint')
-        for k, v in dict(tokens=tokens, supervised=supervised, jobs=jobs).items(): self.books[k] += v
-        self.new_tokens += tokens; self.loss.append(loss); self.bar.update(tokens)
+            ids = [self.rows[i]['id'] for i in self.ix[self.books['jobs'] : self.books['jobs'] + jobs]]
+            raise FloatingPointError(
+                f'the loss is {loss} at step {state.global_step + 1} of {state.max_steps} (example {", ".join(ids)}): lower lr, or raise warmup. Nothing was kept but the last checkpoint'
+            )
+        for k, v in dict(tokens=tokens, supervised=supervised, jobs=jobs).items():
+            self.books[k] += v
+        self.new_tokens += tokens
+        self.loss.append(loss)
+        self.bar.update(tokens)
+
     def step(self, state, logs):
         loss, self.loss = sum(self.loss), []
         self.bar.set_postfix_str(f'loss {loss:.3f}, step {state.global_step}/{state.max_steps}', refresh=False)
-        self.write(dict(step=state.global_step, loss=loss, lr=logs['learning_rate'], grad_norm=float(logs.get('grad_norm') or 0), tokens=self.books['tokens'],
-            supervised=self.books['supervised'], jobs=self.books['jobs'], seconds=round(self.seconds(), 2)))
+        self.write(
+            dict(
+                step=state.global_step,
+                loss=loss,
+                lr=logs['learning_rate'],
+                grad_norm=float(logs.get('grad_norm') or 0),
+                tokens=self.books['tokens'],
+                supervised=self.books['supervised'],
+                jobs=self.books['jobs'],
+                seconds=round(self.seconds(), 2),
+            )
+        )
+
     def write(self, line):
         self.lines.append(line)
-        with self.log.open('a', encoding='utf-8') as f: f.write(json.dumps(line)+'\n')
+        with self.log.open('a', encoding='utf-8') as f:
+            f.write(json.dumps(line) + '\n')
+
     def resume(self, checkpoint, step):
         "Take over the books of a checkpoint; lines of the log that came after it are dropped."
-        self.books = json.loads((Path(checkpoint)/MARKER).read_text())
-        self.lines = [x for x in map(json.loads, self.log.read_text().splitlines()) if x['step'] <= step] if self.log.exists() else []
-        write_atomic(self.log, ''.join(json.dumps(x)+'\n' for x in self.lines))
+        self.books = json.loads((Path(checkpoint) / MARKER).read_text())
+        self.lines = (
+            [x for x in map(json.loads, self.log.read_text().splitlines()) if x['step'] <= step]
+            if self.log.exists()
+            else []
+        )
+        write_atomic(self.log, ''.join(json.dumps(x) + '\n' for x in self.lines))
 
 # %% ../../nbs/training/01_training.ipynb #d58bcbe7
 @dataclass
 class TrainReport:
     "What a training run did."
-    adapter: str              # folder of the adapter
-    base: str                 # name of the base model
-    examples: int             # rows that were trained
-    skipped: dict             # reason -> examples left out
-    data_hash: str            # of ids, tokens and labels
-    recipe: dict              # what it was called with
-    steps: int                # optimizer steps done
+
+    adapter: str  # folder of the adapter
+    base: str  # name of the base model
+    examples: int  # rows that were trained
+    skipped: dict  # reason -> examples left out
+    data_hash: str  # of ids, tokens and labels
+    recipe: dict  # what it was called with
+    steps: int  # optimizer steps done
     planned_steps: int
-    jobs: int                 # rows seen, epochs counted
+    jobs: int  # rows seen, epochs counted
     tokens: int
     supervised_tokens: int
-    seconds: float            # training alone, over all sessions
-    tokens_per_s: float       # of this session
+    seconds: float  # training alone, over all sessions
+    tokens_per_s: float  # of this session
     jobs_per_min: float
-    loss_first: float         # mean over the first tenth of the steps
-    loss_last: float          # mean over the last tenth
-    valid: list               # (step, loss) pairs
+    loss_first: float  # mean over the first tenth of the steps
+    loss_last: float  # mean over the last tenth
+    valid: list  # (step, loss) pairs
     trained_parameters: int
     total_parameters: int
-    layers: dict              # adapted layers by name
+    layers: dict  # adapted layers by name
     threads: int
-    fast: str                 # 'yes', or why not
-    peak_memory_gb: float     # of this process
-    resumed_from: int = 0     # step
-    stopped: str = ''         # why it ended early
-    log: str = ''             # JSONL with one line per step
+    fast: str  # 'yes', or why not
+    peak_memory_gb: float  # of this process
+    resumed_from: int = 0  # step
+    stopped: str = ''  # why it ended early
+    log: str = ''  # JSONL with one line per step
 
 # %% ../../nbs/training/01_training.ipynb #d6c432ee
 def model_card(
     r: TrainReport,
-    licence: str = '',        # licence of the adapter; '': that of the base
-    intended_use: str = '',   # what it is for
+    licence: str = '',  # licence of the adapter; '': that of the base
+    intended_use: str = '',  # what it is for
 ) -> str:
     "README.md of an adapter."
-    use = intended_use or 'Tool calls of the agent whose jobs it was trained on, with the prompt layout of `agentft.chat`. Not meant for chat, and not tested on anything else.'
+    use = (
+        intended_use
+        or 'Tool calls of the agent whose jobs it was trained on, with the prompt layout of `agentft.chat`. Not meant for chat, and not tested on anything else.'
+    )
     valid = ', '.join(f'{x:.4f} (step {s})' for s, x in r.valid) or 'not measured'
-    rows = [('base model', f'`{r.base}`'), ('trained parameters', f'{r.trained_parameters:,}, beside {r.total_parameters:,} frozen ones'), ('adapted layers', ', '.join(f'{v} {k}' for k, v in r.layers.items())),
-        ('data', f'{r.examples} examples, hash `{r.data_hash}`'), ('left out', ', '.join(f'{v} {k}' for k, v in r.skipped.items()) or 'none'),
+    rows = [
+        ('base model', f'`{r.base}`'),
+        ('trained parameters', f'{r.trained_parameters:,}, beside {r.total_parameters:,} frozen ones'),
+        ('adapted layers', ', '.join(f'{v} {k}' for k, v in r.layers.items())),
+        ('data', f'{r.examples} examples, hash `{r.data_hash}`'),
+        ('left out', ', '.join(f'{v} {k}' for k, v in r.skipped.items()) or 'none'),
         ('steps', f'{r.steps} of {r.planned_steps}' + (f', stopped by {r.stopped}' if r.stopped else '')),
-        ('tokens', f'{r.tokens:,}, {r.supervised_tokens:,} of them trained ({r.supervised_tokens/max(r.tokens, 1):.0%})'),
-        ('loss', f'{r.loss_first:.4f} at first, {r.loss_last:.4f} at last'), ('loss on held-out jobs', valid),
-        ('time', f'{r.seconds:.0f} s, {r.tokens_per_s:.0f} tokens/s with {r.threads} threads'), ('peak memory', f'{r.peak_memory_gb:.1f} GB')]
+        (
+            'tokens',
+            f'{r.tokens:,}, {r.supervised_tokens:,} of them trained ({r.supervised_tokens / max(r.tokens, 1):.0%})',
+        ),
+        ('loss', f'{r.loss_first:.4f} at first, {r.loss_last:.4f} at last'),
+        ('loss on held-out jobs', valid),
+        ('time', f'{r.seconds:.0f} s, {r.tokens_per_s:.0f} tokens/s with {r.threads} threads'),
+        ('peak memory', f'{r.peak_memory_gb:.1f} GB'),
+    ]
     name = '' if 'random' in r.base else f'base_model: {r.base}\n'
-    return (f'---\nlibrary_name: peft\n{name}license: {licence or "other"}\ntags: [agentft, lora, tool-use]\n---\n'
+    return (
+        f'---\nlibrary_name: peft\n{name}license: {licence or "other"}\ntags: [agentft, lora, tool-use]\n---\n'
         f'# LoRA adapter for {r.base}\n\nTrained by supervised fine-tuning on agent jobs; only what the assistant said, calls and stop tokens included, was trained.\n\n'
         f'**Intended use.** {use}\n\n**Licence.** {licence or "That of the base model, and of the data it was trained on."}\n\n## Numbers\n| | |\n|---|---|\n'
         + ''.join(f'| {k} | {v} |\n' for k, v in rows)
         + f'\nWhether it does the job better is measured by the evaluation phase, not by these losses.\n\n## Recipe\n```json\n{json.dumps(r.recipe, indent=1)}\n```\n\n## Loading\n'
-        f'```python\nfrom agentft.models import load_model\nmodel, tokenizer = load_model({"<base>" if "random" in r.base else r.base!r}, adapter="<this folder>")\n```\n')
+        f'```python\nfrom agentft.models import load_model\nmodel, tokenizer = load_model({"<base>" if "random" in r.base else r.base!r}, adapter="<this folder>")\n```\n'
+    )
 
 # %% ../../nbs/training/01_training.ipynb #c43f8b9c
 def save_adapter(
-    model,        # PEFT model
-    dest,         # folder; replaced if it is there
+    model,  # PEFT model
+    dest,  # folder; replaced if it is there
     card: str = '',
 ) -> Path:
     "Write the adapter beside `dest`, flush it to disk, then rename it: `dest` is the old one or the new one, whole."
-    dest = Path(dest); dest.parent.mkdir(parents=True, exist_ok=True)
+    dest = Path(dest)
+    dest.parent.mkdir(parents=True, exist_ok=True)
     tmp = Path(tempfile.mkdtemp(dir=dest.parent, prefix=f'.{dest.name}.'))
     try:
         model.save_pretrained(tmp, safe_serialization=True, save_embedding_layers=False)
-        (tmp/'README.md').write_text(card, encoding='utf-8')
+        (tmp / 'README.md').write_text(card, encoding='utf-8')
         for f in tmp.iterdir():
             f.chmod(0o644)
-            with f.open('rb+') as h: os.fsync(h.fileno())
+            with f.open('rb+') as h:
+                os.fsync(h.fileno())
         tmp.chmod(0o755)
         if dest.exists():
             old = Path(tempfile.mkdtemp(dir=dest.parent, prefix=f'.{dest.name}.old.'))
-            os.rename(dest, old/'adapter'); os.rename(tmp, dest); shutil.rmtree(old, ignore_errors=True)
-        else: os.rename(tmp, dest)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+            os.rename(dest, old / 'adapter')
+            os.rename(tmp, dest)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(tmp, dest)
+    finally:
+        shutil.rmtree(tmp, ignore_errors=True)
     return dest
 
 # %% ../../nbs/training/01_training.ipynb #37f4be9e
 def _last_checkpoint(folder):
     "The newest complete checkpoint in `folder` and its step, or (None, 0)."
-    found = sorted((int(p.name.split('-')[1]), p) for p in Path(folder).glob('checkpoint-*') if (p/MARKER).exists())
+    found = sorted((int(p.name.split('-')[1]), p) for p in Path(folder).glob('checkpoint-*') if (p / MARKER).exists())
     return (found[-1][1], found[-1][0]) if found else (None, 0)
+
 
 def _valid_loss(model, rows, fast):
     "Token-weighted mean loss over `rows`, without training."
     import torch
+
     total = n = 0
-    was = model.training; model.eval()
+    was = model.training
+    model.eval()
     with torch.no_grad():
         for r in rows:
             ids, labels = (torch.tensor([r[k]], device=model.device) for k in ('input_ids', 'labels'))
             k = int((labels[:, 1:] >= 0).sum())
             loss = answer_loss(model, ids, labels) if fast else model(input_ids=ids, labels=labels).loss
-            total += float(loss)*k; n += k
+            total += float(loss) * k
+            n += k
     model.train(was)
-    return total/n
+    return total / n
+
 
 def _explain_full_disk(e: BaseException, out):
     "Disk-full errors arrive in three shapes; say what to do."
     s = str(e)
-    if isinstance(e, OSError) and e.errno == 28 and ' needs ' not in s or 'No space left' in s or 'file write failed' in s or 'PytorchStreamWriter failed' in s:
-        return OSError(28, f'the disk of {out} is full: free some space and run the same again, it goes on from its last checkpoint')
+    if (
+        isinstance(e, OSError)
+        and e.errno == 28
+        and ' needs ' not in s
+        or 'No space left' in s
+        or 'file write failed' in s
+        or 'PytorchStreamWriter failed' in s
+    ):
+        return OSError(
+            28,
+            f'the disk of {out} is full: free some space and run the same again, it goes on from its last checkpoint',
+        )
 
 # %% ../../nbs/training/01_training.ipynb #573ee42d
 def train_sft(
-    examples,                 # `Example` records to train on
-    model,                    # base model; it is given back without the adapter
+    examples,  # `Example` records to train on
+    model,  # base model; it is given back without the adapter
     tokenizer,
-    out,                      # folder for `adapter/` and `training_log.jsonl`
+    out,  # folder for `adapter/` and `training_log.jsonl`
     *,
-    rank: int = 16,           # LoRA rank
-    alpha: float = 32,        # LoRA scale is alpha/rank
-    dropout: float = 0.,      # LoRA dropout; above 0 the fast CPU pieces are off
-    lr: float = 1e-3,         # peak learning rate
-    epochs: float = 1.,
-    batch_size: int = 4,      # jobs per optimizer step
+    rank: int = 16,  # LoRA rank
+    alpha: float = 32,  # LoRA scale is alpha/rank
+    dropout: float = 0.0,  # LoRA dropout; above 0 the fast CPU pieces are off
+    lr: float = 1e-3,  # peak learning rate
+    epochs: float = 1.0,
+    batch_size: int = 4,  # jobs per optimizer step
     micro_batch: int | None = None,  # jobs per pass; None: 1 on a CPU, `batch_size` elsewhere
     scheduler: str = 'cosine',
-    warmup: float = .1,       # share of the steps in which the rate rises
-    floor: float = .1,        # final rate as a share of the peak
-    weight_decay: float = 0.,
-    max_grad_norm: float = 1.,
-    max_len: int = 2048,      # longest job in tokens; longer ones are left out
+    warmup: float = 0.1,  # share of the steps in which the rate rises
+    floor: float = 0.1,  # final rate as a share of the peak
+    weight_decay: float = 0.0,
+    max_grad_norm: float = 1.0,
+    max_len: int = 2048,  # longest job in tokens; longer ones are left out
     seed: int = 0,
     threads: int | None = None,  # CPU threads; None: the free cores
-    valid=(),                 # `Example` records for a held-out loss, before and after each epoch
-    max_valid: int = 16,      # at most so many of them
+    valid=(),  # `Example` records for a held-out loss, before and after each epoch
+    max_valid: int = 16,  # at most so many of them
     time_budget_s: float | None = None,  # stop after this, with the rate brought down in time
-    checkpoint_every_s: float = 60.,
-    resume: bool = True,      # go on from a checkpoint of the same run
-    fast: bool = True,        # use `fast_cpu` where it fits
-    progress: bool = True,    # show the progress line
+    checkpoint_every_s: float = 60.0,
+    resume: bool = True,  # go on from a checkpoint of the same run
+    fast: bool = True,  # use `fast_cpu` where it fits
+    progress: bool = True,  # show the progress line
     licence: str = '',
     intended_use: str = '',
 ) -> TrainReport:
     "Train a LoRA adapter on `examples` and leave it in `out/adapter`."
     import torch
+
     out = Path(out)
-    if scheduler not in SCHEDULES: raise ValueError(f'unknown scheduler {scheduler!r}: choose {", ".join(SCHEDULES)}')
+    if scheduler not in SCHEDULES:
+        raise ValueError(f'unknown scheduler {scheduler!r}: choose {", ".join(SCHEDULES)}')
     rows, skipped = encode_rows(examples, tokenizer, max_len)
-    if not rows: raise ValueError('there is nothing to train on: ' + (', '.join(f'{v} examples are {k}' if 'longer' in k else f'{v} examples have {k}' for k, v in skipped.items()) or 'no examples were given') + '. Raise max_len, or look at the examples of phase 2')
+    if not rows:
+        raise ValueError(
+            'there is nothing to train on: '
+            + (
+                ', '.join(
+                    f'{v} examples are {k}' if 'longer' in k else f'{v} examples have {k}' for k, v in skipped.items()
+                )
+                or 'no examples were given'
+            )
+            + '. Raise max_len, or look at the examples of phase 2'
+        )
     held = encode_rows(list(valid)[:max_valid], tokenizer, max_len)[0]
     cpu = model.device.type == 'cpu'
     micro = min(micro_batch or (1 if cpu else batch_size), batch_size)
-    if batch_size % micro: raise ValueError(f'batch_size {batch_size} is no multiple of micro_batch {micro}')
-    recipe = dict(rank=rank, alpha=alpha, dropout=dropout, lr=lr, epochs=epochs, batch_size=batch_size, micro_batch=micro, scheduler=scheduler, warmup=warmup, floor=floor,
-        weight_decay=weight_decay, max_grad_norm=max_grad_norm, max_len=max_len, seed=seed, time_budget_s=time_budget_s, dtype=str(model.dtype).removeprefix('torch.'))
+    if batch_size % micro:
+        raise ValueError(f'batch_size {batch_size} is no multiple of micro_batch {micro}')
+    recipe = dict(
+        rank=rank,
+        alpha=alpha,
+        dropout=dropout,
+        lr=lr,
+        epochs=epochs,
+        batch_size=batch_size,
+        micro_batch=micro,
+        scheduler=scheduler,
+        warmup=warmup,
+        floor=floor,
+        weight_decay=weight_decay,
+        max_grad_norm=max_grad_norm,
+        max_len=max_len,
+        seed=seed,
+        time_budget_s=time_budget_s,
+        dtype=str(model.dtype).removeprefix('torch.'),
+    )
     base = model.config._name_or_path or model.name_or_path or type(model).__name__
     data_hash = content_hash([[r['id'], r['input_ids'], r['labels']] for r in rows])
-    if cpu: torch.set_num_threads(threads or free_threads(1.))   # a second: a shorter look mistakes this process's own start for a busy machine
+    if cpu:
+        torch.set_num_threads(
+            threads or free_threads(1.0)
+        )  # a second: a shorter look mistakes this process's own start for a busy machine
     try:
-        return _train(rows, held, skipped, model, tokenizer, out, recipe, base, data_hash, cpu=cpu, micro=micro, checkpoint_every_s=checkpoint_every_s,
-            resume=resume, fast=fast, progress=progress, card=dict(licence=licence, intended_use=intended_use))
+        return _train(
+            rows,
+            held,
+            skipped,
+            model,
+            tokenizer,
+            out,
+            recipe,
+            base,
+            data_hash,
+            cpu=cpu,
+            micro=micro,
+            checkpoint_every_s=checkpoint_every_s,
+            resume=resume,
+            fast=fast,
+            progress=progress,
+            card=dict(licence=licence, intended_use=intended_use),
+        )
     except KeyboardInterrupt:
-        _, step = _last_checkpoint(out/'.checkpoints'/content_hash([recipe, base, data_hash]))
-        raise KeyboardInterrupt(f'training was interrupted; the same command goes on ' + (f'from step {step}' if step else 'from the start')) from None
+        _, step = _last_checkpoint(out / '.checkpoints' / content_hash([recipe, base, data_hash]))
+        raise KeyboardInterrupt(
+            'training was interrupted; the same command goes on ' + (f'from step {step}' if step else 'from the start')
+        ) from None
     except Exception as e:
-        if full := _explain_full_disk(e, out): raise full from e
+        if full := _explain_full_disk(e, out):
+            raise full from e
         raise
 
 # %% ../../nbs/training/01_training.ipynb #b5925c0c
-def _train(rows, held, skipped, model, tokenizer, out, recipe, base, data_hash, *, cpu, micro, checkpoint_every_s, resume, fast, progress, card):
+def _train(
+    rows,
+    held,
+    skipped,
+    model,
+    tokenizer,
+    out,
+    recipe,
+    base,
+    data_hash,
+    *,
+    cpu,
+    micro,
+    checkpoint_every_s,
+    resume,
+    fast,
+    progress,
+    card,
+):
     "The part of `train_sft` that runs with checked arguments."
     import resource
-    import torch
     from contextlib import ExitStack
+
+    import torch
     from datasets import Dataset
     from transformers import PrinterCallback
     from trl import SFTConfig
+
     Trainer, Watch = _trainer()
     R = SimpleNamespace(**recipe)
     ix = order_rows(rows, R.epochs, R.batch_size, micro, R.seed)
-    ckpt = out/'.checkpoints'/content_hash([recipe, base, data_hash])
+    ckpt = out / '.checkpoints' / content_hash([recipe, base, data_hash])
     out.mkdir(parents=True, exist_ok=True)
-    for old in (out/'.checkpoints').glob('*'):
-        if old != ckpt or not resume: shutil.rmtree(old, ignore_errors=True)
+    for old in (out / '.checkpoints').glob('*'):
+        if old != ckpt or not resume:
+            shutil.rmtree(old, ignore_errors=True)
     checkpoint, step0 = _last_checkpoint(ckpt)
     stack = ExitStack()
     with stack:
         stack.enter_context(quiet())
         peft = add_lora(model, R.rank, R.alpha, R.dropout, R.seed)
         had_forward = 'forward' in model.__dict__
+
         def give_back():
             peft.unload()
-            if not had_forward: model.__dict__.pop('forward', None)   # TRL patches it when it computes the loss itself
-            model.__dict__.pop('peft_config', None); model.eval()
+            if not had_forward:
+                model.__dict__.pop('forward', None)  # TRL patches it when it computes the loss itself
+            model.__dict__.pop('peft_config', None)
+            model.eval()
+
         stack.callback(give_back)
         what = trained_modules(peft)
         why = why_not_fast(peft) if fast else 'it was turned off'
-        if not why: stack.enter_context(fast_cpu(peft))
-        check_disk(out, what['trained']*4*8/1e9 + .05, 'training')    # two checkpoints with Adam's moments, two adapters
-        args = SFTConfig(output_dir=str(ckpt), per_device_train_batch_size=micro, gradient_accumulation_steps=R.batch_size//micro, num_train_epochs=1,
-            learning_rate=R.lr, weight_decay=R.weight_decay, max_grad_norm=R.max_grad_norm, optim='adamw_torch', seed=R.seed, train_sampling_strategy='sequential',
-            bf16=not cpu and model.dtype == torch.bfloat16, fp16=False, gradient_checkpointing=not cpu, use_cpu=cpu, max_length=None, packing=False,
-            loss_type='chunked_nll' if why else 'nll', dataset_kwargs=dict(skip_prepare_dataset=True), dataloader_pin_memory=not cpu, dataloader_num_workers=0,
-            logging_strategy='no', save_strategy='no', eval_strategy='no', report_to='none', disable_tqdm=True, logging_nan_inf_filter=False, average_tokens_across_devices=False)
+        if not why:
+            stack.enter_context(fast_cpu(peft))
+        check_disk(
+            out, what['trained'] * 4 * 8 / 1e9 + 0.05, 'training'
+        )  # two checkpoints with Adam's moments, two adapters
+        args = SFTConfig(
+            output_dir=str(ckpt),
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=R.batch_size // micro,
+            num_train_epochs=1,
+            learning_rate=R.lr,
+            weight_decay=R.weight_decay,
+            max_grad_norm=R.max_grad_norm,
+            optim='adamw_torch',
+            seed=R.seed,
+            train_sampling_strategy='sequential',
+            bf16=not cpu and model.dtype == torch.bfloat16,
+            fp16=False,
+            gradient_checkpointing=not cpu,
+            use_cpu=cpu,
+            max_length=None,
+            packing=False,
+            loss_type='chunked_nll' if why else 'nll',
+            dataset_kwargs=dict(skip_prepare_dataset=True),
+            dataloader_pin_memory=not cpu,
+            dataloader_num_workers=0,
+            logging_strategy='no',
+            save_strategy='no',
+            eval_strategy='no',
+            report_to='none',
+            disable_tqdm=True,
+            logging_nan_inf_filter=False,
+            average_tokens_across_devices=False,
+        )
         data = Dataset.from_list([dict(input_ids=rows[i]['input_ids'], labels=rows[i]['labels']) for i in ix])
         trainer = Trainer(model=peft, args=args, train_dataset=data, processing_class=tokenizer)
-        run = trainer.run = _Run(rows, ix, out/'training_log.jsonl', (lambda: _valid_loss(peft, held, not why)) if held else None,
-            dict(scheduler=R.scheduler, warmup=R.warmup, floor=R.floor), R.time_budget_s, checkpoint_every_s, progress, not why)
-        if checkpoint: run.resume(checkpoint, step0)
-        else: run.log.unlink(missing_ok=True)
+        run = trainer.run = _Run(
+            rows,
+            ix,
+            out / 'training_log.jsonl',
+            (lambda: _valid_loss(peft, held, not why)) if held else None,
+            dict(scheduler=R.scheduler, warmup=R.warmup, floor=R.floor),
+            R.time_budget_s,
+            checkpoint_every_s,
+            progress,
+            not why,
+        )
+        if checkpoint:
+            run.resume(checkpoint, step0)
+        else:
+            run.log.unlink(missing_ok=True)
         trainer.model_accepts_loss_kwargs = True
-        trainer.remove_callback(PrinterCallback); trainer.add_callback(Watch(run))
-        if progress: print(f'training {what["trained"]:,} parameters beside {what["total"]:,} frozen ones, on {sum(what["layers"].values())} linear layers; {len(rows)} jobs, {run.total:,} tokens'
-            + (f', {sum(skipped.values())} examples left out' if skipped else '') + (f'; going on from step {step0}' if checkpoint else ''), file=sys.stderr, flush=True)
-        try: trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(Watch(run))
+        if progress:
+            print(
+                f'training {what["trained"]:,} parameters beside {what["total"]:,} frozen ones, on {sum(what["layers"].values())} linear layers; {len(rows)} jobs, {run.total:,} tokens'
+                + (f', {sum(skipped.values())} examples left out' if skipped else '')
+                + (f'; going on from step {step0}' if checkpoint else ''),
+                file=sys.stderr,
+                flush=True,
+            )
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         finally:
-            if run.bar is not None: run.bar.close()
+            if run.bar is not None:
+                run.bar.close()
         run.settle()
         run.validate(trainer.state.global_step)
         b, losses = run.books, [x['loss'] for x in run.lines if 'loss' in x]
-        tenth = max(1, len(losses)//10); mean = lambda xs: sum(xs)/len(xs)
-        report = TrainReport(str(out/'adapter'), base, len(rows), dict(skipped), data_hash, recipe, trainer.state.global_step, trainer.state.max_steps, b['jobs'], b['tokens'], b['supervised'],
-            b['seconds'], run.new_tokens/max(run.new_seconds, 1e-9), b['jobs']/max(b['seconds'], 1e-9)*60, mean(losses[:tenth]), mean(losses[-tenth:]), b['valid'],
-            what['trained'], what['total'], what['layers'], torch.get_num_threads(), why or 'yes', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform == 'darwin' else 1024)/1e9,
-            step0, run.stopped, str(run.log))
-        save_adapter(peft, out/'adapter', model_card(report, **card))
-        shutil.rmtree(out/'.checkpoints', ignore_errors=True)
+        tenth = max(1, len(losses) // 10)
+        mean = lambda xs: sum(xs) / len(xs)
+        report = TrainReport(
+            str(out / 'adapter'),
+            base,
+            len(rows),
+            dict(skipped),
+            data_hash,
+            recipe,
+            trainer.state.global_step,
+            trainer.state.max_steps,
+            b['jobs'],
+            b['tokens'],
+            b['supervised'],
+            b['seconds'],
+            run.new_tokens / max(run.new_seconds, 1e-9),
+            b['jobs'] / max(b['seconds'], 1e-9) * 60,
+            mean(losses[:tenth]),
+            mean(losses[-tenth:]),
+            b['valid'],
+            what['trained'],
+            what['total'],
+            what['layers'],
+            torch.get_num_threads(),
+            why or 'yes',
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024) / 1e9,
+            step0,
+            run.stopped,
+            str(run.log),
+        )
+        save_adapter(peft, out / 'adapter', model_card(report, **card))
+        shutil.rmtree(out / '.checkpoints', ignore_errors=True)
     return report

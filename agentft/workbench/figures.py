@@ -6,81 +6,134 @@
 __all__ = ['PALETTE', 'use_style', 'plot_save', 'table', 'markdown_table']
 
 # %% ../../nbs/workbench/01_figures.ipynb #90cfac66
-import math, re
+import math
+import re
 from pathlib import Path
+
 from ..core.records import write_atomic
 
 # %% ../../nbs/workbench/01_figures.ipynb #0e8c44b1
-PALETTE = dict(blue='#0072B2', orange='#E69F00', green='#009E73', vermillion='#D55E00', sky='#56B4E9', purple='#CC79A7', yellow='#F0E442', black='#000000')
+PALETTE = dict(
+    blue='#0072B2',
+    orange='#E69F00',
+    green='#009E73',
+    vermillion='#D55E00',
+    sky='#56B4E9',
+    purple='#CC79A7',
+    yellow='#F0E442',
+    black='#000000',
+)
+
 
 def use_style():
     "Set matplotlib's defaults for every figure of a report; gives `pyplot`."
-    import matplotlib as mpl, matplotlib.pyplot as plt
-    mpl.rcParams.update({
-        'axes.prop_cycle': mpl.cycler(color=list(PALETTE.values())), 'figure.figsize': (7, 3.6), 'figure.dpi': 110, 'savefig.dpi': 160,
-        'figure.constrained_layout.use': True, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.grid': True,
-        'grid.color': '#dddddd', 'grid.linewidth': 0.6, 'axes.axisbelow': True, 'axes.titlelocation': 'left', 'axes.titleweight': 'bold',
-        'axes.titlesize': 11, 'axes.labelsize': 10, 'xtick.labelsize': 9, 'ytick.labelsize': 9, 'legend.frameon': False, 'legend.fontsize': 9,
-        'lines.linewidth': 1.8, 'svg.hashsalt': 'agentft'})
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    mpl.rcParams.update(
+        {
+            'axes.prop_cycle': mpl.cycler(color=list(PALETTE.values())),
+            'figure.figsize': (7, 3.6),
+            'figure.dpi': 110,
+            'savefig.dpi': 160,
+            'figure.constrained_layout.use': True,
+            'axes.spines.top': False,
+            'axes.spines.right': False,
+            'axes.grid': True,
+            'grid.color': '#dddddd',
+            'grid.linewidth': 0.6,
+            'axes.axisbelow': True,
+            'axes.titlelocation': 'left',
+            'axes.titleweight': 'bold',
+            'axes.titlesize': 11,
+            'axes.labelsize': 10,
+            'xtick.labelsize': 9,
+            'ytick.labelsize': 9,
+            'legend.frameon': False,
+            'legend.fontsize': 9,
+            'lines.linewidth': 1.8,
+            'svg.hashsalt': 'agentft',
+        }
+    )
     return plt
 
+
 def plot_save(
-    fig,                # matplotlib figure
-    out,                # the phase's folder
-    name: str,          # file name without ending
+    fig,  # matplotlib figure
+    out,  # the phase's folder
+    name: str,  # file name without ending
     caption: str = '',  # what to see in it
 ) -> Path:
     "Keep `fig` as `out/figures/name.png`, and show it once with its `caption`."
-    import io, matplotlib.pyplot as plt
+    import io
+
+    import matplotlib.pyplot as plt
+
     buf = io.BytesIO()
     fig.savefig(buf, format='png', metadata=dict(Software=None))
-    p = write_atomic(Path(out)/'figures'/f'{name}.png', buf.getvalue())
-    try: from IPython import get_ipython
-    except ImportError: get_ipython = lambda: None
+    p = write_atomic(Path(out) / 'figures' / f'{name}.png', buf.getvalue())
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        get_ipython = lambda: None
     if get_ipython():
         from IPython.display import Markdown, display
+
         display(fig)
-        if caption: display(Markdown(f'*{caption}*'))
+        if caption:
+            display(Markdown(f'*{caption}*'))
     plt.close(fig)
     return p
 
 # %% ../../nbs/workbench/01_figures.ipynb #ac54b155
 def table(
-    rows,                 # dictionaries, or a DataFrame
+    rows,  # dictionaries, or a DataFrame
     sort_by: str | None = None,  # column to sort by
     descending: bool = False,
-    digits: int = 3,      # significant digits of numbers with a fraction
-    columns=None,         # columns to keep, in this order
-    limit: int = 30,      # rows shown at most
+    digits: int = 3,  # significant digits of numbers with a fraction
+    columns=None,  # columns to keep, in this order
+    limit: int = 30,  # rows shown at most
 ):
     "A DataFrame fit to be read: `rows` sorted, cut to `limit`, numbers rounded to `digits`."
     import pandas as pd
+
     df = pd.DataFrame(rows)
-    if columns is not None: df = df[list(columns)]
-    if sort_by: df = df.sort_values(sort_by, ascending=not descending, kind='stable')
+    if columns is not None:
+        df = df[list(columns)]
+    if sort_by:
+        df = df.sort_values(sort_by, ascending=not descending, kind='stable')
     df = df.head(limit).reset_index(drop=True)
     return df.map(lambda x: _short(x, digits)) if len(df) else df
 
+
 def _short(x, digits=3):
     "Value `x` as text for people."
-    if x is None or (isinstance(x, float) and math.isnan(x)): return '–'
-    if isinstance(x, bool): return 'yes' if x else 'no'
-    if hasattr(x, 'item'): x = x.item()
-    if isinstance(x, int): return f'{x:,}'
+    if x is None or (isinstance(x, float) and math.isnan(x)):
+        return '–'
+    if isinstance(x, bool):
+        return 'yes' if x else 'no'
+    if hasattr(x, 'item'):
+        x = x.item()
+    if isinstance(x, int):
+        return f'{x:,}'
     if isinstance(x, float):
-        if x and (abs(x) >= 1e6 or abs(x) < 1e-3): return f'{x:.{digits - 1}e}'
+        if x and (abs(x) >= 1e6 or abs(x) < 1e-3):
+            return f'{x:.{digits - 1}e}'
         whole = len(str(int(abs(x)))) if abs(x) >= 1 else 0
         s = f'{x:,.{max(digits - whole, 0)}f}'
         return s.rstrip('0').rstrip('.') if '.' in s else s
     return str(x)
 
+
 def markdown_table(
-    rows,   # dictionaries, or a DataFrame
-    **kw,   # for `table`
+    rows,  # dictionaries, or a DataFrame
+    **kw,  # for `table`
 ) -> str:
     "The same as `table`, as Markdown: numbers to the right, nothing that a cell's text could break."
     df = table(rows, **kw)
-    num = [bool(len(df)) and all(re.fullmatch(r'[-–]?[\d.,]*( ?%)?(e[-+]\d+)?', str(x)) for x in df[c]) for c in df.columns]
+    num = [
+        bool(len(df)) and all(re.fullmatch(r'[-–]?[\d.,]*( ?%)?(e[-+]\d+)?', str(x)) for x in df[c]) for c in df.columns
+    ]
     cell = lambda x: str(x).replace('|', r'\|').replace('\n', ' ')
     lines = ['| ' + ' | '.join(map(cell, r)) + ' |' for r in [df.columns, *df.itertuples(index=False)]]
     return '\n'.join([lines[0], '|' + '|'.join('--:' if n else ':--' for n in num) + '|', *lines[1:]])

@@ -6,112 +6,162 @@
 __all__ = ['RecipeError', 'find_recipe', 'project', 'read_recipe', 'notebook_of', 'notebook_parameters', 'check_parameters']
 
 # %% ../../nbs/workbench/03_recipes.ipynb #96cf2ac2
-import ast, difflib, re
+import ast
+import difflib
+import re
 from pathlib import Path
+
 from .runs import PHASES
 
 # %% ../../nbs/workbench/03_recipes.ipynb #595fc8bb
-class RecipeError(ValueError): "A recipe that can't be run, and why."
+class RecipeError(ValueError):
+    "A recipe that can't be run, and why."
+
 
 def _hint(key, known) -> str:
     "A sentence that names what was probably meant."
     near = difflib.get_close_matches(str(key), list(known), 1, 0.6)
     return f'did you mean {near[0]!r}?' if near else f'known: {", ".join(known)}'
 
+
 def find_recipe(
     recipe,  # path of a YAML file, or the name of one in `recipes/`
 ) -> Path:
     "Path of a `recipe`."
     p = Path(recipe)
-    if p.is_file(): return p
-    here = [Path('recipes'), project()/'recipes']
+    if p.is_file():
+        return p
+    here = [Path('recipes'), project() / 'recipes']
     for d in here:
-        if (q := d/f'{p.name.removesuffix(".yaml")}.yaml').is_file() and str(p) == p.name: return q
+        if (q := d / f'{p.name.removesuffix(".yaml")}.yaml').is_file() and str(p) == p.name:
+            return q
     known = sorted({q.stem for d in here for q in d.glob('*.yaml')})
     raise RecipeError(f'there is no recipe {str(recipe)!r}: {_hint(p.stem, known)}')
+
 
 def project() -> Path:
     "Folder of the checkout that agentft was imported from."
     import agentft
+
     return Path(agentft.__file__).resolve().parent.parent
+
 
 def read_recipe(
     recipe,  # path of a YAML file, or the name of one in `recipes/`
 ) -> dict:
     "A recipe with `name`, `description` and `phases`; unknown keys are refused."
     import yaml
+
     p = find_recipe(recipe)
-    try: d = yaml.safe_load(p.read_text(encoding='utf-8'))
-    except yaml.YAMLError as e: raise RecipeError(f'{p} is no YAML: {" ".join(str(e).split())}') from None
-    if not isinstance(d, dict): raise RecipeError(f'{p}: expected keys such as name and phases, got {type(d).__name__}')
+    try:
+        d = yaml.safe_load(p.read_text(encoding='utf-8'))
+    except yaml.YAMLError as e:
+        raise RecipeError(f'{p} is no YAML: {" ".join(str(e).split())}') from None
+    if not isinstance(d, dict):
+        raise RecipeError(f'{p}: expected keys such as name and phases, got {type(d).__name__}')
     known = ('name', 'description', 'phases')
     for k in d:
-        if k not in known: raise RecipeError(f'{p}: unknown key {k!r}: {_hint(k, known)}')
+        if k not in known:
+            raise RecipeError(f'{p}: unknown key {k!r}: {_hint(k, known)}')
     phases = d.get('phases') or {}
-    if not isinstance(phases, dict) or not phases: raise RecipeError(f'{p}: phases is missing: name at least one of {", ".join(PHASES)}')
+    if not isinstance(phases, dict) or not phases:
+        raise RecipeError(f'{p}: phases is missing: name at least one of {", ".join(PHASES)}')
     for k, v in phases.items():
-        if k not in PHASES: raise RecipeError(f'{p}: unknown phase {k!r}: {_hint(k, PHASES)}')
-        if v is not None and not isinstance(v, dict): raise RecipeError(f'{p}: {k} takes parameters as "key: value" lines, got {v!r}')
-    return dict(name=str(d.get('name') or p.stem), description=str(d.get('description') or ''), file=str(p),
-                phases={k: dict(phases[k] or {}) for k in PHASES if k in phases})
+        if k not in PHASES:
+            raise RecipeError(f'{p}: unknown phase {k!r}: {_hint(k, PHASES)}')
+        if v is not None and not isinstance(v, dict):
+            raise RecipeError(f'{p}: {k} takes parameters as "key: value" lines, got {v!r}')
+    return dict(
+        name=str(d.get('name') or p.stem),
+        description=str(d.get('description') or ''),
+        file=str(p),
+        phases={k: dict(phases[k] or {}) for k in PHASES if k in phases},
+    )
 
 # %% ../../nbs/workbench/03_recipes.ipynb #140b99d6
 def notebook_of(
     phase: str,  # name of the phase
-    nbs=None,    # folder of the phase notebooks; None: those of this checkout
+    nbs=None,  # folder of the phase notebooks; None: those of this checkout
 ) -> Path:
     "Path of the notebook of a `phase`, such as `nbs/3_train.ipynb`."
-    d = Path(nbs) if nbs else project()/'nbs'
-    p = d/f'{PHASES[phase]}_{phase}.ipynb'
-    if not p.exists(): raise RecipeError(f'{p} is missing: recipes run from a checkout of the project, with its notebooks')
+    d = Path(nbs) if nbs else project() / 'nbs'
+    p = d / f'{PHASES[phase]}_{phase}.ipynb'
+    if not p.exists():
+        raise RecipeError(f'{p} is missing: recipes run from a checkout of the project, with its notebooks')
     return p
+
 
 def notebook_parameters(path) -> dict:
     "Parameters of a notebook: name -> (type name, default, what it means)."
     import papermill as pm
+
     def literal(s):
-        try: return ast.literal_eval(s)
-        except (ValueError, SyntaxError): return s
+        try:
+            return ast.literal_eval(s)
+        except (ValueError, SyntaxError):
+            return s
+
     found = pm.inspect_notebook(str(path))
-    if not found: raise RecipeError(f'{path} has no cell tagged "parameters"')
+    if not found:
+        raise RecipeError(f'{path} has no cell tagged "parameters"')
     return {k: (v['inferred_type_name'], literal(v['default']), v['help']) for k, v in found.items()}
 
+
 _TYPES = dict(int=int, float=float, str=str, bool=bool, list=list, dict=dict)
+
 
 def _typed(where, value, kind):
     "`value` as the type that a notebook asks for, or a sentence about what is wrong."
     tp = _TYPES.get(re.split(r'[\[|]', kind)[0].strip())
-    if tp is None or value is None or isinstance(value, tp) and not (tp in (int, float) and isinstance(value, bool)): return value
+    if tp is None or value is None or isinstance(value, tp) and not (tp in (int, float) and isinstance(value, bool)):
+        return value
     try:
-        if tp is float and not isinstance(value, bool): return float(value)
-        if tp is int and not isinstance(value, bool) and float(value) == int(float(value)): return int(float(value))
-        if tp is str and isinstance(value, (int, float)) and not isinstance(value, bool): return str(value)
-    except (TypeError, ValueError): pass
+        if tp is float and not isinstance(value, bool):
+            return float(value)
+        if tp is int and not isinstance(value, bool) and float(value) == int(float(value)):
+            return int(float(value))
+        if tp is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return str(value)
+    except (TypeError, ValueError):
+        pass
     raise RecipeError(f'{where} is {value!r}, which is no {tp.__name__}')
 
+
 def check_parameters(
-    recipe: dict,       # from `read_recipe`
-    overrides=(),       # (key, value) pairs; a key is `parameter` or `phase.parameter`
-    nbs=None,           # folder of the phase notebooks
+    recipe: dict,  # from `read_recipe`
+    overrides=(),  # (key, value) pairs; a key is `parameter` or `phase.parameter`
+    nbs=None,  # folder of the phase notebooks
 ) -> dict:
     "Parameters of each phase with `overrides` put in, names and types checked against the notebooks."
     known = {ph: notebook_parameters(notebook_of(ph, nbs)) for ph in recipe['phases']}
     given = {ph: dict(ps) for ph, ps in recipe['phases'].items()}
     for k, v in overrides:
         ph, _, name = str(k).rpartition('.')
-        if ph and ph not in known: raise RecipeError(f'{k}: unknown phase {ph!r}: {_hint(ph, known)}')
+        if ph and ph not in known:
+            raise RecipeError(f'{k}: unknown phase {ph!r}: {_hint(ph, known)}')
         fits = [p for p in known if name in known[p] and ph in ('', p)]
-        if not fits: raise RecipeError(f'unknown parameter {k!r}: {_hint(name, known[ph] if ph else dict.fromkeys(n for p in known.values() for n in p))}')
-        for p in fits: given[p][name] = _value(v)
+        if not fits:
+            raise RecipeError(
+                f'unknown parameter {k!r}: {_hint(name, known[ph] if ph else dict.fromkeys(n for p in known.values() for n in p))}'
+            )
+        for p in fits:
+            given[p][name] = _value(v)
     for ph, ps in given.items():
         for k in ps:
-            if k == 'out': raise RecipeError(f'{ph}.out is set by the run: choose the folder with --name or --runs')
-            if k not in known[ph]: raise RecipeError(f'{ph}: unknown parameter {k!r}: {_hint(k, known[ph])}')
+            if k == 'out':
+                raise RecipeError(f'{ph}.out is set by the run: choose the folder with --name or --runs')
+            if k not in known[ph]:
+                raise RecipeError(f'{ph}: unknown parameter {k!r}: {_hint(k, known[ph])}')
     return {ph: {k: _typed(f'{ph}.{k}', v, known[ph][k][0]) for k, v in ps.items()} for ph, ps in given.items()}
+
 
 def _value(v):
     "A value from the command line, read as YAML."
     import yaml
-    if not isinstance(v, str): return v
-    try: return yaml.safe_load(v)
-    except yaml.YAMLError: return v
+
+    if not isinstance(v, str):
+        return v
+    try:
+        return yaml.safe_load(v)
+    except yaml.YAMLError:
+        return v

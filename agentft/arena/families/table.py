@@ -6,19 +6,46 @@
 __all__ = ['table']
 
 # %% ../../../nbs/arena/02_families/table.ipynb #fb26aeac
-from ..tasks import Item, family, tool_call, edit_call, pick, read_call
+from ..tasks import Item, edit_call, family, pick, read_call, tool_call
 
 # %% ../../../nbs/arena/02_families/table.ipynb #095d597f
 @family(seen=False, behaviour='edit')
 def table(r):
     "Add a row to a CSV file and correct a value in it."
-    b = r.choice('units price stock weight floor shelf'.split()); path = f'data/{pick(r, "area")}.csv'
-    firms = pick(r, 'firm', r.randint(4, 5)); vals = r.sample(range(11, 99), 6)
-    rows = [f'{f},{v}' for f, v in zip(firms, vals)]; new_firm, rest = firms[-1], firms[:-1]
-    fix = r.choice(rest); old = vals[firms.index(fix)]; new = vals[5]
+    b = r.choice('units price stock weight floor shelf'.split())
+    path = f'data/{pick(r, "area")}.csv'
+    firms = pick(r, 'firm', r.randint(4, 5))
+    vals = r.sample(range(11, 99), 6)
+    rows = [f'{f},{v}' for f, v in zip(firms, vals)]
+    new_firm, rest = firms[-1], firms[:-1]
+    fix = r.choice(rest)
+    old = vals[firms.index(fix)]
+    new = vals[5]
     text = f'firm,{b}\n' + ''.join(f'{x}\n' for x in rows[:-1])
-    fixed = text.replace(f'{fix},{old}', f'{fix},{new}'); row = f'{rows[-1]}\n'
-    items = [Item(f'Set {fix} to {new} in {path}', [read_call(path), edit_call(path, text, f'{fix},{old}', f'{fix},{new}')], {path: [f'{fix},{new}']}),
-             Item(f'Add the row {row.strip()} to {path}', [tool_call('edit_file', path=path, new_string=row, position='end')], {path: fixed+row})]
-    ask = r.choice([f'In {path} set {fix} to {new} and add the row {row.strip()} at the end.', f'Set {fix} to {new} in {path}, then add the row {row.strip()}.'])
-    return dict(instruction=ask, files={path: text}, items=items, deliverables=[path], summary=f'Corrected {fix}, added {new_firm}.')
+    fixed = text.replace(f'{fix},{old}', f'{fix},{new}')
+    row = f'{rows[-1]}\n'
+    items = [
+        Item(
+            f'Set {fix} to {new} in {path}',
+            [read_call(path), edit_call(path, text, f'{fix},{old}', f'{fix},{new}')],
+            {path: [f'{fix},{new}']},
+        ),
+        Item(
+            f'Add the row {row.strip()} to {path}',
+            [tool_call('edit_file', path=path, new_string=row, position='end')],
+            {path: fixed + row},
+        ),
+    ]
+    ask = r.choice(
+        [
+            f'In {path} set {fix} to {new} and add the row {row.strip()} at the end.',
+            f'Set {fix} to {new} in {path}, then add the row {row.strip()}.',
+        ]
+    )
+    return dict(
+        instruction=ask,
+        files={path: text},
+        items=items,
+        deliverables=[path],
+        summary=f'Corrected {fix}, added {new_firm}.',
+    )
