@@ -64,7 +64,7 @@ def _run(argv):
 
     run(a.recipe, *map(tuple, a.parameters), start=a.start, name=a.name, runs=a.runs, nbs=a.nbs)
 
-
+# %% ../nbs/cli.ipynb #ba05bc76
 def _report(argv):
     import argparse
 
@@ -76,7 +76,7 @@ def _report(argv):
 
     print(report(p.parse_args(argv).run))
 
-
+# %% ../nbs/cli.ipynb #67e65372
 def _seeds(argv):
     import argparse
 
@@ -98,7 +98,7 @@ def _seeds(argv):
     print(found)
     return int(bool(found.bad))
 
-
+# %% ../nbs/cli.ipynb #fea8b9e7
 def _phase(name, argv):
     "Call the function of phase `name`, with options made from its parameters."
     from fastcore.script import anno_parser
@@ -150,7 +150,7 @@ def main(argv=None) -> int:
         return 1
     return status or 0
 
-
+# %% ../nbs/cli.ipynb #6b677c0e
 def _say(e) -> str:
     "An error as one sentence, with the next step where the error itself has none."
     import errno

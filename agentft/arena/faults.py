@@ -34,7 +34,7 @@ def _premature(s, t, r):
     start, marks = _tactical(s)
     return [m for i, m in enumerate(s) if i < start or i in marks or i == len(s) - 1]
 
-
+# %% ../../nbs/arena/06_faults.ipynb #233d213d
 def _wrong_phase(s, t, r):
     start, marks = _tactical(s)
     return s[: marks[0]] + [s[-1]] + s[marks[0] :]
@@ -44,7 +44,7 @@ def _stage_again(s, t, r):
     start, _ = _tactical(s)
     return s[:start] + [s[start - 2]] + s[start:]
 
-
+# %% ../../nbs/arena/06_faults.ipynb #97f9ae97
 def _unknown(s, t, r):
     start, _ = _tactical(s)
     return (
@@ -53,7 +53,7 @@ def _unknown(s, t, r):
         + s[start:]
     )
 
-
+# %% ../../nbs/arena/06_faults.ipynb #7cbf57bd
 def _malformed(s, t, r):
     start, _ = _tactical(s)
     return (
@@ -72,7 +72,7 @@ def _chatter(s, t, r):
     start, _ = _tactical(s)
     return s[:start] + [Message('assistant', f'I will now start with: {t.items[0].text}')] + s[start:]
 
-
+# %% ../../nbs/arena/06_faults.ipynb #fb7af0b1
 def _silent(s, t, r):
     start, _ = _tactical(s)
     return s[:start] + [Message('assistant', '')] + s[start:]
@@ -96,11 +96,11 @@ def _rewrite(s, t, r):
             out.append(m)
     return out
 
-
+# %% ../../nbs/arena/06_faults.ipynb #eb876cce
 def _blind(s, t, r):
     return [m for m in s if m.tool_calls[0].name != 'read_file']
 
-
+# %% ../../nbs/arena/06_faults.ipynb #72d46035
 def _miss(s, t, r):
     out = []
     for m in s:
@@ -112,7 +112,7 @@ def _miss(s, t, r):
         out.append(m)
     return out
 
-
+# %% ../../nbs/arena/06_faults.ipynb #a84ba723
 def _skeleton(s, t, r):
     return [
         say(write_call(m.tool_calls[0].arguments['path'], '# Title\n\nTODO: add content\n'))
@@ -125,7 +125,7 @@ def _skeleton(s, t, r):
 def _quit(s, t, r):
     return s[:-1]
 
-
+# %% ../../nbs/arena/06_faults.ipynb #c77fc735
 FAULTS = dict(
     forget_todo=(_forget, 'does the work, never calls todo_complete'),
     premature_complete=(_premature, 'marks todos without working'),

@@ -17,7 +17,7 @@ from ..core.records import Job, Message
 def say(*calls, text=''):
     return Message('assistant', text, [replace(c, arguments=dict(c.arguments)) for c in calls])
 
-
+# %% ../../nbs/arena/05_players.ipynb #78f80bcd
 def expert_script(task: Task, rules: Rules = SHORT) -> list:
     "Messages of a player that plans, does the work with the smallest edits, and marks each todo at once."
     todos, work = [i.text for i in task.items], [list(i.calls) for i in task.items]
@@ -44,7 +44,7 @@ def expert_script(task: Task, rules: Rules = SHORT) -> list:
     out.append(say(tool_call('job_complete', summary=task.summary, deliverables=task.deliverables)))
     return out + [say(done)] * rules.finish_todos
 
-
+# %% ../../nbs/arena/05_players.ipynb #28c95d13
 class Expert:
     "Plays the expert's script."
 
@@ -60,7 +60,7 @@ class Expert:
     def __call__(self, session):
         return next(self.lines, None) or Message('assistant', 'I am done.')
 
-
+# %% ../../nbs/arena/05_players.ipynb #392d59a3
 def play(
     task: Task,
     player,  # has `name`, `start(session)`, and answers `player(session)` with a Message

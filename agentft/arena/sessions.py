@@ -22,7 +22,7 @@ SYSTEM = (
     'Tactical: do the todo, then todo_complete. Answer with one tool call.'
 )
 
-
+# %% ../../nbs/arena/04_sessions.ipynb #66ae1295
 class Session:
     "A task being played under `rules`; a context manager that removes its scratch folder."
 
@@ -71,7 +71,7 @@ class Session:
     def __exit__(self, *_):
         self.ws.close()
 
-
+# %% ../../nbs/arena/04_sessions.ipynb #10970caf
 _GUIDE = (
     '# How to write todos\n\nOne todo is one to three tool calls. Name the file and the result. Stage five to twenty.\n'
 )
@@ -86,7 +86,7 @@ def _track(self: Session, staged_turn=None):
         for t in s.todos
     ]
 
-
+# %% ../../nbs/arena/04_sessions.ipynb #16559ec3
 @patch
 def step(
     self: Session,
@@ -159,7 +159,7 @@ def _do(self: Session, c: ToolCall, turn: int) -> tuple:
             self.ws.git('tag', f'phase_{number}_end')
     return text, ok
 
-
+# %% ../../nbs/arena/04_sessions.ipynb #b041ed63
 @patch
 def _todo(self: Session, item, number=None):
     if item is None:
@@ -171,7 +171,7 @@ def _todo(self: Session, item, number=None):
 def _words(s):
     return set(re.findall(r'[\w./]+', s.lower())) - {'the', 'to', 'in', 'and', 'a', 'of', 'with', 'at'}
 
-
+# %% ../../nbs/arena/04_sessions.ipynb #7af4d815
 def match_todos(
     texts: list,  # todo texts
     items: list,  # Items of the task
@@ -193,7 +193,7 @@ def match_todos(
             out[-i] = -j
     return out
 
-
+# %% ../../nbs/arena/04_sessions.ipynb #b12d76b1
 @patch
 def job(self: Session, player: str = '', source: str = 'arena') -> Job:
     "The record of what happened, judged by the task's checker."

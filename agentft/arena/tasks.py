@@ -25,7 +25,7 @@ class Item:
         "Does the work show in `files` (path -> text)?"
         return all(_holds(w, files.get(p)) for p, w in self.want.items())
 
-
+# %% ../../nbs/arena/01_tasks.ipynb #bfb0f440
 def _holds(want, text):
     if want is None:
         return text is None
@@ -36,7 +36,7 @@ def _holds(want, text):
     lines = [l.strip() for l in text.splitlines()]
     return all(w in lines for w in want)
 
-
+# %% ../../nbs/arena/01_tasks.ipynb #ba2e6e24
 @dataclass
 class Task:
     "A job to be done, with its own checker."
@@ -88,7 +88,7 @@ class Family:
         "The task number `seed`: same seed, same task, on every machine."
         return Task(self.name, seed, **self.make(random.Random(f'{self.name}/{seed}')))
 
-
+# %% ../../nbs/arena/01_tasks.ipynb #edbcbbd2
 def family(
     seen: bool,  # may it be trained on?
     behaviour: str,  # the behaviour it exercises most
@@ -108,7 +108,7 @@ def tool_call(name, **args):
 def read_call(path):
     return tool_call('read_file', path=path)
 
-
+# %% ../../nbs/arena/01_tasks.ipynb #996dc796
 def edit_call(path, text, old, new):
     "The smallest edit that turns `old` into `new` where `text` holds `old` once: shared words at both ends go, as long as the match stays unique."
     a, b = (re.findall(r'[A-Za-z]+|\d+|.', x, re.S) for x in (old, new))

@@ -21,7 +21,7 @@ from ..core.records import ToolCall
 class ToolError(Exception):
     "A tool refused; the text goes back to the model."
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #13013a27
 class Workspace:
     "Scratch folder in which tools are executed for real."
 
@@ -86,7 +86,7 @@ def do_read_file(self: Workspace, path, offset=None, limit=None, **_):
         return '(empty file)'
     return '\n'.join(f'{i:6d}\t{l}' for i, l in enumerate(part, start + 1)) if self.line_numbers else '\n'.join(part)
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #c8b3e2fc
 @patch
 def do_write_file(self: Workspace, path, content):
     if self.path(path).is_dir():
@@ -95,7 +95,7 @@ def do_write_file(self: Workspace, path, content):
     self.known.add(self.path(path))
     return f'Written: {path} ({n} bytes)'
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #fd037944
 @patch
 def do_edit_file(self: Workspace, path, old_string=None, new_string=None, position=None):
     text, new = self._text(path), new_string or ''
@@ -135,7 +135,7 @@ def do_list_files(self: Workspace, path='', pattern='*', depth=1):
     )
     return '\n'.join([f'Contents of {path or "."}:', *dirs, *files]) if found else f'{path or "."} is empty.'
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #4b2a3974
 @patch
 def do_search_files(self: Workspace, query, path='', case_sensitive=False):
     fold = (lambda s: s) if case_sensitive else str.lower
@@ -149,12 +149,12 @@ def do_search_files(self: Workspace, query, path='', case_sensitive=False):
     ]
     return '\n'.join(hits) or f'No match for {query!r}.'
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #5f5fa283
 @patch
 def do_file_exists(self: Workspace, path):
     return f'{path} {"exists" if self.path(path).exists() else "does not exist"}.'
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #d30eba41
 @patch
 def _transfer(self: Workspace, source, dest, how):
     a, b = self.path(source), self.path(dest)
@@ -167,7 +167,7 @@ def _transfer(self: Workspace, source, dest, how):
     if a in self.known:
         self.known.add(b)
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #036716fa
 @patch
 def do_move_file(self: Workspace, source, dest):
     self._transfer(source, dest, shutil.move)
@@ -199,7 +199,7 @@ def do_create_directory(self: Workspace, path):
     self.path(path).mkdir(parents=True, exist_ok=True)
     return f'Created: {path}'
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #d01b767b
 @patch
 def do_delete_directory(self: Workspace, path):
     if self.path(path) == self.root:
@@ -218,7 +218,7 @@ def do_get_document_info(self: Workspace, path):
     t = self._text(path)
     return f'{path}: {len(t.splitlines())} lines, {len(t.encode())} bytes'
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #2d8198a8
 @patch
 def git(self: Workspace, *args) -> str:
     "Run git in the workspace, which becomes a repository on first use."
@@ -254,7 +254,7 @@ def git(self: Workspace, *args) -> str:
         raise ToolError(f'Error: git {args[0]}: {r.stderr.strip()[:200]}')
     return r.stdout.strip() or '(nothing)'
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #81a5a08a
 @patch
 def do_git_log(self: Workspace, max_count=15, oneline=True):
     return self.git('log', f'-n{max_count}', '--oneline')
@@ -274,7 +274,7 @@ def do_git_tags(self: Workspace, pattern='*'):
 def do_git_show(self: Workspace, commit_ref='HEAD', stat_only=False, max_lines=200):
     return '\n'.join(self.git('show', *(['--stat'] if stat_only else []), commit_ref).splitlines()[:max_lines])
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #139d2b3b
 @patch
 def do_git_diff(self: Workspace, ref1='', ref2='', file_path='', max_lines=200):
     return '\n'.join(

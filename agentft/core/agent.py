@@ -16,6 +16,7 @@ from .records import ToolCall
 # %% ../../nbs/core/01_agent.ipynb #7e5a9e2a
 PHASES = ('strategic', 'tactical')
 
+# %% ../../nbs/core/01_agent.ipynb #a609523a
 _TABLE = '''
 read_file         | both | path, offset?:integer, limit?:integer, page_start?:integer, page_end?:integer, describe?:boolean | Read a file.
 write_file        | both | path, content | Create a file, or replace all of it.
@@ -53,7 +54,7 @@ sql_schema        | tactical | table? | Describe tables.
 sql_execute       | tactical | statement | Change the database.
 '''
 
-
+# %% ../../nbs/core/01_agent.ipynb #90547c36
 @dataclass(frozen=True)
 class Tool:
     "One tool of the contract."
@@ -66,6 +67,8 @@ class Tool:
 
 # %% ../../nbs/core/01_agent.ipynb #ffea28fc
 BOOKKEEPING = frozenset('next_phase_todos todo_complete todo_list todo_rewind mark_complete job_complete'.split())
+
+
 READS = frozenset(
     'read_file list_files search_files file_exists get_workspace_summary get_document_info git_log git_show git_diff git_status git_tags todo_list sql_query sql_schema web_search'.split()
 )  # change nothing
@@ -89,7 +92,7 @@ def _parse(row: str) -> Tool:
         name in BOOKKEEPING,
     )
 
-
+# %% ../../nbs/core/01_agent.ipynb #def7cd20
 TOOLS = {t.name: t for t in map(_parse, _TABLE.strip().splitlines())}
 
 # %% ../../nbs/core/01_agent.ipynb #fd3e264b
@@ -103,7 +106,7 @@ def tool_schemas(
         for t in (tools[n] for n in (names or tools))
     ]
 
-
+# %% ../../nbs/core/01_agent.ipynb #af3f49d1
 def lean(
     tool: Tool,
     keep=('old_string', 'new_string', 'position', 'todo_id'),  # optional arguments that stay
@@ -118,7 +121,7 @@ def lean(
 
 LEAN = {n: lean(t) for n, t in TOOLS.items()}
 
-
+# %% ../../nbs/core/01_agent.ipynb #6ff2cde2
 def tools_from_schemas(
     schemas: list,  # OpenAI tool schemas, as recorded with a request
 ) -> dict:
@@ -151,7 +154,7 @@ def _validator(schema: str):
 
     return fastjsonschema.compile(json.loads(schema), use_default=False)
 
-
+# %% ../../nbs/core/01_agent.ipynb #7220a24a
 def _schema_error(arguments: dict, schema: dict) -> str:
     "Why `arguments` don't fit the JSON `schema`; empty when they do."
     import fastjsonschema
@@ -162,7 +165,7 @@ def _schema_error(arguments: dict, schema: dict) -> str:
         return e.message.replace('data.', '').replace('data ', 'arguments ')
     return ''
 
-
+# %% ../../nbs/core/01_agent.ipynb #bdd983ed
 def check_call(
     call: ToolCall,
     agent_phase: str,  # strategic or tactical; '' (unknown) forbids nothing
@@ -206,8 +209,10 @@ class Rules:
     )
     finish_todos: bool = True  # after job_complete the open strategic todos must still be completed
 
-
+# %% ../../nbs/core/01_agent.ipynb #8b5f1ef2
 FULL = Rules()
+
+
 SHORT = Rules(
     min_todos=1, guide='', first=('Plan the work.',), review=('Review and finish the job.',), finish_todos=False
 )
@@ -219,7 +224,7 @@ class TodoItem:
     text: str
     done: bool = False
 
-
+# %% ../../nbs/core/01_agent.ipynb #16aec7fe
 class AgentState:
     "Phases and todos of one job. `apply` takes a bookkeeping call and answers as the agent's tools do."
 
@@ -318,7 +323,7 @@ def _todo_complete(self: AgentState, todo_id=''):
     self._next_phase()
     return head, True
 
-
+# %% ../../nbs/core/01_agent.ipynb #8bffa856
 @patch
 def _next_phase(self: AgentState):
     if self.agent_phase == 'strategic' and self.final:
@@ -333,7 +338,7 @@ def _next_phase(self: AgentState):
         self.agent_phase = 'strategic'
         self._set(self.rules.review)
 
-
+# %% ../../nbs/core/01_agent.ipynb #131cbdba
 @patch
 def _todo_list(self: AgentState):
     rows = [f'- [{"x" if t.done else " "}] {t.id}: {t.text}' for t in self.todos]

@@ -22,7 +22,7 @@ def numbered(text: str) -> str | None:
 
 CUT = re.compile(r'\[truncated\]\s*$|\[\.\.\. .*truncated', re.I)
 
-
+# %% ../../nbs/core/02_files.ipynb #e64ce68a
 class Files:
     "The texts of a workspace, replayed from the calls of a job; an unknown text is None."
 

@@ -41,7 +41,7 @@ class FileEdit:
     def extra_lines(self):
         return max(0, self.written - self.lines) + self.failed
 
-
+# %% ../../nbs/core/04_metrics.ipynb #f7c29781
 def succeeded(result: Message | None) -> bool | None:
     "Did a call succeed? None where no result was recorded."
     if result is None:
@@ -85,7 +85,7 @@ def job_edits(
         e.minimal, e.lines = (edit_cost(f(e.before, e.after, count), count) for f in (minimal_edit, line_edit))
     return out, unknown
 
-
+# %% ../../nbs/core/04_metrics.ipynb #a1c8837d
 def _read(fs, p, a, ok, result):
     whole = not any(a.get(k) for k in ('limit', 'page_start', 'page_end', 'describe')) and a.get('offset') in (
         None,
@@ -98,7 +98,7 @@ def _read(fs, p, a, ok, result):
     elif ok is False and re.search(r'not found|no such file|does not exist', result.content, re.I):
         fs.gone.setdefault(p, None)
 
-
+# %% ../../nbs/core/04_metrics.ipynb #88cdd5d5
 def _edit(fs, p, call, ok, group, turn, count, unknown):
     a = call.arguments
     get = lambda k: a.get(k) if isinstance(a.get(k), str) else ''
@@ -145,7 +145,7 @@ def _edit(fs, p, call, ok, group, turn, count, unknown):
     if rough:
         fs.rough.add(p)
 
-
+# %% ../../nbs/core/04_metrics.ipynb #031804b5
 def _move(fs, name, p, arg, norm):
     src, dst = norm(arg('source')), norm(arg('dest'))
     if name == 'rename_file':
@@ -224,7 +224,7 @@ def job_counts(
     unknown['tokens_per_job'] = {} if whole else {'jobs without billed tokens for every turn': 1}
     return dict(out, unknown=unknown, rules=dict(rules))
 
-
+# %% ../../nbs/core/04_metrics.ipynb #795f65e4
 def _adherence(job):
     "Calls allowed in their phase, all calls; what kinds of violation; calls in an unknown phase."
     tools = tools_from_schemas(job.tools) if job.tools else TOOLS
@@ -254,6 +254,8 @@ TARGETS = dict(
     task_success=('>', 0.90),
     tokens_per_job=('<=', -0.20),
 )
+
+
 LABELS = dict(
     todo_completion='todo completion',
     edit_precision='edit precision',
@@ -268,6 +270,8 @@ LABELS = dict(
     tokens_per_success='tokens per success',
     vs_baseline='tokens against baseline',
 )
+
+# %% ../../nbs/core/04_metrics.ipynb #abb88232
 RULES = dict(
     todo_completion='todos marked complete by todo_complete / tactical todos whose work was done',
     work_done='tactical todos whose work was done / tactical todos staged',
@@ -283,7 +287,7 @@ RULES = dict(
     vs_baseline='tokens per job against the baseline on the same jobs, -1',
 )
 
-
+# %% ../../nbs/core/04_metrics.ipynb #c5d1072e
 @dataclass
 class Metric:
     "A number with where it comes from."
@@ -309,7 +313,7 @@ class Metric:
             v = f'{self.value:+.1%}' if self.name == 'vs_baseline' else f'{self.value:.1%}'
         return f'{v} ({self.numerator:,.0f}/{self.denominator:,.0f})'
 
-
+# %% ../../nbs/core/04_metrics.ipynb #0d0eabeb
 def _meets(name, value, numerator=0):
     if name not in TARGETS:
         return '', None
@@ -326,7 +330,7 @@ def task_key(job: Job) -> str:
         return str(job.meta['task'])
     return f'{job.family}-{job.meta["seed"]}' if job.family and 'seed' in job.meta else job.id
 
-
+# %% ../../nbs/core/04_metrics.ipynb #4774ccfa
 def total(
     name: str,  # a key of `job_counts`
     counts: list,  # one `job_counts` per job
@@ -340,7 +344,7 @@ def total(
         unknown.update(c['unknown'].get(name, {}))
     return Metric(name, n, d, value, target, meets, RULES[name], len(counts), dict(unknown))
 
-
+# %% ../../nbs/core/04_metrics.ipynb #49d61d21
 def against(counts: dict, baseline: dict) -> Metric:
     "Tokens per job against a `baseline` on the same jobs; both are `task_key` -> `job_counts`."
     same = [k for k in counts if k in baseline and counts[k]['tokens_per_job'][1] and baseline[k]['tokens_per_job'][1]]
@@ -417,7 +421,7 @@ def five(
         tok.companions['vs_baseline'], tok.target, tok.meets = vs, vs.target, vs.meets
     return out
 
-
+# %% ../../nbs/core/04_metrics.ipynb #4deb33b6
 def metric_rows(metrics: dict) -> list[dict]:
     "Metrics and their companions as rows of a table."
     return [

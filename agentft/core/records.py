@@ -28,7 +28,7 @@ class ToolCall:
     id: str = ''  # joins the call to its result
     malformed: str = ''  # raw text, where the arguments were no JSON object
 
-
+# %% ../../nbs/core/00_records.ipynb #11094d23
 @dataclass
 class Message:
     "One chat message; `content` is always a string."
@@ -58,7 +58,7 @@ class Usage:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
-
+# %% ../../nbs/core/00_records.ipynb #22617258
 @dataclass
 class Turn:
     "One assistant decision."
@@ -87,7 +87,7 @@ class Todo:
     work_done: bool | None = None  # None: cannot be known
     done_rule: str = ''  # `checker` (arena) or `successful_call` (audit trail)
 
-
+# %% ../../nbs/core/00_records.ipynb #89f87113
 @dataclass
 class Outcome:
     "How a job ended, and who says so."
@@ -97,7 +97,7 @@ class Outcome:
     confidence: float = 0.0  # 0 to 1: how far the source can be believed
     detail: str = ''
 
-
+# %% ../../nbs/core/00_records.ipynb #a4f48384
 @dataclass
 class Job:
     "One job of the agent, from whatever source."
@@ -157,7 +157,7 @@ class Example:
             raise ValueError('only assistant messages are trained')
         self.id = self.id or content_hash(dict(m=self.messages, t=self.tools, w=self.weights))
 
-
+# %% ../../nbs/core/00_records.ipynb #6eba3a03
 @dataclass
 class Preference:
     "One context and two next actions that differ in substance, from their first divergence."
@@ -197,7 +197,7 @@ def to_dict(o):
         return {n: to_dict(x) for n, default in _defaults(type(o)) if (x := getattr(o, n)) != default or n == 'v'}
     return str(o)
 
-
+# %% ../../nbs/core/00_records.ipynb #eb4bc283
 @lru_cache
 def _defaults(cls):
     "Field names of `cls` with their defaults; `...` where the field is required."
@@ -220,7 +220,7 @@ def content_hash(
 def _hints(cls):
     return typing.get_type_hints(cls)
 
-
+# %% ../../nbs/core/00_records.ipynb #bc057151
 def _build(tp, x):
     "Value `x` as type `tp`: nested records are built, everything else is checked to be of the right kind."
     org = typing.get_origin(tp)
@@ -239,7 +239,7 @@ def _build(tp, x):
         raise ValueError(f'expected {base.__name__}, got {type(x).__name__}: {str(x)[:60]}')
     return x
 
-
+# %% ../../nbs/core/00_records.ipynb #dce28e9c
 _RENAMED = dict(phase='agent_phase', phase_number='agent_phase_number')  # version 1 -> version 2
 
 
@@ -252,7 +252,7 @@ def _upgraded(cls, d: dict, known) -> dict:
         out['files_complete'] = d.get('source') == 'arena'
     return out
 
-
+# %% ../../nbs/core/00_records.ipynb #afc4cb8f
 def from_dict(
     cls,  # record class, such as `Job`
     d: dict,  # what `to_dict` gave
@@ -297,7 +297,7 @@ def write_atomic(
         raise
     return path
 
-
+# %% ../../nbs/core/00_records.ipynb #2971783e
 def write_jsonl(path, records) -> int:
     "Write `records` to `path`, one JSON object per line, atomically; gives their number."
     n = 0

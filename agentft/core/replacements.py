@@ -30,7 +30,7 @@ def _occurs_once(s: str, text: str) -> bool:
     p = text.find(s)
     return bool(s) and p >= 0 and text.find(s, p + 1) < 0
 
-
+# %% ../../nbs/core/03_replacements.ipynb #81516b76
 def _common(a: str, b: str) -> int:
     "Length of the common prefix of `a` and `b`."
     lo, hi = 0, min(len(a), len(b))
@@ -42,7 +42,7 @@ def _common(a: str, b: str) -> int:
             hi = mid - 1
     return lo
 
-
+# %% ../../nbs/core/03_replacements.ipynb #66e0a299
 def _common_end(a: str, b: str) -> int:
     "Length of the common suffix."
     lo, hi, n, m = 0, min(len(a), len(b)), len(a), len(b)
@@ -58,7 +58,7 @@ def _common_end(a: str, b: str) -> int:
 def _word(c):
     return c.isalnum() or c == '_'
 
-
+# %% ../../nbs/core/03_replacements.ipynb #91d78532
 def _cuts(text: str, i: int) -> bool:
     "Does a cut at `i` go through a word?"
     return 0 < i < len(text) and _word(text[i - 1]) and _word(text[i])
@@ -97,7 +97,7 @@ def single_edit(
             best, i, j = whole, 0, n
     return best, before[i:j], after[i : m - n + j]
 
-
+# %% ../../nbs/core/03_replacements.ipynb #324e45d6
 def _lefts(text, pre, start):
     "Where the window may begin: wherever the difference can slide to, then at each word to the left."
     yield from range(pre, max(start - 1, pre - 200), -1)
@@ -105,7 +105,7 @@ def _lefts(text, pre, start):
         if not _cuts(text, i):
             yield i
 
-
+# %% ../../nbs/core/03_replacements.ipynb #f2ce67f7
 def _rights(text, i, j):
     "The first two places from `j` on where a window from `i` may end so that its text is unique; from the second on only between words."
     n = len(text)
@@ -138,7 +138,11 @@ def _rights(text, i, j):
 
 # %% ../../nbs/core/03_replacements.ipynb #43534385
 _MAX_CELLS = 60_000  # size of the exact alignment table; larger differences are cut by lines first
+
+
 _MAX_EXACT = 6  # hunks; more are worked through in one direction
+
+
 _MAX_HUNKS = 30  # more are joined across the smallest gaps
 
 
@@ -157,7 +161,7 @@ def _align(a: list, b: list) -> list[tuple]:
             return hunks  # a way through any other cell costs more
         slack = max(2 * slack + 1, int((cost - least) / 2))
 
-
+# %% ../../nbs/core/03_replacements.ipynb #d585b764
 def _lcs(a: list, b: list):
     "An array: how long is the longest common subsequence of `a[:i]` and `b[:j]`? One machine word does 64 cells (Hyyrö, 2004)."
     import numpy as np
@@ -178,7 +182,7 @@ def _lcs(a: list, b: list):
     np.cumsum(1 - bits, axis=1, dtype=np.int32, out=out[1:, 1:])
     return out
 
-
+# %% ../../nbs/core/03_replacements.ipynb #b74665b3
 def _search(a, b, cells) -> tuple:
     "Cost and hunks of the cheapest way through `cells` (for each row its columns). States: 0 outside a hunk, 1 inside with insertions only, 2 inside with deletions."
     n, m, INF = len(a), len(b), math.inf
@@ -239,12 +243,12 @@ def _search(a, b, cells) -> tuple:
         s = f
     return p0[m], hunks[::-1]
 
-
+# %% ../../nbs/core/03_replacements.ipynb #dc47e005
 def _align_back(a, b):
     "The same from the end: it settles ties the other way."
     return [(len(a) - i1, len(a) - i0, len(b) - j1, len(b) - j0) for i0, i1, j0, j1 in _align(a[::-1], b[::-1])][::-1]
 
-
+# %% ../../nbs/core/03_replacements.ipynb #2f0dc850
 class _Matcher(difflib.SequenceMatcher):
     "The same matches; where tokens repeat a lot, found a row at a time."
 
@@ -269,7 +273,7 @@ class _Matcher(difflib.SequenceMatcher):
                 best = i - k + 1, blo + int(run.argmax()) - k
         return difflib.Match(*best, size)
 
-
+# %% ../../nbs/core/03_replacements.ipynb #19f5515d
 def _difflib(a, b):
     "Hunks by Python's own heuristic, quick on long lists."
     return [
@@ -329,7 +333,7 @@ def minimal_edit(
 
 _KNOWN = {}  # detectors and metrics ask about the same edits; keys are hashes, so that no text is held
 
-
+# %% ../../nbs/core/03_replacements.ipynb #3af80f50
 class _Counts(dict):
     "`count` that remembers."
 
@@ -340,7 +344,7 @@ class _Counts(dict):
         self[s] = n = self.count(s)
         return n
 
-
+# %% ../../nbs/core/03_replacements.ipynb #428be41f
 def fewest_tokens(before, after, count=count_tokens) -> tuple:
     if before == after:
         return ()
@@ -354,7 +358,7 @@ def fewest_tokens(before, after, count=count_tokens) -> tuple:
             best = _orders(before, after, hunks, count, best, known)
     return best[1]
 
-
+# %% ../../nbs/core/03_replacements.ipynb #95a66949
 def _orders(before, after, hunks, count, best, known) -> tuple:
     "The cheapest way to work through `hunks`, as `(cost, edits)`, or `best` if it is no dearer; a set of hunks is a bit mask."
     k = len(hunks)
@@ -426,12 +430,12 @@ def _orders(before, after, hunks, count, best, known) -> tuple:
         best = search(moves, best)
     return best
 
-
+# %% ../../nbs/core/03_replacements.ipynb #adf9b3e8
 def edit_cost(edits, count=count_tokens) -> int:
     "Tokens that a list of `(old, new)` writes."
     return sum(count(o) + count(n) for o, n in edits)
 
-
+# %% ../../nbs/core/03_replacements.ipynb #d9ba58c6
 def apply_edits(before: str, edits) -> str:
     "`before` after the replacements, in order; refuses an old string that does not occur exactly once."
     for old, new in edits:

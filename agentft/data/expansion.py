@@ -78,7 +78,7 @@ def wrong_turn(
         return 'repeated_call'
     return ''
 
-
+# %% ../../nbs/data/03_expansion.ipynb #c0b902f8
 def job_rules(job: Job) -> str:
     "Which todo machine `job` ran under: `short` (the arena's small jobs) or `full`."
     return job.meta.get('rules') or ('short' if any(t.text in SHORT.first for t in job.todos) else 'full')

@@ -50,7 +50,7 @@ class Step:
     want: dict = field(default_factory=dict)  # path -> text, list of lines, or None: must be gone
     no_action: str = ''  # a word of `NO_ACTION`: look, change nothing, complete
 
-
+# %% ../../nbs/data/00_seeds.ipynb #0a2c12ad
 @dataclass
 class Seed:
     "One job that shows a behaviour."
@@ -95,7 +95,7 @@ def seed_calls(step) -> list[ToolCall]:
         raise ValueError(f'a call is written {{"tool": {{"argument": ...}}}}, not {str(bad[0])[:60]}')
     return [ToolCall(name, dict(args)) for c in step.calls for name, args in c.items()]
 
-
+# %% ../../nbs/data/00_seeds.ipynb #d5cb6d1e
 class _Still(Task):
     "A job in which nothing may change, and nothing may be made but the agent's own papers."
 
@@ -107,7 +107,7 @@ class _Still(Task):
             + [f'made by mistake: {p}' for p in files if p not in self.files and not p.startswith(own)]
         )
 
-
+# %% ../../nbs/data/00_seeds.ipynb #5c68f1bd
 def _spelled_out(seed) -> Task:
     changed = {p for s in seed.steps if not s.no_action for p in s.want}
     same = {p: t for p, t in seed.files.items() if p not in changed}
@@ -142,7 +142,7 @@ def _join(a: Task, b: Task) -> Task:
         limits=a.limits | b.limits,
     )
 
-
+# %% ../../nbs/data/00_seeds.ipynb #024583d8
 def _lengthen(t: Task, path: str, text: str) -> Task:
     "Put `text` before what `path` holds, in what is there and in what is wanted."
     if path not in t.files:
@@ -190,7 +190,7 @@ def read_seeds(
             bad.append((f'{f.name}, line {n}', why))
     return out
 
-
+# %% ../../nbs/data/00_seeds.ipynb #626d07d3
 def _lines(folder):
     "Yield (file, line number, Seed or None, why not) of every line in `folder`."
     folder = Path(folder)
@@ -236,7 +236,7 @@ def _check_shape(seed) -> tuple:
     ):
         return 'bad_also', f'{bad}: a family and a number'
 
-
+# %% ../../nbs/data/00_seeds.ipynb #3c3ba25f
 def _check_steps(seed) -> tuple:
     for s in seed.steps:
         calls = [c.name for c in seed_calls(s)]
@@ -251,7 +251,7 @@ def _check_steps(seed) -> tuple:
     if seed.steps and not any(i.want for i in seed_task(seed).items):
         return 'no_check', 'no step says what has to be there afterwards'
 
-
+# %% ../../nbs/data/00_seeds.ipynb #7a152c7d
 def check_seed(
     seed: Seed,
 ) -> tuple[str, str]:  # (reason, detail); ('', '') when it is good
@@ -277,7 +277,7 @@ def check_seed(
         return 'refused_call', refused[:200]
     return ('', '') if job.outcome.status == 'success' else ('checker_failed', job.outcome.detail)
 
-
+# %% ../../nbs/data/00_seeds.ipynb #905c93f7
 def check_seeds(
     seeds: list[Seed],
 ) -> tuple[list[Seed], list[Rejected]]:
@@ -309,7 +309,7 @@ def job_words(seed) -> set:
     w = re.findall(r'\w+', text.lower())
     return {tuple(w[i : i + 3]) for i in range(max(len(w) - 2, 1))}
 
-
+# %% ../../nbs/data/00_seeds.ipynb #a432e60f
 def near_pairs(
     seeds: list[Seed],
     least: float = 0.6,  # Jaccard similarity from which two seeds count as nearly the same
@@ -359,7 +359,7 @@ class FolderCheck:
             ]
         )
 
-
+# %% ../../nbs/data/00_seeds.ipynb #0a2d7a88
 def check_folder(
     folder='seeds',  # holds JSONL files of seeds
     enough: int = 50,  # seeds that a behaviour should have
@@ -384,7 +384,7 @@ def check_folder(
     rows = [_row([s for s in good if s.behaviour == b], b, near) for b in BEHAVIOURS]
     return FolderCheck(str(folder), good, bad, _warnings(good, rows, near, enough), rows)
 
-
+# %% ../../nbs/data/00_seeds.ipynb #f9d51a40
 def _row(seeds, behaviour, near):
     ids = {s.id for s in seeds}
     return {
@@ -397,7 +397,7 @@ def _row(seeds, behaviour, near):
         'nearly the same': sum(bool(ids & {a, b}) for _, a, b in near),
     }
 
-
+# %% ../../nbs/data/00_seeds.ipynb #88c08ffa
 def _warnings(seeds, rows, near, enough):
     out = [f'{r["behaviour"]} has {r["seeds"]} seeds, fewer than {enough}' for r in rows if r['seeds'] < enough]
     out += [

@@ -30,7 +30,7 @@ class Request:
     number: int = 0  # which of many: the same seed can be varied often
     v: int = 1
 
-
+# %% ../../nbs/data/02_teachers.ipynb #e541cfaa
 @dataclass
 class Answer:
     "What a teacher gave for one request."
@@ -80,7 +80,7 @@ def stored_answers(
             f.truncate(data.rfind(b'\n') + 1)
     return {a.key: a for a in read_jsonl(store, Answer)}
 
-
+# %% ../../nbs/data/02_teachers.ipynb #d24396c4
 class _Appender:
     "Appends lines to a file, each on disk before `write` returns."
 
@@ -124,7 +124,7 @@ def ask(
         )
     return [have[k] for k in keys]
 
-
+# %% ../../nbs/data/02_teachers.ipynb #df76d500
 Teacher.ask = ask
 
 # %% ../../nbs/data/02_teachers.ipynb #5d4e73a3
@@ -140,6 +140,8 @@ _WORDINGS = (
     'The team asks: {instruction}',
     'Urgent. {instruction}',
 )
+
+
 _ABOVE = (
     '# Owner: operations',
     '# Checked in spring',
@@ -149,9 +151,11 @@ _ABOVE = (
     '# Kept by hand',
     '# Ask before you add',
 )
+
+
 _IN_THE_WAY = ('old.txt', 'readme.txt', 'todo.txt', 'log.txt', 'draft.txt')
 
-
+# %% ../../nbs/data/02_teachers.ipynb #76498f40
 def _swap(x, words: dict):
     "Replace `words` everywhere in nested JSON `x`, all at once; a lower-case word also stands for its capitalised form."
     if isinstance(x, dict):
@@ -187,7 +191,7 @@ def vary_seed(seed: Seed, rng, id: str, reword: float = 0.2) -> Seed:
         new = replace(new, instruction=text.replace('{instruction}', new.instruction) if seed.steps else text)
     return replace(new, id=id, note='', vary={}, parents=[seed.id])
 
-
+# %% ../../nbs/data/02_teachers.ipynb #98b4675b
 def evolve_seed(seed: Seed, rng, id: str) -> Seed:
     "A harder job: longer files, files in the way, a second task, or another wording."
     new = vary_seed(seed, rng, id, reword=0)

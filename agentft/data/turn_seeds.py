@@ -24,7 +24,7 @@ from .seeds import Seed, Step, check_seed, job_words, read_seeds, seed_calls
 def _short(text, n):
     return text if len(text) <= n else f'{text[:n]} [... {len(text) - n} more characters]'
 
-
+# %% ../../nbs/data/01_turn_seeds.ipynb #d09c7dd3
 def _todo_at(job, turn) -> str:
     "The todo that was current in `turn`."
     t = job.turns[turn]
@@ -41,7 +41,7 @@ def _turn(job, turn) -> Turn:
         raise ValueError(f'{job.id} has the turns 0 to {len(job.turns) - 1}, not {turn}')
     return job.turns[turn]
 
-
+# %% ../../nbs/data/01_turn_seeds.ipynb #bd7fc494
 def show_turn(
     job: Job,
     turn: int,  # index into `job.turns`
@@ -69,9 +69,11 @@ def show_turn(
 
 # %% ../../nbs/data/01_turn_seeds.ipynb #ecc8e86f
 _CUT = re.compile(r'\[truncated\]\s*$|\[\.\.\. .*truncated', re.I)
+
+
 _PARTS = {'offset', 'limit', 'page_start', 'page_end', 'describe'}
 
-
+# %% ../../nbs/data/01_turn_seeds.ipynb #244cd9ae
 def _files_at(job, turn) -> Files:
     "The workspace right before `turn`, as far as it is known."
     fs = Files(job.files_before, complete=job.files_complete)
@@ -104,7 +106,7 @@ def _files_at(job, turn) -> Files:
             _moved(fs, c.name, p, arg)
     return fs
 
-
+# %% ../../nbs/data/01_turn_seeds.ipynb #67f3c228
 def _moved(fs, name, p, arg):
     src, dst = (
         (p, fs.norm(Path(p).with_name(arg('new_name') or 'unnamed')))
@@ -145,7 +147,7 @@ def _given(job, turn, calls) -> list[ToolCall]:
             )
     return work
 
-
+# %% ../../nbs/data/01_turn_seeds.ipynb #337eab86
 def _needed(job, turn, calls, keep) -> dict:
     "path -> text of the files that `calls` need."
     fs, out, made = _files_at(job, turn), {}, set()
@@ -173,7 +175,7 @@ def _needed(job, turn, calls, keep) -> dict:
         out[p] = fs.text[p]
     return {p: t + '\n' * (p in fs.rough and bool(t) and not t.endswith('\n')) for p, t in out.items()}
 
-
+# %% ../../nbs/data/01_turn_seeds.ipynb #0be15ea3
 def _read_first(calls) -> list[ToolCall]:
     "`calls`, with a read before the first edit of each file that was not seen."
     out, known = [], set()
@@ -235,7 +237,7 @@ def turn_seed(
         raise ValueError(f'the seed would be bad: {reason}: {detail}')
     return seed
 
-
+# %% ../../nbs/data/01_turn_seeds.ipynb #6bd553d8
 def _executed(files, calls) -> dict:
     try:
         ws = Workspace(files)

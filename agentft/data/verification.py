@@ -24,7 +24,7 @@ from ..evidence.duplicates import NearIndex, to_text
 # %% ../../nbs/data/04_verification.ipynb #41a34709
 _RULES = {'short': SHORT, 'full': FULL}
 
-
+# %% ../../nbs/data/04_verification.ipynb #fccdb87d
 def rule_problems(
     example: Example,
 ) -> list[tuple]:  # (index of the message, Problem); index None: the conversation as a whole
@@ -66,7 +66,7 @@ def rule_problems(
         out.append((None, Problem('no_job_complete', 'the conversation stops before the job is ended')))
     return out
 
-
+# %% ../../nbs/data/04_verification.ipynb #6a4ba9af
 def check_rules(example: Example) -> list[Problem]:
     "What is wrong with the trained turns of `example`; empty when all are right."
     return [p for _, p in rule_problems(example)]
@@ -94,7 +94,7 @@ def _check_files(call, result, seen, state) -> list[Problem]:
         seen['/'.join([*path.split('/')[:-1], a['new_name']])] = seen[path]
     return out
 
-
+# %% ../../nbs/data/04_verification.ipynb #0d184955
 def _mostly_kept(old: str, new: str) -> bool:
     "Do at least half of the lines of `old` stand in `new`, in order?"
     from difflib import SequenceMatcher
@@ -161,7 +161,7 @@ def example_text(
 def task_hash(task: Task) -> str:
     return content_hash(dict(i=task.instruction, f=task.files))
 
-
+# %% ../../nbs/data/04_verification.ipynb #9884aa65
 class Reserved:
     "What training must not contain."
 

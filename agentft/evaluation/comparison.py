@@ -34,7 +34,7 @@ class Pairs:
     only_a: list = field(default_factory=list)  # tasks without a partner
     only_b: list = field(default_factory=list)
 
-
+# %% ../../nbs/evaluation/01_comparison.ipynb #e4a696ae
 def pair_jobs(
     jobs_a: list,  # Jobs of the baseline
     jobs_b: list,  # Jobs of the candidate
@@ -84,7 +84,7 @@ class Comparison:
     jobs_needed: int | None = None  # pairs that would be enough, if the difference seen were true
     test: str = ''
 
-
+# %% ../../nbs/evaluation/01_comparison.ipynb #a12b5eb7
 def holm(ps: list) -> list:
     "Holm's correction of p-values; None stays None and is not counted."
     order = sorted((i for i, p in enumerate(ps) if p is not None), key=lambda i: ps[i])
@@ -129,7 +129,7 @@ def compare_counts(name: str, pairs: Pairs, level: float = 0.95, seed: int = 0) 
         c.jobs_needed = normal_jobs(c.difference, float(d.std()) if len(d) else math.nan, len(a))
     return c
 
-
+# %% ../../nbs/evaluation/01_comparison.ipynb #50731ddf
 def compare(
     jobs_a: list,  # Jobs of the baseline
     jobs_b: list,  # Jobs of the candidate
@@ -170,7 +170,7 @@ def show_interval(name: str, i) -> str:
 def _p(p):
     return '–' if p is None else '< 0.001' if p < 0.001 else f'{p:.3f}'
 
-
+# %% ../../nbs/evaluation/01_comparison.ipynb #5a63b8c7
 def compare_rows(comparisons: dict) -> list[dict]:
     "Comparisons as rows of a table."
     rows = []
@@ -193,7 +193,7 @@ def compare_rows(comparisons: dict) -> list[dict]:
         )
     return rows
 
-
+# %% ../../nbs/evaluation/01_comparison.ipynb #386d609e
 def verdict_line(comparisons: dict, who: str = 'The tuned model', than: str = 'its base') -> str:
     "The comparison in one sentence."
     group = {

@@ -32,7 +32,7 @@ def _draws(n, resamples, seed):
 
     return np.random.default_rng(seed).integers(0, n, (resamples, n))
 
-
+# %% ../../nbs/evaluation/00_statistics.ipynb #597b632b
 def interval(
     pairs: list,  # `[numerator, denominator]` of each job
     proportion: bool = True,  # does the value lie between 0 and 1?
@@ -67,7 +67,7 @@ def mcnemar(
     n = lost + won
     return min(1.0, 2 * sum(math.comb(n, i) for i in range(min(lost, won) + 1)) / 2**n) if n else 1.0
 
-
+# %% ../../nbs/evaluation/00_statistics.ipynb #51d1c3bf
 def swap_test(
     a: list,
     b: list,  # `[numerator, denominator]` per pair
@@ -112,7 +112,7 @@ def mcnemar_jobs(
         (za * math.sqrt(discordance) + zb * math.sqrt(max(0, discordance - difference**2))) ** 2 / difference**2
     )
 
-
+# %% ../../nbs/evaluation/00_statistics.ipynb #771afb13
 def normal_jobs(
     difference: float,
     se: float,  # standard error of the difference

@@ -54,24 +54,32 @@ _LOCK = re.compile(
     r'(^|/)((package-lock|npm-shrinkwrap|composer|packages)\.(lock\.)?json|pnpm-lock\.yaml|go\.(sum|work\.sum)|[^/]*\.lock(b|file)?|\.terraform\.lock\.hcl|[^/]+\.lock\.(json|ya?ml))$',
     re.I,
 )
+
+
 _VENDORED = re.compile(
     r'(^|/)(vendor(ed)?|third[_-]?party|node_modules|bower_components|site-packages|external(s)?|pods|carthage|godeps|_vendor|extern|\.yarn|\.?venv|(jquery|bootstrap)[^/]*\.(js|css))(/|$)',
     re.I,
 )
+
+
 _GENERATED = re.compile(
     r'(^|/)(dist|_?build|out|target|generated|autogen|gen|\.next|coverage|__generated__|__snapshots__|cassettes|_site|htmlcov)/|\.(min|bundle|generated|designer|g|pb|freezed)\.\w+$|\.pb\.(go|cc|h)$|_pb2(_grpc)?\.pyi?$|_generated\.\w+$|\.(map|snap|ipynb|svg|po|pot|tsbuildinfo)$|(^|/)(configure|aclocal\.m4|Makefile\.in)$',
     re.I,
 )
+
+
 _BINARY = re.compile(
     r'\.(png|jpe?g|gif|webp|ico|bmp|tiff?|pdf|zip|gz|tgz|xz|bz2|zst|7z|tar|jar|war|class|exe|dll|so|dylib|a|o|obj|pyc|whl|egg|woff2?|ttf|otf|eot|mp[34]|m4a|wav|ogg|flac|mov|avi|webm|sqlite3?|db|bin|dat|npy|npz|pkl|parquet|onnx|pt|pth|safetensors|gguf|docx?|xlsx?|pptx?|psd|blend|glb|keystore|p12|der)$',
     re.I,
 )
+
+
 _HEAD = re.compile(
     r'@generated|do not (edit|modify)|auto-?generated|automatically generated|generated (by|from|with|file|code)|code generated',
     re.I,
 )
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #a5969b49
 def path_reason(path: str) -> str:
     "Why a file of this name gives no example; '' if it may."
     return next(
@@ -83,7 +91,7 @@ def path_reason(path: str) -> str:
         '',
     )
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #1e3f914a
 def text_of_blob(data: bytes | str) -> tuple[str, str]:  # text, reason
     "Content of a blob as text, or why it is none."
     if isinstance(data, str):
@@ -106,12 +114,18 @@ def text_of_blob(data: bytes | str) -> tuple[str, str]:  # text, reason
 _TRAILER = re.compile(
     r'(?i)^([a-z]+(-[a-z]+)*-by|cc|change-id|git-svn-id|pr-url|reviewed-on|differential revision)\s?:.*$|^\(?(cherry picked from commit .*|https?://\S+)\)?$'
 )
+
+
 _POINTER = re.compile(
     r'(?i)^(fix(es|ed)?|close[sd]?|resolve[sd]?|refs?|references|bug|issues?|see( also)?|links?)\b\s?:?\s?(\S{0,60}#\d+|https?://\S+|[A-Z]+-\d+)[\s,.]*$'
 )
+
+
 _WEAK = re.compile(
     r'(?i)^(wip|fix(es|ed|up)?|updates?d?|misc|minor|small|tmp|temp|test(s|ing)?|cleanup|clean up|stuff|changes?|typos?|oops|more|work|save|commit|checkpoint|review|address (review )?comments?|pr feedback|nits?|lint|format|style|bump( version)?|release|initial commit|first (commit|version)|merge .*|fixup! .*|squash! .*|amend! .*)[\W\d]*$'
 )
+
+
 _BOT = re.compile(
     r'(?i)\[bot\]|\b(dependabot|renovate|greenkeeper|snyk|pre-commit-ci|github-actions|semantic-release|weblate|allcontributors|pyup|mergify|copybara|buildbot|codecov)\b|-bot\b|\bjenkins@|noreply@github\.com$'
 )
@@ -129,7 +143,7 @@ def clean_message(message: str) -> str:
         body = ''
     return re.sub(r'<?[\w.+-]+@[\w-]+\.[\w.-]+>?', '', f'{subject}\n\n{body}' if body else subject).strip()
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #79fd13e3
 def message_reason(message: str) -> str:
     "Why a cleaned `message` is no request; '' if it is one."
     if not message:
@@ -160,7 +174,7 @@ def line_hunks(a: list, b: list) -> list[tuple]:
 def _lines(text):
     return text.splitlines(keepends=True)
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #2a4ea8c2
 def _bare(text):
     return re.sub(r',(?=[)\]}])', '', re.sub(r'\s+', '', text).replace('"', "'"))
 
@@ -179,12 +193,16 @@ KINDS = dict(
     multi_place='several places',
     other='one place, reworded',
 )
+
+
 _LITERAL = re.compile(r'(?i)^(true|false|yes|no|on|off|none|null|nil|\d.*)$')
+
+
 _DEFINES = re.compile(
     r'\b(def|class|func|function|fn|let|const|var|type|struct|enum|interface|trait|module|package|namespace|macro_rules!|#define|sub|CREATE TABLE)\s+$'
 )
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #2959de31
 def _word_change(pairs) -> tuple | None:
     "`(old word, new word, places)` if every difference between the texts of `pairs` is the same word."
     found, defined = Counter(), False
@@ -203,7 +221,7 @@ def _word_change(pairs) -> tuple | None:
     (((old, new), n),) = found.items()
     return (old, new, n) if n > 1 or defined else None
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #a2c29dae
 def _affix(x, y):
     "Lengths of the common prefix and of the common suffix behind it."
     p = len(os.path.commonprefix([x, y]))
@@ -247,7 +265,7 @@ def _show(text, n):
     t = text.strip() if n is None else re.sub(r'\s+', ' ', text).strip()
     return f'`{t if n is None or len(t) <= n else t[: n - 1] + "…"}`'
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #ff41966f
 def _say_hunk(x, y, above, n, s):
     count = lambda t: (
         f'{k} lines starting with '
@@ -260,7 +278,7 @@ def _say_hunk(x, y, above, n, s):
         return f'remove{s} {count(x)}{_show(x, n)}'
     return f'change{s} {count(x)}{_show(x, n)} to {_show(y, n)}'
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #1f3b0172
 def explain(
     before: str,
     after: str,
@@ -302,7 +320,7 @@ def file_edits(
         text = text.replace(old, new, 1) if old else new
     return out
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #50c3fd5d
 def _file_edits(before, after, count, large) -> list:
     if len(before) < large or before == after:
         return list(fewest_tokens(before, after, count))
@@ -324,7 +342,7 @@ def _file_edits(before, after, count, large) -> list:
             more += clash
     return list(fewest_tokens(before, after, count))
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #aeac28f8
 def _in_line(text, old, new, count) -> tuple:
     "The same replacement with fewer line ends, where that costs no more tokens."
     if '\n' not in old:
@@ -344,7 +362,7 @@ def _in_line(text, old, new, count) -> tuple:
                 best = k
     return best[2:]
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #24ff4638
 _PIECE = re.compile(r'\w+|[^\w\n]')
 
 
@@ -361,7 +379,7 @@ def _slices(a, b, hunks, context) -> tuple[str, str]:
             spans.append(new)
     return '\0'.join(''.join(a[s[0] : s[1]]) for s in spans), '\0'.join(''.join(b[s[2] : s[3]]) for s in spans)
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #4beb0521
 def _clashes(before, after, small, edits) -> list | None:
     "Lines outside of `small` in which an old string occurs too; None where the edits can't work at all."
     for old, new in edits:

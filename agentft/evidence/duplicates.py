@@ -43,7 +43,7 @@ def _mix(h):
 
 _BASE, _LONG = 0x9E3779B97F4A7C15, 1 << 20  # an odd number; characters taken at once
 
-
+# %% ../../nbs/evidence/06_duplicates.ipynb #8254e4e0
 @lru_cache
 def _tables() -> (
     tuple
@@ -57,7 +57,7 @@ def _tables() -> (
     power = lambda b: np.concatenate([np.ones(1, np.uint64), np.cumprod(np.full(2 * _LONG, b, np.uint64))])
     return kinds, _mix(np.arange(1, 0x110001, dtype=np.uint64)), power(_BASE), power(pow(_BASE, -1, 1 << 64))
 
-
+# %% ../../nbs/evidence/06_duplicates.ipynb #0ad14088
 def _word_hashes(texts: list) -> tuple:  # (uint64 of all words, int64 words per text)
     "The words that `shingles` finds, as numbers; together at most two million characters."
     import numpy as np
@@ -85,7 +85,7 @@ def _cut(text: str) -> list:
         at = to
     return [*out, text[at:]]
 
-
+# %% ../../nbs/evidence/06_duplicates.ipynb #3474286a
 def _all_words(texts: list) -> tuple:
     "`_word_hashes` of any number of texts of any length."
     import numpy as np
@@ -109,7 +109,7 @@ def _all_words(texts: list) -> tuple:
         take()
     return np.concatenate(found) if found else np.zeros(0, np.uint64), size
 
-
+# %% ../../nbs/evidence/06_duplicates.ipynb #86f14d3f
 def hashed_shingles(
     texts: list[str],
     n: int = 5,  # words per shingle
@@ -139,7 +139,7 @@ def _rows(threshold: float) -> int:
     "Rows per band: the most with which a pair at `threshold` shares one of the bands 999 times in 1000."
     return max((r for r in range(1, 17) if 1 - (1 - threshold**r) ** (_PERM // r) >= 0.999), default=1)
 
-
+# %% ../../nbs/evidence/06_duplicates.ipynb #d1a675e4
 def _sketches(flat, offsets, rows: int) -> tuple:  # (uint8 [texts, 128], uint32 [texts, bands])
     "The last byte of each sketch number, and a key per band."
     import numpy as np
@@ -327,7 +327,7 @@ def message_text(m) -> str:
         [m.content, *(f'{c.name} {to_text(c.arguments) if not c.malformed else c.malformed}' for c in m.tool_calls)]
     )
 
-
+# %% ../../nbs/evidence/06_duplicates.ipynb #c0202d9b
 def turn_text(
     turn: Turn,
 ) -> str:
@@ -360,7 +360,7 @@ class Repeats:
         "id -> the first of its group, for each id in a group: a key under which twins stay together."
         return {i: g[0] for g in self.groups for i in g}
 
-
+# %% ../../nbs/evidence/06_duplicates.ipynb #168ad70e
 def repeated_turns(
     jobs,  # iterable of Jobs, read once; `Job`s need not fit into memory
     threshold: float = 0.8,  # Jaccard similarity of the shingles
@@ -382,7 +382,7 @@ def repeated_turns(
     out.groups = near_duplicates(items(), threshold)
     return out
 
-
+# %% ../../nbs/evidence/06_duplicates.ipynb #557ca675
 def repeated_jobs(
     jobs,  # iterable of Jobs, read once
     threshold: float = 0.8,  # Jaccard similarity of the shingles

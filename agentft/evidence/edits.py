@@ -91,7 +91,7 @@ class Tally:
         n = lambda unit: sum(k for r, k in self.left_out.items() if r in REASONS and REASONS[r][0] == unit)
         return self.commits == self.opened + n('commit') and self.files == self.edits + n('file')
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #88955737
 _LANGUAGE = {
     e: l
     for l, es in dict(
@@ -139,7 +139,7 @@ _LANGUAGE = {
     for e in es.split()
 }
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #13ddcd25
 def language_of(path: str) -> str:
     "Language of a file, by its name."
     name = path.rsplit('/', 1)[-1].lower()
@@ -174,7 +174,7 @@ def _first_look(ch, tally) -> bool:
         tally.left_out[why] += 1
     return not why
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #dec7d4e2
 def file_states(git, ch, max_file_bytes) -> tuple:
     "Text before, text after, reason why not."
     out = [text_of_blob(git.blob(sha, max_file_bytes)) for sha in ch[2:4]]
@@ -220,7 +220,7 @@ def run_edits(
             for p in {path, path_after or path}:
                 ws.path(p).unlink(missing_ok=True)
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #27745e23
 def edit_calls(path: str, edits: list, path_after: str = '') -> list[ToolCall]:
     "Read, edit, and move where the file got another name."
     out = [ToolCall('read_file', dict(path=path))] + [
@@ -393,7 +393,7 @@ def _request(e: Edit) -> str:
         ask += '\n' + explain(e.before, e.after, e.kind, max_chars=None, ask=True).strip()
     return ask
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #c31abc64
 def to_task(e: Edit) -> Task:
     "The job that asks for `e`, with a checker on the final file."
     want = {e.path_after: e.after} | ({e.path_before: None} if e.path_after != e.path_before else {})
@@ -424,7 +424,7 @@ def to_task(e: Edit) -> Task:
         id=f'git-{e.id}',
     )
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #413b2d1b
 def to_example(e: Edit) -> Example:
     "`e` as a whole job, played for real."
     if e.reverted:
@@ -536,7 +536,7 @@ def _asked(job: Job, i: int, about: str) -> str:
         '',
     )
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #d91da387
 def stream_job_edits(
     job: Job,  # from any source
     tally: Tally | None = None,  # is filled in; `files` counts changes, nothing counts as a commit
@@ -580,7 +580,7 @@ def stream_job_edits(
 def size_of(e: Edit) -> str:
     return 'small' if e.tokens <= 16 else 'medium' if e.tokens <= 80 else 'large'
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #ae23bff5
 def balance(
     edits: list[Edit],
     max_share: dict

@@ -57,9 +57,13 @@ class View:
     def loops_on_plan(self):
         return {self.job.turns[x[0]].agent_phase_number for x in _plan(self)}
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #54a105e3
 MODES = {}  # mode -> rule, in one sentence
+
+
 BEHAVIOUR_OF = {}  # mode -> the behaviour that teaches the opposite
+
+
 _DETECTORS = {}  # mode -> function(View) that yields (turn, evidence, tool)
 
 
@@ -72,7 +76,7 @@ def detector(mode: str, behaviour: str, rule: str):
 
     return deco
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #0234016f
 def _quote(x, n=160) -> str:
     s = x if isinstance(x, str) else json.dumps(x, ensure_ascii=False, default=str)
     s = ' '.join(s[: 20 * n].split())
@@ -113,11 +117,11 @@ def _todo_open(v):
             'todo_complete',
         )
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #387505cc
 def _reminded(turns):
     return sum('incomplete' in m.content for turn in turns for m in turn.seen if m.role == 'user')
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #4145560d
 @detector(
     'todo_without_work',
     'todo',
@@ -139,7 +143,7 @@ def _todo_idle(v):
         for i, texts in by.items():
             yield i, f'completed without work: {_quote("; ".join(texts))}', 'todo_complete'
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #b31a9da3
 @detector(
     'todo_loop',
     'todo',
@@ -162,7 +166,7 @@ def _round(v):
             n = 0
     yield from _stuck(v)
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #112f33a0
 def _stuck(v):
     done, start = {i for i, t, c, r in v.calls if c.name == 'todo_complete' and _worked(r)}, None
     for i, t in enumerate(v.job.turns):
@@ -182,7 +186,7 @@ def _stuck(v):
         ):
             yield i, f'twenty turns without a completed todo, reminded {n} times', 'todo_complete'
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #d6e02ad6
 @detector(
     'todos_refused',
     'phase',
@@ -211,7 +215,7 @@ def _problems(v, kind):
 def _phase(v):
     yield from _problems(v, 'phase_violation')
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #b465f720
 @detector(
     'plan_loop', 'phase', 'plan.md was changed three times or more in one tactical phase while no todo was completed'
 )
@@ -250,13 +254,13 @@ def _early(v):
         elif _worked(r) and (p := next((p for p in _named(c) if not _made(v, p, k)), '')):
             yield i, f'{p} is named as delivered, and was never made', c.name
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #88db2510
 def _named(c):
     "Paths among the deliverables of a call."
     ds = c.arguments.get('deliverables')
     return [p for p in ds if isinstance(p, str) and re.fullmatch(r'[\w./-]*\w\.\w+', p)] if isinstance(ds, list) else []
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #60d4f156
 def _made(v, path, k) -> bool:
     "Did the file ever show, before call number `k`?"
     job, name = v.job, path.rsplit('/', 1)[-1]
@@ -271,7 +275,7 @@ def _made(v, path, k) -> bool:
         for _, _, c, r in v.calls[:k]
     )
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #7f83adec
 @detector('no_job_complete', 'phase', 'the trail ends and no job_complete has succeeded')
 def _no_end(v):
     if (
@@ -293,7 +297,7 @@ def _unknown(v):
         if not e.startswith('('):
             yield i, e, tool
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #9c825e57
 @detector(
     'malformed_arguments',
     'tools',
@@ -308,7 +312,7 @@ def _malformed(v):
         if c.malformed and c.name not in TOOLS:
             yield i, _show(c), c.name
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #710ca2ec
 @detector(
     'repeated_call',
     'tools',
@@ -327,7 +331,7 @@ def _repeat(v):
         if c.name not in READS and _worked(r):
             seen = Counter({sig: seen[sig]})  # the world has changed
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #45e74013
 @detector('empty_turn', 'tools', 'an answer with neither text nor call')
 def _empty(v):
     for i, t in enumerate(v.job.turns):
@@ -344,7 +348,7 @@ def _text(v):
 
 _FULL = re.compile(r'context (?:length|window|size)|maximum context|too many tokens|context_length_exceeded', re.I)
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #2f70d44f
 @detector(
     'context_overflow',
     'compact',
@@ -364,7 +368,11 @@ def _overflow(v):
 
 # %% ../../nbs/evidence/07_failures.ipynb #4b1df6bf
 _DIR = r'''(?<![\w./-])[`'"]?(?P<dir>[\w./-]{1,120})[`'"]?'''
+
+
 _HINT = re.compile(r'empty\b|\b(?:no|not any) (?:files?|documents?)\b', re.I)
+
+
 _CLAIMS = [
     re.compile(
         rf'(?P<kind>(?:directory|folder)\s+)?{_DIR}\s*(?P<after>directory|folder)?\s+(?:is|was|appears|seems|looks)(?: to be)?(?: currently| still)? empty\b',
@@ -375,9 +383,11 @@ _CLAIMS = [
         re.I,
     ),
 ]
+
+
 _BARE = re.compile(r'^\s*(?:\S+ is empty|(?:no|0) (?:files|entries)|\(?empty|directory is empty)|:\s*$|0 files', re.I)
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #8ac7c046
 @detector(
     'declared_empty',
     'tools',
@@ -412,7 +422,7 @@ def _hollow(v):
                     said.add(d)
                     yield i, f'{_quote(m[0])}: {e}', 'list_files'
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #5a0e4234
 def _unlooked(v, d, turn) -> str:
     "Why nobody could know at `turn` that folder `d` is empty; '' if somebody could."
     looked = False
@@ -456,7 +466,7 @@ def _bad_edit(r):
         'blind_edit' if _UNREAD.search(r.content) else 'ambiguous_edit' if _TWICE.search(r.content) else 'failed_edit'
     )
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #bb00a752
 def _edits(v, mode):
     for i, t, c, r in v.calls:
         if (
@@ -473,12 +483,12 @@ def _edits(v, mode):
 def _edit_failed(v):
     yield from _edits(v, 'failed_edit')
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #c955ed9b
 @detector('ambiguous_edit', 'edit', 'an edit_file was refused: the text to be replaced occurs more than once')
 def _edit_twice(v):
     yield from _edits(v, 'ambiguous_edit')
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #0347387e
 @detector('blind_edit', 'edit', 'an existing file was edited or overwritten that had not been read')
 def _edit_blind(v):
     yield from _edits(v, 'blind_edit')
@@ -491,7 +501,7 @@ def _edit_blind(v):
             yield i, f'overwritten unread: {_show(c)}', c.name
         known.add(p)
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #34906605
 @detector(
     'whole_file_rewrite',
     'edit',
@@ -515,7 +525,7 @@ def _files(v) -> dict:
         if p in wrote
     }
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #521e81f4
 def _stubs(v):
     "Each `(path, writes, quote, was it only created)` of what holds no content at the end."
     for p, at in _files(v).items():
@@ -528,7 +538,7 @@ _LEFT = re.compile(
     re.I | re.M,
 )
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #0e8e8fd5
 def _placeholder(text, path, writes) -> str:
     "A quote that proves that `text` is no finished text; '' if it is one."
     if text is None:
@@ -543,11 +553,11 @@ def _placeholder(text, path, writes) -> str:
             return f'left in it: {line}'
     return ''
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #178868a4
 def _declared(v):
     return any(c.name in ('job_complete', 'mark_complete') and _worked(r) for _, _, c, r in v.calls)
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #d8a8927e
 @detector(
     'skeleton_output',
     'todo',
@@ -558,7 +568,7 @@ def _skeletons(v):
         if not only or _declared(v):
             yield at[-1][0], f'{p}: {_quote(q)}', at[-1][1].name
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #a5fa8d73
 @detector(
     'untouched_output',
     'todo',
@@ -569,7 +579,7 @@ def _untouched(v):
         if only and not _declared(v):
             yield at[0][0], f'{p}: {_quote(q)}', 'write_file'
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #ba8bd794
 @detector(
     'overconfident_complete',
     'todo',
@@ -584,7 +594,7 @@ def _overconfident(v):
         if c.name == 'job_complete' and _worked(r) and isinstance(conf, (int, float)) and conf >= 0.9:
             yield i, f'confidence {conf}, but {_quote(o.detail)}', c.name
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #abb298ce
 @detector('notes_bloat', 'compact', 'workspace.md had more than 50 lines after the agent wrote to it')
 def _bloat(v):
     text = {}

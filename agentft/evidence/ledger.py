@@ -130,12 +130,12 @@ def _read(jobs: Path, ledger: Path, settings: str, cut: bool) -> tuple:
             end += len(raw)
     return entries, at, end, version
 
-
+# %% ../../nbs/evidence/09_ledger.ipynb #edc060ab
 def _lines(path) -> int:
     with path.open('rb') as f:
         return sum(b.count(b'\n') for b in iter(lambda: f.read(1 << 20), b''))
 
-
+# %% ../../nbs/evidence/09_ledger.ipynb #c93ae2fa
 @patch
 def _load(self: Ledger, jobs, ledger, what, cut=False) -> dict:
     if self.fresh or not ledger.exists():
@@ -179,7 +179,7 @@ def left_behind(self: Ledger):
             if e.id not in self.new:
                 yield e, raw
 
-
+# %% ../../nbs/evidence/09_ledger.ipynb #29a1e6dd
 @patch
 def known(
     self: Ledger,
@@ -190,7 +190,7 @@ def known(
     e = self.new.get(id) or self.old.get(id)
     return e is not None and e.stamp == stamp and not (e.again and id not in self.new)
 
-
+# %% ../../nbs/evidence/09_ledger.ipynb #55f7488e
 @patch
 def add(
     self: Ledger,
@@ -250,7 +250,7 @@ def merge(
         write_atomic(into / f'{name}.jsonl', self._side(name, kept))
     return into
 
-
+# %% ../../nbs/evidence/09_ledger.ipynb #efe27ac3
 def _rows(f):
     for raw in f.open('rb') if f.exists() else ():
         try:
@@ -258,7 +258,7 @@ def _rows(f):
         except ValueError:
             pass  # the end of a row whose job is read again
 
-
+# %% ../../nbs/evidence/09_ledger.ipynb #da34e3aa
 @patch
 def _side(self: Ledger, name, kept):
     "The rows of `name` that belong to a job as it is kept."
@@ -272,7 +272,7 @@ def _side(self: Ledger, name, kept):
             seen.add(h)
             yield json.dumps(d['row'], ensure_ascii=False) + '\n'
 
-
+# %% ../../nbs/evidence/09_ledger.ipynb #65effa82
 def _paired(f, folder, mine):
     "Each ledger line of `folder` that has a job, with the job's line."
     with (folder / 'ledger.jsonl').open('rb') as g:
@@ -285,7 +285,7 @@ def _paired(f, folder, mine):
             if e is not None and e.stamp == d['stamp'] and e.size == d['size']:
                 yield e, line
 
-
+# %% ../../nbs/evidence/09_ledger.ipynb #bdd5af8b
 @patch
 def publish(self: Ledger):
     "The merged folder becomes the valid one."

@@ -24,8 +24,14 @@ from .repositories import Git
 _RULE = re.compile(
     r"(?i)\b(must|never|always|do not|don't|only|required?|rules?|forbidden|mandatory|important|critical)\b"
 )
+
+
 _DECISION = re.compile(r'(?i)\b(deci(ded?|sion)s?|chose|chosen|because|agreed|instead of|rationale)\b')
+
+
 _PINNED = re.compile(r'(?i)\[pin(ned)?\]|\bpinned\b|📌')
+
+
 _ATOMS = dict(
     link=re.compile(r'\[\[[^\]\n]+\]\]|https?://[^\s)>\]]+'),
     path=re.compile(
@@ -39,19 +45,25 @@ _ATOMS = dict(
         re.I,
     ),
 )
+
+
 _OVER = re.compile(
     r'(?i)^\W*(\[x\]|✅|done\b|completed?\b|finished\b|log\b|history\b|step\b|old\b|obsolete\b|(looked|called|read|listed|checked|tried|opened|ran|reviewed)\b|\d{4}-\d\d-\d\d.*\b(done|finished|read|ran)\b)|✅|~~.+~~'
 )
+
+
 _HEADS = re.compile(
     r'(?i)\b(rules?|pinned|critical|decisions?|constraints?|facts?|important|requirements?|open|blockers?|todo|contacts?|interfaces?|keys?)\b'
 )
+
+
 _STATUS = re.compile(r'(?i)^(status|progress|phase|current|next|updated|last|date|iteration|step|now|state)\b')
 
-
+# %% ../../nbs/evidence/03_memory.ipynb #25ad84b3
 def _norm(line):
     return re.sub(r'\s+', ' ', re.sub(r'^[\s>*+-]+|\*\*|`|^\d+[.)]\s+', '', line)).strip().rstrip('.;').lower()
 
-
+# %% ../../nbs/evidence/03_memory.ipynb #41a9fc18
 def atoms(line: str) -> set[tuple[str, str]]:
     "Facts of a line that cannot be guessed, as `(kind, text)`."
     out, rest = set(), re.sub(r'^\s*(?:[-*+]\s+)?(?:\d+[.)]\s+)?(?:\[[ x]\]\s*)?', '', line)
@@ -111,7 +123,7 @@ _STOP = set(
 def _content(line):
     return {w[:5] for w in re.findall(r'[^\W_]{3,}', line.lower())} - {w[:5] for w in _STOP}
 
-
+# %% ../../nbs/evidence/03_memory.ipynb #eb32a366
 def survives(
     line: str,
     after: str,
@@ -128,7 +140,7 @@ def survives(
 def _negated(text):
     return bool(re.search(r"(?i)\b(never|not|no|forbidden|without)\b|n't", text))
 
-
+# %% ../../nbs/evidence/03_memory.ipynb #6d042c33
 @lru_cache(maxsize=8)
 def _parts(text) -> tuple:
     "The lines of a text, plain; and the facts, words and negation of each line and of each two neighbours."
@@ -159,12 +171,12 @@ class CompactPair:
     good: bool = False
     v: int = 1
 
-
+# %% ../../nbs/evidence/03_memory.ipynb #6b38df2f
 def is_template(text: str) -> bool:
     "Does `text` consist of instructions and placeholders, such as `- **Phase**: (name of the phase)`?"
     return len(re.findall(r'(?m)^\W*(?:[\w ]+\W*:\W*)?[(<][^)>\n]{3,}[)>]\W*$', text)) > 1
 
-
+# %% ../../nbs/evidence/03_memory.ipynb #c0442fd1
 def compare_versions(
     before: str,
     after: str,
@@ -234,7 +246,7 @@ def versions(job: Job):
         if was.strip() != now.strip() and (is_memory(p, was) or is_memory(p, now)):
             yield p, i, was, now
 
-
+# %% ../../nbs/evidence/03_memory.ipynb #1a01a1a5
 def compact_pairs(
     job,  # a Job from any source, or several
     max_lines: int = 50,  # the agent's budget
@@ -270,7 +282,7 @@ def git_compact_pairs(
                 ):
                     yield compare_versions(was, now, max_lines, c.id, 0, ch[6])
 
-
+# %% ../../nbs/evidence/03_memory.ipynb #9ae3edfa
 def compact_summary(
     pairs: list[CompactPair],
 ) -> dict:

@@ -36,7 +36,7 @@ class JobRow:
     counts: dict = field(default_factory=dict)  # of `job_counts`
     modes: dict = field(default_factory=dict)  # failure mode -> times
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #68222449
 def job_row(
     job: Job,
     failures: list[Failure],  # of this job
@@ -60,14 +60,18 @@ def job_row(
 
 # %% ../../nbs/evidence/08_patterns.ipynb #e46a188a
 _OF_FAILURE = ('mode', 'agent_phase', 'tool', 'position')
+
+
 _OF_JOB = ('model', 'agent_type', 'outcome', 'period', 'family', 'source')
+
+
 THIRDS = ('start', 'middle', 'end')
 
 
 def _third(position: float) -> str:
     return THIRDS[min(int(position * 3), 2)]
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #34d4f691
 def period_of(
     rows: list,  # JobRows
 ) -> tuple[str, list]:  # `day`, `week` or `month`; the period of each row, '' where it has no start
@@ -84,14 +88,14 @@ def period_of(
     memo = {d: name(d) for d in set(known)}
     return unit, [memo.get(d, '') for d in days]
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #c7aaddc6
 def _day(s):
     try:
         return datetime.fromisoformat(s[:10]).date()
     except ValueError:
         return None
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #cc38f117
 def _values(rows, keys) -> dict:
     "Of each job: its value for each of `keys`."
     when = dict(zip((r.id for r in rows), period_of(rows)[1])) if 'period' in keys else {}
@@ -105,7 +109,7 @@ def _values(rows, keys) -> dict:
     )
     return {r.id: tuple(get[k](r) or 'unknown' for k in keys) for r in rows}
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #ba5dbfb9
 def group(
     failures: list[Failure],
     rows: list,  # JobRow of every job, also of those without failures
@@ -161,7 +165,7 @@ _PRIOR = 4  # imagined jobs that fail as often with it as without
 def _judged(rows):
     return [r for r in rows if r.outcome.status in ('success', 'failed')]
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #9b70e5cc
 def fix_first(
     failures: list[Failure],
     rows: list,  # JobRow of every job
@@ -220,7 +224,7 @@ def fix_first(
         r['budget'] = r['loss'] / whole if whole else 0.0
     return sorted(out, key=lambda r: (-r['loss'], r['mode']))
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #da84f3c0
 def _where(phase, tool, third, n) -> str:
     "In words: the phase, the tool and the third of the job that most of `n` failures share."
 
@@ -250,7 +254,7 @@ def _budget(first) -> dict:
         out[r['behaviour']] += r['budget']
     return {b: round(s, 6) for b, s in out.most_common() if s}
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #e52ee16f
 def write_patterns(
     path,  # `patterns.json` in phase 1's folder
     failures: list[Failure],
@@ -268,7 +272,7 @@ def write_patterns(
     )
     return write_atomic(path, json.dumps(d, indent=1, ensure_ascii=False) + '\n')
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #70609455
 def read_patterns(
     path,  # what `write_patterns` wrote
 ) -> dict:  # `fix_first`: rows, `budget`: behaviour -> share, `jobs`, `failures`
@@ -333,7 +337,7 @@ def _percent(axis):
     axis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(PercentFormatter(1))
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #119e3f6a
 def plot_rates(
     ax,  # matplotlib axes
     failures: list[Failure],
@@ -364,13 +368,13 @@ def plot_rates(
     else:
         _nothing(ax, 'no failure was found')
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #6a9a3c9f
 def _nothing(ax, text):
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha='center', va='center', color='#444444')
     ax.set_xticks([])
     ax.set_yticks([])
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #83f4ece8
 def plot_position(
     ax,
     failures: list[Failure],
@@ -457,7 +461,7 @@ def plot_trend(
     ax.set_ylabel('share of jobs')
     ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #1c14dd93
 def plot_metrics(
     ax,
     rows: list,

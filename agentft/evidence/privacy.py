@@ -83,8 +83,10 @@ class _Literals:
                 elif cut and (n := _cut(b, s, w)):
                     yield s, s + n, holder
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #cbda3d39
 _ESCAPES = (b'\\n', b'\\t', b'\\r')
+
+
 _MORE = re.compile(rb' ?(?:\.\.\.|\xe2\x80\xa6|\[truncated\])')
 
 
@@ -99,6 +101,8 @@ def _cut(b, s, w) -> int:
 
 # %% ../../nbs/evidence/05_privacy.ipynb #524bf7e1
 _SELF = {'EMAIL', 'PHONE', 'CARD', 'IBAN', 'NATIONAL_ID', 'IP'}  # these look the same wherever they stand
+
+
 _HOLDER = re.compile(r'<([A-Z][A-Z0-9_]*?)_\d+(?:_PASSWORD)?>')
 
 
@@ -108,7 +112,7 @@ def _canonical(secret, kind):
         return re.sub(r'[^0-9A-Za-z]', '', secret)
     return secret.lower() if kind == 'EMAIL' else secret
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #2467599c
 class Redactor:
     "Replaces secrets by placeholders, consistently."
 
@@ -174,7 +178,7 @@ class Redactor:
 def _digest(self: Redactor, secret) -> str:
     return hmac.digest(self._key, secret.encode('utf-8', 'surrogatepass'), 'sha256').hex()[:32]
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #c22630bf
 @patch
 def _load(self: Redactor):
     self._key = os.urandom(32)
@@ -193,7 +197,7 @@ def _load(self: Redactor):
             self.n[m[1]] = max(self.n[m[1]], int(m[2]))
     self._lengths = {n for _, n in self._old.values() if n}
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #0902ad40
 @patch
 def save(self: Redactor) -> Path | None:
     "Write the memory: a random key and one HMAC-SHA256 per secret, readable by its owner only."
@@ -213,7 +217,7 @@ def save(self: Redactor) -> Path | None:
     self._stamp = self.memory.read_bytes()
     return self.memory
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #304da9f5
 @patch
 def _remembered(self: Redactor, b):
     "Words of `b` that were a secret in an earlier run."
@@ -237,12 +241,12 @@ def _replace(self: Redactor, texts) -> dict:
         out = {t: (more[new][0], used + more[new][1]) if new in more else (new, used) for t, (new, used) in out.items()}
     return out
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #819db7cd
 @patch
 def _dirty(self: Redactor, b):
     return not_allowed(b, scan_bytes(b), self._patterns, self.skip) or any(True for _ in self._known.find(b))
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #bdbf9ba5
 @patch
 def _once(self: Redactor, texts) -> dict:
     "One round of `_replace`."
@@ -263,7 +267,7 @@ def _once(self: Redactor, texts) -> dict:
     self._clean.update((hash(t), now) for t in check if t not in found)
     return {t: _filled(t, merge_spans(hits)) for t, hits in found.items()}
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #7a414968
 @patch
 def _counted(self: Redactor, text, new):
     "Count what was replaced in `text`, and keep one example of each kind."
@@ -276,7 +280,7 @@ def _counted(self: Redactor, text, new):
             self.examples[k] = new[0][max(i - 30, 0) : i + len(h) + 30]
     return new[0]
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #a9df38d2
 @patch
 def learn(self: Redactor, text: str):
     "Note the secrets of `text` without changing it."
@@ -292,7 +296,7 @@ def __call__(self: Redactor, text: str) -> str:
 
 _BARE = re.compile(rb'[^\s"\'`<>(){}\[\],;=\\\0]{8,200}')
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #46a73318
 def _joined(texts, size=1 << 20):
     "`texts` as few large pieces: one look for each needle, however short they are."
     parts, n, part = [], 0, []
@@ -307,7 +311,7 @@ def _joined(texts, size=1 << 20):
     if parts:
         yield SEPARATOR.join(parts), part
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #684a45cf
 def _owners(part, hits):
     "`(text, start, end, what)` of hits in joined texts."
     starts = [n for n, _ in part]
@@ -350,7 +354,7 @@ def _strings(o, texts, pairs):
     else:
         texts[str(o)] = None
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #5dabdce1
 def _rebuilt(o, text, pair):
     "A copy of `o` with `text` applied to every string, and `pair` to what may be a secretive key and its value."
     if isinstance(o, str):
@@ -401,7 +405,7 @@ def _blocks(path, size=1 << 20):
             yield n, b''.join(block)
             n += len(block)
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #fab37160
 def _on_disk(redactor) -> _Literals:
     "What `redactor` knows, as it stands in JSON."
     out = _Literals()
@@ -411,7 +415,7 @@ def _on_disk(redactor) -> _Literals:
             out.add(json.dumps(plain_text(w), ensure_ascii=ascii)[1:-1].encode(), holder, edge)
     return out
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #11fc05d5
 def redact_file(
     path,  # JSON, or JSONL
     redactor: Redactor,  # what is known to be secret by now
@@ -457,7 +461,7 @@ _ESCAPED = re.compile(
     r'[\0-\x08\x0b-\x1f"\\]'
 )  # what JSON writes differently, but for the line ends and tabs that `scan_bytes` sees through
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #34af3a49
 def _unescaped(lines, first, seen) -> list[tuple]:
     "`(line, text)` of the JSON strings that read differently once decoded."
     out = []
@@ -493,7 +497,7 @@ def _unescaped(lines, first, seen) -> list[tuple]:
 # %% ../../nbs/evidence/05_privacy.ipynb #5dbae47b
 _BINARY = ('.png', '.safetensors', '.gguf', '.gz', '.npz', '.parquet')
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #d1b9499d
 def leak_scan(
     path,  # file, or folder with all its text files
     redactor: Redactor = None,  # also look for every secret it knows
@@ -526,7 +530,7 @@ def leak_scan(
                     note(line[t], plain_text(t.encode('utf-8', 'surrogatepass')[s:e]), 'KNOWN')
     return [Leak(f, n, k, f'{s[:4]}… ({len(s)} characters)') for (f, n, s), k in out.items()]
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #7abd6dd2
 def refuse_leaks(path, redactor: Redactor = None, allow=ALLOW):
     "Raise when a leak scan of `path` finds something."
     if leaks := leak_scan(path, redactor, allow):

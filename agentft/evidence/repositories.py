@@ -31,7 +31,7 @@ def _git_env() -> dict:
         GIT_ALLOW_PROTOCOL='none',
     )
 
-
+# %% ../../nbs/evidence/00_repositories.ipynb #e61aff95
 def write_repo(
     path,  # folder; made if need be
     commits: list,  # dicts: `message`, `files` (path -> text or bytes; None: delete), optionally `author`, `email`, `mode` (path -> git mode), `parents` (numbers of earlier commits), `rename` (old -> new)
@@ -89,7 +89,7 @@ _SAFE = {
     'diff.orderFile': os.devnull,
 }
 
-
+# %% ../../nbs/evidence/00_repositories.ipynb #ef4f7df6
 @dataclass
 class Commit:
     "One commit with the files it changed: `(old mode, new mode, old blob, new blob, status, path before, path after)`."
@@ -102,7 +102,7 @@ class Commit:
     message: str
     changes: list = field(default_factory=list)
 
-
+# %% ../../nbs/evidence/00_repositories.ipynb #acac9abf
 class Git:
     "A repository, read only."
 
@@ -165,7 +165,7 @@ def _fields(stream, size=1 << 16):
     if rest:
         yield rest
 
-
+# %% ../../nbs/evidence/00_repositories.ipynb #55391c17
 def commits(
     self: Git,
     max_commits: int | None = None,  # the newest ones; None: all
@@ -235,7 +235,7 @@ def commits(
             p.kill()
             p.wait()
 
-
+# %% ../../nbs/evidence/00_repositories.ipynb #42c9d4b4
 Git.commits = commits
 
 # %% ../../nbs/evidence/00_repositories.ipynb #619ecbb5
@@ -276,7 +276,7 @@ def blob(
     ask('--batch')
     return self._cat['--batch'].stdout.read(int(head[2]) + 1)[:-1]
 
-
+# %% ../../nbs/evidence/00_repositories.ipynb #16faf77c
 Git.blob = blob
 
 # %% ../../nbs/evidence/00_repositories.ipynb #689a3b40

@@ -15,6 +15,8 @@ from pathlib import Path
 
 # %% ../../nbs/evidence/04_secrets.ipynb #151c2a50
 _EDGE = r'(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))'  # no letter or digit before it, but for an escape
+
+
 _FIXED = {
     'AWS_KEY': _EDGE + r'(?:AKIA|ASIA|ABIA|ACCA|A3T[A-Z0-9])[0-9A-Z]{16}(?![A-Za-z0-9])',
     'GITHUB_TOKEN': _EDGE + r'gh[pousr]_[A-Za-z0-9_]{20,255}|gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22,255}',
@@ -34,13 +36,25 @@ _FIXED = {
     r'|xai-[A-Za-z0-9]{60,}|nvapi-[\w\-]{40,}|rpa_[A-Z0-9]{30,}|dckr_pat_[\w\-]{20,}|dop_v1_[a-f0-9]{64}|shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}|lin_api_[A-Za-z0-9]{40}|tskey-[\w\-]{20,}'
     r'|glsa_[\w]{32,}|dapi[a-f0-9]{32}|ATATT3[\w\-=]{40,})',
 }
+
+
 _FULL = re.compile('|'.join(f'(?P<{k}>{p})' for k, p in _FIXED.items()).encode())
+
+
 _START = re.compile(
     rb'A(?:KIA|SIA|BIA|CCA|3T|KC|C[a-z0-9]|Iza|GE-S|TATT3)|gh[pousr]_|github_pat_|gl[a-z]+-|GR1348941|eyJ|(?i:xox)[a-zA-Z]-|xapp-|[rs]k_[lt]|whsec_|pypi-|sq0|S[KG][a-z0-9]|sk-|hf_|npm_|gsk_|r8_|pplx-|xai-|nvapi-|rpa_|dckr_|dop_|shp[acps]|lin_api|tskey-|glsa_|dapi'
 )
+
+
 _DOTTED = re.compile(rb'(?:hvs|ya29)\.[\w\-]{20,}|SG\.[\w\-]{16,}\.[\w\-]{16,}')
+
+
 _DISCORD = re.compile(rb'[MNO][a-zA-Z\d_\-]{23,25}\.[a-zA-Z\d_\-]{6}\.[a-zA-Z\d_\-]{27}')
+
+# %% ../../nbs/evidence/04_secrets.ipynb #b36e8e25
 _TELEGRAM = re.compile(rb'\d{8,10}:[0-9A-Za-z_\-]{35}')
+
+
 _MAILCHIMP = re.compile(rb'[0-9a-z]{32}-us[0-9]{1,2}')
 
 # %% ../../nbs/evidence/04_secrets.ipynb #a015acb6
@@ -60,15 +74,19 @@ _OWN = {
     'TELEGRAM_BOT_TOKEN',
     'TWILIO_API_KEY',
 }  # fixed shapes: ours above are the same or wider
+
+
 _NAMED = {
     'CLOUDANT_CREDENTIALS': (24, 64),
     'IBM_CLOUD_IAM_KEY': (44,),
     'IBM_COS_HMAC_CREDENTIALS': (48,),
     'SOFTLAYER_CREDENTIALS': (64,),
 }  # a name, then a value of that length
+
+
 _WORDED = {'AZURE_STORAGE_ACCOUNT_ACCESS_KEY': b'key', 'NPM_TOKENS': b'token'}
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #dff4c364
 @lru_cache
 def _library():
     "Rules of detect-secrets that need more than their own shape: `(by length, by word, everything else)`, each of `(kind, pattern)`."
@@ -107,6 +125,7 @@ def _library():
 # %% ../../nbs/evidence/04_secrets.ipynb #1c0406af
 _TOKEN = bytes(97 if i < 128 and chr(i).isalnum() or i in b'_-' else 32 for i in range(256))
 
+
 _PLAIN = b'abcdefghijklmnopqrstuvwxyz_-'
 
 
@@ -115,7 +134,7 @@ def _span(m):
     g = max((i for i in range(len(m.groups()) + 1) if m[i]), key=lambda i: (i > 0 and len(m[i]) >= 16, -i))
     return m.span(g)
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #9d396d55
 def _tokens(b, low, deep=True):
     "Secrets that stand in a long run of letters and digits."
     t, n, sized, run = b.translate(_TOKEN), len(b), _library()[0], b'a' * 16
@@ -180,6 +199,8 @@ def _encoded(b, s, e):
 
 # %% ../../nbs/evidence/04_secrets.ipynb #a5d1a786
 _NAME = r'(?i:passw(?:or)?d|passphrase|pwd|secret|key|bearer|credential|token)[\w\-]*'
+
+
 _ASSIGN = re.compile(
     (
         _NAME
@@ -191,22 +212,36 @@ _ASSIGN = re.compile(
     ).encode(),
     re.X,
 )
+
+
 _VALUE = re.compile(rb'[^\s"\'\\,;`<>(){}\[\]\0]*')
+
+
 _OF_KEY = re.compile(
     rb'(?:api|access|private|secret|auth|encryption|encrypt|signing|sign|master|account|shared|storage|license|deploy|client|service)[_\-]?$'
 )
+
+
 _CODE = re.compile(
     r'[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[\d.,]+|true|false|null|none|undefined|string|str|int|bytes|optional|required|\$.*|%.*|\*+|x{3,}|\.{3,}|[\w\-.]*/[\w\-./]*(?:\.\w{1,5}|/)',
     re.I,
 )
+
+
 _FILLER = re.compile(
     r'(?:your|my|the|change)[\-_ ]?|replace|placeholder|0x[0-9a-f]*$|example[\-_ ]', re.I
 )  # how documentation writes a value
+
+# %% ../../nbs/evidence/04_secrets.ipynb #d2946a8a
 _NAMES_OK = re.compile(
     r'tokens|tokeni[sz]|token_(?:count|usage|type|limit|len|ids?)|secret_?name|key_?name|_(?:path|file|dir|name|type|url|length|count)$',
     re.I,
 )
+
+
 _DUMMY = re.compile(rb'://[^:]*:(?:pass(?:word|wd)?|pwd?|secret|[%$<{*].*|x{3,})@', re.I)  # how documentation writes it
+
+
 _BEFORE = re.compile(rb'[\w.\-]*$')
 
 
@@ -230,7 +265,7 @@ def _literal(name: str, v: str, quoted: bool) -> bool:
 def plain_text(b):
     return b.decode('utf-8', 'replace')
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #82c2aa06
 def _named(b, low, word, p):
     "The value of the assignment whose name holds `word` at `p`."
     if word == b'key' and not _OF_KEY.search(low, max(p - 12, 0), p):
@@ -254,15 +289,23 @@ def _named(b, low, word, p):
 
 # %% ../../nbs/evidence/04_secrets.ipynb #fcfdae0e
 _LOGIN = re.compile(rb'://[^\s:/@"\'\\<>\0]*:[^\s@/"\'\\<>\0]+@[^\s"\'\\<>)\]},;`\0]+')
+
+
 _HOOK = re.compile(
     rb'://(?:hooks\.slack\.com/services/T\w+/B\w+/\w+|(?:\w+\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w\-]+|[\w.\-]+\.webhook\.office\.com/[\w\-@/]{20,})',
     re.I,
 )
+
+
 _QUERY = re.compile(rb'[^\s"\'<>\0`\\)]{8,4000}')
+
+
 _PARAM = re.compile(
     rb'[?&;](?:amp;)?(?P<name>[\w.\-]{0,40}(?:token|api_?key|secret|passw(?:or)?d|pwd|signature|x-amz-credential)|sig|key|auth|code|sid|session(?:id)?|jwt)=(?P<secret>[^\s&"\'<>#\0\\]{8,})',
     re.I,
 )
+
+
 _SCHEME = b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-'
 
 
@@ -272,7 +315,7 @@ def _each(hay, needle):
         yield p
         p = hay.find(needle, p + 1)
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #0104939a
 def _urls(b, low):
     "Logins, webhooks and tokens in URLs."
     done = 0
@@ -307,14 +350,22 @@ def _urls(b, low):
 
 # %% ../../nbs/evidence/04_secrets.ipynb #9b3bd5ad
 _WORDS = [b'pass', b'pwd', b'secret', b'key', b'credential', b'token', b'bearer']
+
+
 _BEARER = re.compile(rb'(?i:bearer)\s+(?P<secret>[A-Za-z0-9_\-.=+/]{20,})')
+
+
 _BASIC = re.compile(rb'(?i:basic) +(?P<secret>[A-Za-z0-9+/]{8,}={0,2})')
+
+
 _COOKIE = re.compile(rb'(?i:cookie)\\?["\']?\s*:\s*\\?["\']?(?P<secret>[\w.\-]+=[^"\'\\\n\0]{8,4000})')
+
+
 _PEM = re.compile(
     rb'-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:(?=[^\0]{0,400}?[A-Za-z0-9+/]{40})[^\0]{40,12000}?-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|(?:(?:\s|\\[nr]|["\'+|>]|\d+[\t|])*[A-Za-z0-9+/=]{30,})+(?:(?:\s|\\[nr]|\d+[\t|])*[A-Za-z0-9+/=]+)?|(?:\s|\\[nr])*[A-Za-z0-9+/=]{4,}(?=\.\.\.|\xe2\x80\xa6|\Z|\n\0))'
 )
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #c63c7422
 def _worded(b, low):
     "Secrets that a word gives away."
     worded = _library()[1]
@@ -391,21 +442,41 @@ def _mails(b, low):
 
 # %% ../../nbs/evidence/04_secrets.ipynb #978349c8
 _SHAPE = bytes(48 if 48 <= i < 58 else 65 if 65 <= i < 91 else 97 if 97 <= i < 123 else i for i in range(256))
+
+
 _HEX = bytes(104 if chr(i) in '0123456789abcdefABCDEF' else 58 if i == 58 else 32 for i in range(256))
+
+
 _CARD = re.compile(
     rb'(?<![\w.\-+])(?:\d{4}([ \-])\d{4}\1\d{4}\1\d{1,7}|3[47]\d\d([ \-])\d{6}\2\d{5}|\d{13,19})(?!\w|\.\d|[ \-]\d{4}(?!\d))'
 )
+
+
 _BRAND = re.compile(
     rb'4\d{15}|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}|(?:6011|65\d\d|64[4-9]\d)\d{12}|35(?:2[89]|[3-8]\d)\d{12}|62\d{14}'
 )
+
+
 _IBAN = re.compile(rb'(?<![A-Za-z0-9])[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![A-Za-z0-9])')
+
+
 _IP4 = re.compile(
     rb'(?<![\w.\-+])(?<![A-Z][a-z]{3}/)(?<![a-z]{4}[A-Z]/)(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\w|\.\d|-\w)'
 )
+
+
 _IP6 = re.compile(rb'(?<![\w:.])[23][0-9a-fA-F]{3}(?::[0-9a-fA-F]{0,4}){2,7}(?![\w:])')
+
+
 _VERSION = re.compile(rb'(?:version|release|build|tag|rev|chapter|section|[=<>~!^]=?|\bv)["\']?\s*[:=]?\s*["\']?$')
+
+
 _RESOLVERS = {'8.8.8.8', '8.8.4.4', '1.1.1.1', '1.0.0.1', '9.9.9.9', '1.2.3.4'}
+
+
 _CODES = r'(?:1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|2[1-689]\d|3[578]\d|42\d|5[09]\d|6[789]\d|8[058]\d|9[679]\d)'
+
+
 _INTL = re.compile(
     (
         r'(?<![\w+\-.*=])\+'
@@ -413,11 +484,19 @@ _INTL = re.compile(
         + r'(?:[ .\-/]{0,2}\(0?\d{0,5}\))?(?:[ .\-/]{0,2}\d){6,12}(?!\w|\.\d|[ ]?[*+/=,]\d)'
     ).encode()
 )
+
+
 _US = re.compile(rb'(?<![\w.+\-])(?:\+?1[ .\-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .\-])[2-9]\d\d[.\-]\d{4}(?!\w|[.\-]\d)')
+
+# %% ../../nbs/evidence/04_secrets.ipynb #feeb63ea
 _DIALED = re.compile(
     rb'(?<![a-z])(?:tele)?(?:phone|fax|mobile?|t\xc3\xa9l|tel|cell)(?:efon|fon)?(?:[ _\-]?(?:no|nr|number|num|nummer))?\.?\\?["\']?\s{0,3}[:=]?\s{0,3}\\?["\']?[+(]{0,2}$'
 )
+
+
 _DIAL = re.compile(rb'[+(]{0,2}\d(?:[ ()./\-]{0,2}\d){6,14}(?!\w|\.\d)')
+
+
 _SPACED = re.compile(rb'[ ()./\-]')
 
 
@@ -430,7 +509,7 @@ def _checked(x, name) -> bool:
     except LookupError:
         return False  # cn.ric stumbles over places that it does not list
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #d2446bc4
 def _address(x) -> bool:
     import ipaddress
 
@@ -442,12 +521,16 @@ def _address(x) -> bool:
 
 # %% ../../nbs/evidence/04_secrets.ipynb #cb0e58f7
 _NUMERIC = b'0123456789 ()./-+'
+
+
 _SHAPES = [(s.encode(), n) for s, n in [('000-00-0000', 'us.ssn'), ('000.000.000-00', 'br.cpf')]]
+
+
 _HOST = re.compile(
     rb'(?:ip|host|addr|address|from|client|server|dns|gateway|route|ping|ssh|https?:/|@)["\']?\s*[:=(]?\s*/?["\']?$'
 )
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #f4e62074
 def _numbers(b, low):
     "Cards, accounts, national ids, telephone numbers and public addresses."
     t, n, at = b.translate(_SHAPE), len(b), 0
@@ -534,7 +617,7 @@ def _cluster(b, low, t, s, e):
     if _DIALED.search(low, max(s - 40, 0), s) and (m := _DIAL.search(b, s, min(e + 2, len(b)))):
         yield *m.span(), 'PHONE'
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #a88d88fe
 def _diff(b, s, e):
     "Does the line at `s` stand in a diff?"
     before = b.rfind(b'\n', 0, max(s - 1, 0)) + 1
@@ -544,6 +627,8 @@ def _diff(b, s, e):
 
 # %% ../../nbs/evidence/04_secrets.ipynb #5aec6cd3
 SEPARATOR = b'\n\0\n'  # between texts that are scanned as one: no pattern crosses it
+
+
 SECRETIVE = re.compile(r'pass|pwd|secret|key|credential|token|bearer', re.I)
 
 
@@ -562,7 +647,7 @@ def scan_bytes(b: bytes, deep=True) -> list:
         hits += [(*_span(m), k) for m in p.finditer(b)]
     return merge_spans([h for h in hits if not b.startswith(b'<', h[0])])
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #1f4d2306
 def merge_spans(hits):
     out = []
     for a, b, k in sorted(hits, key=lambda h: (h[0], -h[1])):
@@ -573,7 +658,7 @@ def merge_spans(hits):
             out.append((a, b, k))
     return out
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #91b7b526
 def find_secrets(
     text: str,
     allow=(),  # patterns of what is no secret after all
@@ -588,7 +673,7 @@ def find_secrets(
 def not_allowed(b, hits, allow, skip):
     return [(s, e, k) for s, e, k in hits if k not in skip and not any(p.search(plain_text(b[s:e])) for p in allow)]
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #716fe218
 @lru_cache
 def _compiled(ps):
     for p in ps:
@@ -604,7 +689,7 @@ def _compiled(ps):
 def compiled_patterns(allow):
     return _compiled(tuple(listed_patterns(allow)))
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #cf535fdf
 def listed_patterns(x) -> list[str]:
     "One text, several, or the path of a file with one per line (`#` begins a comment)."
     if isinstance(x, (str, os.PathLike)):
@@ -621,5 +706,5 @@ def listed_patterns(x) -> list[str]:
         ]
     return [y for p in x for y in listed_patterns(p)]
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #a3cf7432
 ALLOW = (r'^git@', r'^no-?reply@')  # what an agent's trail holds everywhere and nobody has to hide

@@ -26,7 +26,7 @@ def call_text(
         return call.malformed  # the whole line is known
     return f'{{"name":{_dumps(call.name)},"arguments":{call.malformed}}}'  # only its arguments are
 
-
+# %% ../../nbs/model/01_chat.ipynb #e2daf357
 def said_text(
     msg: Message,  # role assistant
 ) -> str:
@@ -49,7 +49,7 @@ def _object(call: dict):
             return None
     return ToolCall(name, args) if isinstance(args, dict) else None
 
-
+# %% ../../nbs/model/01_chat.ipynb #3c10d475
 def _broken(raw: str) -> ToolCall:
     "A malformed call; the name is kept where it can be read."
     m = re.match(r'\s*\{\s*"name"\s*:\s*"((?:[^"\\\n]|\\.)*)"', raw)
@@ -62,7 +62,7 @@ def _broken(raw: str) -> ToolCall:
 
 _decoder = json.JSONDecoder(strict=False)  # a raw newline inside a string is forgiven
 
-
+# %% ../../nbs/model/01_chat.ipynb #269d7922
 def parse_said(
     text: str,  # what the model wrote, without the stop token
 ) -> Message:
@@ -109,7 +109,7 @@ def signature(
 
 TOOL_INTRO = 'Call a tool with one JSON line {"name":"tool","arguments":{}}. Tools:'
 
-
+# %% ../../nbs/model/01_chat.ipynb #20c53b98
 class ChatFormat:
     "Turns conversations into tokens and masks, and generated text into messages."
 
@@ -251,7 +251,7 @@ def prompt(self: ChatFormat, messages: list, tools: list | None = None) -> list[
     "Token ids of the conversation, ending with the assistant's header."
     return self.encode(messages, tools)[0] + self.ids(self.opening(self._last(messages, tools)), marks=True)
 
-
+# %% ../../nbs/model/01_chat.ipynb #85fa2854
 @patch
 def extend(
     self: ChatFormat,
@@ -263,7 +263,7 @@ def extend(
     skip = len(self.encode(head)[0])
     return ([] if stopped else [self.stop_id]) + self.prompt(head + list(new))[skip:]
 
-
+# %% ../../nbs/model/01_chat.ipynb #0af967c5
 @patch
 def parse(
     self: ChatFormat,
@@ -327,6 +327,7 @@ _TEMPLATE = r'''
 {%- endif -%}
 '''.strip()
 
+# %% ../../nbs/model/01_chat.ipynb #b5e9dc82
 ChatFormat.template = _TEMPLATE.replace('INTRO', "'" + TOOL_INTRO.replace("'", "\\'") + "'")
 
 

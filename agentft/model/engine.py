@@ -24,7 +24,7 @@ class Request:
     seed: int = 0  # of this request alone: neighbours in the batch change nothing
     key: object = None  # the caller's own
 
-
+# %% ../../nbs/model/02_engine.ipynb #56773e3d
 @dataclass
 class Reply:
     "What the model answered to a `Request`."
@@ -54,7 +54,7 @@ class _Slot:
     rng: object = None
     used: int = 0  # step of the last use
 
-
+# %% ../../nbs/model/02_engine.ipynb #f2e2f7a1
 def _common(a: list, b: list) -> int:
     "Length of the common prefix."
     n = min(len(a), len(b))
@@ -72,7 +72,7 @@ def _common(a: list, b: list) -> int:
 # %% ../../nbs/model/02_engine.ipynb #90d84530
 GROUP = 8  # slots per attention call: a long conversation makes only its group's other slots read padding
 
-
+# %% ../../nbs/model/02_engine.ipynb #317b25f2
 class _Plan:
     "Where the tokens of one forward pass belong; takes the place of transformers' cache."
 
@@ -122,7 +122,7 @@ class _Plan:
     def get_seq_length(self, *_):
         return 0
 
-
+# %% ../../nbs/model/02_engine.ipynb #b36fc05f
 def _attend(module, query, key, value, attention_mask, scaling=None, plan=None, **_):
     "Attention of the flat row of tokens `query` `[1, heads, tokens, head_dim]` over the slots of `plan`."
     from torch.nn.functional import scaled_dot_product_attention as sdpa
@@ -172,7 +172,7 @@ def _weight(m):
     active = [] if m.merged or m.disable_adapters else [a for a in m.active_adapters if a in m.lora_A]
     return sum((m.get_delta_weight(a).to(base.weight.dtype) for a in active), base.weight.data), base.bias
 
-
+# %% ../../nbs/model/02_engine.ipynb #532b3a02
 def _packed(w, bias, rows):
     "A function that computes `x @ w.T + bias` with `w` arranged for about `rows` rows."
     import torch
@@ -180,7 +180,7 @@ def _packed(w, bias, rows):
     p, bias = torch.ops.mkldnn._reorder_linear_weight(w.contiguous(), rows), None if bias is None else bias.data
     return lambda x: torch.ops.mkldnn._linear_pointwise(x, p, bias, 'none', [], '')
 
-
+# %% ../../nbs/model/02_engine.ipynb #e39d2c59
 def _int8(w, bias, rows):
     "The same with 8-bit weights (one scale per output) and 8-bit activations (one scale per call)."
     import torch
@@ -190,7 +190,7 @@ def _int8(w, bias, rows):
     p = torch.ops.quantized.linear_prepack(q, bias)
     return lambda x: torch.ops.quantized.linear_dynamic(x, p, True)
 
-
+# %% ../../nbs/model/02_engine.ipynb #c0e4d2fb
 def _faster(model, how, rows) -> dict:
     "For each linear layer of `model` a faster forward, made by `how`."
     import torch
@@ -355,7 +355,7 @@ def _step(self: Engine) -> list:
     self.stats['generated'] += len(choose)
     return done
 
-
+# %% ../../nbs/model/02_engine.ipynb #d1ad3bcd
 @patch
 def _choose(self: Engine, logits, slots) -> list:
     "The next token of each slot."
@@ -416,7 +416,7 @@ def run(
         self.stats['seconds'] += time.perf_counter() - start
     return replies
 
-
+# %% ../../nbs/model/02_engine.ipynb #8fcf4ced
 @patch
 def generate(self: Engine, requests) -> list[Reply]:
     "Answer all requests, in their order."

@@ -85,7 +85,7 @@ def _repair(tok):
     tok.model_max_length, tok.clean_up_tokenization_spaces = 8192, False
     return tok
 
-
+# %% ../../nbs/model/00_loading.ipynb #e14f53fa
 @contextmanager
 def quiet():
     "No chatter and no progress bars from transformers."
@@ -101,7 +101,7 @@ def quiet():
         if bars:
             logging.enable_progress_bar()
 
-
+# %% ../../nbs/model/00_loading.ipynb #21b6e9fe
 def _convert(gguf: Path, dest: Path) -> Path:
     "The model in `gguf` as an fp32 safetensors folder `dest`."
     import torch
@@ -143,7 +143,7 @@ def resolve_model(
         )
     return model
 
-
+# %% ../../nbs/model/00_loading.ipynb #d3c28078
 def _pretrained(cls, model, **kw):
     "`cls.from_pretrained` without code from the model, with an error that says what to do."
     path = resolve_model(model)
@@ -156,7 +156,7 @@ def _pretrained(cls, model, **kw):
             f'cannot load {model!r}: {what}\nNext step: check the name and the connection to the model hub, or pass a folder with safetensors, or use the default {DEFAULT_MODEL}'
         ) from e
 
-
+# %% ../../nbs/model/00_loading.ipynb #d8687ea6
 def load_tokenizer(
     model: str = DEFAULT_MODEL,  # as in `resolve_model`
 ):
@@ -222,7 +222,7 @@ def load_adapter(
     model = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
     return model.merge_and_unload() if merge else model
 
-
+# %% ../../nbs/model/00_loading.ipynb #ea87a88a
 def load_model(
     model: str = DEFAULT_MODEL,  # short name, `tiny-random`, Hugging Face id, or folder
     adapter: str | None = None,  # folder of a LoRA adapter

@@ -87,7 +87,7 @@ class Forced:
     def __exit__(self, *_):
         self.engine._choose = self.old
 
-
+# %% ../../nbs/model/03_players.ipynb #c962f1ec
 def expert_replies(tasks: list, tokenizer, rules: Rules = SHORT):
     "The `script` for `Forced` with which `play_many` plays `tasks` as the expert does."
     from agentft.arena.players import expert_script

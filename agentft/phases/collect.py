@@ -66,7 +66,7 @@ def simulate(
         out.append(play(task, Faulty(modes[sorted(faulty).index(k) % len(modes)]) if k in faulty else Expert()))
     return out
 
-
+# %% ../../nbs/1_collect.ipynb #485991bc
 @contextmanager
 def opened(source, database, jobs_per_family, faulty_share, seed):
     "The source's documents; `arena` is played, written to an embedded server, and read from its socket."
@@ -96,7 +96,7 @@ def _when(s: str, name: str):
 def _names(s):
     return [x.strip() for x in s.split(',') if x.strip()] or None
 
-
+# %% ../../nbs/1_collect.ipynb #80e78ecb
 def _filters(p) -> dict:
     f = dict(
         since=_when(p['since'], 'since'),
@@ -160,7 +160,7 @@ def _seed_of(job, failures) -> dict | None:
         parents=[job.id],
     )
 
-
+# %% ../../nbs/1_collect.ipynb #b9bf4bf1
 def _judge(job, redactor) -> tuple:
     "The job without secrets, what is remembered of it, and the versions of its memory."
     known = len(redactor.names)
@@ -180,7 +180,7 @@ def _judge(job, redactor) -> tuple:
     )
     return job, {k: v for k, v in facts.items() if v}, pairs
 
-
+# %% ../../nbs/1_collect.ipynb #cb1344c7
 def _from_audit(src, led, r, p, filters, reviews):
     "Jobs of the audit trail that are new or have grown."
     n = sum(bool(e.size) for e in led.entries if e.origin == 'audit')
@@ -212,7 +212,7 @@ def _look(path) -> str:
     files = sorted(Path(path).rglob('*')) if Path(path).is_dir() else [Path(path)]
     return content_hash([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()])
 
-
+# %% ../../nbs/1_collect.ipynb #254b8228
 def _from_sessions(paths, led, r, p, filters):
     for path in paths:
         found, bad = read_source(path)
@@ -242,7 +242,7 @@ def _from_sessions(paths, led, r, p, filters):
             )
         )
 
-
+# %% ../../nbs/1_collect.ipynb #b08a5603
 def _judged_again(led, r):
     "Jobs that their source has no more, collected by another version."
     for e, raw in led.left_behind():
@@ -258,7 +258,7 @@ def _judged_again(led, r):
         )
         yield job
 
-
+# %% ../../nbs/1_collect.ipynb #534040a7
 def _known_jobs(led):
     "Jobs that were collected before, from their file."
     for f, entries in ((led.folder / 'jobs.jsonl', led.old), (led.work / 'jobs.jsonl', led.new)):
@@ -275,7 +275,7 @@ def _head(repo) -> str:
     r = subprocess.run(['git', '-C', repo, 'rev-parse', 'HEAD'], capture_output=True, text=True)
     return r.stdout.strip() if not r.returncode else ''
 
-
+# %% ../../nbs/1_collect.ipynb #de8c8137
 def _edits(p, r, led) -> list:
     "Edits from the history of git repositories; a history that has not moved on is not read again."
     repos = _names(p['repos'])
@@ -307,7 +307,7 @@ def _edits(p, r, led) -> list:
     r.rejected += rejected
     return good
 
-
+# %% ../../nbs/1_collect.ipynb #1d168828
 def _applies(e) -> bool:
     "Do the redacted edits still turn *before* into *after*?"
     try:
@@ -381,7 +381,7 @@ def _collect(**p) -> SimpleNamespace:
     r.first, r.budget = found['fix_first'], found['budget']
     return r
 
-
+# %% ../../nbs/1_collect.ipynb #d26dbbd1
 def _write(r, into: Path):
     "Everything but jobs.jsonl and ledger.jsonl, and the last look at all of it."
     write_jsonl(into / 'failures.jsonl', r.failures)
@@ -399,7 +399,7 @@ def _write(r, into: Path):
 def _share(n, of):
     return f'{100 * n / of:.0f} %' if of else '–'
 
-
+# %% ../../nbs/1_collect.ipynb #1d7e24f6
 def _verdict(r) -> str:
     ok, hit = sum(j.outcome.status == 'success' for j in r.jobs), sum(bool(j.modes) for j in r.jobs)
     sim = ' simulated' if r.jobs and all(j.source == 'arena' for j in r.jobs) else ''
@@ -414,7 +414,7 @@ def _verdict(r) -> str:
         + f'; {sum(r.redactor.count.values())} secrets replaced.'
     )
 
-
+# %% ../../nbs/1_collect.ipynb #acdda20a
 def coverage(
     rows: list,  # JobRows
 ) -> list[dict]:  # one row per source
@@ -439,7 +439,7 @@ def coverage(
         for s, js in sorted(by.items(), key=lambda x: -len(x[1]))
     ]
 
-
+# %% ../../nbs/1_collect.ipynb #67e30621
 def _numbers(r) -> dict:
     count = lambda f: dict(sorted(Counter(map(f, r.jobs)).items()))
     return dict(
@@ -482,7 +482,7 @@ def _numbers(r) -> dict:
         },
     )
 
-
+# %% ../../nbs/1_collect.ipynb #90f5f208
 def _summary(r) -> list[dict]:
     return [
         dict(metric=x['metric'], now=x['value'], target=x['target'], met=x['met'], left_out=x['left_out'])

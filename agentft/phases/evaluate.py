@@ -55,7 +55,7 @@ def phase3(
         raise FileNotFoundError(f'{adapter} has no adapter_model.safetensors: run phase 3 again, with --from train')
     return result, str(adapter)
 
-
+# %% ../../nbs/4_evaluate.ipynb #6b99e8d5
 class Model:
     "A local model that plays many jobs at once."
 
@@ -83,7 +83,7 @@ class Model:
             tasks, engine or self.engine(), SHORT, self.max_turns, self.max_new_tokens, player=name, on_job=on_job
         )
 
-
+# %% ../../nbs/4_evaluate.ipynb #e698b99e
 class Script(Model):
     "A stand-in for a tuned model where there is none: the model is forced to write what the expert says, or one of its failure modes."
 
@@ -127,7 +127,7 @@ def _fingerprint(who) -> str:
         ]
     )
 
-
+# %% ../../nbs/4_evaluate.ipynb #2e216119
 def play_all(
     tasks: list,
     who,  # has `play(tasks, name, on_job)`, which calls `on_job(job)` for each finished job
@@ -198,7 +198,7 @@ def _evaluate(
     _measure(r)
     return r
 
-
+# %% ../../nbs/4_evaluate.ipynb #776a3dab
 SPLITS = dict(seen='seen families, new seeds', unseen='families held out of training')
 
 
@@ -234,7 +234,7 @@ def _verdict(r) -> str:
         else f'A trial run, no evaluation: {r.names["base"]} against {r.names["tuned"]}, {len(r.tasks)} jobs each.'
     )
 
-
+# %% ../../nbs/4_evaluate.ipynb #255ba22d
 def _summary(r) -> list[dict]:
     rows = []
     for k in r.groups:
@@ -255,7 +255,7 @@ def _summary(r) -> list[dict]:
             )
     return rows
 
-
+# %% ../../nbs/4_evaluate.ipynb #b60472bd
 def _numbers(r) -> dict:
     return dict(
         model=r.model,
@@ -293,7 +293,7 @@ def ending(job: Job) -> str:
         job.meta.get('end'), 'unfinished'
     )
 
-
+# %% ../../nbs/4_evaluate.ipynb #2444e582
 @call_parse
 def evaluate(
     out: str = '',  # folder of this phase; phase 3 is looked for beside it; '': a scratch folder
@@ -420,7 +420,7 @@ def step_of(turn) -> str:
         'works',
     )
 
-
+# %% ../../nbs/4_evaluate.ipynb #e6587120
 def timelines(r):
     "Figure: every job of both players, answer by answer."
     plt = use_style()
@@ -470,7 +470,7 @@ def _box(text, edge, back, width='100%', most=900):
     text = text if len(text) <= most else text[:most] + f' … ({len(text) - most:,} more characters)'
     return f'<div style="border-left: 4px solid {edge}; background: {back}; padding: 4px 10px; margin: 3px 0; max-width: {width}; white-space: pre-wrap; word-break: break-word">{text}</div>'
 
-
+# %% ../../nbs/4_evaluate.ipynb #232b0ec5
 def chat_view(
     job: Job,
     most: int = 600,  # characters shown of one message
@@ -517,7 +517,7 @@ def chat_view(
         ]
     return f'<div style="font-size: 13px; font-family: monospace; line-height: 1.4">{"".join(out)}</div>'
 
-
+# %% ../../nbs/4_evaluate.ipynb #7f92adf0
 def examples(r) -> dict:
     "One good and one bad job of the tuned player, the good one beside what the base did."
     by = {k: [i for i, j in enumerate(r.jobs['tuned']) if (j.outcome.status == 'success') == k] for k in (True, False)}

@@ -52,7 +52,7 @@ def phase1(
                 j.turns[r.turn].labels.append(Label(r.mode, r.evidence, r.rule))
     return found, [(BEHAVIOUR_OF.get(r.mode, 'tools'), family.get(r.job_id, '')) for r in rows], shares, str(folder)
 
-
+# %% ../../nbs/2_synthesize.ipynb #a51325c6
 def seed_folder(seeds: str) -> Path:
     "`seeds` as given, or the project's own folder of that name."
     p = Path(seeds)
@@ -61,7 +61,7 @@ def seed_folder(seeds: str) -> Path:
 # %% ../../nbs/2_synthesize.ipynb #1b080c1d
 TEACHERS = dict(offline=OfflineTeacher)
 
-
+# %% ../../nbs/2_synthesize.ipynb #91e38346
 def _from_jobs(found, gate, most) -> tuple[list, list]:
     "Examples from `found` jobs, at most `most`, families in turn."
     kept, out, queues = [], [], defaultdict(list)
@@ -90,7 +90,7 @@ def _from_jobs(found, gate, most) -> tuple[list, list]:
                 kept.append(e)
     return kept, out
 
-
+# %% ../../nbs/2_synthesize.ipynb #cd31a874
 def budget(seeds, failures, n, spelled_share, even_share, shares=None) -> dict:
     "Quotas of spelled-out seeds, each kind of work weighted by its number of seeds, and of the arena's families, alike; failures, by their `shares` of the data budget where there is one, steer both."
     count = [Counter((s.behaviour, s.family) for s in seeds if bool(s.steps) == k) for k in (True, False)]
@@ -105,7 +105,7 @@ def budget(seeds, failures, n, spelled_share, even_share, shares=None) -> dict:
             q.update(quotas(c, failures, n, even_share, weights, shares))
     return dict(q)
 
-
+# %% ../../nbs/2_synthesize.ipynb #65b6be0a
 def _mixed(examples) -> list:
     "Families in turn, so that every stretch of the file shows all of them."
     rows = defaultdict(list)
@@ -166,7 +166,7 @@ def _synthesize(
     write_atomic(r.out / 'split.json', json.dumps(r.split, indent=1) + '\n')
     return r
 
-
+# %% ../../nbs/2_synthesize.ipynb #7a8edfb5
 def _pairs(examples, n) -> list:
     "Up to `n` pairs, one per job, the faults in turn."
     out, faults = [], list(FAULTS)
@@ -192,7 +192,7 @@ def _verdict(r) -> str:
         + '.'
     )
 
-
+# %% ../../nbs/2_synthesize.ipynb #a1c91446
 def _numbers(r) -> dict:
     count = lambda rows, key: dict(sorted(Counter(map(key, rows)).items()))
     return dict(
@@ -217,7 +217,7 @@ def _numbers(r) -> dict:
         cost_usd=0.0,
     )
 
-
+# %% ../../nbs/2_synthesize.ipynb #38e7113c
 def _summary(r) -> list[dict]:
     n = _numbers(r)
     return [

@@ -44,7 +44,7 @@ def arena_examples(
         )
     return out
 
-
+# %% ../../nbs/3_train.ipynb #d677c517
 def phase2(
     out: str,  # folder of this phase
     examples: str,  # auto, arena, or a file
@@ -114,7 +114,7 @@ def _train(
     r.rows = encode_rows(r.train, r.tokenizer, max_len)[0]
     return r
 
-
+# %% ../../nbs/3_train.ipynb #bf5246f7
 def _verdict(r) -> str:
     t, valid = r.report, r.report.valid
     return (
@@ -124,7 +124,7 @@ def _verdict(r) -> str:
         + ('. The model has random weights: this only tries the way.' if 'random' in t.base else '.')
     )
 
-
+# %% ../../nbs/3_train.ipynb #60bc766d
 def _numbers(r) -> dict:
     d = {k: v for k, v in asdict(r.report).items() if k not in ('adapter', 'log')}
     return dict(
@@ -136,7 +136,7 @@ def _numbers(r) -> dict:
         by_family=dict(sorted(Counter(x['family'] for x in r.rows).items())),
     )
 
-
+# %% ../../nbs/3_train.ipynb #a92cdc11
 def _summary(r) -> list[dict]:
     t = r.report
     loss = lambda a, b: f'{a:.3f} → {b:.3f}'

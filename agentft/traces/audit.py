@@ -76,7 +76,7 @@ CUT_TAIL = '... [truncated]'  # how the agent marks a cut text
 def _is_cut(x):
     return isinstance(x, str) and x.endswith(CUT_TAIL)
 
-
+# %% ../../nbs/traces/01_audit.ipynb #f63e54a9
 def _list_of(s: str) -> list:
     "The items of the text of a Python list; of a cut one, the items before the cut."
     try:
@@ -90,7 +90,7 @@ def _list_of(s: str) -> list:
             continue
     return []
 
-
+# %% ../../nbs/traces/01_audit.ipynb #4f055fb6
 def _arguments(name: str, args) -> dict:
     "Arguments of an audit document as an object; lists stored as text become lists again."
     if isinstance(args, str):
@@ -108,7 +108,7 @@ def _arguments(name: str, args) -> dict:
         for k, v in args.items()
     }
 
-
+# %% ../../nbs/traces/01_audit.ipynb #93874cea
 def _call(c) -> ToolCall:
     "A recorded `{id, name, args}` as a call; arguments that are no object are kept as malformed text."
     args = c.get('args', c.get('arguments'))
@@ -151,7 +151,7 @@ _SHAPE = dict(
     chat_history={'inputs': list, 'response': dict, 'response.tool_calls': list, 'reasoning': dict},
 )
 
-
+# %% ../../nbs/traces/01_audit.ipynb #022f6f93
 def _tidy(d: dict, c: str, rejected: Counter) -> dict:
     "Document `d` of collection `c` without fields of the wrong type; lists keep only their objects."
     for path, kind in _SHAPE[c].items():
@@ -188,7 +188,7 @@ _KINDS = dict(
     routing='route',
 )
 
-
+# %% ../../nbs/traces/01_audit.ipynb #e725ac0c
 def _step(d: dict, rejected: Counter) -> dict | None:
     "One audit document as a step: kind, document, and the tool or llm part under one name."
     t = d.get('step_type') or d.get('event_type')
@@ -220,7 +220,7 @@ def _step(d: dict, rejected: Counter) -> dict | None:
         s['transition'] = d.get('transition') or {k: d.get(k) for k in ('from_phase', 'to_phase') if d.get(k)}
     return s
 
-
+# %% ../../nbs/traces/01_audit.ipynb #953da758
 def _steps(audit: list, rejected: Counter) -> list[dict]:
     "All steps of a job in order; an old request/response pair becomes one step, a repeated document is counted."
     seen, out = set(), []
@@ -311,7 +311,7 @@ def _drafts(docs: dict, rejected: Counter) -> tuple:
             _attach(out, s)
     return out, steps
 
-
+# %% ../../nbs/traces/01_audit.ipynb #6b7efebd
 def _said_calls(d) -> list[dict]:
     "The calls of a draft as `{id, name, args}`, from the best document that has them; `args` None where only the audit knows."
     if d['req']:
@@ -332,7 +332,7 @@ def _said_calls(d) -> list[dict]:
         for c in (d['step'].get('llm') or {}).get('tool_calls') or []
     ]
 
-
+# %% ../../nbs/traces/01_audit.ipynb #9e51b519
 def _attach(drafts: list, s: dict):
     "Give tool step `s` to the model call that made it; a tool step without one stands for itself."
     d = next((d for d in reversed(drafts) if s['call_id'] and s['call_id'] in d['ids']), None)
@@ -357,7 +357,7 @@ _ROLE = dict(
     SystemMessage='system',
 )
 
-
+# %% ../../nbs/traces/01_audit.ipynb #647d1111
 def _input(m: dict) -> dict:
     "A request or chat input message under our names."
     role = _ROLE.get(m.get('role') or m.get('type') or '', 'user')
@@ -375,7 +375,7 @@ def _input(m: dict) -> dict:
         kind=str(m.get('type') or ''),
     )
 
-
+# %% ../../nbs/traces/01_audit.ipynb #518a3849
 def _inputs(d: dict) -> list[dict]:
     if d.get('cache') is None:
         ms = (
@@ -389,7 +389,7 @@ def _inputs(d: dict) -> list[dict]:
         ]
     return d['cache']
 
-
+# %% ../../nbs/traces/01_audit.ipynb #0c449363
 def _new_messages(d: dict, state: dict, known: set) -> list[Message]:
     "Messages that are new to the model at draft `d`: neither its own words, nor results of its calls, nor the injected workspace.md."
     ms, new, old = _inputs(d), [], Counter(state['old'])
@@ -434,7 +434,7 @@ def _result(drafts: list, k: int, c: ToolCall) -> tuple:
     step = next((s for s in drafts[k]['tools'] if s['call_id'] == c.id and (c.id or s['name'] == c.name)), None)
     return (None, False) if step is None or step['result'] is None else (step['result'], _is_cut(step['result']))
 
-
+# %% ../../nbs/traces/01_audit.ipynb #34acf1c7
 def _said(d: dict) -> tuple:
     "What the model said at draft `d`: `(message, where from, arguments cut)`."
     r = d['req']['response'] if d['req'] else (d['chat'] or {}).get('response') or {}
@@ -489,7 +489,7 @@ def _usage(d: dict) -> Usage:
     n = lambda *ks: next((int(u[k]) for k in ks if isinstance(u.get(k), (int, float))), None)
     return Usage(n('prompt_tokens', 'input_tokens'), n('completion_tokens', 'output_tokens'))
 
-
+# %% ../../nbs/traces/01_audit.ipynb #81284d49
 def _turns(drafts: list) -> tuple:
     "The turns of a job, and how many model calls have no answer."
     known, state, turns, unanswered, phase = (
@@ -552,7 +552,7 @@ def _listed(text: str) -> list[str]:
     block = text.split('**Pending:**')[-1] if '**Pending:**' in text else ''
     return [m[1].strip() for m in re.finditer(r'^\s*- \[todo_\w+\] (.*)$', block, re.M)]
 
-
+# %% ../../nbs/traces/01_audit.ipynb #5401969a
 def _completed(text: str, open_todos: list[Todo]) -> list[str]:
     "First lines of the todos that a `todo_complete` answer names."
     if m := re.match(r'\s*Completed (\d+) tasks?:\s*(.*)', text, re.S):
@@ -569,7 +569,7 @@ def _completed(text: str, open_todos: list[Todo]) -> list[str]:
 def _first(text):
     return text.split('\n')[0].strip()
 
-
+# %% ../../nbs/traces/01_audit.ipynb #d40ee255
 def _same(a: str, b: str) -> bool:
     a, b = _first(a).removesuffix(CUT_TAIL).strip(), _first(b).removesuffix(CUT_TAIL).strip()
     return bool(a and b) and (a == b or a.startswith(b) or b.startswith(a))
@@ -632,7 +632,7 @@ class _Ledger:
             t.completed_turn = i
             self.open.remove(t)
 
-
+# %% ../../nbs/traces/01_audit.ipynb #344f88b7
 def todo_life(
     turns: list[Turn],
     bookkeeping=BOOKKEEPING,  # calls that do no work
@@ -701,7 +701,7 @@ def replay_files(job: Job) -> tuple:  # (before, after): path -> text
             fs.drop(p)
     return before, {p: t for p, t in fs.text.items() if t is not None}
 
-
+# %% ../../nbs/traces/01_audit.ipynb #a7677a46
 def _replay_edit(fs, p, get):
     rough = p in fs.rough
     fs.put(
@@ -749,7 +749,7 @@ def deliverables(job: Job) -> list[str]:
     m = re.search(r'^#+ .*(?:output|deliverable).*\n((?:\s*- .*\n?)+)', job.instructions, re.M | re.I)
     return re.findall(r'- `?([^\s`]+)', m[1]) if m else []
 
-
+# %% ../../nbs/traces/01_audit.ipynb #50608fa8
 def _outcome(job: Job, steps: list, unanswered: int) -> Outcome:
     decision, reason, errors, back = '', '', [], 0
     for s in steps:

@@ -29,7 +29,7 @@ def _oid(*parts):
 
     return ObjectId(hashlib.sha256('\0'.join(map(str, parts)).encode()).digest()[:12])
 
-
+# %% ../../nbs/traces/03_audit_writer.ipynb #5ad4b2c0
 def _langchain(m: Message) -> dict:
     "A message as the agent stores it with a request."
     kind = dict(system='SystemMessage', user='HumanMessage', assistant='AIMessage', tool='ToolMessage')[m.role]
@@ -92,7 +92,7 @@ class _Writer:
         )
         return t
 
-
+# %% ../../nbs/traces/03_audit_writer.ipynb #25b94856
 def to_documents(job: Job) -> dict:  # collection -> documents
     "The audit documents that the agent would have written for `job`."
     w, history, before = _Writer(job), [], None
@@ -160,7 +160,7 @@ def _write_transition(w, k, a, b):
         ),
     )
 
-
+# %% ../../nbs/traces/03_audit_writer.ipynb #5f416d03
 def _write_turn(w, k, t, history, inputs):
     "One model call: its audit document, its request, its chat row, and one document per tool call."
     job, rid, said = w.job, _oid(w.job.id, 'request', k), t.said

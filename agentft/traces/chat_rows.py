@@ -37,7 +37,7 @@ _ROLES = dict(
     tool_call='assistant',
 )
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #1603822e
 def content_text(content, bad: Counter) -> str:
     "Text of a message: a string, null, or a list of parts; what is no text is named and counted."
     if content is None:
@@ -58,10 +58,10 @@ def content_text(content, bad: Counter) -> str:
             bad[f'block: {k if k in _BLOCKS else "other"} left out'] += 1
     return '\n'.join(out)
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #6f13d857
 _BLOCKS = {'image', 'image_url', 'document', 'file', 'input_audio', 'audio', 'video', 'redacted_thinking'}
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #1b21ce85
 def _openai_message(m, bad) -> Message | None:
     if not isinstance(m, dict):
         bad['turn: not an object'] += 1
@@ -103,7 +103,7 @@ def _schemas(tools) -> list:
     bare = [t.get('function') if isinstance(t.get('function'), dict) else t for t in tools if isinstance(t, dict)]
     return [dict(type='function', function=to_dict(f)) for f in bare if isinstance(f.get('name'), str)]
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #ec9c0236
 def _row_job(path, n, d, messages, tools, source, bad) -> Job | None:
     "A job from one row; None, counted, when no model says anything in it."
     if not any(m.role == 'assistant' for m in messages):
@@ -133,7 +133,7 @@ def _row_job(path, n, d, messages, tools, source, bad) -> Job | None:
         return None
     return sign(job, file=Path(path).name, row=n, rows=1)
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #ab4f2372
 @source('openai', lambda rows, text: any(isinstance(d.get('messages'), list) for d in rows))
 def read_openai(path, bad: Counter):
     "Rows of OpenAI messages."
@@ -147,7 +147,11 @@ def read_openai(path, bad: Counter):
 
 # %% ../../nbs/traces/05_chat_rows.ipynb #3e2da502
 _TAGGED = re.compile(r'<tool_call>\s*(.*?)\s*(?:</tool_call>|(?=<tool_call>)|\Z)', re.S)
+
+
 _THINK = re.compile(r'<(think|scratch_pad)>(.*?)</\1>\s*', re.S)
+
+
 _TOOLS = re.compile(r'<tools>\s*(.*?)\s*</tools>', re.S)
 
 
@@ -159,7 +163,7 @@ def parse_object(text: str):
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             pass
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #74363211
 def _tagged_call(text: str) -> ToolCall:
     d = parse_object(text)
     if isinstance(d, dict) and isinstance(d.get('name'), str):
@@ -167,7 +171,7 @@ def _tagged_call(text: str) -> ToolCall:
     m = re.search(r'["\']name["\']\s*:\s*["\']([\w.-]+)', text)
     return ToolCall(m[1] if m else '', malformed=text or '{')
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #788f5dff
 def _sharegpt_messages(m, bad) -> list[Message]:
     "One entry of a conversation as messages: several `<tool_response>`s are several results."
     if not isinstance(m, dict):
@@ -210,7 +214,7 @@ def _hermes_tools(d: dict, text: str) -> list:
         for s in _schemas(parse_object(part))
     ]
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #2afe3618
 @source(
     'sharegpt',
     lambda rows, text: any(isinstance(d.get(k), list) for d in rows for k in ('conversations', 'conversation')),

@@ -67,7 +67,7 @@ def track(self: _Files, name, a, ctx, text):
     for e in a['edits'] if isinstance(a.get('edits'), list) else [a]:
         self.replace(p, e)
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #b7b2b544
 @patch
 def replace(self: _Files, p, e):
     "One replacement in file `p`."
@@ -84,7 +84,7 @@ def replace(self: _Files, p, e):
     elif text is not None:
         del self.now[p]
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #4de8538e
 def _tabs(text: str) -> str:
     "A numbered listing whose numbers end in an arrow, as ours is: with tabs."
     if '→' not in text[:12]:
@@ -159,7 +159,7 @@ class _Reader:
             self.times = [min([t, *self.times[:1]]), max([t, *self.times[1:]])]
         return d
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #de038ead
 @patch
 def _user(self: _Reader, g: Group):
     "What the user, or the program in the user's name, said."
@@ -251,7 +251,7 @@ def _answer(self: _Reader, g: Group):
 def lines_of(self: _Reader, g: Group):
     return len(g.lines)
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #36b8f4c7
 @patch
 def _fold(self: _Reader, turn: Turn):
     "An answer all of whose calls went into the answer before."
@@ -270,7 +270,7 @@ def _fold(self: _Reader, turn: Turn):
         turn.seen + self.seen,
     )
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #03c3184b
 @patch
 def _results(self: _Reader, g: Group) -> dict:
     "Call id -> (text, ok, the program's own record)."
@@ -294,7 +294,7 @@ def _results(self: _Reader, g: Group) -> dict:
 # %% ../../nbs/traces/09_coding_sessions.ipynb #45eea015
 _TODO_TOOLS = {'TodoWrite', 'TaskCreate', 'TaskUpdate', 'TaskList', 'TaskGet'}
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #e03944ed
 @patch
 def _calls(self: _Reader, turn: Turn, raw: list, results: dict, i: int):
     "Map the calls of one answer, and give each its result."
@@ -337,7 +337,7 @@ def _result(self: _Reader, name, text):
         text = _tabs(text)
     return text.replace(self.root.rstrip('/') + '/', '') if len(self.root) > 1 else text
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #005f9d14
 @patch
 def _leave(self: _Reader, turn, name, a, cid, why):
     "Note a call that stays as it was, and what arguments its tool takes."
@@ -351,7 +351,7 @@ def _leave(self: _Reader, turn, name, a, cid, why):
         s['seen'][k] += 1
         s['kinds'].setdefault(k, _json_type(v))
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #366aecec
 def _json_type(v):
     return next(
         (
@@ -462,7 +462,7 @@ def _finish(self: _Reader) -> Job:
     )
     return sign(job, files=sorted({t.paths[l.file].name for g in b.groups for l in g.lines}), lines=self.lines)
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #828759ce
 @patch
 def _leaves(self: _Reader):
     return [
@@ -509,7 +509,7 @@ def _is_claude(rows, text):
         for d in rows
     )
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #543d66eb
 @source('claude_code', _is_claude, together=True)
 def read_claude(paths, bad: Counter):
     "Claude Code sessions; the files of one project folder are read together."
@@ -532,7 +532,7 @@ def read_claude(paths, bad: Counter):
         finally:
             tree.close()
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #f1f569e0
 def _project(p: Path) -> str:
     "The folder whose sessions belong together; sub-agents may stand in `SESSION/subagents/`."
     return str(p.parent.parent.parent if p.parent.name == 'subagents' else p.parent)

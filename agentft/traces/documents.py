@@ -27,6 +27,8 @@ from fastcore.basics import patch
 
 # %% ../../nbs/traces/00_documents.ipynb #2c9436c7
 COLLECTIONS = 'agent_audit', 'llm_requests', 'chat_history'
+
+
 DATABASE = 'graphrag_logs'  # where the agent writes
 
 
@@ -50,7 +52,7 @@ def utc_text(
             return ''
     return t if isinstance(t, str) else ''
 
-
+# %% ../../nbs/traces/00_documents.ipynb #5d87197a
 @dataclass
 class Stamp:
     "How much there is of a job."
@@ -116,7 +118,7 @@ class Documents:
     def __exit__(self, *a):
         self.close()
 
-
+# %% ../../nbs/traces/00_documents.ipynb #e3d2ca6e
 def _job_of(d):
     "`(job id, problem)` of a document."
     if not isinstance(d, dict):
@@ -146,7 +148,7 @@ _FIXED = {
 def _int(b, at):
     return int.from_bytes(b[at : at + 4], 'little')
 
-
+# %% ../../nbs/traces/00_documents.ipynb #7d042162
 def _elements(b: bytes, at: int = 4):
     "Yields `(type, key, where it begins, where its value begins, where it ends)` for each element of a document or array."
     last = len(b) - 1
@@ -175,7 +177,7 @@ def _elements(b: bytes, at: int = 4):
 # %% ../../nbs/traces/00_documents.ipynb #469622de
 _SHARED = {b'metadata', b'messages', b'tools'}  # keys whose parts come again and again
 
-
+# %% ../../nbs/traces/00_documents.ipynb #9b2557fc
 class Decoder:
     "BSON to documents that share what is equal; equal parts must not be changed."
 
@@ -216,14 +218,20 @@ class Decoder:
                 rest.append(raw[a:e])
         return self.plain(_document(b''.join(rest)) if parts else raw) | parts
 
-
+# %% ../../nbs/traces/00_documents.ipynb #aefaa293
 def _document(elements: bytes) -> bytes:
     return (len(elements) + 5).to_bytes(4, 'little') + elements + b'\0'
 
 # %% ../../nbs/traces/00_documents.ipynb #b2ae7447
 _PACKED = {b'\x1f\x8b': gzip.open, b'\xfd7zXZ\0': lzma.open, b'BZh': bz2.open}  # how a packed file begins
+
+
 _CUT = (EOFError, OSError, zlib.error, lzma.LZMAError)  # what decompressors raise at a damaged end
+
+
 _MAX_DOC = 64 << 20  # bytes; MongoDB itself stops at 16 MB
+
+
 _ARCHIVE = bytes.fromhex('6de29981')  # how a mongodump archive begins
 
 
@@ -247,7 +255,7 @@ def _find_collections(folder: Path, database: str) -> dict:
         + (f': did you mean {near}?' if near else ': is it a mongodump or mongoexport folder?')
     )
 
-
+# %% ../../nbs/traces/00_documents.ipynb #ce4f34be
 def _opened(path: Path):
     "The file's bytes, unpacked if its first bytes say that it is packed."
     f = path.open('rb')
@@ -259,7 +267,7 @@ def _opened(path: Path):
         return kind(path), True
     return f, False
 
-
+# %% ../../nbs/traces/00_documents.ipynb #a473695f
 def _is_archive(path: Path) -> bool:
     if not path.is_file():
         return False
@@ -290,7 +298,7 @@ def _bson_records(f):
             return
         yield head + body, ''
 
-
+# %% ../../nbs/traces/00_documents.ipynb #9e9f8e5c
 def _archive_records(f, database: str):
     "Yields `(collection, bytes, problem)` for each document of an archive; collection '' where no other is known."
     from bson import decode
@@ -343,7 +351,7 @@ def _json_records(f):
             yield b'', 'truncated end'
             return
 
-
+# %% ../../nbs/traces/00_documents.ipynb #26c382e3
 def _is_json(b):
     try:
         json.loads(b)
@@ -351,7 +359,7 @@ def _is_json(b):
     except ValueError:
         return False
 
-
+# %% ../../nbs/traces/00_documents.ipynb #21327098
 def _json_stream(f, buf: bytes):
     "Documents of one JSON array, or of objects one after another."
     text, dec = buf.decode('utf-8', 'replace').lstrip().removeprefix('['), json.JSONDecoder()
@@ -442,7 +450,7 @@ class FileDocuments(Documents):
         for h in self.handles.values():
             h.close()
 
-
+# %% ../../nbs/traces/00_documents.ipynb #b55b79f9
 def _json_job(raw):
     try:
         d = json.loads(raw)
@@ -450,7 +458,7 @@ def _json_job(raw):
     except ValueError:
         return '', 'not JSON', ''
 
-
+# %% ../../nbs/traces/00_documents.ipynb #cd96ba66
 def _bson_job(raw):
     from bson import decode
 
@@ -489,7 +497,7 @@ def public_uri(uri: str) -> str:
     "`uri` without user and password."
     return re.sub(r'//[^@/]*@', '//', uri)
 
-
+# %% ../../nbs/traces/00_documents.ipynb #214a49a0
 def connection_error(e, uri: str) -> ConnectionError:
     "A connection problem in words that say what to do."
     where, name = public_uri(uri), type(e).__name__
@@ -552,7 +560,7 @@ class MongoDocuments(Documents):
     def close(self):
         self.client.close()
 
-
+# %% ../../nbs/traces/00_documents.ipynb #c7ca5f68
 @patch
 def jobs(self: MongoDocuments):
     from pymongo.errors import PyMongoError
@@ -577,6 +585,8 @@ def jobs(self: MongoDocuments):
 
 # %% ../../nbs/traces/00_documents.ipynb #f4abd0d2
 _LEAN = {'metadata': 0, 'request.tools': 0}  # of llm_requests, by far the largest
+
+
 _BATCH = 2000  # documents per question; one job is never split
 
 
@@ -592,7 +602,7 @@ def _batches(ids, size):
     if run:
         yield run
 
-
+# %% ../../nbs/traces/00_documents.ipynb #278d6525
 @patch
 def read(self: MongoDocuments, ids):
     if not self.ids:
@@ -607,7 +617,7 @@ def read(self: MongoDocuments, ids):
             coming = [ahead.submit(self._fetch, run) for run in islice(runs, 1)]
             yield from self._by_job(*found)
 
-
+# %% ../../nbs/traces/00_documents.ipynb #6d06be96
 @patch
 def _fetch(self: MongoDocuments, run) -> tuple:
     "The raw documents of a batch, and what its first requests repeat."
@@ -635,7 +645,7 @@ def _fetch(self: MongoDocuments, run) -> tuple:
         raise connection_error(e, self.uri) from None
     return run, raw, full
 
-
+# %% ../../nbs/traces/00_documents.ipynb #650d5dbc
 @patch
 def _by_job(self: MongoDocuments, run, raw, full):
     out, decode = {i: {c: [] for c in COLLECTIONS} for i in run}, Decoder()
@@ -651,7 +661,7 @@ def _by_job(self: MongoDocuments, run, raw, full):
             out[str(d['job_id'])][c].append(d)
     yield from ((i, out.pop(i)) for i in run)
 
-
+# %% ../../nbs/traces/00_documents.ipynb #aef6345f
 def _id_of(raw):
     from bson import decode
 

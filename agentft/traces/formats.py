@@ -37,7 +37,7 @@ def _jobs(path: Path, bad: Counter, name: str):
     for n, ps in together.items():
         yield from SOURCES[n].read(ps, bad)
 
-
+# %% ../../nbs/traces/11_formats.ipynb #604a2b30
 def read_source(
     path,  # file or folder
     name: str = '',  # a name from `SOURCES`; '': look at each file

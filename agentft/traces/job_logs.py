@@ -22,11 +22,19 @@ from .sources import open_packed, sign, source
 
 # %% ../../nbs/traces/10_job_logs.ipynb #d8798450
 _STAMP = re.compile(r'\s*\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)\]?')
+
+
 _HEAD = re.compile(
     r'[\s|:-]*(?:\[?(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL)\]?(?=[\s:|\]-]|$)|[A-Za-z_]\w*(?:\.\w+)+(?::\w+:\d+|:\d+)?(?=\s*[:|-]\s|\s+-)|[a-z_]\w*(?=\s+(?:-|\|)\s))'
 )
+
+
 _JOB_ID = re.compile(r'\[(?=[\w-]*\d)((?=[\w-]*[a-z\d])[\w-]{2,64})\]\s*|job_id[=: ]+([\w-]{2,64})[\s,;|]*')
+
+
 _ARGS = r'(?:\s*\(?(?:with )?(?:(?:args|arguments|params|parameters|input)\b)?\s*[=:(]?\s*(?P<args>\{.*)?\)?)\s*$'
+
+# %% ../../nbs/traces/10_job_logs.ipynb #8f7e376c
 _PATTERNS = r"""
 start  | (?:starting|started|running|resuming|processing) job:?\s+(?P<id>[\w-]+)
 start  | job (?P<id>[\w-]+) (?:started|starting)\b
@@ -52,7 +60,11 @@ model  | ^(?:using |llm |chat )?model\s*[:=]\s*(?P<text>[\w./:-]+)
 said   | ^(?:assistant|ai|llm response|response)\s*:\s*(?P<text>.*)
 asked  | ^(?:user|human|instructions?|task|description|prompt)\s*:\s*(?P<text>.*)
 """
+
+
 EVENTS = defaultdict(list)
+
+# %% ../../nbs/traces/10_job_logs.ipynb #17503617
 for _row in _PATTERNS.strip().splitlines():
     _k, _, _p = _row.partition('|')
     EVENTS[_k.strip()].append(re.compile(_p.strip().replace('ARGS', _ARGS), re.I))
@@ -193,7 +205,7 @@ def enter(self: _LogJob, phase, number, name, n):
         self.listing = not self.list
     self.agent_phase, self.name, self.text = phase, name, None
 
-
+# %% ../../nbs/traces/10_job_logs.ipynb #c7eb2ab6
 @patch
 def was(self: _LogJob, phase):
     "What came before the first change of phase was `phase`."
@@ -223,7 +235,7 @@ def called(self: _LogJob, name, args, n, bad):
         ),
     )
 
-
+# %% ../../nbs/traces/10_job_logs.ipynb #287046dc
 @patch
 def answered(self: _LogJob, tool, text, ok):
     "A result for the last call that waits for one; False when none does."
@@ -291,7 +303,7 @@ def feed(self: _LogJob, msg: str, stamped: bool, n: int, bad: Counter) -> bool:
         return True
     return False
 
-
+# %% ../../nbs/traces/10_job_logs.ipynb #4a0b80f8
 @patch
 def mark(self: _LogJob, text):
     self.settle()
@@ -309,7 +321,7 @@ def mark(self: _LogJob, text):
     t.completed_turn = len(self.turns) - 1
     return True
 
-
+# %% ../../nbs/traces/10_job_logs.ipynb #946698d2
 @patch
 def end(self: _LogJob, kind, msg):
     self.outcome = dict(
@@ -394,7 +406,7 @@ def read_log(path, bad: Counter):
     if cur:
         yield from _log_done(cur, bad)
 
-
+# %% ../../nbs/traces/10_job_logs.ipynb #c8eec125
 def _log_done(cur, bad):
     job = cur.job(bad)
     if job:

@@ -37,7 +37,7 @@ class Line:
     group: str = ''  # answer (or own uuid) that the line belongs to
     calls: tuple = ()  # ids of calls that it answers
 
-
+# %% ../../nbs/traces/08_session_trees.ipynb #f871b262
 @dataclass(slots=True)
 class Group:
     "Lines that are one answer with its results, or one line of the user's."
@@ -50,7 +50,7 @@ class Group:
     owner: object = None  # the Branch it went to
     turn: int = -1  # which turn it became
 
-
+# %% ../../nbs/traces/08_session_trees.ipynb #5a0642fd
 def blocks_of(d) -> list:
     "Content blocks of a session line; a plain string is one text block."
     m = d.get('message')
@@ -109,12 +109,12 @@ class SessionTree:
         for f in self.files:
             f.close()
 
-
+# %% ../../nbs/traces/08_session_trees.ipynb #5e2276ce
 def _first_time(p):
     m = re.search(r'"timestamp"\s*:\s*"([^"]+)"', peek(p)[1])
     return m[1] if m else ''
 
-
+# %% ../../nbs/traces/08_session_trees.ipynb #0fea6c35
 def _seekable(p):
     "The file opened for jumping; a compressed one is unpacked into a temporary file."
     if Path(p).suffix not in PACKED:
@@ -153,7 +153,7 @@ def _scan(self: SessionTree, i: int, f):
         if uuid and uuid not in self.lines:
             self._add(uuid, kind, d, i, here, len(raw))
 
-
+# %% ../../nbs/traces/08_session_trees.ipynb #5c5f8110
 @patch
 def _add(self: SessionTree, uuid, kind, d, i, at, size):
     agent = first_text(d, 'parent_tool_use_id') or (
@@ -199,7 +199,7 @@ def _note(self: SessionTree, d):
     elif t == 'result' and s:
         self.ended[s] = first_text(d, 'subtype')[:40]
 
-
+# %% ../../nbs/traces/08_session_trees.ipynb #18ca4b40
 @patch
 def _note_agent(self: SessionTree, b):
     "A call that starts a sub-agent can be found again by its prompt."
@@ -232,7 +232,7 @@ def _tie(self: SessionTree):
             g.parent = self._before(l)
         g.lines.append(l)
 
-
+# %% ../../nbs/traces/08_session_trees.ipynb #f5044db1
 @patch
 def _before(self: SessionTree, l: Line):
     "The group that line `l` follows; lines that are no part of the conversation are passed through."
@@ -255,7 +255,7 @@ class Branch:
     fork: object = None  # the Group of another branch that it left from
     id: str = ''
 
-
+# %% ../../nbs/traces/08_session_trees.ipynb #33c04e63
 @patch
 def branches(self: SessionTree) -> list:
     "Every group in exactly one branch; a branch without an answer of the model is counted and left out."
@@ -291,7 +291,7 @@ def branches(self: SessionTree) -> list:
         b.id = base if seen[base] == 1 else f'{base}.{seen[base]}'
     return out
 
-
+# %% ../../nbs/traces/08_session_trees.ipynb #b5cfcd60
 def stem_of(g) -> list:
     "The answer at or before group `g`, and the groups from there to `g`; an empty list where there is no answer."
     after = []

@@ -34,7 +34,7 @@ class Source:
 
 SOURCES = {}
 
-
+# %% ../../nbs/traces/04_sources.ipynb #d7fd7589
 def source(
     name: str,
     sniff,  # (rows, text) -> bool
@@ -55,7 +55,7 @@ PACKED = {'.gz': gzip.open, '.xz': lzma.open}
 def open_packed(path):
     return PACKED.get(Path(path).suffix, open)(path, 'rb')
 
-
+# %% ../../nbs/traces/04_sources.ipynb #4858be1d
 def load_object(raw) -> tuple:  # (object, problem)
     "One JSON object, or why it is none."
     try:
@@ -64,7 +64,7 @@ def load_object(raw) -> tuple:  # (object, problem)
         return None, 'truncated end' if raw[-1:] not in (b'\n', '\n') else 'not JSON'
     return (d, '') if isinstance(d, dict) else (None, 'not an object')
 
-
+# %% ../../nbs/traces/04_sources.ipynb #4424b4c5
 def rows_of(path, unit: str, bad: Counter):
     "Yields `(number, object)` for each good row of a JSONL file or a JSON array."
     try:
@@ -162,7 +162,7 @@ def _attach(turn: Turn, m: Message) -> bool:
     turn.results.append(m)
     return True
 
-
+# %% ../../nbs/traces/04_sources.ipynb #93911114
 def job_from_messages(
     messages,  # `Message`s in order
     id: str,

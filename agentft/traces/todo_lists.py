@@ -136,7 +136,7 @@ def _status(self: TodoList, new, i, mark=True) -> list:
             x.todo.completed_turn = i
     return done
 
-
+# %% ../../nbs/traces/07_todo_lists.ipynb #f6e78097
 @patch
 def _merge(self: TodoList, new, i):
     "A changed list: todos that stay keep their life, the others begin or end here."

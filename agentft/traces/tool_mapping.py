@@ -16,7 +16,7 @@ from ..core.records import ToolCall
 class Left(Exception):
     "A call has no faithful counterpart; the text says why."
 
-
+# %% ../../nbs/traces/06_tool_mapping.ipynb #78f74cc4
 @dataclass
 class CallContext:
     "What a mapper may know: the working folder, what the call came back with, the file's text before it."
@@ -37,7 +37,7 @@ class CallContext:
             raise Left('path outside the working folder')
         return p.removeprefix('./')
 
-
+# %% ../../nbs/traces/06_tool_mapping.ipynb #dbe710ea
 MAPPERS = {}
 
 
@@ -72,7 +72,7 @@ def _write(a, ctx):
     _only(a, 'file_path', 'content')
     return [('write_file', dict(path=ctx.path(a.get('file_path')), content=a.get('content')))]
 
-
+# %% ../../nbs/traces/06_tool_mapping.ipynb #37ac220f
 def _edits(a, ctx, edits) -> list:
     "Replacements of one file, one call each; a replacement of all places only where there was one place."
     path, text = ctx.path(a.get('file_path')), ctx.meta.get('originalFile')
@@ -129,7 +129,7 @@ def _bash(a, ctx):
         )
     ]  # ms -> s
 
-
+# %% ../../nbs/traces/06_tool_mapping.ipynb #ee1bb70f
 @maps('Glob')
 def _glob(a, ctx):
     _only(a, 'pattern', 'path')
@@ -143,7 +143,7 @@ def _ls(a, ctx):
     _only(a, 'path')
     return [('list_files', dict(path=ctx.path(a.get('path'))))]
 
-
+# %% ../../nbs/traces/06_tool_mapping.ipynb #0f06d48b
 @maps('Grep')
 def _grep(a, ctx):
     _only(a, 'pattern', 'path', '-i', '-n', 'output_mode')
@@ -161,7 +161,7 @@ def _grep(a, ctx):
         )
     ]
 
-
+# %% ../../nbs/traces/06_tool_mapping.ipynb #bdf42834
 @maps('NotebookEdit')
 def _notebook_edit(a, ctx):
     raise Left('a cell of a notebook')

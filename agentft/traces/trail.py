@@ -22,7 +22,7 @@ _OUTSIDE = 'started outside the time span'
 def _outside(began, since, until):
     return bool((since and began < utc_text(since)) or (until and began >= utc_text(until)))
 
-
+# %% ../../nbs/traces/02_trail.ipynb #fb60cec5
 def left_out(
     job: Job,
     since: datetime = None,  # only jobs that started at or after this time (UTC)
@@ -127,7 +127,7 @@ def each_job(
             continue
         yield i, stamps[i], job, left_out(job, **filters)
 
-
+# %% ../../nbs/traces/02_trail.ipynb #f0cad0f7
 def read_jobs(
     source,  # URI, folder, archive, `Documents`, or a dict of lists
     rejected: Counter = None,  # counts unusable documents and jobs that were not asked for, by reason
@@ -151,7 +151,7 @@ def read_jobs(
             rejected.update(src.rejected)
             src.rejected.clear()
 
-
+# %% ../../nbs/traces/02_trail.ipynb #55881dca
 def collect_jobs(
     source,  # URI, folder, `Documents`, or a dict of lists
     **kw,  # filters, as for `read_jobs`

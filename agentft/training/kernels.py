@@ -20,7 +20,7 @@ def _linear(x, w, bias=None):
         return torch.ops.mkldnn._linear_pointwise(x, w, bias, 'none', [], '')
     return torch.nn.functional.linear(x, w, bias)
 
-
+# %% ../../nbs/training/00_kernels.ipynb #c2b5509f
 @lru_cache
 def _functions():
     "The three pieces as autograd functions; torch is imported on first use."
@@ -141,7 +141,7 @@ def _block_attention(module, query, key, value, attention_mask, scaling=None, dr
     out = _functions().BlockAttention.apply(query, key, value, scaling or query.shape[-1] ** -0.5, 96)
     return out.transpose(1, 2).contiguous(), None
 
-
+# %% ../../nbs/training/00_kernels.ipynb #7e6f9598
 def _lora_forward(self, x, *args, **kwargs):
     "Forward of a PEFT linear layer as one product; W + sBA is formed again when A or B changed."
     import torch
@@ -185,7 +185,7 @@ def why_not_fast(
         return 'the adapter has dropout'
     return ''
 
-
+# %% ../../nbs/training/00_kernels.ipynb #09540fbc
 @contextmanager
 def fast_cpu(
     model,  # PEFT model in fp32 on a CPU

@@ -49,7 +49,7 @@ def encode_rows(
             rows.append(dict(id=e.id, family=e.family, behaviour=e.behaviour, input_ids=list(ids), labels=list(labels)))
     return rows, skipped
 
-
+# %% ../../nbs/training/01_training.ipynb #75efaae6
 def trained_tokens(rows) -> int:
     "Tokens that have a label."
     return sum(x >= 0 for r in rows for x in r['labels'])
@@ -72,7 +72,7 @@ def add_lora(
     )
     return get_peft_model(model, cfg)
 
-
+# %% ../../nbs/training/01_training.ipynb #1f9218d6
 def trained_modules(
     model,  # PEFT model
 ) -> dict:  # parameters that are trained and that the base has, and adapted layers by name
@@ -126,7 +126,7 @@ def order_rows(
         out += ix[: math.ceil(n * min(1, epochs - e))]
     return out
 
-
+# %% ../../nbs/training/01_training.ipynb #6c1f4e33
 SCHEDULES = ('cosine', 'linear', 'constant')
 
 
@@ -148,7 +148,7 @@ def lr_share(
 # %% ../../nbs/training/01_training.ipynb #59d22704
 MARKER = 'complete.json'  # in every checkpoint that was written to its end
 
-
+# %% ../../nbs/training/01_training.ipynb #766999f6
 @lru_cache
 def _trainer():
     "Our subclass of TRL's trainer, and its callback; trl is imported on first use."
@@ -435,7 +435,7 @@ def _last_checkpoint(folder):
     found = sorted((int(p.name.split('-')[1]), p) for p in Path(folder).glob('checkpoint-*') if (p / MARKER).exists())
     return (found[-1][1], found[-1][0]) if found else (None, 0)
 
-
+# %% ../../nbs/training/01_training.ipynb #207a6fdf
 def _valid_loss(model, rows, fast):
     "Token-weighted mean loss over `rows`, without training."
     import torch
@@ -453,7 +453,7 @@ def _valid_loss(model, rows, fast):
     model.train(was)
     return total / n
 
-
+# %% ../../nbs/training/01_training.ipynb #301c1a46
 def _explain_full_disk(e: BaseException, out):
     "Disk-full errors arrive in three shapes; say what to do."
     s = str(e)

@@ -24,7 +24,7 @@ PALETTE = dict(
     black='#000000',
 )
 
-
+# %% ../../nbs/workbench/01_figures.ipynb #3d545d59
 def use_style():
     "Set matplotlib's defaults for every figure of a report; gives `pyplot`."
     import matplotlib as mpl
@@ -57,7 +57,7 @@ def use_style():
     )
     return plt
 
-
+# %% ../../nbs/workbench/01_figures.ipynb #7ff8feb1
 def plot_save(
     fig,  # matplotlib figure
     out,  # the phase's folder
@@ -105,7 +105,7 @@ def table(
     df = df.head(limit).reset_index(drop=True)
     return df.map(lambda x: _short(x, digits)) if len(df) else df
 
-
+# %% ../../nbs/workbench/01_figures.ipynb #e33720eb
 def _short(x, digits=3):
     "Value `x` as text for people."
     if x is None or (isinstance(x, float) and math.isnan(x)):
@@ -124,7 +124,7 @@ def _short(x, digits=3):
         return s.rstrip('0').rstrip('.') if '.' in s else s
     return str(x)
 
-
+# %% ../../nbs/workbench/01_figures.ipynb #5fa36a53
 def markdown_table(
     rows,  # dictionaries, or a DataFrame
     **kw,  # for `table`

@@ -23,7 +23,7 @@ def _hint(key, known) -> str:
     near = difflib.get_close_matches(str(key), list(known), 1, 0.6)
     return f'did you mean {near[0]!r}?' if near else f'known: {", ".join(known)}'
 
-
+# %% ../../nbs/workbench/03_recipes.ipynb #cfd0c8b4
 def find_recipe(
     recipe,  # path of a YAML file, or the name of one in `recipes/`
 ) -> Path:
@@ -38,14 +38,14 @@ def find_recipe(
     known = sorted({q.stem for d in here for q in d.glob('*.yaml')})
     raise RecipeError(f'there is no recipe {str(recipe)!r}: {_hint(p.stem, known)}')
 
-
+# %% ../../nbs/workbench/03_recipes.ipynb #195b1c5b
 def project() -> Path:
     "Folder of the checkout that agentft was imported from."
     import agentft
 
     return Path(agentft.__file__).resolve().parent.parent
 
-
+# %% ../../nbs/workbench/03_recipes.ipynb #1d21ec71
 def read_recipe(
     recipe,  # path of a YAML file, or the name of one in `recipes/`
 ) -> dict:
@@ -90,7 +90,7 @@ def notebook_of(
         raise RecipeError(f'{p} is missing: recipes run from a checkout of the project, with its notebooks')
     return p
 
-
+# %% ../../nbs/workbench/03_recipes.ipynb #24c8ddc4
 def notebook_parameters(path) -> dict:
     "Parameters of a notebook: name -> (type name, default, what it means)."
     import papermill as pm
@@ -106,7 +106,7 @@ def notebook_parameters(path) -> dict:
         raise RecipeError(f'{path} has no cell tagged "parameters"')
     return {k: (v['inferred_type_name'], literal(v['default']), v['help']) for k, v in found.items()}
 
-
+# %% ../../nbs/workbench/03_recipes.ipynb #089a462e
 _TYPES = dict(int=int, float=float, str=str, bool=bool, list=list, dict=dict)
 
 
@@ -126,7 +126,7 @@ def _typed(where, value, kind):
         pass
     raise RecipeError(f'{where} is {value!r}, which is no {tp.__name__}')
 
-
+# %% ../../nbs/workbench/03_recipes.ipynb #080cce94
 def check_parameters(
     recipe: dict,  # from `read_recipe`
     overrides=(),  # (key, value) pairs; a key is `parameter` or `phase.parameter`
@@ -154,7 +154,7 @@ def check_parameters(
                 raise RecipeError(f'{ph}: unknown parameter {k!r}: {_hint(k, known[ph])}')
     return {ph: {k: _typed(f'{ph}.{k}', v, known[ph][k][0]) for k, v in ps.items()} for ph, ps in given.items()}
 
-
+# %% ../../nbs/workbench/03_recipes.ipynb #d43f4493
 def _value(v):
     "A value from the command line, read as YAML."
     import yaml

@@ -19,11 +19,15 @@ TAGS = set(
     'a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i img ins kbd li '
     'mark ol p pre s small span strong sub summary sup table tbody td tfoot th thead tr u ul'.split()
 )
+
+
 ATTRIBUTES = {
     '*': ['class', 'id', 'title', 'style', 'align', 'colspan', 'rowspan', 'scope', 'open'],
     'a': ['href'],
     'img': ['src', 'alt', 'width', 'height'],
 }
+
+
 STYLES = (
     'background background-color border border-bottom border-collapse border-color border-left border-radius border-right border-top color display '
     'font-family font-size font-style font-weight height line-height margin margin-bottom margin-left margin-right margin-top max-height '
@@ -31,7 +35,7 @@ STYLES = (
     'text-decoration vertical-align white-space width word-break word-wrap'
 ).split()
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #3f0e75d3
 def clean_html(
     s: str,  # HTML from an output
 ) -> str:
@@ -51,7 +55,7 @@ def clean_html(
     )
     return ''.join(f'<style>{x}</style>' for x in keep) + body
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #f5cb1fdd
 def _attribute(tag, name, value):
     "An image is kept when its bytes are in the page, a link when it leads somewhere harmless, a style when it loads nothing."
     if name == 'src':
@@ -107,7 +111,7 @@ img {max-width: 100%; height: auto} .prompt, .jp-Stderr {display: none}
 @media print {nav label {display: none} main {max-width: none}}
 '''
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #f475e87a
 def page(
     title: str,  # shown in the browser's tab
     body: str,  # HTML
@@ -151,7 +155,7 @@ def _tidy(cell):
             o.text = '\n'.join(x.rstrip('\r').split('\r')[-1] for x in o.text.split('\n'))
     cell.outputs = [o for o in outs if o.output_type != 'stream' or o.text.strip()]
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #42efa509
 def _quiet_headings(nb):
     "Headings with nothing under them but code that put out nothing are shown with the code only."
     level = lambda c: (
@@ -166,7 +170,7 @@ def _quiet_headings(nb):
         ):
             nb.cells[i].source = f'<h{n} class="code-only">{html.escape(nb.cells[i].source.strip("# "))}</h{n}>'
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #84412622
 def _library_sections(nb, exported):
     "Sections that only export, and show nothing, are shown with the code only."
     heads = [
@@ -183,7 +187,7 @@ def _library_sections(nb, exported):
             if c.cell_type == 'markdown':
                 c.metadata.setdefault('tags', []).append('code-only')
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #a914cf1b
 def notebook_page(
     path,  # executed notebook
     back: str = '',  # relative link to the run's index
@@ -227,7 +231,7 @@ def _html_table(rows) -> str:
     )
     return f'<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>'
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #f6c208f9
 def duration(seconds) -> str:
     "Seconds as people say them."
     if seconds is None:
@@ -241,7 +245,7 @@ def duration(seconds) -> str:
         else f'{s // 3600} h {s % 3600 // 60:02} min'
     )
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #2c4c49f2
 def size(n_bytes: int) -> str:
     "Bytes as people say them."
     for unit in ('B', 'kB', 'MB'):
@@ -265,7 +269,7 @@ def phase_status(
     state = 'finished' if result else stamp.get('state', 'not started')
     return dict(phase=phase, dir=d, state=state, result=result, stamp=stamp, report=(d / 'report.html').exists())
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #786d97df
 def _figures(d) -> str:
     "The first two figures of a phase, in the page."
     import base64
@@ -280,7 +284,7 @@ def _figures(d) -> str:
         else ''
     )
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #1b932417
 def _phase_section(s, short=False):
     d, r = s['dir'], s['result']
     out = [f'<h3 id="{s["phase"]}">{PHASES[s["phase"]]} {s["phase"]}</h3>']
@@ -329,7 +333,7 @@ def _row(s) -> str:
         f'<td class="num">{f"{memory:.1f} GB" if memory else "–"}</td><td>{when}</td><td>{link}</td></tr>'
     )
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #baadaccc
 def _made_by(results, recipe) -> str:
     "What made the run: parameters of each phase, code, packages and machine."
     out = ['<h2>What made it</h2>']
@@ -358,7 +362,7 @@ def _made_by(results, recipe) -> str:
         )
     return '\n'.join(out)
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #01c46e94
 def index_page(
     run,  # folder of the run
 ) -> str:
@@ -384,7 +388,7 @@ def index_page(
     out += [_phase_section(s, top and s is wanted[-1]) for s in wanted if s['state'] != 'not started']
     return page(run.name, '\n'.join([*out, _made_by(done, recipe)]))
 
-
+# %% ../../nbs/workbench/02_reports.ipynb #cd99e174
 def report(
     run,  # folder of the run
 ) -> Path:

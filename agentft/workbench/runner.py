@@ -34,7 +34,7 @@ def _stamp(run, phase, parameters, nb, before) -> dict:
     up = {p: content_hash(read_result(phase_dir(run, p))) for p in before}
     return dict(parameters=parameters, parameters_hash=parameters_hash(parameters), code=_code_hash(nb), before=up)
 
-
+# %% ../../nbs/workbench/04_runner.ipynb #90138fb0
 def why_run(
     run,  # folder of the run
     phase: str,
@@ -128,7 +128,7 @@ class Relay:
 class RunError(RuntimeError):
     "A phase that did not finish, and what to do."
 
-
+# %% ../../nbs/workbench/04_runner.ipynb #c31243c9
 def _execute(nb, out_nb, parameters, relay, cwd):
     "Execute notebook `nb` into `out_nb`; gives seconds and peak memory (bytes) of its kernel."
     os.environ.setdefault('PYDEVD_DISABLE_FILE_VALIDATION', '1')
@@ -240,7 +240,7 @@ def _execute(nb, out_nb, parameters, relay, cwd):
         raise state['error']
     return time.time() - t0, peak
 
-
+# %% ../../nbs/workbench/04_runner.ipynb #ea9e93e2
 def _explain(e, phase, nb) -> str:
     "The last lines of what went wrong, and the next step."
     name = type(e).__name__
@@ -281,7 +281,7 @@ def _locked(folder):
             raise RunError(f'{folder} is being written by another run: wait for it, or choose another --name') from None
         yield
 
-
+# %% ../../nbs/workbench/04_runner.ipynb #7958e211
 def run(
     recipe,  # name of a recipe in `recipes/`, or path of a YAML file
     *overrides: tuple,  # (key, value) pairs that go over the recipe's parameters

@@ -34,7 +34,7 @@ def phase_name(
         raise ValueError(f'{phase!r} is no phase: choose one of {", ".join(PHASES)}')
     return s
 
-
+# %% ../../nbs/workbench/00_runs.ipynb #2e179bf2
 def run_folder(
     name: str,  # name of the run, such as `quickstart`
     root='runs',  # folder that holds all runs
@@ -46,7 +46,7 @@ def run_folder(
     p.mkdir(parents=True, exist_ok=True)
     return p
 
-
+# %% ../../nbs/workbench/00_runs.ipynb #cc48ed56
 def phase_dir(
     run,  # folder of the run
     phase,  # name or number of the phase
@@ -72,7 +72,7 @@ def _git(*args, cwd):
     except (OSError, subprocess.SubprocessError):
         return None
 
-
+# %% ../../nbs/workbench/00_runs.ipynb #7e231178
 def code_version() -> dict:
     "Commit of the checkout that agentft runs from; `dirty` when tracked files differ from it."
     import agentft
@@ -83,7 +83,7 @@ def code_version() -> dict:
         return dict(commit='unknown', dirty=None)
     return dict(commit=commit, dirty=bool(_git('status', '--porcelain', '--untracked-files=no', cwd=here)))
 
-
+# %% ../../nbs/workbench/00_runs.ipynb #51269aec
 def provenance() -> dict:
     "Code, packages, Python and machine, as plain JSON."
     import platform
@@ -113,7 +113,7 @@ def parameters_hash(
     "Hash of the `parameters` that decide a result."
     return content_hash({k: _plain(v) for k, v in parameters.items() if k not in WHERE})
 
-
+# %% ../../nbs/workbench/00_runs.ipynb #41486cff
 def _plain(o):
     "`o` as JSON types: numpy scalars become numbers; NaN and infinities, which JSON does not have, become null."
     if isinstance(o, dict):
@@ -159,7 +159,7 @@ def write_result(
     )
     return write_atomic(Path(out) / 'result.json', json.dumps(d, indent=1, ensure_ascii=False) + '\n')
 
-
+# %% ../../nbs/workbench/00_runs.ipynb #fd3f08a8
 def read_result(
     out,  # the phase's folder
 ) -> dict:
@@ -175,7 +175,7 @@ def read_result(
         raise ValueError(f'{p}: version {d["v"]} is newer than this agentft reads (1): upgrade agentft')
     return d
 
-
+# %% ../../nbs/workbench/00_runs.ipynb #4781c9ce
 def is_finished(
     out,  # the phase's folder
     parameters: dict | None = None,  # None: any parameters will do
@@ -208,7 +208,7 @@ def cache_dir() -> Path:
     "What outlives a run on this machine (converted models, the memory of placeholders): `$AGENTFT_CACHE`, or `~/.cache/agentft`."
     return Path(os.environ.get('AGENTFT_CACHE') or Path.home() / '.cache' / 'agentft')
 
-
+# %% ../../nbs/workbench/00_runs.ipynb #bf3097fb
 def check_disk(
     path,  # folder that will be written to; it or a parent exists
     need_gb: float,  # space that must be free

@@ -26,7 +26,7 @@ _FACTS = dict(
     contact=lambda r: (pick(r, 'person'), ['Ask for {}.', 'The contact is {}.', 'Orders go to {}.']),
 )
 
-
+# %% ../../../nbs/arena/02_families/facts.ipynb #391e7b7a
 @family(seen=True, behaviour='tools')
 def facts(r):
     "Extract facts from documents into a report."
