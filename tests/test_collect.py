@@ -521,7 +521,7 @@ def test_secret_that_a_later_job_gives_away(tmp_path):
     jobs[1].turns[1].said.content = f'export DB_PASSWORD={secret}'
     with embedded_server() as uri:
         write_audit(jobs, uri)
-        for n in range(2):
+        for _ in range(2):
             collect(out=str(tmp_path / 'o'), source=uri)
     assert not [p for p in (tmp_path / 'o').rglob('*') if p.is_file() and secret.encode() in p.read_bytes()]
     said = [j.turns[1].said.content for j in read_jsonl(tmp_path / 'o' / 'jobs.jsonl', Job)]
