@@ -27,7 +27,7 @@ from agentft.evidence.edits import file_changes
 from agentft.evidence.failures import detect
 from agentft.traces.audit import replay_files
 
-PATHS = ['a.md', 'b.md', 'd/a.md', 'd/e/c.md', './a.md', 'd//a.md', 'x/../b.md']
+PATHS = ['a.md', 'a.md', 'a.md', 'b.md', 'd/a.md', './a.md', 'd//a.md', 'x/../b.md']
 FOLDERS = ['d', 'd/e', 'a.md', 'new']
 PIECES = ['one', 'two', 'a: 1', '', 'é', '# T']
 
@@ -49,6 +49,7 @@ def calls(contents):
     return st.one_of(
         call('read_file', path=path, offset=number, limit=number),
         call('read_file', path=path),
+        call('edit_file', path=path, new_string=strings, position=st.just('end')),
         call('write_file', path=path, content=contents),
         call('edit_file', path=path, old_string=strings, new_string=strings),
         call('edit_file', path=path, new_string=strings, position=st.sampled_from(['start', 'end', 'middle'])),
@@ -123,7 +124,7 @@ def test_an_arena_job_is_replayed_exactly(files, turns, numbers):
         assert files_at(job, t).texts() == next(before for turn, _, _, before, _ in steps if turn == t)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(start, st.lists(st.lists(calls(texts), min_size=1, max_size=4), max_size=8), st.booleans())
 def test_what_a_trail_claims_to_know_is_true(files, turns, numbers):
     job, steps = play(files, turns, numbers)
