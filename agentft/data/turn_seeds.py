@@ -14,8 +14,7 @@ from pathlib import Path
 from ..arena.catalogue import EVAL_SEED, FAMILIES
 from ..arena.workspace import ToolError, Workspace
 from ..core.agent import BOOKKEEPING, LEAN, check_call
-from ..core.files import Files, numbered
-from ..core.metrics import succeeded
+from ..core.files import clean_path, files_at, succeeded
 from ..core.records import Job, ToolCall, Turn, to_dict, write_atomic
 from .seeds import Seed, Step, check_seed, job_words, read_seeds, seed_calls
 
@@ -71,62 +70,6 @@ def show_turn(
     rows += [f'label  {label.mode}: {label.evidence}' for label in t.labels]
     return '\n'.join(rows)
 
-# %% ../../nbs/data/01_turn_seeds.ipynb #ecc8e86f
-_CUT = re.compile(r'\[truncated\]\s*$|\[\.\.\. .*truncated', re.I)
-
-
-_PARTS = {'offset', 'limit', 'page_start', 'page_end', 'describe'}
-
-# %% ../../nbs/data/01_turn_seeds.ipynb #244cd9ae
-def _files_at(job, turn) -> Files:
-    "The workspace right before `turn`, as far as it is known."
-    fs = Files(job.files_before, complete=job.files_complete)
-    for t, c, r in Job.calls(replace(job, turns=job.turns[:turn])):
-        if c.malformed or not succeeded(r):
-            continue
-        arg = lambda k: c.arguments.get(k) if isinstance(c.arguments.get(k), str) else ''
-        p, cut = fs.norm(arg('path')), t.meta.get('arguments') == 'preview'
-        if c.name == 'read_file':
-            text = (
-                None
-                if t.meta.get('results') == 'preview' or set(c.arguments) & _PARTS or _CUT.search(r.content)
-                else numbered(r.content)
-            )
-            if (
-                text is not None
-                and (fs.text.get(p) or '').rstrip('\n') != text.rstrip('\n')
-                and not (text == '(empty file)' and fs.text.get(p) == '')
-            ):
-                fs.put(p, text)
-                fs.rough.add(p)
-        elif c.name == 'write_file':
-            fs.put(p, None if cut or _CUT.search(arg('content')) else arg('content'))
-        elif c.name == 'edit_file':
-            rough = p in fs.rough
-            fs.put(p, None if cut else fs.edit(p, arg('old_string'), arg('new_string'), arg('position')))
-            if rough and fs.text[p] is not None:
-                fs.rough.add(p)
-        else:
-            _moved(fs, c.name, p, arg)
-    return fs
-
-# %% ../../nbs/data/01_turn_seeds.ipynb #67f3c228
-def _moved(fs, name, p, arg):
-    src, dst = (
-        (p, fs.norm(Path(p).with_name(arg('new_name') or 'unnamed')))
-        if name == 'rename_file'
-        else (fs.norm(arg('source')), fs.norm(arg('dest')))
-    )
-    if name in ('move_file', 'rename_file', 'copy_file'):
-        rough = src in fs.rough
-        fs.put(dst, fs.text.get(src))
-        if rough:
-            fs.rough.add(dst)
-        if name != 'copy_file' and src in fs.text:
-            fs.drop(src)
-    elif name == 'delete_file' and p in fs.text:
-        fs.drop(p)
-
 # %% ../../nbs/data/01_turn_seeds.ipynb #a0f27889
 _WIDE = {'list_files', 'search_files', 'get_workspace_summary'}  # they show files that they do not name
 _FIX = 'give the right ones with calls='
@@ -150,43 +93,44 @@ def _recorded(job: Job, turn: int) -> list[ToolCall]:
     return work
 
 # %% ../../nbs/data/01_turn_seeds.ipynb #337eab86
-def _known_text(fs: Files, path: str, turn: int) -> str:
+def _known_text(files, path: str, turn: int) -> str:
     "The text of `path` before `turn`; raises ValueError where it is not known in full."
-    if fs.text.get(path) is None:
+    if files[path].text is None:
         raise ValueError(f'what {path} held before turn {turn} is not known in full')
-    return fs.text[path]
+    return files[path].text
 
 
-def _named_paths(fs: Files, call: ToolCall, *names) -> list[str]:
-    return [fs.norm(call.arguments[k]) for k in names if isinstance(call.arguments.get(k), str)]
+def _named_paths(call: ToolCall, *names) -> list[str]:
+    "The paths among some arguments of a call."
+    return [clean_path(call.arguments[k]) for k in names if isinstance(call.arguments.get(k), str)]
 
 
-def _with_end(fs: Files, path: str, text: str) -> str:
-    "A text that is known from a read may lack its last newline: a file ends with one."
-    return text + '\n' if path in fs.rough and text and not text.endswith('\n') else text
+def _ended(text: str, exact: bool) -> str:
+    "`text` with the newline at its end that a read does not show."
+    return text if exact or not text or text.endswith('\n') else text + '\n'
 
 # %% ../../nbs/data/01_turn_seeds.ipynb #9def514b
 def _needed(job: Job, turn: int, calls: list[ToolCall], keep) -> dict:
     "path -> text of the files that `calls` need, and of those to `keep`."
-    fs, out, made = _files_at(job, turn), {}, set()
+    files, out, made = files_at(job, turn), {}, set()
     for c in calls:
         if c.name not in BOOKKEEPING and not hasattr(Workspace, f'do_{c.name}'):
             raise ValueError(f'{c.name} is not executed in the arena, so a seed can not hold it')
         if c.name in _WIDE:
-            out |= {p: text for p, text in fs.text.items() if text is not None}
+            out |= files.texts()
             continue
-        for p in _named_paths(fs, c, 'path', 'source'):
+        for p in _named_paths(c, 'path', 'source'):
             if p in made or c.name in ('create_directory', 'delete_directory'):
                 continue
-            if fs.text.get(p) is not None:
-                out[p] = fs.text[p]
-            elif c.name != 'write_file' and (p in fs.text or fs.exists(p) is None):
-                _known_text(fs, p, turn)
+            if files[p].text is not None:
+                out[p] = files[p].text
+            elif c.name != 'write_file' and files[p].exists is not False:
+                _known_text(files, p, turn)
         if c.name in ('write_file', 'copy_file', 'move_file'):
-            made |= {fs.norm(c.arguments[k]) for k in ('dest', 'path') if k in c.arguments}
+            made |= set(_named_paths(c, 'dest', 'path'))
     for p in keep:
-        out[p] = _known_text(fs, p, turn)
-    return {p: _with_end(fs, p, text) for p, text in out.items()}
+        out[p] = _known_text(files, p, turn)
+    return {p: _ended(text, files[p].exact) for p, text in out.items()}
 
 # %% ../../nbs/data/01_turn_seeds.ipynb #0be15ea3
 def _read_first(calls) -> list[ToolCall]:

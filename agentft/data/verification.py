@@ -10,6 +10,7 @@ __all__ = ['rule_problems', 'check_rules', 'untrain', 'check_execution', 'exampl
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
+from difflib import SequenceMatcher
 from itertools import takewhile
 
 from fastcore.basics import patch
@@ -18,6 +19,7 @@ from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from ..arena.sessions import Session
 from ..arena.tasks import Task
 from ..core.agent import BOOKKEEPING, FULL, SHORT, AgentState, Problem, check_call, tools_from_schemas
+from ..core.files import Files, clean_path
 from ..core.records import Example, content_hash, from_dict, to_dict
 from ..core.replacements import count_tokens
 from .seeds import Rejected, Seed, seed_task
@@ -38,7 +40,7 @@ class _Reading:
     def __init__(self, example: Example):
         self.state = AgentState(_RULES[example.meta.get('rules', 'full')])
         self.tools = tools_from_schemas(example.tools)
-        self.seen = {}  # path -> what the agent last saw there
+        self.seen = _Seen()
         self.worked = False  # was anything done since the last todo was marked?
         self.last = None  # name and arguments of the last call
 
@@ -108,38 +110,49 @@ def check_rules(example: Example) -> list[Problem]:
     return [p for _, p in rule_problems(example)]
 
 # %% ../../nbs/data/04_verification.ipynb #9e530249
-def _check_files(call, result, seen, state) -> list[Problem]:
-    "Read before edit, edit before rewrite; `seen` maps the paths that the agent has seen to what it last saw there."
-    a, out = call.arguments, []
-    norm = lambda p: str(p).strip().removeprefix('./')
-    path, ok = norm(a.get('path', '')), result is None or result.ok is not False
-    if call.name == 'edit_file' and path not in seen:
+class _Seen:
+    "What the agent has seen of each file: the text that the replay knows, else what was shown of it."
+
+    def __init__(self):
+        self.files, self.shown = Files({}), {}
+
+    def take(self, c):
+        "Take over a `FileChange`."
+        if c.ok is False:
+            return
+        if c.after is not None:
+            self.shown[c.path] = c.after
+        elif c.kind == 'write':
+            self.shown[c.path] = c.call.arguments['content']
+        elif c.kind == 'read':
+            part = c.result.content if c.result else ''
+            self.shown[c.path] = re.sub(r'(?m)^ *\d+\t', '', part)
+        elif c.source in self.shown:
+            self.shown[c.path] = self.shown[c.source]
+
+
+def _check_files(call, result, seen: _Seen, state) -> list[Problem]:
+    "Read before edit, edit before rewrite."
+    path, out = clean_path(call.arguments.get('path')), []
+    if call.name == 'edit_file' and path not in seen.shown:
         out.append(Problem('unread_edit', f'{path} was not read before it was edited'))
-    if call.name == 'write_file' and path != 'workspace.md' and _mostly_kept(seen.get(path, ''), a['content']):
-        out.append(Problem('whole_file_rewrite', f'{path} was written anew, and most of its lines are the same'))
-    if not ok:
-        return out
-    if call.name == 'read_file':
-        seen[path] = re.sub(r'(?m)^ *\d+\t', '', result.content if result else '')
-        state.note_read(path)
-    elif call.name == 'write_file':
-        seen[path] = a['content']
-    elif call.name in ('move_file', 'copy_file') and norm(a['source']) in seen:
-        seen[norm(a['dest'])] = seen[norm(a['source'])]
-    elif call.name == 'rename_file' and path in seen:
-        seen['/'.join([*path.split('/')[:-1], a['new_name']])] = seen[path]
+    if call.name == 'write_file' and path != 'workspace.md':
+        if _mostly_kept(seen.shown.get(path, ''), call.arguments['content']):
+            out.append(Problem('whole_file_rewrite', f'{path} was written anew, and most of its lines are the same'))
+    for c in seen.files.apply(call, result):
+        seen.take(c)
+        if c.kind == 'read' and c.ok is not False:
+            state.note_read(path)
     return out
 
 # %% ../../nbs/data/04_verification.ipynb #0d184955
 def _mostly_kept(old: str, new: str) -> bool:
     "Do at least half of the lines of `old` stand in `new`, in order?"
-    from difflib import SequenceMatcher
-
-    x, y = ([l for l in t.splitlines() if l.strip()] for t in (old, new))
-    return (
-        len(x) > 1
-        and sum(m.size for m in SequenceMatcher(None, x, y, autojunk=False).get_matching_blocks()) >= len(x) / 2
-    )
+    a, b = ([line for line in text.splitlines() if line.strip()] for text in (old, new))
+    if len(a) < 2:
+        return False
+    blocks = SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks) >= len(a) / 2
 
 # %% ../../nbs/data/04_verification.ipynb #c7250c4b
 def untrain(

@@ -20,8 +20,7 @@ from tqdm import tqdm
 from ..arena.players import Expert, play
 from ..arena.tasks import Item, Task
 from ..arena.workspace import Workspace
-from ..core.files import Files, numbered
-from ..core.metrics import succeeded
+from ..core.files import replay
 from ..core.records import Example, Job, ToolCall, content_hash
 from ..core.replacements import count_tokens, edit_cost
 from agentft.evidence.changes import (
@@ -466,44 +465,9 @@ def to_example(e: Edit) -> Example:
 # %% ../../nbs/evidence/02_edits.ipynb #7b7e9a73
 def file_changes(job: Job):
     "`(path, turn, before, after)` for every successful write or edit of a file whose text is known on both sides."
-    fs = Files(job.files_before, complete=job.files_complete)
-    where = {id(t): i for i, t in enumerate(job.turns)}
-    for turn, call, result in job.calls():
-        a, i = call.arguments, where[id(turn)]
-        get = lambda k: a.get(k) if isinstance(a.get(k), str) else ''
-        if call.malformed or not succeeded(result):
-            continue
-        if call.name in ('move_file', 'rename_file'):
-            src = fs.norm(get('source') or get('path'))
-            dst = fs.norm(get('dest') or '/'.join([*get('path').split('/')[:-1], get('new_name')]))
-            if src in fs.text:
-                fs.put(dst, fs.text[src])
-                fs.drop(src)
-        if not get('path'):
-            continue
-        p = fs.norm(get('path'))
-        was = fs.text.get(p)
-        if call.name == 'read_file' and not any(
-            a.get(k) for k in ('limit', 'offset', 'page_start', 'page_end', 'describe')
-        ):
-            if (t := numbered(result.content)) is not None and not re.search(r'(?i)truncated\]?\s*$', t[-40:]):
-                fs.see(p, '' if t == '(empty file)' else t)
-            continue
-        if call.name == 'write_file':
-            now = None if re.search(r'\[truncated\]\s*$', get('content')[-40:]) else get('content')
-        elif call.name == 'edit_file':
-            now = fs.edit(p, get('old_string'), get('new_string'), get('position'))
-        elif call.name == 'delete_file':
-            fs.drop(p)
-            continue
-        else:
-            continue
-        rough = p in fs.rough
-        fs.put(p, now)
-        if rough and call.name == 'edit_file':
-            fs.rough.add(p)
-        if was is not None and now is not None:
-            yield p, i, was, now
+    for c in replay(job):
+        if c.kind in ('write', 'edit') and c.ok and c.before is not None and c.after is not None:
+            yield c.path, c.turn, c.before, c.after
 
 # %% ../../nbs/evidence/02_edits.ipynb #db85faba
 def _asked(job: Job, i: int, about: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..core.agent import BOOKKEEPING, READS, TOOLS, check_call, tools_from_schemas
-from ..core.files import numbered
+from ..core.files import clean_path, replay
 from ..core.metrics import job_edits
 from ..core.records import Job, Label
 from ..traces.audit import deliverables, skeleton
@@ -48,6 +48,10 @@ class View:
     @cached_property
     def problems(self):
         return [(i, t, c, p) for i, t, c, r in self.calls for p in check_call(c, t.agent_phase, self.tools)]
+
+    @cached_property
+    def changes(self):
+        return list(replay(self.job))
 
     @cached_property
     def edits(self):
@@ -493,13 +497,12 @@ def _edit_twice(v):
 def _edit_blind(v):
     yield from _edits(v, 'blind_edit')
     known = set()
-    for i, t, c, r in v.calls:
-        if not _worked(r) or c.name not in ('read_file', 'write_file', 'edit_file'):
+    for c in v.changes:
+        if not c.ok or c.kind not in ('read', 'write', 'edit'):
             continue
-        p = _path(c)
-        if c.name == 'write_file' and p in v.job.files_before and p not in known:
-            yield i, f'overwritten unread: {_show(c)}', c.name
-        known.add(p)
+        if c.kind == 'write' and c.path in v.job.files_before and c.path not in known:
+            yield c.turn, f'overwritten unread: {_show(c.call)}', c.call.name
+        known.add(c.path)
 
 # %% ../../nbs/evidence/07_failures.ipynb #34906605
 @detector(
@@ -516,14 +519,12 @@ def _rewrite(v):
 def _files(v) -> dict:
     "Path of each deliverable or output that was written -> (turn, call) of every write."
     wrote = defaultdict(list)
-    for i, t, c, r in v.calls:
-        if c.name in ('write_file', 'edit_file') and _worked(r):
-            wrote[_path(c)].append((i, c))
-    return {
-        p: wrote[p]
-        for p in dict.fromkeys([*deliverables(v.job), *(p for p in wrote if p.startswith('output/'))])
-        if p in wrote
-    }
+    for c in v.changes:
+        if c.kind in ('write', 'edit') and c.ok:
+            wrote[c.path].append((c.turn, c.call))
+    named = [clean_path(p) for p in deliverables(v.job)]
+    outputs = [p for p in wrote if p.startswith('output/')]
+    return {p: wrote[p] for p in dict.fromkeys(named + outputs) if p in wrote}
 
 # %% ../../nbs/evidence/07_failures.ipynb #521e81f4
 def _stubs(v):
@@ -597,21 +598,12 @@ def _overconfident(v):
 # %% ../../nbs/evidence/07_failures.ipynb #abb298ce
 @detector('notes_bloat', 'compact', 'workspace.md had more than 50 lines after the agent wrote to it')
 def _bloat(v):
-    text = {}
-    for i, t, c, r in v.calls:
-        a = c.arguments
-        p = _path(c)
-        if not p.endswith('workspace.md') or not _worked(r):
+    for c in v.changes:
+        if c.kind not in ('write', 'edit') or not c.ok or not c.path.endswith('workspace.md'):
             continue
-        if c.name == 'read_file':
-            text[p] = numbered(r.content)
-        if c.name == 'write_file':
-            text[p] = str(a.get('content', ''))
-        if c.name == 'edit_file' and text.get(p) is not None:
-            old, new = str(a.get('old_string') or ''), str(a.get('new_string') or '')
-            text[p] = text[p].replace(old, new, 1) if old else text[p] + new
-        if c.name in ('write_file', 'edit_file') and text.get(p) and (n := len(text[p].splitlines())) > 50:
-            yield i, f'{p} has {n} lines after {_quote(c.name)}', c.name
+        n = len((c.after or '').splitlines())
+        if n > 50:
+            yield c.turn, f'{c.path} has {n} lines after {_quote(c.call.name)}', c.call.name
 
 # %% ../../nbs/evidence/07_failures.ipynb #fa58f71f
 def detect(

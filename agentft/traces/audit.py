@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..core.agent import BOOKKEEPING, TOOLS
-from ..core.files import Files, numbered
+from ..core.files import Files, replay
 from ..core.records import Job, Message, Outcome, Todo, ToolCall, Turn, Usage, content_hash, from_dict, to_dict
 from .documents import COLLECTIONS, utc_text
 
@@ -669,46 +669,18 @@ def todo_life(
     return led.todos
 
 # %% ../../nbs/traces/01_audit.ipynb #38ba87e9
-def replay_files(job: Job) -> tuple:  # (before, after): path -> text
-    "Files before and after the job, from the arguments and results of its successful calls; only files that are known in full."
-    fs, before = Files({}, complete=False), {}
-    for _, c, r in job.calls():
-        if r is None or not r.ok or c.malformed:
-            continue
-        get = lambda k: c.arguments.get(k) if isinstance(c.arguments.get(k), str) else ''
-        p, src, dst = (fs.norm(get(k)) for k in ('path', 'source', 'dest'))
-        if (
-            c.name == 'read_file'
-            and not set(c.arguments) & {'offset', 'limit', 'page_start', 'page_end', 'describe'}
-            and not _is_cut(r.content)
-        ):
-            if (text := numbered(r.content)) is None:
-                continue
-            if p not in fs.text and p not in fs.gone:
-                before[p] = text
-            fs.see(p, text)
-        elif c.name == 'write_file':
-            fs.put(p, get('content') if not _is_cut(get('content')) else None)
-        elif c.name == 'edit_file':
-            _replay_edit(fs, p, get)
-        elif c.name in ('move_file', 'rename_file', 'copy_file'):
-            if c.name == 'rename_file':
-                src, dst = p, fs.norm(str(Path(p).with_name(get('new_name') or 'unnamed')))
-            fs.put(dst, fs.text.get(src))
-            if c.name != 'copy_file':
-                fs.drop(src) if src in fs.text else None
-        elif c.name == 'delete_file' and p in fs.text:
-            fs.drop(p)
-    return before, {p: t for p, t in fs.text.items() if t is not None}
-
-# %% ../../nbs/traces/01_audit.ipynb #a7677a46
-def _replay_edit(fs, p, get):
-    rough = p in fs.rough
-    fs.put(
-        p, fs.edit(p, get('old_string'), get('new_string'), get('position')) if not _is_cut(get('new_string')) else None
-    )
-    if rough and fs.text[p] is not None:
-        fs.rough.add(p)
+def replay_files(
+    job: Job,
+) -> tuple[dict, dict]:  # (before, after): path -> text
+    "Files before and after the job, from the arguments and results of its calls; only files that are known in full."
+    files, before, changed = Files({}), {}, set()
+    for c in replay(job, files):
+        if c.kind == 'read':
+            if c.after is not None and c.was.exists is not False and c.path not in changed:
+                before.setdefault(c.path, c.after)
+        elif c.ok is not False:
+            changed.add(c.path)
+    return before, files.texts()
 
 # %% ../../nbs/traces/01_audit.ipynb #e4615920
 _HOLLOW = re.compile(
