@@ -34,7 +34,7 @@ from pathlib import Path
 
 warnings.filterwarnings('ignore')
 
-from agentft.traces.documents import COLLECTIONS, DATABASE
+from agentft.traces.dumps import COLLECTIONS, DATABASE
 
 
 def filler(n, rng):

@@ -25,7 +25,8 @@ from agentft.evidence.privacy import redact
 from agentft.phases.collect import collect, simulate
 from agentft.traces.audit import from_documents
 from agentft.traces.audit_writer import to_documents, write_audit
-from agentft.traces.documents import COLLECTIONS, DATABASE, embedded_server, open_source
+from agentft.traces.documents import embedded_server, open_source
+from agentft.traces.dumps import COLLECTIONS, DATABASE
 from agentft.traces.trail import collect_jobs, read_jobs
 from agentft.workbench.runs import read_result
 

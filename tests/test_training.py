@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 import agentft.training.training as T
 from agentft.core.records import Example, write_jsonl
 from agentft.model.chat import ChatFormat
-from agentft.model.loading import wheel_gguf, load_adapter, load_model, tiny_model
+from agentft.model.loading import load_adapter, load_model, tiny_model, wheel_gguf
 from agentft.phases.train import arena_examples, train
 from agentft.training.training import LoraRecipe, encode_rows, order_rows, train_sft
 from agentft.workbench.recipes import notebook_of, notebook_parameters

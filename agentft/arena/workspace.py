@@ -70,7 +70,7 @@ def write_text(self: Workspace, path: str, text: str) -> int:  # number of bytes
     file.write_bytes(data)
     return len(data)
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #d2577f49
 @patch
 def read_text(self: Workspace, path: str) -> str:
     "The text of the file `path`, without marking it as seen by the agent."
@@ -143,6 +143,20 @@ def do_write_file(self: Workspace, path: str, content: str) -> str:
     self.known.add(self.path(path))
     return f'Written: {path} ({size} bytes)'
 
+# %% ../../nbs/arena/00_workspace.ipynb #f57e2758
+def _replace_once(path, text, old, new) -> str:
+    if not old:
+        raise ToolError('Error: old_string is empty; give the text to replace, or a position.')
+    found = text.count(old)
+    if found == 0:
+        raise ToolError(f'Error: old_string not found in {path}.')
+    if found > 1:
+        raise ToolError(
+            f'Error: old_string appears {found} times in {path}. '
+            'Include more surrounding context to make the match unique.'
+        )
+    return text.replace(old, new, 1)
+
 # %% ../../nbs/arena/00_workspace.ipynb #8909b8df
 @patch
 def do_edit_file(
@@ -166,24 +180,9 @@ def do_edit_file(
         text = _replace_once(path, text, old_string, new)
     return f'Edited: {path} ({self.write_text(path, text)} bytes)'
 
-# %% ../../nbs/arena/00_workspace.ipynb #f57e2758
-def _whole_lines(text):
-    "`text` with an end to its last line, so that what is added starts on a line of its own."
+
+def _whole_lines(text) -> str:
     return text if not text or text.endswith('\n') else text + '\n'
-
-
-def _replace_once(path, text, old, new):
-    if not old:
-        raise ToolError('Error: old_string is empty; give the text to replace, or a position.')
-    found = text.count(old)
-    if found == 0:
-        raise ToolError(f'Error: old_string not found in {path}.')
-    if found > 1:
-        raise ToolError(
-            f'Error: old_string appears {found} times in {path}. '
-            'Include more surrounding context to make the match unique.'
-        )
-    return text.replace(old, new, 1)
 
 # %% ../../nbs/arena/00_workspace.ipynb #87bda7a8
 def _is_near(path, base, depth) -> bool:
@@ -260,13 +259,6 @@ def _transfer(self: Workspace, source, dest, how):
     if old in self.known:
         self.known.add(new)
 
-# %% ../../nbs/arena/00_workspace.ipynb #036716fa
-@patch
-def do_move_file(self: Workspace, source: str, dest: str) -> str:
-    "Move a file to a path that is free."
-    self._transfer(source, dest, shutil.move)
-    return f'Moved: {source} -> {dest}'
-
 
 @patch
 def do_copy_file(self: Workspace, source: str, dest: str) -> str:
@@ -274,7 +266,14 @@ def do_copy_file(self: Workspace, source: str, dest: str) -> str:
     self._transfer(source, dest, shutil.copyfile)
     return f'Copied: {source} -> {dest}'
 
+# %% ../../nbs/arena/00_workspace.ipynb #18d7126b
+@patch
+def do_move_file(self: Workspace, source: str, dest: str) -> str:
+    "Move a file to a path that is free."
+    self._transfer(source, dest, shutil.move)
+    return f'Moved: {source} -> {dest}'
 
+# %% ../../nbs/arena/00_workspace.ipynb #036716fa
 @patch
 def do_rename_file(
     self: Workspace,
@@ -286,7 +285,7 @@ def do_rename_file(
         raise ToolError('Error: new_name is a name, not a path.')
     return self.do_move_file(path, str(Path(path).with_name(new_name)))
 
-# %% ../../nbs/arena/00_workspace.ipynb #0b2133cc
+# %% ../../nbs/arena/00_workspace.ipynb #3ab62c0c
 @patch
 def do_delete_file(self: Workspace, path: str) -> str:
     "Delete a file."
@@ -294,7 +293,7 @@ def do_delete_file(self: Workspace, path: str) -> str:
     self.path(path).unlink()
     return f'Deleted: {path}'
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #0b2133cc
 @patch
 def do_create_directory(self: Workspace, path: str) -> str:
     "Make a folder, with the folders above it."
@@ -354,10 +353,6 @@ def git(
     return done.stdout.strip() or '(nothing)'
 
 # %% ../../nbs/arena/00_workspace.ipynb #96089fef
-def _first_lines(text, most):
-    return '\n'.join(text.splitlines()[:most])
-
-
 @patch
 def do_git_log(self: Workspace, max_count: int = 15, oneline: bool = True) -> str:
     "The newest commits, one a line, whatever `oneline` says."
@@ -376,6 +371,10 @@ def do_git_tags(self: Workspace, pattern: str = '*') -> str:
     return self.git('tag', '-l', pattern)
 
 # %% ../../nbs/arena/00_workspace.ipynb #434741d3
+def _first_lines(text, most) -> str:
+    return '\n'.join(text.splitlines()[:most])
+
+
 @patch
 def do_git_show(
     self: Workspace,
@@ -387,7 +386,7 @@ def do_git_show(
     options = ['--stat'] if stat_only else []
     return _first_lines(self.git('show', *options, commit_ref), max_lines)
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #34f8cfd2
 @patch
 def do_git_diff(
     self: Workspace,

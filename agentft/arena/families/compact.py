@@ -37,6 +37,10 @@ ASKS = [
     'Make workspace.md compact: only {keep} lines stay, {drop} lines go.',
 ]
 
+# %% ../../../nbs/arena/02_families/compact.ipynb #c5b46661
+def _workspace(lines) -> str:
+    return '# Workspace\n' + ''.join(f'{line}\n' for line in lines)
+
 # %% ../../../nbs/arena/02_families/compact.ipynb #158766a6
 @family(seen=True, behaviour='compact')
 def compact(r):
@@ -46,7 +50,7 @@ def compact(r):
     dropped = r.sample([f'{drop}: {fill(r, line)}' for line in GOES], r.randint(2, 3))
     lines = kept + dropped
     r.shuffle(lines)
-    small = _workspace(line for line in lines if line in kept)
+    small = _workspace([line for line in lines if line in kept])
     work = Item(
         f'Rewrite workspace.md with only the {keep} lines',
         [read_call('workspace.md'), write_call('workspace.md', small)],
@@ -60,7 +64,3 @@ def compact(r):
         summary=f'Kept {len(kept)} {keep} lines.',
         limits={'workspace.md': len(kept) + 1},
     )
-
-
-def _workspace(lines):
-    return '# Workspace\n' + ''.join(f'{line}\n' for line in lines)

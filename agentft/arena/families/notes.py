@@ -24,7 +24,7 @@ def _note_item(path, tag, sentence):
         {path: ['---', f'tags: [{tag}]', sentence]},
     )
 
-
+# %% ../../../nbs/arena/02_families/notes.ipynb #e2feeb96
 def _link_item(index, link):
     return Item(
         f'Add {link} to {INDEX}',
