@@ -63,7 +63,9 @@ def test_the_arena_knows_no_chat_templates():
 def test_tasks_stay_what_they_are(family):
     "A draw more or less makes every number another job: recorded results, seeds and splits would mean something else."
     tasks = [to_dict(make_task(family, s)) for s in (*range(40), *range(EVAL_SEED, EVAL_SEED + 10))]
-    assert content_hash(tasks) == DRAWN[family]
+    assert content_hash(tasks) == DRAWN.get(family), (
+        'a new family is pinned in DRAWN; a known one draws as it always did'
+    )
 
 
 @pytest.mark.parametrize('family', list(FAMILIES))
