@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ..core.records import Job, Message, Turn, to_dict
-from .audit import CUT_TAIL
-from .documents import COLLECTIONS, DATABASE, connection_error
+from .documents import connection_error
+from .dumps import COLLECTIONS, DATABASE
+from .messages import CUT_TAIL
 
 # %% ../../nbs/traces/03_audit_writer.ipynb #a476a757
 _START = datetime(2026, 1, 1)  # simulated jobs have no real time; one step is one second

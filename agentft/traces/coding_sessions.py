@@ -332,9 +332,9 @@ def _calls(self: _Reader, turn: Turn, raw: list, results: dict, i: int):
 # %% ../../nbs/traces/09_coding_sessions.ipynb #0e4c22bb
 @patch
 def _result(self: _Reader, name, text):
-    "The result text, with paths inside the working folder as our tools show them."
+    "The result text as our tools show it: paths are relative to the working folder; the text of a file stays as it is."
     if name == 'Read':
-        text = _tabs(text)
+        return _tabs(text)
     return text.replace(self.root.rstrip('/') + '/', '') if len(self.root) > 1 else text
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #005f9d14

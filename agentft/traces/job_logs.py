@@ -16,9 +16,10 @@ from fastcore.basics import patch
 
 from ..core.agent import TOOLS, tool_schemas
 from ..core.records import Job, Message, Outcome, Todo, ToolCall, Turn, to_dict
-from .audit import judge, todo_life
 from .chat_rows import parse_object
+from .messages import judge
 from .sources import open_packed, sign, source
+from .todos import todo_life
 
 # %% ../../nbs/traces/10_job_logs.ipynb #d8798450
 _STAMP = re.compile(r'\s*\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)\]?')

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from ..core.agent import BOOKKEEPING
 from ..core.records import Job, Message, ToolCall, Turn, content_hash, to_dict
-from .audit import judge, todo_life
+from .messages import judge
+from .todos import todo_life
 
 # %% ../../nbs/traces/04_sources.ipynb #a7e96add
 @dataclass(frozen=True)

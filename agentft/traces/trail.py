@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ..core.records import Job, Outcome
 from .audit import from_documents
-from .documents import DATABASE, Documents, open_source, utc_text
+from .documents import Documents, open_source, utc_text
+from .dumps import DATABASE
 
 # %% ../../nbs/traces/02_trail.ipynb #8f46bb79
 _OUTSIDE = 'started outside the time span'

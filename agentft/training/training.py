@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'MARKER', 'encode_rows', 'trained_tokens', 'add_lora', 'trained_modules', 'order_rows', 'lr_share',
-           'TrainReport', 'model_card', 'save_adapter', 'train_sft']
+           'TrainReport', 'model_card', 'save_adapter', 'LoraRecipe', 'train_sft']
 
 # %% ../../nbs/training/01_training.ipynb #3aaa8798
 import json
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -470,45 +470,52 @@ def _explain_full_disk(e: BaseException, out):
             f'the disk of {out} is full: free some space and run the same again, it goes on from its last checkpoint',
         )
 
+# %% ../../nbs/training/01_training.ipynb #f42d23ea
+@dataclass
+class LoraRecipe:
+    "What decides an adapter, beside the examples and the base model."
+
+    rank: int = 16  # LoRA rank
+    alpha: float = 32.0  # LoRA scale is alpha/rank
+    dropout: float = 0.0  # LoRA dropout; above 0 the fast CPU pieces are off
+    lr: float = 1e-3  # peak learning rate
+    epochs: float = 1.0  # times each example is trained
+    batch_size: int = 4  # jobs per optimizer step
+    micro_batch: int | None = None  # jobs per pass; None: 1 on a CPU, `batch_size` elsewhere
+    scheduler: str = 'cosine'  # how the rate falls: cosine, linear or constant
+    warmup: float = 0.1  # share of the steps in which the rate rises
+    floor: float = 0.1  # final rate as a share of the peak
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    max_len: int = 2048  # longest job in tokens; longer ones are left out
+    seed: int = 0  # of the LoRA matrices and the order of the examples
+    time_budget_s: float | None = None  # stop after this, with the rate brought down in time
+
 # %% ../../nbs/training/01_training.ipynb #573ee42d
 def train_sft(
     examples,  # `Example` records to train on
     model,  # base model; it is given back without the adapter
     tokenizer,
     out,  # folder for `adapter/` and `training_log.jsonl`
+    recipe: LoraRecipe | None = None,  # None: the defaults
     *,
-    rank: int = 16,  # LoRA rank
-    alpha: float = 32,  # LoRA scale is alpha/rank
-    dropout: float = 0.0,  # LoRA dropout; above 0 the fast CPU pieces are off
-    lr: float = 1e-3,  # peak learning rate
-    epochs: float = 1.0,
-    batch_size: int = 4,  # jobs per optimizer step
-    micro_batch: int | None = None,  # jobs per pass; None: 1 on a CPU, `batch_size` elsewhere
-    scheduler: str = 'cosine',
-    warmup: float = 0.1,  # share of the steps in which the rate rises
-    floor: float = 0.1,  # final rate as a share of the peak
-    weight_decay: float = 0.0,
-    max_grad_norm: float = 1.0,
-    max_len: int = 2048,  # longest job in tokens; longer ones are left out
-    seed: int = 0,
     threads: int | None = None,  # CPU threads; None: the free cores
     valid=(),  # `Example` records for a held-out loss, before and after each epoch
     max_valid: int = 16,  # at most so many of them
-    time_budget_s: float | None = None,  # stop after this, with the rate brought down in time
     checkpoint_every_s: float = 60.0,
     resume: bool = True,  # go on from a checkpoint of the same run
     fast: bool = True,  # use `fast_cpu` where it fits
     progress: bool = True,  # show the progress line
-    licence: str = '',
-    intended_use: str = '',
+    licence: str = '',  # of the adapter, for its card
+    intended_use: str = '',  # what it is for, for its card
 ) -> TrainReport:
     "Train a LoRA adapter on `examples` and leave it in `out/adapter`."
     import torch
 
-    out = Path(out)
-    if scheduler not in SCHEDULES:
-        raise ValueError(f'unknown scheduler {scheduler!r}: choose {", ".join(SCHEDULES)}')
-    rows, skipped = encode_rows(examples, tokenizer, max_len)
+    out, r = Path(out), recipe or LoraRecipe()
+    if r.scheduler not in SCHEDULES:
+        raise ValueError(f'unknown scheduler {r.scheduler!r}: choose {", ".join(SCHEDULES)}')
+    rows, skipped = encode_rows(examples, tokenizer, r.max_len)
     if not rows:
         raise ValueError(
             'there is nothing to train on: '
@@ -520,31 +527,14 @@ def train_sft(
             )
             + '. Raise max_len, or look at the examples of phase 2'
         )
-    held = encode_rows(list(valid)[:max_valid], tokenizer, max_len)[0]
+    held = encode_rows(list(valid)[:max_valid], tokenizer, r.max_len)[0]
     cpu = model.device.type == 'cpu'
-    micro = min(micro_batch or (1 if cpu else batch_size), batch_size)
-    if batch_size % micro:
-        raise ValueError(f'batch_size {batch_size} is no multiple of micro_batch {micro}')
-    recipe = dict(
-        rank=rank,
-        alpha=alpha,
-        dropout=dropout,
-        lr=lr,
-        epochs=epochs,
-        batch_size=batch_size,
-        micro_batch=micro,
-        scheduler=scheduler,
-        warmup=warmup,
-        floor=floor,
-        weight_decay=weight_decay,
-        max_grad_norm=max_grad_norm,
-        max_len=max_len,
-        seed=seed,
-        time_budget_s=time_budget_s,
-        dtype=str(model.dtype).removeprefix('torch.'),
-    )
+    micro = min(r.micro_batch or (1 if cpu else r.batch_size), r.batch_size)
+    if r.batch_size % micro:
+        raise ValueError(f'batch_size {r.batch_size} is no multiple of micro_batch {micro}')
+    recipe = asdict(r) | dict(micro_batch=micro, dtype=str(model.dtype).removeprefix('torch.'))
     base = model.config._name_or_path or model.name_or_path or type(model).__name__
-    data_hash = content_hash([[r['id'], r['input_ids'], r['labels']] for r in rows])
+    data_hash = content_hash([[x['id'], x['input_ids'], x['labels']] for x in rows])
     if cpu:
         torch.set_num_threads(
             threads or free_threads(1.0)
