@@ -25,7 +25,7 @@ _GUIDE = (
     '# How to write todos\n\nOne todo is one to three tool calls. Name the file and the result. Stage five to twenty.\n'
 )
 
-# %% ../../nbs/arena/04_sessions.ipynb #3ffef7eb
+
 def _start_files(task, rules) -> dict:
     "The task's files, and under rules with a guide the agent's own papers."
     files = dict(task.files)
@@ -35,7 +35,7 @@ def _start_files(task, rules) -> dict:
         files.setdefault('workspace.md', '# Workspace\n')
     return files
 
-
+# %% ../../nbs/arena/04_sessions.ipynb #3ffef7eb
 def _contract(task, rules) -> dict:
     "Name -> tool, for the tools that this job offers."
     if rules.guide:
@@ -48,8 +48,8 @@ class Session:
 
     def __init__(
         self,
-        task: Task,
-        rules: Rules = SHORT,
+        task: Task,  # what is to be done
+        rules: Rules = SHORT,  # how strict todos and phases are
         max_turns: int = 40,  # the job ends after so many
         patience: int = 3,  # it ends after so many turns in a row without a valid call
     ):
@@ -68,11 +68,17 @@ class Session:
         if rules.guide:
             self.ws.git('status', '--short')  # makes the repository, with the files as they are now
 
-    def __enter__(self):
-        return self
+# %% ../../nbs/arena/04_sessions.ipynb #9967e370
+@patch(as_prop=True)
+def agent_phase(self: Session) -> str:
+    "The phase in which the agent is: strategic or tactical."
+    return self.state.agent_phase
 
-    def __exit__(self, *_):
-        self.ws.close()
+
+@patch(as_prop=True)
+def done(self: Session) -> bool:
+    "Has the job ended?"
+    return bool(self.end)
 
 # %% ../../nbs/arena/04_sessions.ipynb #58c0b874
 @patch
@@ -97,19 +103,17 @@ def _todo(self: Session, item, number=None):
         number = self.state.agent_phase_number
     return next((t for t in self.todos if t.id == f'p{number}_{item.id}'), None)
 
-# %% ../../nbs/arena/04_sessions.ipynb #9967e370
-@patch(as_prop=True)
-def agent_phase(self: Session) -> str:
-    "The phase in which the agent is: strategic or tactical."
-    return self.state.agent_phase
+# %% ../../nbs/arena/04_sessions.ipynb #1e0c0fe4
+@patch
+def __enter__(self: Session):
+    return self
 
 
-@patch(as_prop=True)
-def done(self: Session) -> bool:
-    "Has the job ended?"
-    return bool(self.end)
+@patch
+def __exit__(self: Session, *_):
+    self.ws.close()
 
-
+# %% ../../nbs/arena/04_sessions.ipynb #d8b28583
 @patch(as_prop=True)
 def messages(self: Session) -> list:
     "The conversation, up to and with what the player sees next."
@@ -122,18 +126,10 @@ def _new(self: Session):
     "What is pending, without the tool results, which belong to the turn before."
     return [m for m in self.pending if m.role != 'tool']
 
-# %% ../../nbs/arena/04_sessions.ipynb #8581883b
+# %% ../../nbs/arena/04_sessions.ipynb #20decb5f
 @patch
-def _do(self: Session, call: ToolCall, turn: int) -> tuple:
-    "Check and carry out one call: (text, did it succeed)."
-    problems = check_call(call, self.agent_phase, self.contract)
-    if problems:
-        return problems[0].message, False
-    return self._keep_books(call, turn) if call.name in BOOKKEEPING else self._work(call)
-
-
-@patch
-def _work(self: Session, call):
+def _work(self: Session, call: ToolCall) -> tuple:  # (text, did it succeed)
+    "Carry out `call` in the workspace, and note that the current todo was worked on."
     text, ok = self.ws.run(call)
     if ok and call.name == 'read_file':
         self.state.note_read(call.arguments['path'])
@@ -144,7 +140,8 @@ def _work(self: Session, call):
 
 # %% ../../nbs/arena/04_sessions.ipynb #7b66155b
 @patch
-def _keep_books(self: Session, call, turn):
+def _keep_books(self: Session, call: ToolCall, turn: int) -> tuple:  # (text, did it succeed)
+    "Hand `call` to the state, and note in which `turn` todos were staged and completed."
     number, waiting = self.state.agent_phase_number, self.state.open
     text, ok = self.state.apply(call)
     for item in waiting:
@@ -156,7 +153,7 @@ def _keep_books(self: Session, call, turn):
         self._begin_phase(number)
     return text, ok
 
-
+# %% ../../nbs/arena/04_sessions.ipynb #9c29e2d7
 @patch
 def _begin_phase(self: Session, last: int):
     "Note the todos of the phase that begins; `last` is the number of the one that ended."
@@ -166,7 +163,21 @@ def _begin_phase(self: Session, last: int):
         self.ws.git('commit', '-q', '--allow-empty', '-m', f'Phase {last} done')
         self.ws.git('tag', f'phase_{last}_end')
 
+# %% ../../nbs/arena/04_sessions.ipynb #8581883b
+@patch
+def _do(self: Session, call: ToolCall, turn: int) -> tuple:  # (text, did it succeed)
+    "Check and carry out one call."
+    problems = check_call(call, self.agent_phase, self.contract)
+    if problems:
+        return problems[0].message, False
+    return self._keep_books(call, turn) if call.name in BOOKKEEPING else self._work(call)
+
 # %% ../../nbs/arena/04_sessions.ipynb #d534731a
+@patch
+def _phase(self: Session):
+    return self.agent_phase, self.state.agent_phase_number
+
+
 @patch
 def _reminder(self: Session, said, phase_before) -> list:
     "What the player is told beside the tool results."
@@ -179,12 +190,7 @@ def _reminder(self: Session, said, phase_before) -> list:
         text += f' {len(self.state.open)} todos are incomplete. Todo: {self.state.current.text}'
     return [Message('user', text)]
 
-
-@patch
-def _phase(self: Session):
-    return self.agent_phase, self.state.agent_phase_number
-
-
+# %% ../../nbs/arena/04_sessions.ipynb #a53d8fb5
 @patch
 def _ending(self: Session) -> str:
     "Why the job has ended; '' while it goes on."
@@ -194,7 +200,7 @@ def _ending(self: Session) -> str:
         return 'stuck'
     return 'max_turns' if len(self.turns) >= self.max_turns else ''
 
-# %% ../../nbs/arena/04_sessions.ipynb #fcf9e020
+# %% ../../nbs/arena/04_sessions.ipynb #18dd83f1
 @patch
 def step(
     self: Session,
@@ -205,18 +211,22 @@ def step(
     "Carry out one decision; ValueError where the job has ended."
     if self.done:
         raise ValueError(f'{self.task.id}: the job has ended ({self.end})')
-    index, before = len(self.turns), self._phase()
-    calls = [replace(c, id=f'{self.task.id}-{index}-{k}') for k, c in enumerate(said.tool_calls)]
-    results = []
-    for c in calls:
-        text, ok = self._do(c, index)
-        results.append(Message('tool', text, tool_call_id=c.id, name=c.name, ok=ok))
-    said, (phase, number) = replace(said, tool_calls=calls), before
-    self.turns.append(Turn(phase, said, self._new(), results, number, usage or Usage(), finish_reason))
+    phase, number = self._phase()
+    calls = [replace(c, id=f'{self.task.id}-{len(self.turns)}-{k}') for k, c in enumerate(said.tool_calls)]
+    said = replace(said, tool_calls=calls)
+    results = [self._answer(call) for call in calls]
+    turn = Turn(phase, said, self._new(), results, number, usage or Usage(), finish_reason)
+    self.turns.append(turn)
     self.idle = 0 if any(r.ok for r in results) else self.idle + 1
-    self.pending = results + self._reminder(said, before)
+    self.pending = results + self._reminder(said, (phase, number))
     self.end = self._ending()
     return self.pending
+
+
+@patch
+def _answer(self: Session, call: ToolCall) -> Message:
+    text, ok = self._do(call, turn=len(self.turns))
+    return Message('tool', text, tool_call_id=call.id, name=call.name, ok=ok)
 
 # %% ../../nbs/arena/04_sessions.ipynb #daab0300
 _SMALL_WORDS = {'the', 'to', 'in', 'and', 'a', 'of', 'with', 'at'}
@@ -261,7 +271,7 @@ def _judge_todos(self: Session, files):
         else:
             todo.work_done, todo.done_rule = bool(todo.work_done), 'successful_call'
 
-
+# %% ../../nbs/arena/04_sessions.ipynb #44370bc7
 @patch
 def _outcome(self: Session, files) -> Outcome:
     of_the_task = {p: text for p, text in files.items() if p in self.task.files or p not in self.before}
@@ -270,12 +280,19 @@ def _outcome(self: Session, files) -> Outcome:
     detail = '; '.join([self.end or 'unfinished', *problems])
     return Outcome('success' if ok else 'failed', 'checker', 1.0, detail)
 
+# %% ../../nbs/arena/04_sessions.ipynb #6adafa62
+@patch
+def _meta(self: Session, player, files) -> dict:
+    done = sum(item.check(files) for item in self.task.items)
+    counts = dict(items=len(self.task.items), items_done=done)
+    return dict(task=self.task.id, seed=self.task.seed, player=player, **counts, end=self.end)
+
 # %% ../../nbs/arena/04_sessions.ipynb #bc33c2f7
 @patch
 def job(
     self: Session,
     player: str = '',  # who played; becomes part of the job's id
-    source: str = 'arena',
+    source: str = 'arena',  # of the job: these are simulated
 ) -> Job:
     "The record of what happened, judged by the task's checker."
     task, files = self.task, self.ws.files()
@@ -297,10 +314,3 @@ def job(
         meta=self._meta(player, files),
         provenance=dict(content_hash=content_hash(self.turns), importer='arena/1'),
     )
-
-
-@patch
-def _meta(self: Session, player, files) -> dict:
-    done = sum(item.check(files) for item in self.task.items)
-    counts = dict(items=len(self.task.items), items_done=done)
-    return dict(task=self.task.id, seed=self.task.seed, player=player, **counts, end=self.end)

@@ -26,12 +26,17 @@ def tool_call(
     return ToolCall(name, arguments)
 
 
-def read_call(path: str) -> ToolCall:
+def read_call(
+    path: str,  # relative to the workspace
+) -> ToolCall:
     "Read the file `path`."
     return tool_call('read_file', path=path)
 
 
-def write_call(path: str, content: str) -> ToolCall:
+def write_call(
+    path: str,  # relative to the workspace
+    content: str,  # all of the file
+) -> ToolCall:
     "Create the file `path`, or replace all of it with `content`."
     return tool_call('write_file', path=path, content=content)
 
@@ -47,7 +52,7 @@ def _without(pieces, end) -> list:
 
 # %% ../../nbs/arena/01_tasks.ipynb #72995574
 def edit_call(
-    path: str,
+    path: str,  # relative to the workspace
     text: str,  # the file before
     old: str,  # occurs once in `text`
     new: str,  # takes its place
@@ -136,7 +141,10 @@ def problems(
 
 
 @patch
-def success(self: Task, files: dict) -> bool:
+def success(
+    self: Task,
+    files: dict,  # path -> text, after
+) -> bool:
     "Is the task done, if these are its final `files`?"
     return not self.problems(files)
 
@@ -161,7 +169,7 @@ WORDS = dict(
 
 # %% ../../nbs/arena/01_tasks.ipynb #16ba0c47
 def pick(
-    r: random.Random,
+    r: random.Random,  # of the task
     kind: str,  # a name in `WORDS`
     n: int = None,  # how many, all different; None: a single word
 ):  # a word, or a list of `n` words
@@ -170,7 +178,7 @@ def pick(
 
 # %% ../../nbs/arena/01_tasks.ipynb #9000b5ad
 def pick_other(
-    r: random.Random,
+    r: random.Random,  # of the task
     old: int,  # the number that is not drawn
     low: int,  # smallest
     high: int,  # one more than the largest
@@ -180,7 +188,7 @@ def pick_other(
 
 # %% ../../nbs/arena/01_tasks.ipynb #62c1df1b
 def fill(
-    r: random.Random,
+    r: random.Random,  # of the task
     template: str,  # text with `{name}` and `{low..high}` in it
     **known,  # name -> what stands there; these names are not drawn
 ) -> str:
@@ -227,7 +235,7 @@ def family(
 
 # %% ../../nbs/arena/01_tasks.ipynb #9e8e94bb
 def expert_files(
-    task: Task,
+    task: Task,  # its items say which calls
 ) -> dict:  # path -> text
     "The files of `task` after the calls of all its items; ValueError where a call is refused."
     with Workspace(task.files) as ws:
@@ -240,7 +248,7 @@ def expert_files(
 
 # %% ../../nbs/arena/01_tasks.ipynb #611cf8fe
 def spoiled(
-    task: Task,
+    task: Task,  # its deliverables are spoiled, one at a time
     files: dict,  # path -> text, with which the task is done
 ) -> dict:  # what was spoiled -> files with which it is not done
     "Results that the checker of `task` has to refuse."
@@ -254,7 +262,7 @@ def spoiled(
 
 # %% ../../nbs/arena/01_tasks.ipynb #2101b78f
 def prove(
-    family: Family,
+    family: Family,  # the family to prove
     seeds=range(30),  # numbers of the tasks to prove
 ) -> int:  # how many spoiled results were refused
     "The expert's calls do every task, and every spoiled result is refused; AssertionError names the first that is not."

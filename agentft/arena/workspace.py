@@ -62,7 +62,11 @@ def path(
 
 # %% ../../nbs/arena/00_workspace.ipynb #a2748fb6
 @patch
-def write_text(self: Workspace, path: str, text: str) -> int:  # number of bytes
+def write_text(
+    self: Workspace,
+    path: str,  # folders above it are made
+    text: str,  # all of the file
+) -> int:  # number of bytes
     "Write `text` to the file `path`, without marking it as seen by the agent."
     data = text.encode('utf-8', 'replace')
     file = self.path(path)
@@ -378,9 +382,9 @@ def _first_lines(text, most) -> str:
 @patch
 def do_git_show(
     self: Workspace,
-    commit_ref: str = 'HEAD',
+    commit_ref: str = 'HEAD',  # id, tag or branch
     stat_only: bool = False,  # files and counts instead of the change itself
-    max_lines: int = 200,
+    max_lines: int = 200,  # the rest of the answer is cut
 ) -> str:
     "One commit."
     options = ['--stat'] if stat_only else []
@@ -393,7 +397,7 @@ def do_git_diff(
     ref1: str = '',  # '': the last commit
     ref2: str = '',  # '': the files as they are
     file_path: str = '',  # '': all files
-    max_lines: int = 200,
+    max_lines: int = 200,  # the rest of the answer is cut
 ) -> str:
     "Changes between two commits, or between a commit and the files."
     refs = [ref for ref in (ref1, ref2) if ref]

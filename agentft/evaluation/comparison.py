@@ -34,7 +34,7 @@ class Pairs:
     only_a: list = field(default_factory=list)  # tasks without a partner
     only_b: list = field(default_factory=list)
 
-# %% ../../nbs/evaluation/01_comparison.ipynb #16f0f4a9
+# %% ../../nbs/evaluation/01_comparison.ipynb #fb02b2c2
 def _by_task(jobs) -> dict:
     "`(task, how many plays of it came before)` -> job."
     seen, out = Counter(), {}
@@ -44,7 +44,7 @@ def _by_task(jobs) -> dict:
         seen[task] += 1
     return out
 
-
+# %% ../../nbs/evaluation/01_comparison.ipynb #16f0f4a9
 def pair_jobs(
     jobs_a: list[Job],  # of the baseline
     jobs_b: list[Job],  # of the candidate
@@ -90,7 +90,7 @@ def _counts(name, pairs) -> tuple:
         a, b = [a[i] for i in billed], [b[i] for i in billed]
     return a, b
 
-
+# %% ../../nbs/evaluation/01_comparison.ipynb #19d9eda3
 def _resampled_differences(a, b, seed):
     "Difference of the two ratios in each resample of the jobs that has both."
     import numpy as np
@@ -109,7 +109,7 @@ def _success_test(c: Comparison, a, b):
     discordance = sum(x != y for x, y in zip(won_a, won_b)) / len(a)
     c.jobs_needed = mcnemar_jobs(c.difference, discordance)
 
-
+# %% ../../nbs/evaluation/01_comparison.ipynb #0ac87dc8
 def _ratio_test(c: Comparison, a, b, differences, seed):
     "Set p and the jobs needed for a ratio."
     p = swap_test(a, b, seed=seed)
@@ -120,9 +120,9 @@ def _ratio_test(c: Comparison, a, b, differences, seed):
 # %% ../../nbs/evaluation/01_comparison.ipynb #75a06b2d
 def compare_counts(
     name: str,  # a key of `TARGETS`
-    pairs: Pairs,
+    pairs: Pairs,  # jobs of both players, counted
     level: float = 0.95,  # of the intervals
-    seed: int = 0,
+    seed: int = 0,  # of resamples and flips
 ) -> Comparison:
     "Interval, difference and test for one number; no verdict yet."
     import numpy as np
@@ -168,7 +168,7 @@ def compare(
     names=tuple(TARGETS),  # numbers to compare; they are corrected together
     alpha: float = 0.05,  # a verdict needs a corrected p below it
     level: float = 0.95,  # of the intervals
-    seed: int = 0,
+    seed: int = 0,  # of resamples and flips
     count=None,  # text -> number of tokens, for edit precision; None: GPT-2 pieces
 ) -> tuple[dict[str, Comparison], Pairs]:
     "Paired comparison of a candidate with a baseline; ValueError where no task was played by both."
@@ -186,7 +186,7 @@ def compare(
 # %% ../../nbs/evaluation/01_comparison.ipynb #87595070
 def show(
     name: str,  # of the number; '' for a share
-    x: float | None,
+    x: float | None,  # None: there is none
 ) -> str:
     "A value of the number `name` as people write it."
     if x is None:
@@ -195,8 +195,11 @@ def show(
         return f'{x:,.0f}'
     return f'{100 * x:.1f} %'
 
-
-def show_interval(name: str, i: Interval) -> str:
+# %% ../../nbs/evaluation/01_comparison.ipynb #9e44733c
+def show_interval(
+    name: str,  # of the number
+    i: Interval,  # its value, with an interval or without
+) -> str:
     "Value and interval, such as `87.5 % (71.9 to 95.0)`."
     if i.value is None or i.low is None:
         return show(name, i.value)
@@ -241,15 +244,17 @@ def compare_rows(
         rows.append(row)
     return rows
 
-# %% ../../nbs/evaluation/01_comparison.ipynb #b58f4c70
+# %% ../../nbs/evaluation/01_comparison.ipynb #47c1c793
 def _listed(words) -> str:
-    return ' and '.join([', '.join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    if len(words) < 2:
+        return ''.join(words)
+    return f'{", ".join(words[:-1])} and {words[-1]}'
 
-
+# %% ../../nbs/evaluation/01_comparison.ipynb #b58f4c70
 def verdict_line(
     comparisons: dict[str, Comparison],  # as `compare` gives them
-    who: str = 'The tuned model',
-    than: str = 'its base',
+    who: str = 'The tuned model',  # the candidate
+    than: str = 'its base',  # the baseline
 ) -> str:
     "The comparison in one sentence."
     said = []

@@ -29,8 +29,8 @@ RESAMPLES = 2000  # bootstrap resamples
 
 def resampled_jobs(
     n: int,  # number of jobs
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    resamples: int = RESAMPLES,  # number of rows
+    seed: int = 0,  # of the random numbers
 ):  # integer array, `resamples` rows of `n` indices
     "Which jobs each resample takes, with replacement: same seed, same resamples."
     import numpy as np
@@ -44,7 +44,7 @@ def _all_or_nothing(value, x) -> bool:
 
     return value in (0.0, 1.0) or bool((x[:, 1] == 1).all() and np.isin(x[:, 0], (0, 1)).all())
 
-
+# %% ../../nbs/evaluation/00_statistics.ipynb #6409e065
 def _bootstrap(x, level, resamples, seed) -> tuple:
     "Percentiles of the ratio of sums over resampled jobs; a resample without a denominator has no ratio."
     import numpy as np
@@ -59,8 +59,8 @@ def interval(
     pairs: list,  # `[numerator, denominator]` of each job
     proportion: bool = True,  # does the value lie between 0 and 1?
     level: float = 0.95,  # share of such intervals that hold the true value
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    resamples: int = RESAMPLES,  # of the bootstrap, where it is used
+    seed: int = 0,  # of the bootstrap
 ) -> Interval:
     "Ratio of sums over jobs with a confidence interval; jobs with `[0, 0]` say nothing."
     import numpy as np
@@ -113,7 +113,7 @@ def swap_test(
     a: list,  # `[numerator, denominator]` per job, of the baseline
     b: list,  # the same for the candidate, in the same order
     swaps: int = 4000,  # random flips, where there are too many to try all
-    seed: int = 0,
+    seed: int = 0,  # of the random flips
 ) -> float:  # two-sided p; nan where a side has no value
     "Paired sign-flip test of the difference of two ratios of sums."
     import numpy as np
@@ -139,8 +139,8 @@ def _z(alpha, power) -> tuple:
 def mcnemar_jobs(
     difference: float,  # of the two success rates
     discordance: float,  # share of jobs on which the players differ
-    alpha: float = 0.05,
-    power: float = 0.8,
+    alpha: float = 0.05,  # chance of seeing a difference where there is none
+    power: float = 0.8,  # chance of seeing it where it is there
 ) -> int | None:  # None: no difference, no number
     "Jobs that McNemar's test needs to see `difference` (Connor, 1987)."
     if not difference or discordance < abs(difference):
@@ -154,8 +154,8 @@ def normal_jobs(
     difference: float,  # of the two ratios
     se: float,  # standard error of the difference
     jobs: int,  # pairs it was seen on
-    alpha: float = 0.05,
-    power: float = 0.8,
+    alpha: float = 0.05,  # chance of seeing a difference where there is none
+    power: float = 0.8,  # chance of seeing it where it is there
 ) -> int | None:  # None: no difference, or no standard error
     "Jobs needed to see `difference`, given its standard error on `jobs` jobs; at least 2."
     if not difference or not math.isfinite(se):

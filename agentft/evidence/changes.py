@@ -237,11 +237,11 @@ def line_hunks(
     ops = difflib.SequenceMatcher(None, x, y, autojunk=len(a) + len(b) > 4000).get_opcodes()
     return [(head + a0, head + a1, head + b0, head + b1) for op, a0, a1, b0, b1 in ops if op != 'equal']
 
-# %% ../../nbs/evidence/01_changes.ipynb #4f54c419
+# %% ../../nbs/evidence/01_changes.ipynb #5d5e4528
 def _lines(text: str) -> list[str]:
     return text.splitlines(keepends=True)
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #9abea8b3
 def hunk_texts(
     before: str,
     after: str,
@@ -255,7 +255,7 @@ def _bare(text: str) -> str:
     plain = re.sub(r'\s+', '', text).replace('"', "'")
     return re.sub(r',(?=[)\]}])', '', plain)
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #1c04ebee
 def format_only(
     before: str,
     after: str,
@@ -321,7 +321,7 @@ def _affix(x: str, y: str) -> tuple[int, int]:
     prefix = len(os.path.commonprefix([x, y]))
     return prefix, len(os.path.commonprefix([x[prefix:][::-1], y[prefix:][::-1]]))
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #4d8ecdf4
 def _is_value(left: str, old: str, new: str) -> bool:
     "Is what changes from `old` to `new`, behind `left` on its line, a value?"
     word = re.search(r'[\w.]*$', left)[0]
@@ -367,7 +367,7 @@ def _quote(text: str, max_chars: int | None) -> str:
     short = re.sub(r'\s+', ' ', text).strip()
     return f'`{short if len(short) <= max_chars else short[: max_chars - 1] + "…"}`'
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #f319a66b
 def _how_many(text: str, max_chars: int | None) -> str:
     "`3 lines starting with `, where the piece will be cut."
     lines = [line for line in text.splitlines() if line.strip()]
@@ -385,19 +385,19 @@ def _say_place(removed: str, added: str, above: str, max_chars: int | None, endi
         return f'remove{ending} {old}'
     return f'change{ending} {old} to {_quote(added, max_chars)}'
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #8125ad71
 def _line_above(lines: list, at: int) -> str:
     "The nearest line above line `at` that is not blank."
     return next((line for line in reversed(lines[:at]) if line.strip()), '')
 
-# %% ../../nbs/evidence/01_changes.ipynb #c735ddbc
+# %% ../../nbs/evidence/01_changes.ipynb #896b6493
 def _explain_move(places: list[tuple], max_chars: int | None, ending: str) -> str:
     text = next(removed for removed, _, _ in places if removed.strip())
     above = next(above for _, added, above in places if added.strip() == text.strip())
     where = f'below {_quote(above, max_chars)}' if above else 'to the start of the file'
     return f'Move{ending} {_quote(text, max_chars)} {where}.'
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #9b8bb7c5
 def _explain_places(places: list[tuple], max_chars: int | None, ending: str) -> str:
     full = [place for place in places if place[0].strip() or place[1].strip()]
     full = full or [(places[0][0], places[0][1], '')]
@@ -442,7 +442,7 @@ def _slices(a: list, b: list, hunks: list, context: int) -> tuple[str, str]:
     after = '\0'.join(''.join(b[b0:b1]) for _, _, b0, b1 in spans)
     return before, after
 
-# %% ../../nbs/evidence/01_changes.ipynb #1c4ae23f
+# %% ../../nbs/evidence/01_changes.ipynb #0f556518
 def _occurrences(text: str, piece: str, most: int = 30) -> list[int]:
     "Where `piece` begins in `text`, overlapping, at most `most` times."
     found, at = [], text.find(piece)
@@ -451,7 +451,7 @@ def _occurrences(text: str, piece: str, most: int = 30) -> list[int]:
         at = text.find(piece, at + 1)
     return found
 
-
+# %% ../../nbs/evidence/01_changes.ipynb #410122b9
 def _lines_around(text: str, start: int, length: int) -> str:
     "The whole lines on which a piece of `text` stands."
     end = text.find('\n', start + length) + 1

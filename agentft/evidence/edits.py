@@ -88,7 +88,7 @@ def _by_ending() -> dict[str, str]:
         out |= dict.fromkeys(endings, language)
     return out
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #9629d975
 _LANGUAGE = _by_ending()
 
 
@@ -119,14 +119,14 @@ def edit_calls(
         calls.append(ToolCall('move_file', dict(source=path, dest=path_after)))
     return calls
 
-# %% ../../nbs/evidence/02_edits.ipynb #4c0838ad
+# %% ../../nbs/evidence/02_edits.ipynb #e5f12824
 def _run_calls(ws: Workspace, calls: list[ToolCall]):
     for call in calls:
         text, ok = ws.run(call)
         if not ok:
             raise ValueError(text)
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #71271277
 def _run_again(ws: Workspace, path: str, before: str, calls: list[ToolCall], paths: set) -> dict:
     "Carry out `calls` in a workspace that is left as empty as it was."
     file = ws.path(path)
@@ -160,7 +160,7 @@ def run_edits(
 def _words(text: str) -> list[str]:
     return re.findall(r'[^\W_]+', text.lower())
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #81f190b9
 def grounded(
     before: str,  # the file
     message: str,  # the request
@@ -172,7 +172,7 @@ def grounded(
         new += Counter(_words(added)) - Counter(_words(removed))
     return round(sum(w in known for w in new) / len(new), 3) if new else 1.0
 
-# %% ../../nbs/evidence/02_edits.ipynb #851bd39b
+# %% ../../nbs/evidence/02_edits.ipynb #4d29cc5f
 def _is_rewrite(before: str, hunks: list[tuple], max_hunks: int, max_lines: int) -> bool:
     "Is this too much to be an edit?"
     lines = sum(removed.count('\n') + added.count('\n') for removed, added in hunks)
@@ -181,7 +181,7 @@ def _is_rewrite(before: str, hunks: list[tuple], max_hunks: int, max_lines: int)
     removed_chars = sum(len(removed) for removed, _ in hunks)
     return removed_chars > 0.5 * len(before) and before.count('\n') > 3
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #247e66fe
 def _change_key(hunks: list[tuple]) -> bytes:
     "Equal for the same change in another place."
     text = '\0'.join(f'{removed.strip()}\1{added.strip()}' for removed, added in hunks)
@@ -200,7 +200,7 @@ class _Checks:
     def close(self):
         self.workspace.close()
 
-# %% ../../nbs/evidence/02_edits.ipynb #8e47f41a
+# %% ../../nbs/evidence/02_edits.ipynb #3a1831da
 @patch
 def first_look(self: _Checks, before: str, after: str, hunks: list[tuple], message: str) -> str:
     "Why this change gives no example, as far as the texts tell."
@@ -218,7 +218,7 @@ def first_look(self: _Checks, before: str, after: str, hunks: list[tuple], messa
         return 'secret'
     return ''
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #bb14c7ad
 @patch
 def works(self: _Checks, path_before: str, path_after: str, before: str, after: str, edits) -> bool:
     "Do the agent's tools lead from `before` to `after`?"
@@ -315,7 +315,7 @@ def _is_utf8(path: str) -> bool:
         return False
     return True
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #43bd42e5
 def _file_reason(ch: Change) -> str:
     "Why this changed file is not read."
     if '160000' in (ch.old_mode, ch.new_mode):
@@ -332,7 +332,7 @@ def _file_reason(ch: Change) -> str:
     by_name = path_reason(ch.path_after) or path_reason(ch.path_before)
     return by_name or ('' if _is_utf8(ch.path_after) and _is_utf8(ch.path_before) else 'not_utf8')
 
-# %% ../../nbs/evidence/02_edits.ipynb #806026e6
+# %% ../../nbs/evidence/02_edits.ipynb #db1cc0d0
 class _Look(NamedTuple):
     "A changed file that was read."
 
@@ -342,7 +342,7 @@ class _Look(NamedTuple):
     why: str  # why it could not be read
     hunks: list
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #6208defc
 class _Miner:
     "One pass over a history."
 
@@ -446,7 +446,7 @@ def file_changes(job: Job):
         if c.kind in ('write', 'edit') and c.ok and c.before is not None and c.after is not None:
             yield c.path, c.turn, c.before, c.after
 
-# %% ../../nbs/evidence/02_edits.ipynb #9120c114
+# %% ../../nbs/evidence/02_edits.ipynb #1960c93c
 def _todo_at(job: Job, turn: int) -> str:
     "The todo that was at hand in this turn of `job`."
     at = job.turns[turn]
@@ -458,7 +458,7 @@ def _todo_at(job: Job, turn: int) -> str:
             return todo.text
     return ''
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #98704de3
 def _topics(text: str) -> set[str]:
     "Numbers and the beginnings of longer words: 'renames' is about what 'renamed' is about."
     words = re.findall(r'[^\W_]{4,}|\d+', text.lower())
@@ -474,7 +474,7 @@ def _asked(job: Job, turn: int, about: str) -> str:
             return message
     return ''
 
-# %% ../../nbs/evidence/02_edits.ipynb #21349f99
+# %% ../../nbs/evidence/02_edits.ipynb #6ec240d3
 def _written_reason(path: str, before: str, after: str) -> str:
     "Why a text that an agent wrote is not looked at."
     if why := path_reason(path):
@@ -485,7 +485,7 @@ def _written_reason(path: str, before: str, after: str) -> str:
             return why
     return 'empty_change' if before == after else ''
 
-
+# %% ../../nbs/evidence/02_edits.ipynb #e62e4b21
 def _job_edit(job, turn, path, before, after, checks: _Checks, reverts: Reverts) -> Edit | str:
     "The Edit of one change that an agent made, or the reason why there is none."
     if why := _written_reason(path, before, after):

@@ -171,7 +171,7 @@ def to_task(
     files = {e.path_before: e.before}
     return Task('git', -1, _request(e), files, [item], [e.path_after], e.explanation, tools, id=f'git-{e.id}')
 
-# %% ../../nbs/evidence/10_examples.ipynb #e229bc49
+# %% ../../nbs/evidence/10_examples.ipynb #8925c223
 def _seed(t: Task, behaviour: str, author: str) -> dict:
     "The task as a seed."
     steps = []
@@ -189,7 +189,7 @@ def _seed(t: Task, behaviour: str, author: str) -> dict:
         steps=steps,
     )
 
-
+# %% ../../nbs/evidence/10_examples.ipynb #270baa55
 def _played(t: Task) -> Job:
     "The expert's job for `t`; a job that its checker refuses is a ValueError."
     job = play(t, Expert())

@@ -33,7 +33,7 @@ class Failure:
     tool: str = ''  # the tool it is about; '' where it is about none
     position: float = 0.0  # where in the job: 0 its first turn, 1 its last
 
-# %% ../../nbs/evidence/07_failures.ipynb #f777e1d9
+# %% ../../nbs/evidence/07_failures.ipynb #68a59637
 class Step(NamedTuple):
     "A call where it stands in its job."
 
@@ -42,15 +42,11 @@ class Step(NamedTuple):
     call: ToolCall
     result: Message | None  # None: none was recorded
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #f777e1d9
 class View:
     "A job as detectors see it."
 
-    def __init__(
-        self,
-        job: Job,
-        edits=None,  # edits of `job_edits(job)`, where they are known already
-    ):
+    def __init__(self, job: Job, edits=None):  # edits: of `job_edits(job)`, where they are known already
         self.job, self._edits = job, edits
         at = {id(turn): i for i, turn in enumerate(job.turns)}
         self.calls = [Step(at[id(turn)], turn, call, result) for turn, call, result in job.calls()]
@@ -102,28 +98,28 @@ def detector(
 
     return register
 
-# %% ../../nbs/evidence/07_failures.ipynb #0234016f
+# %% ../../nbs/evidence/07_failures.ipynb #0ea49eee
 def _quote(x, limit=160) -> str:
     "`x` on one line, at most `limit` characters."
     text = x if isinstance(x, str) else json.dumps(x, ensure_ascii=False, default=str)
     text = ' '.join(text[: 20 * limit].split())
     return text if len(text) <= limit else text[: limit - 1] + '…'
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #0f1388d4
 def _show(call) -> str:
     "A call as a person would write it."
     arguments = ', '.join(f'{k}={_quote(v, 60)}' for k, v in call.arguments.items())
     return _quote(f'{call.name}({call.malformed or arguments})')
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #9f37b828
 def _failed(result):
     return result is not None and result.ok is False
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #392a7459
 def _worked(result):
     return result is not None and bool(result.ok)
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #b4172642
 def _path(call):
     return str(call.arguments.get('path', ''))
 
@@ -151,14 +147,15 @@ def detect(
             turn.labels.append(Label(mode, evidence, rule))
     return sorted(out, key=lambda f: f.turn)
 
-# %% ../../nbs/evidence/07_failures.ipynb #2316eb93
+# %% ../../nbs/evidence/07_failures.ipynb #752d5d1c
 def _reminders(turns) -> int:
     "How often the agent was told that its todos are incomplete."
     return sum('incomplete' in m.content for turn in turns for m in turn.seen if m.role == 'user')
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #2316eb93
 @detector('todo_not_completed', 'todo', 'work on the todo was done, and todo_complete was never called for it')
 def _todo_not_completed(v):
+    "At the last successful call of the phase in which the todo was worked on."
     for todo in v.job.todos:
         if todo.agent_phase != 'tactical' or not todo.work_done or todo.done_rule == 'rewound':
             continue
@@ -181,6 +178,7 @@ def _todo_not_completed(v):
     'or two or more had no successful call while they were current',
 )
 def _todo_without_work(v):
+    "At each turn that completed such todos."
     idle = []
     for todo in v.job.todos:
         completed = todo.agent_phase == 'tactical' and todo.completed_turn is not None
@@ -203,6 +201,7 @@ def _todo_without_work(v):
     'or twenty tactical turns without one under three reminders',
 )
 def _todo_loop(v):
+    "At the third call of a round, the second rewind, or the twentieth turn."
     calls = rewinds = 0
     for i, _, call, result in v.calls:
         if call.name == 'todo_complete' and _worked(result):
@@ -243,6 +242,7 @@ def _stuck(v):
     'next_phase_todos was called in its phase, and the agent refused it (guide not read, too few, too short)',
 )
 def _todos_refused(v):
+    "At each refusal, with the agent's answer."
     for i, turn, call, result in v.calls:
         if call.name == 'next_phase_todos' and _failed(result) and turn.agent_phase != 'tactical':
             yield i, _quote(result.content), call.name
@@ -261,9 +261,10 @@ def _problems(v, kind):
         else:
             yield i, f'{_show(call)}: {_quote(problem.message, 80)}', call.name
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #2a98a3d4
 @detector('phase_violation', 'phase', 'a tool was called in a phase that does not have it')
 def _phase_violation(v):
+    "At each such call."
     yield from _problems(v, 'phase_violation')
 
 # %% ../../nbs/evidence/07_failures.ipynb #b465f720
@@ -271,6 +272,7 @@ def _phase_violation(v):
     'plan_loop', 'phase', 'plan.md was changed three times or more in one tactical phase while no todo was completed'
 )
 def _plan_loop(v):
+    "At the third change."
     changes, phase = 0, None
     for i, turn, call, result in v.calls:
         if (turn.agent_phase, turn.agent_phase_number) != phase:
@@ -283,7 +285,7 @@ def _plan_loop(v):
                 if changes == 3:
                     yield i, f'third change of plan.md without a completed todo: {_show(call)}', call.name
 
-# %% ../../nbs/evidence/07_failures.ipynb #74ca231a
+# %% ../../nbs/evidence/07_failures.ipynb #4c2e2295
 def _deliverables_of(call) -> list:
     "Paths among the deliverables of a call."
     listed = call.arguments.get('deliverables')
@@ -291,7 +293,7 @@ def _deliverables_of(call) -> list:
         return []
     return [p for p in listed if isinstance(p, str) and re.fullmatch(r'[\w./-]*\w\.\w+', p)]
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #74ca231a
 def _made(v, path, k) -> bool:
     "Did the file ever show, before call number `k`?"
     if path.removeprefix('./') in v.job.files_after:
@@ -324,7 +326,7 @@ def _too_early(v, k, planned) -> str:
             return f'{path} is named as delivered, and was never made'
     return ''
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #8e3f581d
 @detector(
     'early_job_complete',
     'phase',
@@ -332,6 +334,7 @@ def _too_early(v, k, planned) -> str:
     'with two or more todos open, or for a file that no call has made or shown',
 )
 def _early_job_complete(v):
+    "At each `job_complete` that came too early."
     planned = 'next_phase_todos' not in v.tools
     bad = {id(step.call) for step, _ in v.problems}
     for k, (i, turn, call, result) in enumerate(v.calls):
@@ -345,6 +348,7 @@ def _early_job_complete(v):
 # %% ../../nbs/evidence/07_failures.ipynb #26f8edaf
 @detector('no_job_complete', 'phase', 'the trail ends and no job_complete has succeeded')
 def _no_job_complete(v):
+    "At the last turn, with what the agent did instead."
     if not v.job.turns or 'job_complete' not in v.tools:
         return
     if any(call.name == 'job_complete' and _worked(result) for _, _, call, result in v.calls):
@@ -353,20 +357,22 @@ def _no_job_complete(v):
     last = _show(said.tool_calls[-1]) if said.tool_calls else _quote(said.content) or '(nothing)'
     yield len(v.job.turns) - 1, f'last turn: {last}', 'job_complete'
 
-# %% ../../nbs/evidence/07_failures.ipynb #9c825e57
+# %% ../../nbs/evidence/07_failures.ipynb #49212090
 @detector('unknown_tool', 'tools', 'a tool was called that was not offered')
 def _unknown_tool(v):
+    "At each such call."
     for i, evidence, tool in _problems(v, 'unknown_tool'):
         if not evidence.startswith('('):  # a call without a name could not be read
             yield i, evidence, tool
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #56e130a6
 @detector(
     'malformed_arguments',
     'tools',
     'arguments are no JSON object, or do not fit the schema; or the server reported tool calls and none could be read',
 )
 def _malformed_arguments(v):
+    "At each call or answer that could not be read."
     yield from _problems(v, 'malformed_arguments')
     for i, turn in enumerate(v.job.turns):
         if turn.finish_reason == 'tool_calls' and not turn.said.tool_calls and not turn.said.content.strip():
@@ -375,19 +381,20 @@ def _malformed_arguments(v):
         if call.malformed and call.name not in TOOLS:
             yield i, _show(call), call.name
 
-# %% ../../nbs/evidence/07_failures.ipynb #710ca2ec
+# %% ../../nbs/evidence/07_failures.ipynb #8501127b
 def _signature(call) -> tuple:
     "What makes two calls the same."
     arguments = sorted((k, x if isinstance(x, str) else repr(x)) for k, x in call.arguments.items())
     return (call.name, call.malformed, *arguments)
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #710ca2ec
 @detector(
     'repeated_call',
     'tools',
     'the same call with the same arguments was made three times or more while nothing else changed',
 )
 def _repeated_call(v):
+    "At the third of the same calls."
     seen = Counter()
     for i, _, call, result in v.calls:
         if call.name in BOOKKEEPING and call.name != 'todo_list' and _worked(result):
@@ -400,18 +407,20 @@ def _repeated_call(v):
         if call.name not in READS and _worked(result):
             seen = Counter({signature: seen[signature]})  # the world has changed
 
-# %% ../../nbs/evidence/07_failures.ipynb #45e74013
+# %% ../../nbs/evidence/07_failures.ipynb #7bbfd42f
 @detector('empty_turn', 'tools', 'an answer with neither text nor call')
 def _empty_turn(v):
+    "At each such answer."
     for i, turn in enumerate(v.job.turns):
         if not turn.said.tool_calls and not turn.said.content.strip() and turn.finish_reason != 'tool_calls':
             yield i, f'answer: {turn.said.content!r}', ''
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #45e74013
 @detector('text_only', 'tools', 'an answer with text and no call, while the job goes on')
 def _text_only(v):
+    "At each such answer, unless it was cut off."
     if 'job_complete' not in v.tools:
-        return  # a coding assistant may answer a person
+        return
     for i, turn in enumerate(v.job.turns):
         if not turn.said.tool_calls and turn.said.content.strip() and turn.finish_reason != 'length':
             yield i, _quote(turn.said.content), ''
@@ -428,6 +437,7 @@ _CONTEXT_FULL = re.compile(
     'the answer was cut because the context or the token limit was full, or the job died of it',
 )
 def _context_overflow(v):
+    "At each answer that was cut, and at the last turn of a job that died of it."
     for i, turn in enumerate(v.job.turns):
         if turn.finish_reason in ('length', 'model_context_window_exceeded'):
             yield i, f'finish_reason {turn.finish_reason}: {_quote(turn.said.content[-80:])}', ''
@@ -468,7 +478,7 @@ def _claimed_empty(text):
                 if is_folder and folder.lower() not in ('the', 'a', 'this', 'that', 'it'):
                     yield folder, m[0]
 
-# %% ../../nbs/evidence/07_failures.ipynb #73fbf9df
+# %% ../../nbs/evidence/07_failures.ipynb #eb537dd2
 _SHOWS_NOTHING = re.compile(
     r'^\s*(?:\S+ is empty|(?:no|0) (?:files|entries)|\(?empty|directory is empty)|:\s*$|0 files', re.I
 )
@@ -479,7 +489,7 @@ _MOVES = ('move_file', 'delete_file', 'delete_directory', 'rename_file', 'run_co
 def _folder_of(call) -> str:
     return _path(call).removeprefix('./').strip('/.')
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #73fbf9df
 def _looked_into(call, folder) -> bool:
     "Could `call` tell whether `folder` is empty?"
     path, depth = _folder_of(call), call.arguments.get('depth')
@@ -492,14 +502,14 @@ def _looked_into(call, folder) -> bool:
         return folder in command or re.search(r'\b(?:ls|find|tree)\b', command) is not None
     return call.name == 'get_workspace_summary'
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #0795c1cb
 def _listed_files(call, result, folder) -> bool:
     "Did a listing of `folder` show anything?"
     if call.name != 'list_files' or _folder_of(call) != folder or not _worked(result):
         return False
     return not _SHOWS_NOTHING.search(result.content.strip()) and len(result.content.split('\n')) > 1
 
-# %% ../../nbs/evidence/07_failures.ipynb #4e10adb2
+# %% ../../nbs/evidence/07_failures.ipynb #88c581a2
 def _unlooked(v, folder, turn) -> str:
     "Why nobody could know at `turn` that `folder` is empty; '' if somebody could."
     looked = False
@@ -512,13 +522,14 @@ def _unlooked(v, folder, turn) -> str:
         looked = looked or _looked_into(call, folder)
     return '' if looked else 'it was never listed'
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #692dad05
 @detector(
     'declared_empty',
     'tools',
     'a folder was said to be empty that was not listed before, or that a listing had shown to hold something',
 )
 def _declared_empty(v):
+    "At the first claim about each folder."
     said = set()
     for i, turn in enumerate(v.job.turns):
         texts = [turn.said.content]
@@ -544,7 +555,7 @@ def _mode_of_refusal(result) -> str:
         return 'blind_edit'
     return 'ambiguous_edit' if _TWICE.search(result.content) else 'failed_edit'
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #077285b4
 def _refused_edits(v, mode):
     "Findings of the edits that were refused for the reason of `mode`."
     for i, _, call, result in v.calls:
@@ -553,19 +564,22 @@ def _refused_edits(v, mode):
         if 'only be called' not in result.content and _mode_of_refusal(result) == mode:
             yield i, f'{_show(call)}: {_quote(result.content, 80)}', call.name
 
-# %% ../../nbs/evidence/07_failures.ipynb #e9caa4b2
+# %% ../../nbs/evidence/07_failures.ipynb #f8d61256
 @detector('failed_edit', 'edit', 'an edit_file was refused: the text to be replaced is not there, or the file is not')
 def _failed_edit(v):
+    "At each refusal for neither of the other two reasons."
     yield from _refused_edits(v, 'failed_edit')
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #abdea721
 @detector('ambiguous_edit', 'edit', 'an edit_file was refused: the text to be replaced occurs more than once')
 def _ambiguous_edit(v):
+    "At each such refusal."
     yield from _refused_edits(v, 'ambiguous_edit')
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #fe80c518
 @detector('blind_edit', 'edit', 'an existing file was edited or overwritten that had not been read')
 def _blind_edit(v):
+    "At each such refusal, and at each overwriting that succeeded."
     yield from _refused_edits(v, 'blind_edit')
     known = set()
     for c in v.changes:
@@ -583,6 +597,7 @@ def _blind_edit(v):
     'that the smallest edit needs (workspace.md is meant to be rewritten)',
 )
 def _whole_file_rewrite(v):
+    "At the edit, with its tokens and those of the smallest edit."
     for edit in v.edits:
         if edit.whole and not edit.path.endswith('workspace.md') and edit.written > 1.5 * edit.minimal:
             evidence = f'write_file {edit.path}: {edit.written} tokens written, {edit.minimal} would do'
@@ -622,19 +637,19 @@ def _placeholder(text, path, writes) -> str:
             return f'left in it: {line}'
     return ''
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #0a19124b
 def _stubs(v):
     "Each `(path, writes, quote, was it only created)` of what holds no content at the end."
     for path, writes in _files(v).items():
         if quote := _placeholder(v.job.files_after.get(path), path, writes):
             yield path, writes, quote, len(writes) == 1 and writes[0][1].name == 'write_file'
 
-# %% ../../nbs/evidence/07_failures.ipynb #02bad8ff
+# %% ../../nbs/evidence/07_failures.ipynb #04e6947a
 def _declared(v) -> bool:
     "Did the agent say that the job is done?"
     return any(call.name in ('job_complete', 'mark_complete') and _worked(result) for _, _, call, result in v.calls)
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #347d52c2
 @detector(
     'skeleton_output',
     'todo',
@@ -642,12 +657,13 @@ def _declared(v) -> bool:
     'or a placeholder that the agent wrote was left in it',
 )
 def _skeleton_output(v):
+    "At the last write of each such file."
     for path, writes, quote, only_created in _stubs(v):
         if not only_created or _declared(v):
             i, call = writes[-1]
             yield i, f'{path}: {_quote(quote)}', call.name
 
-
+# %% ../../nbs/evidence/07_failures.ipynb #bf74d357
 @detector(
     'untouched_output',
     'todo',
@@ -655,6 +671,7 @@ def _skeleton_output(v):
     'and the job ended without declaring it',
 )
 def _untouched_output(v):
+    "At the write that created the file."
     for path, writes, quote, only_created in _stubs(v):
         if only_created and not _declared(v):
             yield writes[0][0], f'{path}: {_quote(quote)}', 'write_file'
@@ -666,6 +683,7 @@ def _untouched_output(v):
     'job_complete claimed a confidence of 0.9 or more for a job whose deliverables do not hold',
 )
 def _overconfident_complete(v):
+    "At each such call, with what does not hold."
     outcome = v.job.outcome
     if outcome.status != 'failed' or outcome.source not in ('content_check', 'checker'):
         return

@@ -131,7 +131,7 @@ def _content(line: str) -> set[str]:
     "Beginnings of the words that mean something."
     return {word[:5] for word in re.findall(r'[^\W_]{3,}', line.lower())} - _STOP_STEMS
 
-
+# %% ../../nbs/evidence/03_memory.ipynb #befb4756
 def _negated(text: str) -> bool:
     return bool(re.search(r"(?i)\b(never|not|no|forbidden|without)\b|n't", text))
 
@@ -191,11 +191,11 @@ def is_template(
     "Does `text` consist of instructions and placeholders, such as `- **Phase**: (name of the phase)`?"
     return len(re.findall(r'(?m)^\W*(?:[\w ]+\W*:\W*)?[(<][^)>\n]{3,}[)>]\W*$', text)) > 1
 
-# %% ../../nbs/evidence/03_memory.ipynb #612627fa
+# %% ../../nbs/evidence/03_memory.ipynb #7d41a96b
 def _lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.strip()]
 
-
+# %% ../../nbs/evidence/03_memory.ipynb #7f77e0d6
 def _change_of_size(before: str, after: str, max_lines: int) -> str:
     "How the size changed; `bloated` is half as much again, or more lines than the budget."
     old, new = count_tokens(before), count_tokens(after)
@@ -273,12 +273,12 @@ def compact_pairs(
                 out.append(compare_versions(before, after, max_lines, j.id, turn, path))
     return out
 
-# %% ../../nbs/evidence/03_memory.ipynb #9ec7e816
+# %% ../../nbs/evidence/03_memory.ipynb #f0434ec4
 def _is_rewritten(ch: Change) -> bool:
     "May this file of a commit be a new version of a memory file?"
     return ch.status[0] in 'MR' and ch.old_blob != ch.new_blob and ch.path_after.lower().endswith('.md')
 
-
+# %% ../../nbs/evidence/03_memory.ipynb #3d0b1ca6
 def _pair_of(ch: Change, before: str, after: str) -> bool:
     "Are these two versions of a memory file with something in both?"
     if not before.strip() or not after.strip() or before.strip() == after.strip():

@@ -15,14 +15,14 @@ from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 
-# %% ../../nbs/evidence/04_secrets.ipynb #4c1a3a17
+# %% ../../nbs/evidence/04_secrets.ipynb #6b70c2bd
 def as_text(
     b: bytes,  # UTF-8, or nearly
 ) -> str:
     "`b` decoded; bytes that are no UTF-8 become `\ufffd`."
     return b.decode('utf-8', 'replace')
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #cfe039db
 def _places(hay, needle):
     "Every place of `needle` in `hay`."
     p = hay.find(needle)
@@ -30,7 +30,7 @@ def _places(hay, needle):
         yield p
         p = hay.find(needle, p + 1)
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #bde88079
 def _stretch_start(b, p, chars, reach):
     "Where the stretch of `chars` that ends at `p` begins, at most `reach` bytes before."
     before = b[max(p - reach, 0) : p]
@@ -255,7 +255,7 @@ def _decoded(x):
     except Error:
         return None
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #0e32fcf7
 def _padded(x):
     "Base64 `x` with the padding that its length asks for; a stray last character goes."
     x = x.rstrip(b'=')
@@ -351,7 +351,7 @@ _BARE_NAME = re.compile(
     re.X,
 )
 
-# %% ../../nbs/evidence/04_secrets.ipynb #3d4e72fa
+# %% ../../nbs/evidence/04_secrets.ipynb #a6d6214d
 def _is_code(name: str, value: str, quoted: bool) -> bool:
     "Is the value of an assignment code or documentation?"
     if not value or value[0] in '<$%{[' or '(' in value:
@@ -360,7 +360,7 @@ def _is_code(name: str, value: str, quoted: bool) -> bool:
         return True
     return not quoted and bool(_BARE_NAME.fullmatch(value))
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #3d4e72fa
 def _is_secret(name: str, value: str, quoted: bool) -> bool:
     "Is the value of an assignment a literal secret?"
     value = value.rstrip('.')
@@ -426,7 +426,7 @@ def _beside_word(b, low, word, p):
             for m in pattern.finditer(b, max(p - 120, 0), p + 200):
                 yield *_span(m), kind
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #f8560ec1
 def _assignments(b, low):
     "Secrets that a word in a name gives away."
     for word in _WORDS:
@@ -559,7 +559,7 @@ def _is_token(name, value) -> bool:
         return False
     return len(value) >= 16 or len(name) > 4
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #35aec1e3
 def _url_tokens(b, low):
     "Tokens in the query of an address."
     done = 0
@@ -613,7 +613,7 @@ def _valid(x: bytes, standard: str) -> bool:
     except LookupError:
         return False  # cn.ric raises for places that it does not list
 
-# %% ../../nbs/evidence/04_secrets.ipynb #022c505d
+# %% ../../nbs/evidence/04_secrets.ipynb #f38d291f
 def _class_of(i):
     "The byte that stands for byte `i` in the shape of a text."
     c = chr(i)
@@ -623,7 +623,7 @@ def _class_of(i):
         return ord('A')
     return ord('a') if c in string.ascii_lowercase else i
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #022c505d
 _SHAPE = bytes(_class_of(i) for i in range(256))
 _NUMERIC = b'0123456789 ()./-+'
 
@@ -750,7 +750,7 @@ def _in_diff(b, s, e):
     before = b.rfind(b'\n', 0, max(s - 1, 0)) + 1
     return before < s and b[before : before + 1] in (b'+', b'-', b'@')
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #8ddd4d90
 def _international_phones(b, shape):
     "Telephone numbers with a country code."
     for p in _places(b, b'+'):
@@ -779,7 +779,7 @@ def _ibans(b, shape):
                 break
             x = x[: x.rfind(b' ')] if b' ' in x else b''
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #725df101
 def _tax_codes(b, shape):
     "Italian tax codes."
     for p in _places(shape, b'AAAAAA00A00A000A'):
@@ -827,7 +827,7 @@ def _ip4_at(b, low, s, dot):
     told = b[m.end() : m.end() + 1] in (b':', b'/') or _HOST.search(low, max(s - 24, 0), s)
     return m if (dot - s > 1 or told) and _is_public(m[0]) else None
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #8cc962a8
 def _ip_addresses(b, low, shape):
     "Public IP addresses."
     for form in (b'.0.', b'.00.', b'.000.'):
@@ -867,11 +867,12 @@ def merge_spans(
             out[-1] = (first_start, end, first_kind)
     return out
 
-# %% ../../nbs/evidence/04_secrets.ipynb #083e005a
+# %% ../../nbs/evidence/04_secrets.ipynb #ae13f9e1
 SEPARATOR = b'\n\0\n'  # between texts that are scanned as one: no pattern crosses it
 
 SECRET_NAME = re.compile(r'pass|pwd|secret|key|credential|token|bearer', re.I)  # a name that may give its value away
 
+# %% ../../nbs/evidence/04_secrets.ipynb #083e005a
 _FINDERS = [
     _logins,
     _url_tokens,
@@ -931,7 +932,7 @@ def _compiled(patterns):
             ) from None
     return [re.compile(p) for p in patterns]
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #df640598
 def compile_patterns(
     allow,  # as `read_list` takes it
 ) -> list:

@@ -31,9 +31,9 @@ from ..evidence.patterns import JobRow, job_row, read_patterns, write_patterns
 from ..evidence.privacy import Redactor, redact, redact_file, refuse_leaks
 from ..evidence.secrets import ALLOW
 from ..traces.audit_writer import write_audit
-from ..traces.coding_sessions import lessons
 from ..traces.documents import embedded_server, open_source, public_uri
 from ..traces.formats import read_source
+from ..traces.tool_mapping import lessons
 from ..traces.trail import each_job, left_out, read_reviews
 from ..workbench.figures import counted, percent
 from ..workbench.phases import Phase, parameters_of

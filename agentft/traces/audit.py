@@ -37,7 +37,7 @@ class _Draft:
     )  # id of an input document -> its reading; shared by the drafts of a job
     read: list | None = None  # the inputs, once they were asked for
 
-# %% ../../nbs/traces/01_audit.ipynb #28cee9c7
+# %% ../../nbs/traces/01_audit.ipynb #40440a66
 @dataclass
 class _SaidCall:
     "A call as a document names it."
@@ -47,7 +47,7 @@ class _SaidCall:
     args: object = None  # None: they stand in the audit's tool step, or in `preview`
     preview: str | None = None
 
-
+# %% ../../nbs/traces/01_audit.ipynb #17924f64
 def _said_calls(draft: _Draft) -> list[_SaidCall]:
     "The calls of a draft, from the best document that has them."
     if draft.request:
@@ -61,11 +61,11 @@ def _said_calls(draft: _Draft) -> list[_SaidCall]:
     calls = draft.step.llm.get('tool_calls') or []
     return [_SaidCall(c.get('call_id') or c.get('id') or '', c.get('name')) for c in calls]
 
-# %% ../../nbs/traces/01_audit.ipynb #59572b19
+# %% ../../nbs/traces/01_audit.ipynb #6c7afa47
 def _began(step) -> str:
     return utc_text(step.doc.get('started_at') or step.doc.get('timestamp'))
 
-
+# %% ../../nbs/traces/01_audit.ipynb #05d56397
 def _place_by_time(steps: list, request: dict, chat: dict):
     "Insert a model call that no step names behind the last step that began before it."
     time = utc_text(request.get('timestamp'))
@@ -148,7 +148,7 @@ class _Input(NamedTuple):
     name: str
     call_ids: tuple  # role assistant: of its calls
 
-# %% ../../nbs/traces/01_audit.ipynb #67be9d86
+# %% ../../nbs/traces/01_audit.ipynb #baa66e09
 def _input(m: dict) -> _Input:
     role, text, call_id = (
         _ROLE.get(m.get('role') or m.get('type') or '', 'user'),
@@ -160,9 +160,9 @@ def _input(m: dict) -> _Input:
     name = m.get('name', m.get('tool_name')) or ''
     return _Input((role, text, call_id, call_ids), role, text, call_id, name, call_ids)
 
-
+# %% ../../nbs/traces/01_audit.ipynb #9b2d5cc5
 def _inputs(draft: _Draft) -> list[_Input]:
-    "What the draft's model call was sent: the whole conversation from a request, else what a chat row calls new."
+    "What the model call of `draft` was sent, from its request, else from its chat row."
     if draft.read is None:
         if draft.request and isinstance(draft.request.get('request'), dict):
             sent = draft.request['request'].get('messages')
@@ -208,12 +208,12 @@ class _Conversation:
         self.phase = phase
         return is_new
 
-# %% ../../nbs/traces/01_audit.ipynb #f9b293c9
+# %% ../../nbs/traces/01_audit.ipynb #26605b6b
 def _as_message(m: _Input) -> Message:
     name = {'tool': m.name, 'assistant': 'agent'}.get(m.role, '')  # an assistant's words that it never said
     return Message(m.role, m.text, tool_call_id=m.call_id, name=name)
 
-
+# %% ../../nbs/traces/01_audit.ipynb #d3749d3d
 def _new_messages(draft: _Draft, talk: _Conversation) -> list[Message]:
     "What is new to the model: not its own words, results of its calls, or the injected workspace.md."
     inputs, new, repeated = _inputs(draft), [], Counter(talk.shown)
@@ -231,16 +231,16 @@ def _new_messages(draft: _Draft, talk: _Conversation) -> list[Message]:
         talk.shown = Counter(m.key for m in inputs)
     return new
 
-# %% ../../nbs/traces/01_audit.ipynb #0498d1df
+# %% ../../nbs/traces/01_audit.ipynb #7df91cd7
 def _is_cut(x):
     return isinstance(x, str) and x.endswith(CUT_TAIL)
 
-
+# %% ../../nbs/traces/01_audit.ipynb #4fccc741
 def _tool_step(draft: _Draft, id: str, name: str) -> Step | None:
     "The tool step of a call, by its id; where there is none, by its name."
     return next((s for s in draft.tools if s.call_id == id and (id or s.name == name)), None)
 
-
+# %% ../../nbs/traces/01_audit.ipynb #01c8662a
 def _result(drafts: list, k: int, c: ToolCall) -> tuple:
     "What call `c` of draft `k` gave: `(text, cut)`; text None where nothing was recorded."
     for draft in drafts[k + 1 : k + 4]:
@@ -252,7 +252,7 @@ def _result(drafts: list, k: int, c: ToolCall) -> tuple:
         return None, False
     return step.result, _is_cut(step.result)
 
-# %% ../../nbs/traces/01_audit.ipynb #bcf41206
+# %% ../../nbs/traces/01_audit.ipynb #6fe17a94
 def _all_said_calls(draft: _Draft) -> list[_SaidCall]:
     "The calls that a document names, then those of which only the tool step is left."
     said = _said_calls(draft)
@@ -263,7 +263,7 @@ def _all_said_calls(draft: _Draft) -> list[_SaidCall]:
         said += [_SaidCall(s.call_id, s.name) for s in draft.tools if s.call_id and s.call_id not in named]
     return said
 
-
+# %% ../../nbs/traces/01_audit.ipynb #0cce6ff0
 def _calls(draft: _Draft) -> tuple:
     "`(calls of the draft, was any argument cut?)`."
     calls, cut = [], False
@@ -277,13 +277,13 @@ def _calls(draft: _Draft) -> tuple:
         calls.append(call_of(dict(id=c.id, name=c.name, args=args)))
     return calls, cut
 
-# %% ../../nbs/traces/01_audit.ipynb #b3a85c31
+# %% ../../nbs/traces/01_audit.ipynb #4673d652
 def _reasoning(draft: _Draft, response: dict) -> str:
     extra = response.get('additional_kwargs') or {}
     in_chat = ((draft.chat or {}).get('reasoning') or {}).get('content')
     return text_of(extra.get('reasoning_content') or extra.get('reasoning') or in_chat or '')
 
-
+# %% ../../nbs/traces/01_audit.ipynb #90f44479
 def _said(draft: _Draft) -> tuple:
     "What the model said at `draft`: `(message, which document says so, arguments cut)`."
     response = draft.request['response'] if draft.request else (draft.chat or {}).get('response') or {}
@@ -319,7 +319,7 @@ def _set_phases(drafts: list):
         number = next(n for n in numbers if isinstance(n, int))
         d.agent_phase, d.agent_phase_number = phase, number
 
-# %% ../../nbs/traces/01_audit.ipynb #96ef434c
+# %% ../../nbs/traces/01_audit.ipynb #0e47fa27
 def _turn_meta(draft: _Draft, where, cut_arguments, cut_results) -> dict:
     doc = draft.step.doc
     meta = dict(
@@ -333,7 +333,7 @@ def _turn_meta(draft: _Draft, where, cut_arguments, cut_results) -> dict:
     )
     return {k: v for k, v in meta.items() if v not in (None, '')}
 
-
+# %% ../../nbs/traces/01_audit.ipynb #3333211f
 def _results(drafts: list, k: int, calls: list) -> tuple:
     "`(messages with the results of the calls of draft k, was any of them cut?)`."
     results, any_cut = [], False
@@ -344,12 +344,12 @@ def _results(drafts: list, k: int, calls: list) -> tuple:
             results.append(Message('tool', text, tool_call_id=c.id, name=c.name, ok=judge(c.name, text)))
     return results, any_cut
 
-# %% ../../nbs/traces/01_audit.ipynb #62990396
+# %% ../../nbs/traces/01_audit.ipynb #8c7c434e
 def _finish_reason(draft: _Draft) -> str:
     response = (draft.request or {}).get('response') or {}
     return str((response.get('response_metadata') or {}).get('finish_reason') or '')
 
-
+# %% ../../nbs/traces/01_audit.ipynb #51e4d387
 def _turns(drafts: list) -> tuple:
     "`(the turns of a job, how many model calls have no answer)`."
     talk = _Conversation({i for d in drafts for i in d.call_ids if i})
@@ -383,20 +383,20 @@ def replay_files(
             changed.add(c.path)
     return before, files.texts()
 
-# %% ../../nbs/traces/01_audit.ipynb #d1d9af56
+# %% ../../nbs/traces/01_audit.ipynb #4b508ed3
 def _first(docs: list, key: str) -> str:
     return next((d[key] for d in docs if d.get(key)), '')
 
-
+# %% ../../nbs/traces/01_audit.ipynb #b922f506
 def _metadata(docs: list) -> dict:
     return next((d['metadata'] for d in docs if isinstance(d.get('metadata'), dict) and d['metadata']), {})
 
-
+# %% ../../nbs/traces/01_audit.ipynb #55b3338e
 def _model(steps: list, docs: list) -> str:
     models = (s.llm.get('model') for s in steps if s.kind == 'llm')
     return str(next(filter(None, models), '') or _first(docs, 'model'))
 
-
+# %% ../../nbs/traces/01_audit.ipynb #5520daa4
 def _tool_schemas(requests: list) -> list[dict]:
     "The schemas that were offered, by name; the first of a name counts."
     found = {}
@@ -426,7 +426,7 @@ def _job_meta(docs: dict, steps: list, unanswered: int) -> dict:
     )
     return {k: v for k, v in meta.items() if v}
 
-# %% ../../nbs/traces/01_audit.ipynb #a5363c95
+# %% ../../nbs/traces/01_audit.ipynb #6b0ad8da
 def _arena_truth(job: Job, truth: dict):
     "What the arena's checkers said replaces what a trail can only guess."
     job.meta.update(truth.get('meta') or {}, collected_from=job.source)
@@ -436,7 +436,7 @@ def _arena_truth(job: Job, truth: dict):
     job.files_complete = True
     job.todos = _with_turns([from_dict(Todo, d) for d in truth.get('todos') or []], job.todos)
 
-
+# %% ../../nbs/traces/01_audit.ipynb #be34487f
 def _with_turns(todos: list[Todo], read: list[Todo]) -> list[Todo]:
     "`todos` with the turns that were read from the trail, then those of `read` that are not among them."
 

@@ -74,7 +74,7 @@ class Decoder:
             part = self.seen[raw] = self._plain(raw)
         return part
 
-# %% ../../nbs/traces/00_decoding.ipynb #6e9b662e
+# %% ../../nbs/traces/00_decoding.ipynb #d6ad7ae2
 @patch
 def _list(self: Decoder, raw):
     items = []
@@ -85,7 +85,7 @@ def _list(self: Decoder, raw):
             items += self._plain(document_of(raw[start:end])).values()
     return items
 
-
+# %% ../../nbs/traces/00_decoding.ipynb #19065796
 @patch
 def _cut(self: Decoder, raw):
     rest, parts = [], {}

@@ -123,7 +123,7 @@ class Documents:
         for c in self.missing:
             self.rejected[f'{c}: collection missing'] += 1
 
-# %% ../../nbs/traces/00b_documents.ipynb #f079677a
+# %% ../../nbs/traces/00b_documents.ipynb #7da199d8
 @patch
 def jobs(self: Documents) -> dict[str, Stamp]:
     "Stamp of every job, in the order in which they are best read."
@@ -135,7 +135,7 @@ def jobs(self: Documents) -> dict[str, Stamp]:
                 stamps[job].see(c, first=utc_text(d.get('timestamp')))
     return stamps
 
-
+# %% ../../nbs/traces/00b_documents.ipynb #471daf1b
 @patch
 def read(
     self: Documents,
@@ -145,7 +145,7 @@ def read(
     for i in ids:
         yield i, self.by_job[i]
 
-
+# %% ../../nbs/traces/00b_documents.ipynb #b8820317
 @patch
 def of(self: Documents, job_id: str) -> dict:
     "The documents of one job, by collection."
@@ -252,7 +252,7 @@ def _scan(self: FileDocuments, c, path):
                 copy.write(raw)
             offset += len(raw)
 
-# %% ../../nbs/traces/00b_documents.ipynb #f0ff63bc
+# %% ../../nbs/traces/00b_documents.ipynb #cea77c8a
 @patch
 def _scan_archive(self: FileDocuments, path, database):
     f, _ = open_unpacked(path)
@@ -269,7 +269,7 @@ def _scan_archive(self: FileDocuments, path, database):
     if not self.stamps:
         self.rejected[f'archive: nothing of database {database}'] += 1
 
-
+# %% ../../nbs/traces/00b_documents.ipynb #9e0eeb20
 @patch
 def _scan_all(self: FileDocuments, folder, database):
     if self.kind == 'archive':

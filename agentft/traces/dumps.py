@@ -168,7 +168,7 @@ def archive_records(
             if problem:
                 return
 
-# %% ../../nbs/traces/00a_dumps.ipynb #bdd64f6a
+# %% ../../nbs/traces/00a_dumps.ipynb #be071882
 def _lines(f):
     "Yields `(line, problem)` for each line of `f` that is not empty."
     while True:
@@ -182,7 +182,7 @@ def _lines(f):
         if line.strip():
             yield line, ''
 
-
+# %% ../../nbs/traces/00a_dumps.ipynb #fb641ad2
 def _is_json(text):
     try:
         json.loads(text)
@@ -190,7 +190,7 @@ def _is_json(text):
     except ValueError:
         return False
 
-# %% ../../nbs/traces/00a_dumps.ipynb #ab68de1e
+# %% ../../nbs/traces/00a_dumps.ipynb #21063dd7
 _PIECE = 1 << 20  # bytes that are read at once, at most
 
 
@@ -201,7 +201,7 @@ def _more_text(f) -> str:
     except _CUT:
         return ''
 
-
+# %% ../../nbs/traces/00a_dumps.ipynb #dec7c429
 def _json_stream(f, begun: bytes):
     "Yields `(bytes, problem)` for the documents of an array, or one after another; `begun` is its first line."
     text, decoder = begun.decode('utf-8', 'replace').lstrip().removeprefix('['), json.JSONDecoder()

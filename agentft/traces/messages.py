@@ -9,15 +9,15 @@ __all__ = ['CUT_TAIL', 'text_of', 'judge']
 import ast
 import re
 
-# %% ../../nbs/traces/00c_messages.ipynb #99056f46
+# %% ../../nbs/traces/00c_messages.ipynb #8c08f4be
 def _is_block_list(x) -> bool:
     return isinstance(x, list) and all(isinstance(block, dict) and 'type' in block for block in x)
 
-
+# %% ../../nbs/traces/00c_messages.ipynb #99d4e076
 def _block_text(block) -> str:
     return str(block.get('text', '')) if isinstance(block, dict) else str(block)
 
-
+# %% ../../nbs/traces/00c_messages.ipynb #0af3cc35
 def _unquoted(text: str) -> str:
     "What the text of a Python list of blocks says; `text` itself where it is none."
     try:

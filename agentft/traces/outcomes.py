@@ -44,7 +44,7 @@ def skeleton(
     hollow = [line for line in body if _HOLLOW.match(line)]
     return hollow[0] if hollow and len(hollow) * 2 >= len(body) else ''
 
-# %% ../../nbs/traces/00f_outcomes.ipynb #c3d71fe9
+# %% ../../nbs/traces/00f_outcomes.ipynb #95aa5a92
 def _claimed(job: Job) -> list | None:
     "The deliverables of the last successful `job_complete`; None where there is none."
     for _, call, result in reversed(list(job.calls())):
@@ -53,7 +53,7 @@ def _claimed(job: Job) -> list | None:
             return call.arguments['deliverables']
     return None
 
-
+# %% ../../nbs/traces/00f_outcomes.ipynb #76de8c7d
 def deliverables(
     job: Job,
 ) -> list[str]:  # paths
@@ -81,12 +81,12 @@ def _decision(steps) -> tuple:
         reason = str(check.get('reason') or reason)
     return decision, reason
 
-# %% ../../nbs/traces/00f_outcomes.ipynb #feed325f
+# %% ../../nbs/traces/00f_outcomes.ipynb #5ed0bd76
 def _error_text(step) -> str:
     error = step.doc.get('error')
     return error.get('message', '') if isinstance(error, dict) else str(error or '')
 
-
+# %% ../../nbs/traces/00f_outcomes.ipynb #71924906
 def _undecided(steps, reason, unanswered) -> Outcome:
     errors = [_error_text(s) for s in steps if s.kind == 'error']
     known = [
@@ -98,7 +98,7 @@ def _undecided(steps, reason, unanswered) -> Outcome:
     ]
     return Outcome('failed', 'none', 0.6, '; '.join(filter(None, known)))
 
-# %% ../../nbs/traces/00f_outcomes.ipynb #32233c14
+# %% ../../nbs/traces/00f_outcomes.ipynb #a9996e91
 def _hollow_deliverable(job: Job) -> tuple:
     "`(path, quote)` of the first deliverable that is a skeleton; both are '' where none is."
     for path in deliverables(job):
@@ -107,7 +107,7 @@ def _hollow_deliverable(job: Job) -> tuple:
             return path, quote
     return '', ''
 
-
+# %% ../../nbs/traces/00f_outcomes.ipynb #501ae3ce
 def outcome_of(
     job: Job,  # with its turns and `files_after`
     steps: list,  # the `Step`s of its audit trail

@@ -14,11 +14,11 @@ from ..core.agent import BOOKKEEPING
 from ..core.records import Job, Todo, Turn
 from .messages import CUT_TAIL
 
-# %% ../../nbs/traces/00e_todos.ipynb #4e05210e
+# %% ../../nbs/traces/00e_todos.ipynb #049ee886
 def _first_line(text):
     return text.split('\n')[0].strip()
 
-
+# %% ../../nbs/traces/00e_todos.ipynb #a4f74c65
 def _listed(prompt: str) -> list[str]:
     "First lines of the pending todos that a system prompt lists."
     if '**Pending:**' not in prompt:
@@ -109,20 +109,20 @@ def fill_in(self: _Ledger, turn):
                 if not t.text and t.id.endswith(f'_todo_{number}'):
                     t.text = text.strip()
 
-# %% ../../nbs/traces/00e_todos.ipynb #49bb96c8
+# %% ../../nbs/traces/00e_todos.ipynb #ee471f1c
 @patch
 def _find_open(self: _Ledger, text):
     same = (t for t in self.open if _same(t.text, text))
     nameless = (t for t in self.open if not t.text)
     return next(same, None) or next(nameless, None)
 
-
+# %% ../../nbs/traces/00e_todos.ipynb #c0884322
 @patch
 def _is_said_again(self: _Ledger, turn, text) -> bool:
     done = [t for t in self.todos if t.completed_turn is not None]
     return any(_same(t.text, text) and t.agent_phase_number == turn.agent_phase_number for t in done)
 
-
+# %% ../../nbs/traces/00e_todos.ipynb #bb447326
 @patch
 def complete(self: _Ledger, i, turn, answer):
     "Turn `i` called `todo_complete`, which said `answer`."
