@@ -452,6 +452,17 @@ def test_tasks_created_one_after_another_are_one_list(tmp_path):
     balanced(len(s.rows), [job], bad)
 
 
+def test_a_task_without_arguments_is_left_and_stops_nothing(tmp_path):
+    s = Script()
+    s.user('Go')
+    s.say(use('c1', 'TaskCreate') | dict(input=None))
+    s.result('c1', 'Task #1 created successfully')
+    s.say(text('Done'), stop='end_turn')
+    (job,), bad = read(s.write(tmp_path / 's1.jsonl'))
+    assert [c.name for _, c, _ in job.calls()] == ['TaskCreate'] and len(job.turns) == 2
+    assert dict(bad) == {'call: TaskCreate: todos that our agent refuses': 1}
+
+
 def test_what_the_user_stopped_is_no_failure_of_the_model(tmp_path):
     s = Script()
     s.user('Go')
