@@ -2,7 +2,8 @@
 
     python bench/bench_edits.py [REPO ...]
 
-Prints reading alone (walk, blobs, line differences) beside the whole of it (minimal edits, executed), in CPU and wall seconds."""
+Prints reading alone (walk, blobs, line differences) beside the whole of it (minimal edits, executed), in CPU and wall
+seconds."""
 
 import random
 import statistics
