@@ -77,27 +77,32 @@ def all_pairs(items, threshold):
     return [g for g in out.values() if len(g) > 1]
 
 
+def pairs(groups):
+    return {(a, b) for group in groups for a in group for b in group if a < b}
+
+
 def test_groups_are_those_of_comparing_all_with_all():
     vocabulary = [f'w{i}' for i in range(500)]
     for seed, threshold in ((0, 0.8), (1, 0.8), (2, 0.6), (3, 0.95)):
         items = list(varied(random.Random(seed), 500, vocabulary, 60, [0, 1, 1, 2, 3, 5]))
         got, want = near_duplicates(iter(items), threshold), all_pairs(items, threshold)
-        pairs = lambda gs: {(a, b) for g in gs for a in g for b in g if a < b}
         assert pairs(got) <= pairs(want), 'nobody is grouped who is not connected'
         assert len(pairs(got)) >= 0.999 * len(pairs(want))
 
 
 def test_groups_do_not_depend_on_the_process():
-    code = "import random; from agentft.evidence.duplicates import near_duplicates; r = random.Random(5); w = [f'w{i}' for i in range(50)]; print(near_duplicates((i, ' '.join(r.choices(w[i % 5*10:][:10], k=12))) for i in range(400)))"
-    run = lambda seed: (
-        subprocess.run(
-            [sys.executable, '-c', code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={'PYTHONHASHSEED': seed, 'PATH': ''},
-        ).stdout
-    )
+    code = """
+import random
+from agentft.evidence.duplicates import near_duplicates
+r = random.Random(5)
+w = [f'w{i}' for i in range(50)]
+print(near_duplicates((i, ' '.join(r.choices(w[i % 5*10:][:10], k=12))) for i in range(400)))
+"""
+
+    def run(seed):
+        env = {'PYTHONHASHSEED': seed, 'PATH': ''}
+        return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=env).stdout
+
     assert run('1') == run('2')
 
 

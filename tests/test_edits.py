@@ -1,4 +1,5 @@
-"Git history becomes edits: nothing is lost unnamed, every edit works, nothing that was taken back is taught, no code from a repository is run."
+"""Git history becomes edits: everything left out has a reason, every edit works, nothing that was taken back is taught,
+and no code from a repository is run."""
 
 import os
 import subprocess
@@ -16,12 +17,11 @@ from agentft.arena.workspace import Workspace
 from agentft.core.records import ToolCall, read_jsonl, to_dict, write_jsonl
 from agentft.core.replacements import edit_cost, minimal_edit
 from agentft.data.verification import check_execution, check_rules, example_task
-from agentft.evidence.changes import *
-from agentft.evidence.edits import *
-from agentft.evidence.examples import *
-from agentft.evidence.memory import *
-from agentft.evidence.repositories import *
-from agentft.evidence.repositories import _git_env
+from agentft.evidence.changes import KINDS, REASONS, clean_message, file_edits, message_reason
+from agentft.evidence.edits import Edit, Tally, stream_edits, stream_job_edits
+from agentft.evidence.examples import balance, collect_edits, compact_example, split_edits, to_example, to_task
+from agentft.evidence.memory import compact_pairs, compact_summary, compare_versions, git_compact_pairs
+from agentft.evidence.repositories import _git_env, write_repo
 
 BASE = ''.join(f'name_{i} = {i * 7}\n' for i in range(12))
 
@@ -101,14 +101,17 @@ def test_any_text_at_all(before, after):
 @given(text, text)
 def test_an_edit_that_stays_on_its_line_costs_no_more(before, after):
     plain, mine = minimal_edit(before, after), file_edits(before, after)
-    ends = lambda edits: sum((o + n).count('\n') for o, n in edits)
+
+    def ends(edits):
+        return sum((o + n).count('\n') for o, n in edits)
+
     assert edit_cost(mine) <= edit_cost(plain) and ends(mine) <= ends(plain)
 
 
 @quick(60)
 @given(st.lists(line, min_size=30, max_size=80), st.data())
 def test_a_large_file_gets_the_same_cost_as_a_search_of_the_whole(lines, data):
-    lines = [f'{l} {i % 5}' for i, l in enumerate(lines)]
+    lines = [f'{text} {i % 5}' for i, text in enumerate(lines)]
     new = list(lines)
     for i in data.draw(st.lists(st.integers(0, len(lines) - 1), min_size=1, max_size=3)):
         new[i] = data.draw(line)
@@ -322,7 +325,8 @@ def test_people_stay_unnamed(tmp_path):
         tmp_path,
         ('First', {'a.py': BASE}),
         dict(
-            message='Set name_3 to 5\n\nSigned-off-by: Zoe Quill <zoe@corp.example>\nCo-authored-by: Max <max@corp.example>',
+            message='Set name_3 to 5\n\nSigned-off-by: Zoe Quill <zoe@corp.example>\n'
+            'Co-authored-by: Max <max@corp.example>',
             author='Zoe Quill',
             email='zoe@corp.example',
             files={'a.py': BASE.replace('21', '5')},
@@ -451,9 +455,11 @@ def test_bare_shallow_and_empty_repositories(tmp_path):
         ('Set name_3 to 500', {'a.py': B}),
         ('Set name_9 to 64', {'a.py': B.replace('63', '64')}),
     )
-    git = lambda *a: subprocess.run(
-        ['git', *a], check=True, capture_output=True, env=_git_env() | {'GIT_ALLOW_PROTOCOL': 'file'}, cwd=tmp_path
-    )
+
+    def git(*args):
+        env = _git_env() | {'GIT_ALLOW_PROTOCOL': 'file'}
+        subprocess.run(['git', *args], check=True, capture_output=True, env=env, cwd=tmp_path)
+
     git('clone', '-q', '--bare', str(repo), 'bare.git')
     git('clone', '-q', '--depth', '2', f'file://{repo}', 'shallow')
     git('init', '-q', 'empty')
@@ -569,7 +575,7 @@ def test_examples_pass_the_gate_of_phase_two(tmp_path):
 
 
 edit = st.builds(
-    lambda i, r, k, l, a, n: Edit(
+    lambda i, r, kind, language, author, tokens: Edit(
         f'{i:04x}',
         f'r{r}',
         f'id{r}',
@@ -582,10 +588,10 @@ edit = st.builds(
         [['x', 'y']],
         'm',
         'e',
-        kind=k,
-        language=l,
-        author=a,
-        tokens=n,
+        kind=kind,
+        language=language,
+        author=author,
+        tokens=tokens,
     ),
     st.integers(0, 10**6),
     st.integers(0, 6),
@@ -688,7 +694,10 @@ def test_edits_that_an_agent_made_pass_the_same_checks():
 
 
 def test_memory_of_a_workspace_repository(tmp_path):
-    full = '# W\n## Rules\n- Never touch billing/total.py\n- ticket TAX-118 is open\n## Log\n- read the readme\n- looked around for a while\n'
+    full = (
+        '# W\n## Rules\n- Never touch billing/total.py\n- ticket TAX-118 is open\n'
+        '## Log\n- read the readme\n- looked around for a while\n'
+    )
     repo, ids = hist(
         tmp_path,
         ('phase_0_start', {'workspace.md': full, 'README.md': 'x\n'}),
