@@ -5,7 +5,7 @@ PY     := .venv/bin/python
 RECIPE ?= quickstart
 ARGS   ?=
 
-.PHONY: help run test test-sync test-notebooks test-python lab export outputs measured clean
+.PHONY: help run test check test-notebooks test-python format reading lab export outputs measured clean
 
 help:  ## this list
 	@echo 'make TARGET, where TARGET is one of'
@@ -19,17 +19,23 @@ help:  ## this list
 run: .venv/ready  ## the four phases of recipes/quickstart.yaml, into runs/quickstart/; goes on where it stopped
 	@.venv/bin/agentft run $(RECIPE) $(ARGS)
 
-test: test-sync test-notebooks test-python  ## everything that has to hold
-	@echo && echo 'make test: all passed'
+test: .venv/ready  ## everything that has to hold: all stages run, then a summary says what failed where
+	@$(PY) tools/stages.py
 
-test-sync: .venv/ready  ## agentft/, README.md and the notebooks agree
-	@$(PY) tools/in_sync.py
+check: .venv/ready  ## style, generated files, order of imports: under a minute, for the inner loop
+	@$(PY) tools/stages.py check
 
 test-notebooks: .venv/ready  ## every notebook runs and puts out what is stored in it
-	@$(PY) tools/replay.py
+	@$(PY) tools/stages.py notebooks
 
 test-python: .venv/ready  ## what crosses notebooks: pipeline, faults, servers
-	@$(PY) -m pytest -q tests --durations=5
+	@$(PY) tools/stages.py python
+
+format: .venv/ready  ## ruff formats notebooks, tests and tools, and mends what it can
+	@.venv/bin/ruff format -q . && .venv/bin/ruff check --fix -q . ; .venv/bin/ruff format -q .
+
+reading: .venv/ready  ## how the notebooks read: sizes of cells, prose, examples
+	@$(PY) tools/reading.py
 
 lab: .venv/ready  ## JupyterLab on the notebooks
 	@.venv/bin/jupyter lab --notebook-dir=nbs

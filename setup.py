@@ -24,7 +24,9 @@ setup(
     include_package_data=True,
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
-    extras_require={o: cfg[f"{o}_requirements"].split() for o in ("embedded", "gpu", "cloud", "dev")},
+    extras_require={
+        o: cfg[f"{o}_requirements"].split() for o in ("train", "teacher", "embedded", "gpu", "cloud", "dev")
+    },
     entry_points={
         "console_scripts": cfg["console_scripts"].split(),
         "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"],

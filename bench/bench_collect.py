@@ -1,16 +1,22 @@
-"""Documents per second of phase 1 against plain BSON decoding of the same documents, side by side in one run; and its memory.
+"""Documents per second of phase 1 against plain BSON decoding of the same documents, side by side in one run; and its
+memory.
 
     python bench/bench_collect.py                        # simulated jobs of the arena, from a dump and from a server
     python bench/bench_collect.py --dump FOLDER          # the same on a mongodump folder of your own
     python bench/bench_collect.py --memory 1000000       # peak memory of a collect of so many documents
 
-Plain decoding is `bson.decode_all` of the dump's files, and `list(collection.find())` of every collection of the server. "read" is
-what turns documents into `Job`s (find the jobs, decode, join, judge each call); "collect" is all of phase 1: that, and redaction,
+Plain decoding is `bson.decode_all` of the dump's files, and `list(collection.find())` of every collection of the
+server. "read" is
+what turns documents into `Job`s (find the jobs, decode, join, judge each call); "collect" is all of phase 1: that,
+and redaction,
 failure detection, metrics, near-duplicates, writing and the leak scan.
 
-The jobs are simulated: scripted experts and scripted faults under production's rules (`FULL`), each from another seed. Their prompts
-are shorter than a production agent's; `--prompt` pads the system prompt to the given number of characters, so that a document is as
-large as the recorded ones (about 15 kB). For `--memory` the same jobs are written again and again under new ids and with other texts.
+The jobs are simulated: scripted experts and scripted faults under production's rules (`FULL`), each from another
+seed. Their prompts
+are shorter than a production agent's; `--prompt` pads the system prompt to the given number of characters, so that a
+document is as
+large as the recorded ones (about 15 kB). For `--memory` the same jobs are written again and again under new ids and
+with other texts.
 """
 
 import argparse
@@ -28,7 +34,7 @@ from pathlib import Path
 
 warnings.filterwarnings('ignore')
 
-from agentft.traces.documents import COLLECTIONS, DATABASE
+from agentft.traces.dumps import COLLECTIONS, DATABASE
 
 
 def filler(n, rng):

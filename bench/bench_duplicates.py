@@ -2,10 +2,14 @@
 
     python bench/bench_duplicates.py [TURNS]
 
-The turns are simulated: arena jobs played by the scripted expert, with remarks and tool output made of random words added, and a
-share of them retried (a turn said again, exactly or with a few words exchanged). Both sides get the same texts, the same shingles
-of five words, 128 permutations and the same bands; datasketch is timed on fewer turns where it would take minutes, and its rate is
-what is compared. Without datasketch (`pip install datasketch`) a MinHash of the same parameters in numpy takes its place."""
+The turns are simulated: arena jobs played by the scripted expert, with remarks and tool output made of random words
+added, and a
+share of them retried (a turn said again, exactly or with a few words exchanged). Both sides get the same texts, the
+same shingles
+of five words, 128 permutations and the same bands; datasketch is timed on fewer turns where it would take minutes,
+and its rate is
+what is compared. Without datasketch (`pip install datasketch`) a MinHash of the same parameters in numpy takes its
+place."""
 
 import importlib.util
 import random
@@ -27,7 +31,7 @@ def made_up(n, retried=0.15, seed=0):
         {w for t in pool for w in t.split()}
         | {f'{a}_{b}' for a in 'load parse send check build'.split() for b in range(400)}
     )
-    for i in range(n):
+    for _ in range(n):
         if texts and r.random() < retried:
             w = r.choice(texts).split(' ')
             for _ in range(r.choice([0, 0, 1, 1, 2, 4])):

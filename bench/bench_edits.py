@@ -2,7 +2,8 @@
 
     python bench/bench_edits.py [REPO ...]
 
-Prints reading alone (walk, blobs, line differences) beside the whole of it (minimal edits, executed), in CPU and wall seconds."""
+Prints reading alone (walk, blobs, line differences) beside the whole of it (minimal edits, executed), in CPU and wall
+seconds."""
 
 import random
 import statistics
@@ -11,7 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from agentft.evidence.edits import Tally, _hunk_texts, file_states, stream_edits
+from agentft.evidence.changes import file_states, hunk_texts
+from agentft.evidence.edits import Tally, stream_edits
 from agentft.evidence.repositories import Git, write_repo
 
 WORDS = 'timeout retries total amount price order user page token report build parse send load check store'.split()
@@ -42,7 +44,7 @@ def reading(repo, n):
                 if ch[4] == 'M':
                     a, b, no = file_states(g, ch, 1 << 18)
                     if not no:
-                        _hunk_texts(a, b)
+                        hunk_texts(a, b)
     return k, 0
 
 

@@ -1,11 +1,16 @@
-"""Jobs per minute of the evaluation engine against one job at a time, side by side in one run, on the real SmolLM2-135M.
+"""Jobs per minute of the evaluation engine against one job at a time, side by side in one run, on the real
+SmolLM2-135M.
 
     python bench/bench_engine.py
 
-Both sides play the same simulated jobs of the arena, with the same tokens: the conversation follows the arena's scripted expert, and
-each reply costs the model as many generated tokens as the expert's reply has (the tokens themselves are replaced by the expert's, so
-that both sides see the same contexts). One at a time means `transformers.generate` with the whole prompt computed anew for every turn
-(with its usual key-value cache within a turn). The engine plays all jobs at once. Each run does both, one after the other.
+Both sides play the same simulated jobs of the arena, with the same tokens: the conversation follows the arena's
+scripted expert, and
+each reply costs the model as many generated tokens as the expert's reply has (the tokens themselves are replaced by
+the expert's, so
+that both sides see the same contexts). One at a time means `transformers.generate` with the whole prompt computed
+anew for every turn
+(with its usual key-value cache within a turn). The engine plays all jobs at once. Each run does both, one after the
+other.
 """
 
 import argparse

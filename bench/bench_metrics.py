@@ -1,8 +1,10 @@
-"""Seconds for minimal edits and for detectors, the plain search (tests/helpers/plain_edits.py) beside the quick one, in one run.
+"""Seconds for minimal edits and for detectors, the plain search (tests/helpers/plain_edits.py) beside the quick one,
+in one run.
 
     python bench/bench_metrics.py [AUDIT]
 
-AUDIT: a mongodump folder, such as ../shared/audit/dump; without it only made-up files are measured. Medians of CPU seconds."""
+AUDIT: a mongodump folder, such as ../shared/audit/dump; without it only made-up files are measured. Medians of CPU
+seconds."""
 
 import random
 import statistics

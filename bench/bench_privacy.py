@@ -2,8 +2,10 @@
 
     python bench/bench_privacy.py [FILE.bson[.gz] ...]
 
-Texts: the unique strings of the BSON dumps given (of a simulated audit trail where none is given), and the modules of the standard library. One run, medians, in CPU and wall seconds; ratios are to detect-secrets.
-`find_secrets` gets one text at a time, as detect-secrets does; `redact` gets them as a job's strings (joined, with everything known looked up); `leak_scan` reads the same as JSONL from disk."""
+Texts: the unique strings of the BSON dumps given (of a simulated audit trail where none is given), and the modules of
+the standard library. One run, medians, in CPU and wall seconds; ratios are to detect-secrets.
+`find_secrets` gets one text at a time, as detect-secrets does; `redact` gets them as a job's strings (joined, with
+everything known looked up); `leak_scan` reads the same as JSONL from disk."""
 
 import gzip
 import json

@@ -2,7 +2,8 @@
 
     python bench/bench_training.py
 
-Each way of training does `--rounds` optimizer steps, in turn, so that a busy moment hits all of them; a short warm-up is not counted.
+Each way of training does `--rounds` optimizer steps, in turn, so that a busy moment hits all of them; a short warm-up
+is not counted.
 A job is a job however it is cut into rows: a row that holds one of a job's 8 turns counts as an eighth of a job.
 """
 

@@ -67,9 +67,9 @@ def test_a_truncated_call_is_malformed_and_keeps_its_text(c, n):
 def test_masks_cover_exactly_what_was_said_and_the_stop_token(fmt, messages, tools, data):
     weights = [float(m.role == 'assistant' and data.draw(st.booleans())) for m in messages]
     ids, labels = fmt.encode(messages, tools, weights)
-    assert len(ids) == len(labels) and all(l in (-100, i) for i, l in zip(ids, labels))
+    assert len(ids) == len(labels) and all(y in (-100, i) for i, y in zip(ids, labels))
     want = [t for m, w in zip(messages, weights) if w for t in fmt.ids(said_text(m)) + [fmt.stop_id]]
-    assert [l for l in labels if l >= 0] == want
+    assert [y for y in labels if y >= 0] == want
     closed = sum(m.role == 'assistant' for m in messages)
     turns = ids.count(fmt.tokenizer.convert_tokens_to_ids('<|im_start|>'))
     assert closed <= ids.count(fmt.stop_id) <= turns  # data never forges a turn

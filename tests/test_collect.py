@@ -25,7 +25,8 @@ from agentft.evidence.privacy import redact
 from agentft.phases.collect import collect, simulate
 from agentft.traces.audit import from_documents
 from agentft.traces.audit_writer import to_documents, write_audit
-from agentft.traces.documents import COLLECTIONS, DATABASE, embedded_server, open_source
+from agentft.traces.documents import embedded_server, open_source
+from agentft.traces.dumps import COLLECTIONS, DATABASE
 from agentft.traces.trail import collect_jobs, read_jobs
 from agentft.workbench.runs import read_result
 
@@ -522,7 +523,7 @@ def test_secret_that_a_later_job_gives_away(tmp_path):
     jobs[1].turns[1].said.content = f'export DB_PASSWORD={secret}'
     with embedded_server() as uri:
         write_audit(jobs, uri)
-        for n in range(2):
+        for _ in range(2):
             collect(out=str(tmp_path / 'o'), source=uri)
     assert not [p for p in (tmp_path / 'o').rglob('*') if p.is_file() and secret.encode() in p.read_bytes()]
     said = [j.turns[1].said.content for j in read_jsonl(tmp_path / 'o' / 'jobs.jsonl', Job)]

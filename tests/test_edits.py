@@ -18,6 +18,7 @@ from agentft.core.replacements import edit_cost, minimal_edit
 from agentft.data.verification import check_execution, check_rules, example_task
 from agentft.evidence.changes import *
 from agentft.evidence.edits import *
+from agentft.evidence.examples import *
 from agentft.evidence.memory import *
 from agentft.evidence.repositories import *
 from agentft.evidence.repositories import _git_env

@@ -3,12 +3,14 @@
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip('torch', reason="PyTorch is not installed (pip install 'agentft[embedded]')")
 from agentft.arena.catalogue import FAMILIES, make_task
 from agentft.core.records import Message
 from agentft.model.chat import ChatFormat
-from agentft.model.engine import Engine, Request
+from agentft.model.engine import Engine, Request, draw_token
 from agentft.model.loading import load_model, tiny_model
 from agentft.model.players import Forced, expert_replies, play_many
 
@@ -32,8 +34,8 @@ def agree(model, ids, got, want, tol):
     if k is None:
         return len(got) == len(want)
     with torch.inference_mode():
-        l = model(torch.tensor([ids + want[:k]])).logits[0, -1]
-    return abs(float(l[got[k]] - l[want[k]])) < tol
+        logits = model(torch.tensor([ids + want[:k]])).logits[0, -1]
+    return abs(float(logits[got[k]] - logits[want[k]])) < tol
 
 
 @pytest.mark.parametrize('slots,prefill', [(1, 7), (3, 16), (9, 500), (20, 64)])
@@ -66,10 +68,67 @@ def test_ragged_prompts_over_several_turns_are_answered_as_one_at_a_time(tiny, s
 
 def test_a_stop_token_ends_the_reply(tiny):
     model, tok = tiny
-    ids = list(range(50, 80))
-    first = alone(model, ids, 4)
-    r = Engine(model, tok, slots=2, max_len=64, stop_ids=(first[2],)).generate([Request(ids, 20)])[0]
-    assert r.finish_reason == 'stop' and r.ids == first[: first.index(first[2]) + 1] and r.stopped
+    engine = Engine(model, tok, slots=2, max_len=64, stop_ids=(72,))
+    with Forced(engine, lambda request: [70, 71, 72, 73]):
+        r = engine.generate([Request(list(range(50, 80)), 20)])[0]
+    assert r.finish_reason == 'stop' and r.ids == [70, 71, 72] and r.stopped
+
+
+def test_requests_without_room_do_not_end_the_run(tiny):
+    "More requests than slots have no room, one after the other: those behind them are answered all the same."
+    model, tok = tiny
+    engine = Engine(model, tok, slots=2, max_len=64)
+    replies = engine.generate([Request([50] * n, 4) for n in (64, 70, 80, 90, 5, 64, 64, 64, 6)])
+    assert [bool(r.ids) for r in replies] == [False] * 4 + [True] + [False] * 3 + [True]
+    assert not engine.run([])
+
+
+def drawn(model, reply, eps=1e-5):
+    "Does each draw of a request point at its token, up to `eps`, in the probabilities of transformers alone?"
+    request, rng = reply.request, random.Random(reply.request.seed)
+    with torch.inference_mode():
+        logits = model(torch.tensor([request.ids + reply.ids])).logits[0, len(request.ids) - 1 : -1]
+    cdf = (logits.double() / request.temperature).softmax(-1).cumsum(-1)
+    for token, row in zip(reply.ids, cdf):
+        below = row[token - 1] if token else 0.0
+        if not below - eps <= rng.random() <= row[token] + eps:
+            return False
+    return True
+
+
+@pytest.mark.parametrize('slots', [1, 3, 12])
+def test_a_sampled_reply_depends_on_its_own_seed_only(tiny, slots):
+    "Alone or in company, each token is the one at which the request's own draw points."
+    model, tok = tiny
+    rnd = random.Random(5)
+    prompts = [[rnd.randrange(20, 49_000) for _ in range(n)] for n in (3, 40, 9, 1, 77, 12, 5, 30, 8, 2, 60, 21)]
+    engine = Engine(model, tok, slots=slots, max_len=256, prefill_tokens=50)
+    replies = engine.generate([Request(p, 10, 0.7 + i / 20, seed=i % 4) for i, p in enumerate(prompts)])
+    assert all(drawn(model, r) for r in replies)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.01, 0.3, 0.9, 1.0]), st.sampled_from([0.05, 0.5, 0.95]))
+@settings(deadline=None, max_examples=60)
+def test_a_draw_stays_in_the_nucleus(seed, temperature, top_p):
+    "Logits with many ties: less than `top_p` is more probable than what is drawn."
+    numbers = random.Random(seed)
+    logits = torch.tensor([numbers.randrange(40) / 10 for _ in range(50)], dtype=torch.float64)
+    p = (logits / temperature).softmax(-1)
+    token = draw_token(logits, random.Random(seed), temperature, top_p)
+    assert p[p > p[token]].sum() < top_p + 1e-9
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1e-9, 1e-6, 1e-3, 0.1]))
+@settings(deadline=None, max_examples=60)
+def test_noise_changes_a_draw_only_near_a_border(seed, size):
+    "A draw that lies further from each border than any border moved gives the same token."
+    numbers = random.Random(seed)
+    logits = torch.tensor([numbers.uniform(0, 3) for _ in range(500)], dtype=torch.float64)
+    noisy = logits + torch.tensor([numbers.uniform(-size, size) for _ in range(500)], dtype=torch.float64)
+    before, after = (x.softmax(-1).cumsum(0) for x in (logits, noisy))
+    distance = (before - random.Random(seed).random()).abs().min()
+    if distance > (before - after).abs().max() + 1e-12:
+        assert draw_token(logits, random.Random(seed)) == draw_token(noisy, random.Random(seed))
 
 
 def test_after_an_interruption_no_folder_is_left_and_the_engine_goes_on(tiny, tmp_path, monkeypatch):
@@ -88,9 +147,9 @@ def test_after_an_interruption_no_folder_is_left_and_the_engine_goes_on(tiny, tm
 
 def test_a_job_that_outgrows_the_context_is_counted_as_failed(tiny):
     model, tok = tiny
-    jobs = play_many(
-        [make_task('config', 1)], Engine(model, tok, slots=2, max_len=300), max_new_tokens=64, progress=False
-    )
+    engine = Engine(model, tok, slots=2, max_len=300)
+    with Forced(engine, lambda request: [50] * 64):
+        jobs = play_many([make_task('config', 1)], engine, max_new_tokens=64, progress=False)
     assert jobs[0].outcome.status == 'failed' and jobs[0].turns[-1].finish_reason == 'length'
 
 

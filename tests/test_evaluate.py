@@ -1,7 +1,6 @@
 "Phase 4: the door runs end to end on a tiny random model, goes on after a stop, and claims nothing it cannot show."
 
 import inspect
-from pathlib import Path
 
 import pytest
 
@@ -9,6 +8,7 @@ import agentft.phases.evaluate as ev
 from agentft.arena.catalogue import EVAL_SEED, FAMILIES
 from agentft.core.records import Job, read_jsonl
 from agentft.model.loading import tiny_model
+from agentft.workbench.recipes import notebook_of
 from agentft.workbench.runs import read_result, write_result
 
 SMALL = dict(jobs_per_family=1, jobs_per_unseen_family=1, max_new_tokens=6, max_turns=4, batch=4)
@@ -70,7 +70,7 @@ def test_it_goes_on_after_a_stop(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(ev.Model, 'play', stopped)
     with pytest.raises(KeyboardInterrupt):
-        door(out=str(out), train=str(run / '3-train'))
+        door(out=str(out), train_dir=str(run / '3-train'))
     assert not (out / 'result.json').exists() and not (out / 'jobs-base.jsonl').exists()
     part = out / '.jobs-base.part.jsonl'
     part.write_text(part.read_text() + '{"id": "torn')  # and the machine went down while writing
@@ -81,7 +81,7 @@ def test_it_goes_on_after_a_stop(run, tmp_path, monkeypatch):
         return play(self, tasks, name, on_job, engine)
 
     monkeypatch.setattr(ev.Model, 'play', count)
-    door(out=str(out), train=str(run / '3-train'))
+    door(out=str(out), train_dir=str(run / '3-train'))
     assert played == [('base', len(FAMILIES) - 3), ('tuned', len(FAMILIES))]
     for k in ('base', 'tuned'):
         a, b = (read_jsonl(d / f'jobs-{k}.jsonl', Job) for d in (whole, out))
@@ -89,9 +89,9 @@ def test_it_goes_on_after_a_stop(run, tmp_path, monkeypatch):
             (j.meta['task'], j.turns, j.outcome) for j in b
         ]  # as if it had never been stopped
     played.clear()
-    door(out=str(out), train=str(run / '3-train'))
+    door(out=str(out), train_dir=str(run / '3-train'))
     assert not played  # nothing is played twice
-    door(out=str(out), train=str(run / '3-train'), max_new_tokens=5)
+    door(out=str(out), train_dir=str(run / '3-train'), max_new_tokens=5)
     assert [n for _, n in played] == [len(FAMILIES)] * 2  # other limits, other jobs
 
 
@@ -103,7 +103,7 @@ def test_missing_phase_3(tmp_path):
     with pytest.raises(FileNotFoundError, match='--from train'):
         door(out=str(tmp_path / '4-evaluate'))
     with pytest.raises(ValueError, match='at least 1 job'):
-        door(out=str(tmp_path / 'x'), train='none', jobs_per_family=0)
+        door(out=str(tmp_path / 'x'), train_dir='none', jobs_per_family=0)
 
 
 def test_held_out_tasks():
@@ -115,7 +115,7 @@ def test_held_out_tasks():
 def test_notebook_and_function_have_the_same_parameters():
     import papermill as pm
 
-    nb = pm.inspect_notebook(str(Path(__file__).parents[1] / 'nbs' / '49_evaluate.ipynb'))
+    nb = pm.inspect_notebook(str(notebook_of('evaluate')))
     sig = inspect.signature(getattr(ev.evaluate, '__wrapped__', ev.evaluate)).parameters
     assert {k: (v['inferred_type_name'], v['default']) for k, v in nb.items()} == {
         k: (p.annotation.__name__, repr(p.default)) for k, p in sig.items()

@@ -15,7 +15,18 @@ from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import Expert, play
 from agentft.core.agent import FULL, SHORT
 from agentft.core.metrics import TARGETS, five, job_counts, job_edits
-from agentft.core.records import Job, Message, Outcome, Todo, ToolCall, Turn
+from agentft.core.records import (
+    Example,
+    Job,
+    Message,
+    Outcome,
+    Todo,
+    ToolCall,
+    Turn,
+    from_dict,
+    read_jsonl,
+    to_dict,
+)
 from agentft.core.replacements import apply_edits, count_tokens, edit_cost, line_edit, minimal_edit, single_edit
 from agentft.traces.audit_writer import to_documents
 from agentft.traces.documents import Documents
@@ -239,3 +250,34 @@ def test_nothing_drops_out():
     }
     assert set(m) == set(TARGETS)
     json.dumps(__import__('agentft.core.records', fromlist=['to_dict']).to_dict(m))
+
+
+@pytest.mark.parametrize('source', ['arena', 'mongodb', 'dump', 'claude_code'])
+def test_a_job_of_version_1_is_still_read(tmp_path, source):
+    "Its phases had another name, and whether its files are all known was concluded from its source."
+    old = dict(
+        id='j1',
+        source=source,
+        v=1,
+        files_before={'app.yaml': 'timeout: 30\n'},
+        turns=[dict(phase='tactical', phase_number=1, said=dict(role='assistant', content='Done.'))],
+        todos=[dict(id='t1', text='Raise the timeout', phase='strategic', phase_number=0)],
+    )
+    for v in (1, None):  # the first records carried no version
+        d = {k: x for k, x in (old | dict(v=v)).items() if x is not None}
+        (tmp_path / 'jobs.jsonl').write_text(json.dumps(d) + '\n')
+        (job,) = read_jsonl(tmp_path / 'jobs.jsonl', Job)
+        assert (job.turns[0].agent_phase, job.turns[0].agent_phase_number) == ('tactical', 1)
+        assert (job.todos[0].agent_phase, job.todos[0].agent_phase_number) == ('strategic', 0)
+        assert (job.files_complete, job.v) == (source == 'arena', 2)
+        assert from_dict(Job, to_dict(job)) == job
+    example = dict(messages=[dict(role='assistant', content='x')], phase='tactical', id='e1', v=1)
+    assert from_dict(Example, example).agent_phase == 'tactical'
+
+
+def test_only_version_1_is_brought_up_to_date():
+    assert not from_dict(Job, dict(id='j1', source='arena', v=2)).files_complete
+    with pytest.raises(ValueError, match='upgrade agentft'):
+        from_dict(Job, dict(id='j1', source='arena', v=3))
+    with pytest.raises(ValueError, match="unknown field 'status'"):
+        from_dict(Job, dict(id='j1', source='arena', status='done'))

@@ -341,7 +341,7 @@ def test_what_is_not_known_is_not_guessed():
         turn_seed(job, i, 'edit')
     assert 'only as previews' in show_turn(job, i)
     job.turns[i].meta.clear()
-    job.source, job.files_before = 'mongodb', {}
+    job.source, job.files_before, job.files_complete = 'mongodb', {}, False
     assert (
         turn_seed(job, i, 'edit').files[path] == play(make_task('config', 8), Expert()).files_before[path]
     )  # known from the read before it

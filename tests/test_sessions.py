@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from agentft.core.agent import TOOLS, check_call
 from agentft.core.records import Job, Message, ToolCall, from_dict, to_dict
-from agentft.traces.coding_sessions import lessons, with_history
+from agentft.traces.coding_sessions import with_history
 from agentft.traces.formats import read_source, sniff_source
 from agentft.traces.job_logs import log_line
 from agentft.traces.sources import SOURCES, source
 from agentft.traces.todo_lists import TodoList
-from agentft.traces.tool_mapping import Left, map_call
+from agentft.traces.tool_mapping import Left, lessons, map_call
 
 quick = settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

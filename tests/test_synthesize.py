@@ -128,7 +128,7 @@ def test_the_same_parameters_give_the_same_files(run, tmp_path):
     synthesize(out=str(tmp_path / '2-synthesize'), seeds=str(SEEDS), n_examples=60)
     for f in FILES:
         assert (tmp_path / '2-synthesize' / f).read_bytes() == (run['out'] / f).read_bytes(), f
-    synthesize(out=str(tmp_path / 'other'), jobs='none', seeds=str(SEEDS), n_examples=60, seed=1)
+    synthesize(out=str(tmp_path / 'other'), collect_dir='none', seeds=str(SEEDS), n_examples=60, seed=1)
     other = {e.id for e in read_jsonl(tmp_path / 'other' / 'examples.jsonl', Example)}
     assert not other & {e.id for e in run['examples']}
 
@@ -151,7 +151,7 @@ def test_a_killed_run_asks_only_for_what_is_missing(tmp_path):
     args = [
         sys.executable,
         '-c',
-        f'from agentft.phases.synthesize import synthesize; synthesize(out={str(tmp_path / "a")!r}, jobs="none", seeds={str(SEEDS)!r}, n_examples=120)',
+        f'from agentft.phases.synthesize import synthesize; synthesize(out={str(tmp_path / "a")!r}, collect_dir="none", seeds={str(SEEDS)!r}, n_examples=120)',
     ]
     p = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     store = tmp_path / 'a' / 'answers.jsonl'
@@ -163,8 +163,8 @@ def test_a_killed_run_asks_only_for_what_is_missing(tmp_path):
     assert not is_finished(tmp_path / 'a') and not [f for f in FILES if (tmp_path / 'a' / f).exists()]
     kept = stored_answers(store)
     assert kept
-    synthesize(out=str(tmp_path / 'a'), jobs='none', seeds=str(SEEDS), n_examples=120)
-    synthesize(out=str(tmp_path / 'b'), jobs='none', seeds=str(SEEDS), n_examples=120)
+    synthesize(out=str(tmp_path / 'a'), collect_dir='none', seeds=str(SEEDS), n_examples=120)
+    synthesize(out=str(tmp_path / 'b'), collect_dir='none', seeds=str(SEEDS), n_examples=120)
     for f in FILES:
         assert (tmp_path / 'a' / f).read_bytes() == (tmp_path / 'b' / f).read_bytes(), f
     lines = [json.loads(l)['key'] for l in store.read_text().splitlines()]
@@ -176,11 +176,11 @@ def test_bad_input_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match='has not finished'):
         synthesize(out=str(tmp_path / '2-synthesize'), seeds=str(SEEDS))
     with pytest.raises(FileNotFoundError, match='not finished'):
-        synthesize(out=str(tmp_path / 'x'), jobs=str(tmp_path / 'nowhere'), seeds=str(SEEDS))
+        synthesize(out=str(tmp_path / 'x'), collect_dir=str(tmp_path / 'nowhere'), seeds=str(SEEDS))
     with pytest.raises(ValueError, match='there are offline'):
-        synthesize(out=str(tmp_path / 'x'), jobs='none', teacher='nobody')
+        synthesize(out=str(tmp_path / 'x'), collect_dir='none', teacher='nobody')
     with pytest.raises(FileNotFoundError, match='is no folder'):
-        synthesize(out=str(tmp_path / 'x'), jobs='none', seeds=str(tmp_path / 'none'))
+        synthesize(out=str(tmp_path / 'x'), collect_dir='none', seeds=str(tmp_path / 'none'))
     assert not is_finished(tmp_path / 'x')
 
 
@@ -191,7 +191,7 @@ def test_a_broken_seed_is_rejected_and_the_rest_is_used(tmp_path):
         '{"id": "ok", "behaviour": "edit", "family": "config", "seed": 4}\n{"id": "torn", "behav\n'
         '{"id": "held", "behaviour": "edit", "family": "changelog", "seed": 4}\n{"id": "odd", "behaviour": "edit", "family": "config", "colour": 1}\n'
     )
-    synthesize(out=str(tmp_path / 'out'), jobs='none', seeds=str(d), n_examples=6)
+    synthesize(out=str(tmp_path / 'out'), collect_dir='none', seeds=str(d), n_examples=6)
     assert len(read_jsonl(tmp_path / 'out' / 'examples.jsonl')) == 6
     reasons = [r.reason for r in read_jsonl(tmp_path / 'out' / 'rejected.jsonl', Rejected) if r.source == 'seeds']
     assert sorted(reasons) == ['held_out_family', 'unreadable_seed', 'unreadable_seed']

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,15 @@ from safetensors.torch import load_file
 import agentft.training.training as T
 from agentft.core.records import Example, write_jsonl
 from agentft.model.chat import ChatFormat
-from agentft.model.loading import _wheel_gguf, load_adapter, load_model, tiny_model
+from agentft.model.loading import load_adapter, load_model, tiny_model, wheel_gguf
 from agentft.phases.train import arena_examples, train
-from agentft.training.training import encode_rows, order_rows, train_sft
+from agentft.training.training import LoraRecipe, encode_rows, order_rows, train_sft
 from agentft.workbench.recipes import notebook_of, notebook_parameters
 from agentft.workbench.runs import read_result, write_result
 
 torch.set_num_threads(1)
-RECIPE = dict(rank=4, lr=1e-2, epochs=2, batch_size=2, threads=1, progress=False)
+RECIPE = LoraRecipe(rank=4, lr=1e-2, epochs=2, batch_size=2)
+QUIET = dict(threads=1, progress=False)
 
 
 @pytest.fixture(scope='module')
@@ -46,8 +48,8 @@ def same(a, b, atol=1e-6):
 
 @pytest.mark.parametrize('fast,micro', [(True, 1), (False, 1), (False, 2)])
 def test_labels_reach_the_model_as_they_are(tmp_path, monkeypatch, examples, tiny, fast, micro):
-    "What TRL hands to the model is the encoding of each job, in the order that was drawn, padded on the right and never trained there."
-    trainer, seen = T._trainer()[0], []
+    "TRL hands each job to the model as it was encoded, in the drawn order, padded on the right and not trained there."
+    trainer, seen = T._trainer(), []
     step = trainer.training_step
     monkeypatch.setattr(
         trainer,
@@ -58,25 +60,25 @@ def test_labels_reach_the_model_as_they_are(tmp_path, monkeypatch, examples, tin
         )[1],
     )
     model, tok = tiny
-    train_sft(examples, model, tok, tmp_path, **dict(RECIPE, fast=fast, micro_batch=micro))
+    train_sft(examples, model, tok, tmp_path, replace(RECIPE, micro_batch=micro), fast=fast, **QUIET)
     fmt, rows = ChatFormat(tok), encode_rows(examples, tok)[0]
     got = [
-        (i[:k].tolist(), l[:k].tolist(), l[k:].tolist())
+        (i[:k].tolist(), y[:k].tolist(), y[k:].tolist())
         for x in seen
-        for i, l, a in zip(x['input_ids'], x['labels'], x['attention_mask'])
+        for i, y, a in zip(x['input_ids'], x['labels'], x['attention_mask'])
         for k in [int(a.sum())]
     ]
     want = [fmt.encode(e.messages, e.tools, e.weights) for e in examples]
     order = order_rows(rows, 2, 2, micro, 0)
-    assert [(i, l) for i, l, _ in got] == [want[k] for k in order]
+    assert [(i, y) for i, y, _ in got] == [want[k] for k in order]
     assert all(set(pad) <= {-100} for *_, pad in got)
 
 
 def test_fast_pieces_train_the_same_adapter(tmp_path, examples, tiny):
     "Twelve rows through our loss, layers and attention, or through TRL's and PEFT's: the same weights."
     model, tok = tiny
-    a = train_sft(examples, model, tok, tmp_path / 'fast', **RECIPE)
-    b = train_sft(examples, model, tok, tmp_path / 'plain', fast=False, **RECIPE)
+    a = train_sft(examples, model, tok, tmp_path / 'fast', RECIPE, **QUIET)
+    b = train_sft(examples, model, tok, tmp_path / 'plain', RECIPE, fast=False, **QUIET)
     assert (a.fast, b.fast) == ('yes', 'it was turned off')
     assert same(weights(tmp_path / 'fast'), weights(tmp_path / 'plain'), 2e-4)
     assert a.loss_last == pytest.approx(b.loss_last, rel=1e-4)
@@ -85,9 +87,9 @@ def test_fast_pieces_train_the_same_adapter(tmp_path, examples, tiny):
 def test_several_jobs_per_pass(tmp_path, examples, tiny):
     "Padding does not change what is learned: jobs of a step in one pass or one by one."
     model, tok = tiny
-    kw = dict(RECIPE, epochs=1, batch_size=6)
-    train_sft(examples, model, tok, tmp_path / 'one', **dict(kw, micro_batch=1))
-    train_sft(examples, model, tok, tmp_path / 'six', **dict(kw, micro_batch=6))
+    recipe = replace(RECIPE, epochs=1, batch_size=6)
+    train_sft(examples, model, tok, tmp_path / 'one', replace(recipe, micro_batch=1), **QUIET)
+    train_sft(examples, model, tok, tmp_path / 'six', replace(recipe, micro_batch=6), **QUIET)
     assert same(weights(tmp_path / 'one'), weights(tmp_path / 'six'), 2e-4)
 
 
@@ -97,8 +99,8 @@ def test_untrained_turn_is_context_only(tmp_path, examples, tiny):
     none = Example(e.messages, e.tools, weights=[0.0] * len(e.messages))
     model, tok = tiny
     with pytest.raises(ValueError, match='nothing to train'):
-        train_sft([none], model, tok, tmp_path, **RECIPE)
-    r = train_sft([none, e], model, tok, tmp_path, **RECIPE)
+        train_sft([none], model, tok, tmp_path, RECIPE, **QUIET)
+    r = train_sft([none, e], model, tok, tmp_path, RECIPE, **QUIET)
     assert (r.examples, r.skipped) == (1, {'nothing to train': 1})
 
 
@@ -106,9 +108,10 @@ KILLED = '''
 import sys, torch
 from agentft.model.loading import tiny_model
 from agentft.phases.train import arena_examples
-from agentft.training.training import train_sft
+from agentft.training.training import LoraRecipe, train_sft
 model, tok = tiny_model()
-train_sft(arena_examples(6), model, tok, sys.argv[1], rank=4, lr=1e-2, epochs=int(sys.argv[2]), batch_size=2, threads=1, progress=False, checkpoint_every_s=0)
+recipe = LoraRecipe(rank=4, lr=1e-2, epochs=int(sys.argv[2]), batch_size=2)
+train_sft(arena_examples(6), model, tok, sys.argv[1], recipe, threads=1, progress=False, checkpoint_every_s=0)
 '''
 
 
@@ -131,10 +134,10 @@ def test_killed_and_run_again(tmp_path, tiny, how):
     if how == signal.SIGINT:
         assert 'the same command goes on from step' in err
     model, tok = tiny
-    kw = dict(RECIPE, epochs=15)
-    r = train_sft(arena_examples(6), model, tok, tmp_path / 'a', **kw)
+    recipe = replace(RECIPE, epochs=15)
+    r = train_sft(arena_examples(6), model, tok, tmp_path / 'a', recipe, **QUIET)
     assert 0 < r.resumed_from < r.steps and r.jobs == 90
-    train_sft(arena_examples(6), model, tok, tmp_path / 'b', **kw)
+    train_sft(arena_examples(6), model, tok, tmp_path / 'b', recipe, **QUIET)
     assert same(weights(tmp_path / 'a'), weights(tmp_path / 'b'))
     assert [json.loads(x)['step'] for x in log.read_text().splitlines()] == list(range(1, r.steps + 1))
     assert not (tmp_path / 'a' / '.checkpoints').exists()
@@ -144,24 +147,24 @@ def test_half_checkpoint_and_other_recipe_are_not_used(tmp_path, examples, tiny,
     model, tok = tiny
     monkeypatch.setattr(T, 'save_adapter', lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        train_sft(examples, model, tok, tmp_path, **dict(RECIPE, checkpoint_every_s=0))
+        train_sft(examples, model, tok, tmp_path, RECIPE, checkpoint_every_s=0, **QUIET)
     monkeypatch.undo()
     last = max((tmp_path / '.checkpoints').rglob('checkpoint-*'))
     (last / 'complete.json').unlink()  # as if the kill came while it was written
-    assert train_sft(examples, model, tok, tmp_path, **RECIPE).resumed_from == 0
+    assert train_sft(examples, model, tok, tmp_path, RECIPE, **QUIET).resumed_from == 0
 
 
 def test_full_disk(tmp_path, examples, tiny, monkeypatch):
     "Said before the start where it can be known, and as a sentence where it comes later; an older adapter stays whole."
     model, tok = tiny
-    train_sft(examples, model, tok, tmp_path, **RECIPE)
+    train_sft(examples, model, tok, tmp_path, RECIPE, **QUIET)
     old = weights(tmp_path)
     import shutil
 
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, 'disk_usage', lambda p: usage._replace(free=10_000_000))
     with pytest.raises(OSError, match='training needs'):
-        train_sft(examples, model, tok, tmp_path, **dict(RECIPE, seed=1))
+        train_sft(examples, model, tok, tmp_path, replace(RECIPE, seed=1), **QUIET)
     monkeypatch.undo()
 
     def full(self, path, **kw):
@@ -172,7 +175,7 @@ def test_full_disk(tmp_path, examples, tiny, monkeypatch):
 
     monkeypatch.setattr(peft.PeftModel, 'save_pretrained', full)
     with pytest.raises(OSError, match='free some space and run the same again'):
-        train_sft(examples, model, tok, tmp_path, **dict(RECIPE, seed=1))
+        train_sft(examples, model, tok, tmp_path, replace(RECIPE, seed=1), **QUIET)
     assert same(weights(tmp_path), old)
     assert not any('lora' in n for n, _ in model.named_modules())
 
@@ -180,13 +183,13 @@ def test_full_disk(tmp_path, examples, tiny, monkeypatch):
 def test_not_a_number(tmp_path, examples, tiny):
     model, tok = tiny
     with pytest.raises(FloatingPointError, match='lower lr'):
-        train_sft(examples, model, tok, tmp_path, **dict(RECIPE, lr=1e30, warmup=0))
+        train_sft(examples, model, tok, tmp_path, replace(RECIPE, lr=1e30, warmup=0), **QUIET)
     assert not (tmp_path / 'adapter').exists()
 
 
 def test_time_budget(tmp_path, examples, tiny):
     model, tok = tiny
-    r = train_sft(examples, model, tok, tmp_path, **dict(RECIPE, epochs=500), time_budget_s=1.5)
+    r = train_sft(examples, model, tok, tmp_path, replace(RECIPE, epochs=500, time_budget_s=4.0), **QUIET)
     assert r.stopped == 'time budget' and r.steps < r.planned_steps
     rates = [x['lr'] for x in map(json.loads, Path(r.log).read_text().splitlines())]
     assert rates[-1] < 0.3 * max(rates)  # the rate came down in time
@@ -218,7 +221,7 @@ def test_parameters_of_notebook_and_function():
 
 def wheel():
     try:
-        return _wheel_gguf()
+        return wheel_gguf()
     except FileNotFoundError:
         return None
 
@@ -229,7 +232,7 @@ def test_real_model_learns(tmp_path):
     model, tok = load_model('smollm2-135m', threads=1)
     before = model.model.layers[0].mlp.up_proj.weight.clone()
     es = sorted(arena_examples(12), key=lambda e: len(encode_rows([e], tok)[0][0]['input_ids']))[:2]
-    r = train_sft(es, model, tok, tmp_path, epochs=6, batch_size=2, lr=1e-3, progress=False)
+    r = train_sft(es, model, tok, tmp_path, LoraRecipe(epochs=6, batch_size=2, lr=1e-3), progress=False)
     assert r.fast == 'yes' and r.layers['down_proj'] == 30 and r.trained_parameters == 4_884_480
     assert r.loss_last < r.loss_first / 2
     assert torch.equal(before, model.model.layers[0].mlp.up_proj.weight)

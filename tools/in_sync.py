@@ -2,7 +2,7 @@
 
     python tools/in_sync.py                   check, and change nothing (make test)
     python tools/in_sync.py --write-readme    README.md from nbs/index.ipynb (make export)
-    python tools/in_sync.py --keep quickstart copy the results and pages of runs/quickstart to runs/measured/, where the README reads them
+    python tools/in_sync.py --keep quickstart keep results and pages of runs/quickstart in runs/measured/
 
 The check exports and cleans a scratch copy and compares it with the checkout, so it never touches work in progress.
 """
@@ -21,7 +21,7 @@ BIN = Path(sys.executable).parent
 
 
 def readme(nb) -> str:
-    "Markdown of a notebook: its prose, and what its cells put out; a cell's code is shown unless it says `#| echo: false`."
+    "Markdown of a notebook: its prose and outputs; a cell's code is shown unless it says `#| echo: false`."
     out = ['<!-- Written from nbs/index.ipynb by `make export`: edit the notebook. -->']
     for c in json.loads(Path(nb).read_text(encoding='utf-8'))['cells']:
         src = ''.join(c['source'])

@@ -2,10 +2,10 @@
 
     python tools/replay.py                          every notebook (nbval), then nbdev's tests of the library notebooks
     python tools/replay.py nbs/core/04_metrics.ipynb  only these, with nbval
-    python tools/replay.py --store nbs/...          run these in place and keep what they put out (make outputs: all of them)
+    python tools/replay.py --store nbs/...          run these in place and keep what they put out
 
-nbval needs execution counts, which nbdev_clean takes away: so it gets a scratch copy in which they are restored. The copy
-stands in a folder with links to everything else of the checkout, so that relative paths lead to the same places.
+nbval needs execution counts, which nbdev_clean takes away: so it gets a scratch copy in which they are restored. The
+copy stands in a folder with links to everything else of the checkout, so that relative paths lead to the same places.
 nbdev_test reads the notebooks as they are, and runs the library ones a second way: in one plain Python process each.
 """
 

@@ -9,11 +9,14 @@ __all__ = ['shingles', 'jaccard', 'hashed_shingles', 'near_duplicates', 'NearInd
 # %% ../../nbs/evidence/06_duplicates.ipynb #f7a4ee81
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 
-from ..core.records import Job, Turn
+from fastcore.basics import patch
+
+from ..core.records import Job, Message, Turn
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #b91119b7
 _WORD = re.compile(r'\w+|[^\w\s]')
@@ -22,13 +25,17 @@ _WORD = re.compile(r'\w+|[^\w\s]')
 def shingles(
     text: str,
     n: int = 5,  # words per shingle
-) -> set:
-    "Runs of `n` words."
-    w = _WORD.findall(text)
-    return {' '.join(w[i : i + n]) for i in range(max(len(w) - n + 1, 1))}
+) -> set[str]:
+    "Runs of `n` words; a text of fewer words is one shingle."
+    words = _WORD.findall(text)
+    return {' '.join(words[i : i + n]) for i in range(max(len(words) - n + 1, 1))}
 
-
-def jaccard(a: set, b: set) -> float:
+# %% ../../nbs/evidence/06_duplicates.ipynb #5c659a53
+def jaccard(
+    a: set,
+    b: set,
+) -> float:  # 0 to 1
+    "Share of what `a` and `b` have in common, of all that they have."
     return len(a & b) / max(len(a | b), 1)
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #5b6fddfd
@@ -40,42 +47,47 @@ def _mix(h):
         h = (h ^ (h >> np.uint64(shift))) * np.uint64(factor)
     return h ^ (h >> np.uint64(31))
 
-
-_BASE, _LONG = 0x9E3779B97F4A7C15, 1 << 20  # an odd number; characters taken at once
-
 # %% ../../nbs/evidence/06_duplicates.ipynb #8254e4e0
-@lru_cache
-def _tables() -> (
-    tuple
-):  # per character: 0 blank, 1 of a word, 2 a word by itself; a random number. Per place: power of the base, its inverse
+_BASE, _LONG = 0x9E3779B97F4A7C15, 1 << 20  # an odd number; characters taken at once
+_BLANK, _IN_WORD, _ALONE = 0, 1, 2  # kinds of characters: between words, part of one, a word by itself
+
+
+def _powers(base: int):
     import numpy as np
 
-    kinds, every = np.full(0x110000, 2, np.uint8), ''.join(map(chr, range(0x110000)))
-    for kind, pattern in ((1, r'\w+'), (0, r'\s+')):
-        for m in re.finditer(pattern, every):
-            kinds[m.start() : m.end()] = kind
-    power = lambda b: np.concatenate([np.ones(1, np.uint64), np.cumprod(np.full(2 * _LONG, b, np.uint64))])
-    return kinds, _mix(np.arange(1, 0x110001, dtype=np.uint64)), power(_BASE), power(pow(_BASE, -1, 1 << 64))
+    return np.concatenate([np.ones(1, np.uint64), np.cumprod(np.full(2 * _LONG, base, np.uint64))])
+
+# %% ../../nbs/evidence/06_duplicates.ipynb #64c3c11e
+@lru_cache
+def _tables() -> tuple:  # (kind of each character, a random number for it, powers of the base, of its inverse)
+    "What `_word_hashes` looks up."
+    import numpy as np
+
+    kinds, every = np.full(0x110000, _ALONE, np.uint8), ''.join(map(chr, range(0x110000)))
+    for kind, pattern in ((_IN_WORD, r'\w+'), (_BLANK, r'\s+')):
+        for found in re.finditer(pattern, every):
+            kinds[found.start() : found.end()] = kind
+    return kinds, _mix(np.arange(1, 0x110001, dtype=np.uint64)), _powers(_BASE), _powers(pow(_BASE, -1, 1 << 64))
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #0ad14088
-def _word_hashes(texts: list) -> tuple:  # (uint64 of all words, int64 words per text)
+def _word_hashes(texts: list[str]) -> tuple:  # (uint64 of all words, int64 words per text)
     "The words that `shingles` finds, as numbers; together at most two million characters."
     import numpy as np
 
-    kinds, values, power, back = _tables()
+    kinds, values, power, inverse = _tables()
     chars = np.frombuffer('\n'.join([*texts, '']).encode('utf-32-le', 'surrogatepass'), np.uint32)
     kind = kinds[chars]
-    word = kind == 1
-    other = np.concatenate([[False], word[:-1]]) != word  # where words begin and end
-    begin = np.flatnonzero((other & word) | (kind == 2))
+    word = kind == _IN_WORD
+    edge = np.concatenate([[False], word[:-1]]) != word  # where words begin, and where they have ended
+    begin = np.flatnonzero((edge & word) | (kind == _ALONE))
     end = begin + 1
-    end[word[begin]] = np.flatnonzero(other & ~word)
-    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values[chars] * power[: len(chars)])])
+    end[word[begin]] = np.flatnonzero(edge & ~word)
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(values[chars] * power[: len(chars)])])
     row = np.repeat(np.arange(len(texts)), [len(t) + 1 for t in texts])[begin]
-    return _mix((total[end] - total[begin]) * back[begin]), np.bincount(row, minlength=len(texts))
+    return _mix((sums[end] - sums[begin]) * inverse[begin]), np.bincount(row, minlength=len(texts))
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #84eb6952
-def _cut(text: str) -> list:
+def _cut(text: str) -> list[str]:
     "`text` in pieces of at most a million characters, cut at blanks."
     out, at = [], 0
     while len(text) - at > _LONG:
@@ -86,28 +98,30 @@ def _cut(text: str) -> list:
     return [*out, text[at:]]
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #3474286a
-def _all_words(texts: list) -> tuple:
+def _batches(texts: list[str]):
+    "Yields lists of (number of a text, piece of it) with about a million characters each."
+    some, chars = [], 0
+    for i, text in enumerate(texts):
+        for piece in _cut(text):
+            if some and chars + len(piece) + 1 > _LONG:
+                yield some
+                some, chars = [], 0
+            some.append((i, piece))
+            chars += len(piece) + 1
+    if some:
+        yield some
+
+# %% ../../nbs/evidence/06_duplicates.ipynb #43c325f2
+def _all_words(texts: list[str]) -> tuple:
     "`_word_hashes` of any number of texts of any length."
     import numpy as np
 
-    size, some, chars, found = np.zeros(len(texts), np.int64), [], 0, []
-
-    def take():
-        h, n = _word_hashes([p for _, p in some])
-        found.append(h)
-        np.add.at(size, [i for i, _ in some], n)
-        some.clear()
-
-    for i, t in enumerate(texts):
-        for p in _cut(t):
-            if some and chars + len(p) + 1 > _LONG:
-                take()
-                chars = 0
-            some.append((i, p))
-            chars += len(p) + 1
-    if some:
-        take()
-    return np.concatenate(found) if found else np.zeros(0, np.uint64), size
+    size, found = np.zeros(len(texts), np.int64), [np.zeros(0, np.uint64)]
+    for some in _batches(texts):
+        hashes, words = _word_hashes([piece for _, piece in some])
+        found.append(hashes)
+        np.add.at(size, [i for i, _ in some], words)
+    return np.concatenate(found), size
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #86f14d3f
 def hashed_shingles(
@@ -117,40 +131,56 @@ def hashed_shingles(
     "The shingles of many texts as numbers; one that occurs twice in a text stands there twice."
     import numpy as np
 
-    ids, size = _all_words(texts)
-    start, offsets = np.cumsum(size) - size, np.concatenate([[0], np.cumsum(np.maximum(size - n + 1, 1))])
-    out, runs = np.zeros(offsets[-1], np.uint64), np.zeros(max(len(ids) - n + 1, 0), np.uint64)
+    words, size = _all_words(texts)
+    start = np.cumsum(size) - size
+    offsets = np.concatenate([[0], np.cumsum(np.maximum(size - n + 1, 1))])
+    runs = np.zeros(max(len(words) - n + 1, 0), np.uint64)
     for k in range(n):
-        runs = _mix(runs + ids[k : k + len(runs)] + np.uint64(k + 1))
+        runs = _mix(runs + words[k : k + len(runs)] + np.uint64(k + 1))
+    out = np.zeros(offsets[-1], np.uint64)
     row = np.repeat(np.arange(len(texts)), size)
-    at = np.arange(len(ids)) - start[row]
+    at = np.arange(len(words)) - start[row]
     whole = at + n <= size[row]
     out[offsets[row[whole]] + at[whole]] = runs[np.flatnonzero(whole)]
-    for i in np.flatnonzero(size < n):  # less than n words: one shingle
-        for k in range(size[i]):
-            out[offsets[i]] = _mix(out[offsets[i] : offsets[i] + 1] + ids[start[i] + k] + np.uint64(k + 1))[0]
+    for i in np.flatnonzero(size < n):
+        out[offsets[i]] = _one_shingle(words[start[i] : start[i] + size[i]])
     return out, offsets
 
-# %% ../../nbs/evidence/06_duplicates.ipynb #91e251a2
-_PERM = 128
+# %% ../../nbs/evidence/06_duplicates.ipynb #d2b1a4df
+def _one_shingle(words):
+    "A few words as one shingle."
+    import numpy as np
+
+    h = np.zeros(1, np.uint64)
+    for k in range(len(words)):
+        h = _mix(h + words[k] + np.uint64(k + 1))
+    return h[0]
+
+# %% ../../nbs/evidence/06_duplicates.ipynb #16faf77c
+_PERM = 128  # numbers of a sketch
 
 
 def _rows(threshold: float) -> int:
     "Rows per band: the most with which a pair at `threshold` shares one of the bands 999 times in 1000."
-    return max((r for r in range(1, 17) if 1 - (1 - threshold**r) ** (_PERM // r) >= 0.999), default=1)
+    found = 1
+    for rows in range(1, 17):
+        if 1 - (1 - threshold**rows) ** (_PERM // rows) >= 0.999:
+            found = rows
+    return found
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #d1a675e4
 def _sketches(flat, offsets, rows: int) -> tuple:  # (uint8 [texts, 128], uint32 [texts, bands])
-    "The last byte of each sketch number, and a key per band."
+    "The last byte of each sketch number, and a key per band; `flat` and `offsets` come from `hashed_shingles`."
     import numpy as np
     from rensa import RMinHash
 
-    m = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets.astype(np.uint64), _PERM, 1)
-    s = np.array(m.to_rows(), np.uint32)
-    keys = np.zeros((len(s), _PERM // rows), np.uint64)
+    matrix = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets.astype(np.uint64), _PERM, 1)
+    numbers = np.array(matrix.to_rows(), np.uint32)
+    bands = _PERM // rows
+    keys = np.zeros((len(numbers), bands), np.uint64)
     for k in range(rows):
-        keys = _mix(keys + s[:, k : _PERM // rows * rows : rows] + np.uint64(k + 1))
-    return s.astype(np.uint8), (keys >> np.uint64(32)).astype(np.uint32)
+        keys = _mix(keys + numbers[:, k : bands * rows : rows] + np.uint64(k + 1))
+    return numbers.astype(np.uint8), (keys >> np.uint64(32)).astype(np.uint32)
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #4941e53e
 class _Groups:
@@ -159,123 +189,172 @@ class _Groups:
     def __init__(self, n: int, sketch, threshold: float, compare):
         import numpy as np
 
-        self.up, self.sketch, self.threshold, self.compare, self.no = np.arange(n), sketch, threshold, compare, set()
+        self.up = np.arange(n)  # text -> a text of its group with a number that is not larger
+        self.sketch, self.threshold, self.compare = sketch, threshold, compare
+        self.no = set()  # pairs that were compared and differ
 
-    def root(self, i):
+    def root(self, i: int) -> int:
         while self.up[i] != i:
             self.up[i] = i = self.up[self.up[i]]
         return i
 
     def labels(self):
+        "For each text the first of its group."
         while (self.up[self.up] != self.up).any():
             self.up = self.up[self.up]
         return self.up
 
-    def check(self, a, b):
-        "Compare pairs of arrays `a` and `b`, where the sketches leave it open."
-        for s in range(0, len(a), 1 << 16):
-            x, y = a[s : s + (1 << 16)], b[s : s + (1 << 16)]
-            agree = (self.sketch[x] == self.sketch[y]).mean(1)
-            for i, j in zip(*(v[agree >= self.threshold - 0.1].tolist() for v in (x, y))):  # three standard errors
-                r, q = self.root(i), self.root(j)
-                if r == q or (i, j) in self.no:
-                    continue
-                if self.compare(i, j) >= self.threshold:
-                    self.up[max(r, q)] = min(r, q)
-                elif len(self.no) < 1 << 21:
-                    self.no.add((i, j))
+    def apart(self, a, b):
+        "Which pairs of the arrays `a` and `b` are in different groups?"
+        label = self.labels()
+        return label[a] != label[b]
 
-    def band(self, keys, b: int, rounds: int = 10, near: int = 10):
-        "Compare texts with the same key in band `b`; those that share the next bands too stand side by side."
-        import numpy as np
+# %% ../../nbs/evidence/06_duplicates.ipynb #5c7ba299
+@patch
+def check(self: _Groups, a, b):
+    "Compare pairs of arrays `a` and `b`, where the sketches leave it open, and connect those that are similar."
+    size = 1 << 16
+    for s in range(0, len(a), size):
+        x, y = a[s : s + size], b[s : s + size]
+        likely = (self.sketch[x] == self.sketch[y]).mean(1) >= self.threshold - 0.1
+        for i, j in zip(x[likely].tolist(), y[likely].tolist()):
+            r, q = self.root(i), self.root(j)
+            if r == q or (i, j) in self.no:
+                continue
+            if self.compare(i, j) >= self.threshold:
+                self.up[max(r, q)] = min(r, q)
+            elif len(self.no) < 1 << 21:
+                self.no.add((i, j))
 
-        order = np.lexsort([np.roll(keys, -b, 1)[:, i] for i in (2, 1, 0)])
-        k = keys[order, b]
-        same = np.concatenate([[False], k[1:] == k[:-1], [False]])
-        m = order[same[1:] | same[:-1]]
-        run = keys[m, b]
-        rest, rest_run = m, run
-        for _ in range(rounds):
-            first = np.flatnonzero(np.concatenate([[True], rest_run[1:] != rest_run[:-1]])) if len(rest) else []
-            if len(first) == len(rest):
-                break
-            lead = np.repeat(rest[first], np.diff(np.append(first, len(rest))))
-            open_ = self.labels()[lead] != self.up[rest]
-            self.check(lead[open_], rest[open_])
-            open_ = self.labels()[lead] != self.up[rest]
-            rest, rest_run = rest[open_], rest_run[open_]
-        for d in range(1, min(near + 1, len(m))):
-            lab = self.labels()[m]
-            i = np.flatnonzero((run[d:] == run[:-d]) & (lab[d:] != lab[:-d]))
-            self.check(m[i], m[i + d])
+# %% ../../nbs/evidence/06_duplicates.ipynb #fb2a0c2c
+def _same_key(keys, b: int) -> tuple:  # (texts, the key of each)
+    "Texts that share their key in band `b` with another, in the order of that key and of the next two bands' keys."
+    import numpy as np
+
+    order = np.lexsort([np.roll(keys, -b, 1)[:, i] for i in (2, 1, 0)])
+    key = keys[order, b]
+    same = np.concatenate([[False], key[1:] == key[:-1], [False]])
+    texts = order[same[1:] | same[:-1]]
+    return texts, keys[texts, b]
+
+# %% ../../nbs/evidence/06_duplicates.ipynb #195e9733
+@patch
+def with_first(self: _Groups, texts, keys, rounds: int = 10):
+    "Compare the first text of each key with the rest, then the first of those that did not fit, and so on."
+    import numpy as np
+
+    for _ in range(rounds):
+        first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(texts) else []
+        if len(first) == len(texts):
+            break
+        lead = np.repeat(texts[first], np.diff(np.append(first, len(texts))))
+        apart = self.apart(lead, texts)
+        self.check(lead[apart], texts[apart])
+        apart = self.apart(lead, texts)
+        texts, keys = texts[apart], keys[apart]
+
+# %% ../../nbs/evidence/06_duplicates.ipynb #ed7d3931
+@patch
+def with_next(self: _Groups, texts, keys, near: int = 10):
+    "Compare each text with the `near` next ones of the same key."
+    import numpy as np
+
+    for d in range(1, min(near + 1, len(texts))):
+        label = self.labels()[texts]
+        i = np.flatnonzero((keys[d:] == keys[:-d]) & (label[d:] != label[:-d]))
+        self.check(texts[i], texts[i + d])
+
+# %% ../../nbs/evidence/06_duplicates.ipynb #6cd3729a
+class _Shelf:
+    "Texts, each once: their sketches in memory, their shingles in the file `disk`."
+
+    def __init__(self, disk, threshold: float, n: int):
+        self.disk, self.threshold, self.n = disk, threshold, n
+        self.exact = {}  # hash of a text -> its number
+        self.sketches, self.keys, self.sizes = [], [], [0]
+        self.waiting, self.chars = [], 0
+
+    def add(self, text: str) -> int:
+        "The number of `text`; that of the first, if it is a copy."
+        digest = blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=16).digest()
+        if digest in self.exact:
+            return self.exact[digest]
+        self.exact[digest] = number = len(self.exact)
+        self.waiting.append(text)
+        self.chars += len(text)
+        if self.chars > _LONG:
+            self.store()
+        return number
+
+# %% ../../nbs/evidence/06_duplicates.ipynb #2acef51a
+@patch
+def store(self: _Shelf):
+    "Put the waiting texts on the shelf."
+    import numpy as np
+
+    flat, offsets = hashed_shingles(self.waiting, self.n)
+    flat.tofile(self.disk)
+    sketch, keys = _sketches(flat, offsets, _rows(self.threshold))
+    self.sketches.append(sketch)
+    self.keys.append(keys)
+    self.sizes.extend(np.diff(offsets).tolist())
+    self.waiting.clear()
+    self.chars = 0
+
+# %% ../../nbs/evidence/06_duplicates.ipynb #79db1c1a
+def _comparer(shingles, ends, threshold: float):
+    "A function that gives the similarity of two texts; 0 where their sizes alone forbid the `threshold`."
+    import numpy as np
+
+    mean_bytes = 8 * int(np.mean(np.diff(ends, prepend=0))) + 200
+
+    @lru_cache(1 + (1 << 26) // mean_bytes)  # 64 MB
+    def load(i):
+        return np.unique(shingles[ends[i] : ends[i + 1]])
+
+    def compare(i: int, j: int) -> float:
+        x, y = load(i), load(j)
+        if min(len(x), len(y)) < threshold * max(len(x), len(y)):
+            return 0.0
+        both = np.concatenate([x, y])
+        both.sort()
+        common = np.count_nonzero(both[1:] == both[:-1])
+        return common / (len(x) + len(y) - common)
+
+    return compare
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #4cd8a5f4
 def near_duplicates(
-    items,  # iterable of (id, text); read once
+    items: Iterable[tuple],  # (id, text); read once
     threshold: float = 0.8,  # Jaccard similarity of the shingles from which two texts count as the same
     n: int = 5,  # words per shingle
 ) -> list[list]:  # ids per group of two or more, in the order of their coming
     "Which texts are nearly the same, directly or through others."
     import numpy as np
 
-    ids, exact, copies, sizes, sketch, keys, waiting, chars = [], {}, [], [0], [], [], [], 0
     with tempfile.TemporaryFile() as disk:
-
-        def take():
-            flat, offsets = hashed_shingles(waiting, n)
-            flat.tofile(disk)
-            s, k = _sketches(flat, offsets, _rows(threshold))
-            sketch.append(s)
-            keys.append(k)
-            sizes.extend(np.diff(offsets).tolist())
-            waiting.clear()
-
-        for i, text in items:
-            k = exact.setdefault(blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=16).digest(), len(exact))
-            ids.append(i)
-            copies.append(k)
-            if k + 1 == len(sizes) + len(waiting):
-                waiting.append(text)
-                chars += len(text)
-            if chars > _LONG:
-                take()
-                chars = 0
-        if not ids:
+        shelf = _Shelf(disk, threshold, n)
+        numbers = [(i, shelf.add(text)) for i, text in items]
+        if not numbers:
             return []
-        if waiting:
-            take()
+        if shelf.waiting:
+            shelf.store()
         disk.flush()
-        sketch, keys, at, shelf = (
-            np.concatenate(sketch),
-            np.concatenate(keys),
-            np.cumsum(sizes),
-            np.memmap(disk, np.uint64, 'r'),
-        )
-        load = lru_cache(1 + (1 << 26) // (8 * int(np.mean(sizes)) + 200))(
-            lambda i: np.unique(shelf[at[i] : at[i + 1]])
-        )  # 64 MB
-
-        def compare(i, j):
-            x, y = load(i), load(j)
-            if min(len(x), len(y)) < threshold * max(len(x), len(y)):
-                return 0.0
-            both = np.concatenate([x, y])
-            both.sort()
-            both = np.count_nonzero(both[1:] == both[:-1])
-            return both / (len(x) + len(y) - both)
-
-        g = _Groups(len(sketch), sketch, threshold, compare)
+        stored, keys = np.memmap(disk, np.uint64, 'r'), np.concatenate(shelf.keys)
+        compare = _comparer(stored, np.cumsum(shelf.sizes), threshold)
+        groups = _Groups(len(keys), np.concatenate(shelf.sketches), threshold, compare)
         for b in range(keys.shape[1]):
-            g.band(keys, b)
-        label, out = g.labels()[np.array(copies)], {}
-        for i, l in zip(ids, label.tolist()):
-            out.setdefault(l, []).append(i)
-        del shelf
-    return [v for v in out.values() if len(v) > 1]
+            texts, key = _same_key(keys, b)
+            groups.with_first(texts, key)
+            groups.with_next(texts, key)
+        label, out = groups.labels().tolist(), {}
+    for i, number in numbers:
+        out.setdefault(label[number], []).append(i)
+    return [ids for ids in out.values() if len(ids) > 1]
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #a8a23395
 class NearIndex:
-    "Finds what is nearly the same among texts that were added; candidates by rensa's MinHash, decided by exact Jaccard."
+    "Finds what is nearly the same among texts that were added: MinHash names candidates, exact Jaccard decides."
 
     def __init__(
         self,
@@ -283,49 +362,56 @@ class NearIndex:
     ):
         from rensa import RMinHashLSH
 
-        self.threshold, self.lsh, self.ids, self.sets = (
-            threshold,
-            RMinHashLSH(threshold=threshold, num_perm=128, num_bands=32),
-            [],
-            [],
-        )
+        self.threshold, self.ids, self.sets = threshold, [], []
+        self.lsh = RMinHashLSH(threshold=threshold, num_perm=_PERM, num_bands=32)
 
-    def _sketch(self, s):
+    def _sketch(self, shingles: set):
         from rensa import RMinHash
 
-        m = RMinHash(num_perm=128, seed=1)
-        m.update(sorted(s))
-        return m
-
-    def find(self, text: str) -> tuple:  # (id, similarity) of the nearest, or (None, 0)
-        "The most similar text that was added, if it is similar enough."
-        s = shingles(text)
-        near = max(
-            ((jaccard(s, self.sets[i]), self.ids[i]) for i in self.lsh.query(self._sketch(s))), default=(0.0, None)
-        )
-        return (near[1], near[0]) if near[0] >= self.threshold else (None, 0.0)
+        sketch = RMinHash(num_perm=_PERM, seed=1)
+        sketch.update(sorted(shingles))
+        return sketch
 
     def add(self, id: str, text: str):
-        s = shingles(text)
-        self.lsh.insert(len(self.ids), self._sketch(s))
+        "Let `text` in."
+        mine = shingles(text)
+        self.lsh.insert(len(self.ids), self._sketch(mine))
         self.ids.append(id)
-        self.sets.append(s)
+        self.sets.append(mine)
+
+# %% ../../nbs/evidence/06_duplicates.ipynb #71daca22
+@patch
+def find(
+    self: NearIndex,
+    text: str,
+) -> tuple[str | None, float]:  # (id, similarity) of the nearest, or (None, 0)
+    "The most similar text that was added, if it is similar enough."
+    mine = shingles(text)
+    candidates = self.lsh.query(self._sketch(mine))
+    near = [(jaccard(mine, self.sets[i]), self.ids[i]) for i in candidates]
+    similarity, id = max(near, default=(0.0, None))
+    return (id, similarity) if similarity >= self.threshold else (None, 0.0)
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #1dc69c07
-def to_text(x) -> str:
-    "The values of nested JSON `x` as words."
+def to_text(
+    x: object,  # nested JSON
+) -> str:
+    "The keys and values of nested JSON `x` as words."
     if isinstance(x, dict):
         return ' '.join(f'{k} {to_text(v)}' for k, v in x.items())
     if isinstance(x, list):
         return ' '.join(map(to_text, x))
     return str(x)
 
-
-def message_text(m) -> str:
+# %% ../../nbs/evidence/06_duplicates.ipynb #af4d6d5b
+def message_text(
+    m: Message,
+) -> str:
     "What a message says and calls."
-    return ' '.join(
-        [m.content, *(f'{c.name} {to_text(c.arguments) if not c.malformed else c.malformed}' for c in m.tool_calls)]
-    )
+    parts = [m.content]
+    for call in m.tool_calls:
+        parts.append(f'{call.name} {call.malformed or to_text(call.arguments)}')
+    return ' '.join(parts)
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #c0202d9b
 def turn_text(
@@ -334,8 +420,10 @@ def turn_text(
     "What is particular about `turn`: what it saw, said and got back, without the system prompt."
     return '\n'.join(message_text(m) for m in [*turn.seen, turn.said, *turn.results] if m.role != 'system')
 
-
-def job_text(job: Job) -> str:
+# %% ../../nbs/evidence/06_duplicates.ipynb #9a2c410e
+def job_text(
+    job: Job,
+) -> str:
     "The text of all turns of `job`."
     return '\n'.join(map(turn_text, job.turns))
 
@@ -350,7 +438,7 @@ class Repeats:
 
     @property
     def repeated(self) -> int:
-        return sum(len(g) - 1 for g in self.groups)
+        return sum(len(group) - 1 for group in self.groups)
 
     @property
     def distinct(self) -> int:
@@ -358,11 +446,11 @@ class Repeats:
 
     def first(self) -> dict:
         "id -> the first of its group, for each id in a group: a key under which twins stay together."
-        return {i: g[0] for g in self.groups for i in g}
+        return {i: group[0] for group in self.groups for i in group}
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #168ad70e
 def repeated_turns(
-    jobs,  # iterable of Jobs, read once; `Job`s need not fit into memory
+    jobs: Iterable[Job],  # read once; they need not fit into memory
     threshold: float = 0.8,  # Jaccard similarity of the shingles
     min_words: int = 20,  # a turn with fewer is not compared
 ) -> Repeats:  # ids are `(job id, number of the turn)`
@@ -370,30 +458,30 @@ def repeated_turns(
     out = Repeats()
 
     def items():
-        for j in jobs:
-            for k, t in enumerate(j.turns):
+        for job in jobs:
+            for k, turn in enumerate(job.turns):
+                text = turn_text(turn)
                 out.n += 1
-                text = turn_text(t)
                 if len(_WORD.findall(text)) < min_words:
                     out.short += 1
                 else:
-                    yield (j.id, k), text
+                    yield (job.id, k), text
 
     out.groups = near_duplicates(items(), threshold)
     return out
 
 # %% ../../nbs/evidence/06_duplicates.ipynb #557ca675
 def repeated_jobs(
-    jobs,  # iterable of Jobs, read once
+    jobs: Iterable[Job],  # read once
     threshold: float = 0.8,  # Jaccard similarity of the shingles
 ) -> Repeats:  # ids are job ids
     "Which whole jobs are nearly the same: retries, resumed copies, the same job imported twice."
     out = Repeats()
 
     def items():
-        for j in jobs:
+        for job in jobs:
             out.n += 1
-            yield j.id, job_text(j)
+            yield job.id, job_text(job)
 
     out.groups = near_duplicates(items(), threshold)
     return out

@@ -10,7 +10,7 @@ __all__ = ['THIRDS', 'JobRow', 'job_row', 'period_of', 'group', 'fix_first', 'da
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from ..core.metrics import LABELS, TARGETS, job_counts, total, wilson
@@ -44,72 +44,87 @@ def job_row(
 ) -> JobRow:
     "The row of one `job`."
     return JobRow(
-        job.id,
-        job.source,
-        job.model,
-        str(job.meta.get('agent_type') or ''),
-        job.family,
-        job.outcome,
-        str(job.meta.get('started') or ''),
-        len(job.turns),
-        sum(len(t.said.tool_calls) for t in job.turns),
-        sum((job.meta.get('documents') or {}).values()),
-        job_counts(job) if counts is None else counts,
-        dict(Counter(f.mode for f in failures)),
+        id=job.id,
+        source=job.source,
+        model=job.model,
+        agent_type=str(job.meta.get('agent_type') or ''),
+        family=job.family,
+        outcome=job.outcome,
+        started=str(job.meta.get('started') or ''),
+        turns=len(job.turns),
+        calls=sum(len(turn.said.tool_calls) for turn in job.turns),
+        documents=sum((job.meta.get('documents') or {}).values()),
+        counts=job_counts(job) if counts is None else counts,
+        modes=dict(Counter(f.mode for f in failures)),
     )
 
 # %% ../../nbs/evidence/08_patterns.ipynb #e46a188a
 _OF_FAILURE = ('mode', 'agent_phase', 'tool', 'position')
 
-
 _OF_JOB = ('model', 'agent_type', 'outcome', 'period', 'family', 'source')
-
 
 THIRDS = ('start', 'middle', 'end')
 
 
 def _third(position: float) -> str:
+    "The third of the job in which `position`, from 0 to 1, lies."
     return THIRDS[min(int(position * 3), 2)]
 
-# %% ../../nbs/evidence/08_patterns.ipynb #34d4f691
+# %% ../../nbs/evidence/08_patterns.ipynb #2579e68d
+def _key_of_failure(failure: Failure, key: str) -> str:
+    if key == 'position':
+        return _third(failure.position)
+    if key == 'tool':
+        return failure.tool or 'none'
+    return getattr(failure, key) or 'unknown'
+
+# %% ../../nbs/evidence/08_patterns.ipynb #d1832183
+def _day(started: str) -> date | None:
+    try:
+        return datetime.fromisoformat(started[:10]).date()
+    except ValueError:
+        return None
+
+# %% ../../nbs/evidence/08_patterns.ipynb #bf986dcc
+def _period(day: date, unit: str) -> str:
+    "The name of the `unit` that `day` lies in, so that names sort by time."
+    if unit == 'day':
+        return day.isoformat()
+    if unit == 'month':
+        return day.isoformat()[:7]
+    year, week, _ = day.isocalendar()
+    return f'{year}-W{week:02d}'
+
+# %% ../../nbs/evidence/08_patterns.ipynb #11a15237
 def period_of(
     rows: list,  # JobRows
 ) -> tuple[str, list]:  # `day`, `week` or `month`; the period of each row, '' where it has no start
     "The unit of time that suits the span of `rows`: days up to three weeks, weeks up to half a year, else months."
     days = [_day(r.started) for r in rows]
-    known = [d for d in days if d]
+    known = {d for d in days if d}
     span = (max(known) - min(known)).days if known else 0
     unit = 'day' if span <= 21 else 'week' if span <= 183 else 'month'
-    name = dict(
-        day=lambda d: d.isoformat(),
-        week=lambda d: '{}-W{:02d}'.format(*d.isocalendar()[:2]),
-        month=lambda d: d.isoformat()[:7],
-    )[unit]
-    memo = {d: name(d) for d in set(known)}
-    return unit, [memo.get(d, '') for d in days]
+    names = {d: _period(d, unit) for d in known}
+    return unit, [names.get(d, '') for d in days]
 
-# %% ../../nbs/evidence/08_patterns.ipynb #c7aaddc6
-def _day(s):
-    try:
-        return datetime.fromisoformat(s[:10]).date()
-    except ValueError:
-        return None
-
-# %% ../../nbs/evidence/08_patterns.ipynb #cc38f117
-def _values(rows, keys) -> dict:
+# %% ../../nbs/evidence/08_patterns.ipynb #ed2c1c63
+def _keys_of_jobs(rows, keys) -> dict:
     "Of each job: its value for each of `keys`."
     when = dict(zip((r.id for r in rows), period_of(rows)[1])) if 'period' in keys else {}
-    get = dict(
-        model=lambda r: r.model,
-        agent_type=lambda r: r.agent_type,
-        outcome=lambda r: r.outcome.status,
-        family=lambda r: r.family,
-        source=lambda r: r.source,
-        period=lambda r: when[r.id],
-    )
-    return {r.id: tuple(get[k](r) or 'unknown' for k in keys) for r in rows}
 
-# %% ../../nbs/evidence/08_patterns.ipynb #ba5dbfb9
+    def value(row, key):
+        if key == 'period':
+            return when[row.id]
+        return row.outcome.status if key == 'outcome' else getattr(row, key)
+
+    return {r.id: tuple(value(r, key) or 'unknown' for key in keys) for r in rows}
+
+# %% ../../nbs/evidence/08_patterns.ipynb #d32eb3dd
+def _rate(jobs: int, of: int) -> dict:
+    low, high = wilson(jobs, of)
+    return dict(jobs=jobs, of=of, share=jobs / of, low=low, high=high)
+
+# %% ../../nbs/evidence/08_patterns.ipynb #f6fcf13d
 def group(
     failures: list[Failure],
     rows: list,  # JobRow of every job, also of those without failures
@@ -117,142 +132,124 @@ def group(
 ) -> list[dict]:  # most jobs first
     "Failures by any keys, with the share of jobs that they hit."
     by = (by,) if isinstance(by, str) else tuple(by)
-    if bad := [k for k in by if k not in _OF_FAILURE + _OF_JOB]:
+    if bad := [key for key in by if key not in _OF_FAILURE + _OF_JOB]:
         raise ValueError(f'no key {bad[0]!r}; there are {", ".join(_OF_FAILURE + _OF_JOB)}')
-    mine = [k for k in by if k in _OF_JOB]
-    value = _values(rows, mine)
-    of, times, hit, example = Counter(value.values()), Counter(), defaultdict(set), {}
-    get = dict(
-        mode=lambda f: f.mode,
-        agent_phase=lambda f: f.agent_phase or 'unknown',
-        tool=lambda f: f.tool or 'none',
-        position=lambda f: _third(f.position),
-    )
+    job_keys = [key for key in by if key in _OF_JOB]
+    of_job = _keys_of_jobs(rows, job_keys)
+    members = defaultdict(list)  # values of `by` -> failures
     for f in failures:
-        if f.job_id not in value:
+        if f.job_id not in of_job:
             raise ValueError(f'a failure of job {f.job_id!r}, which is not among the rows')
-        job = dict(zip(mine, value[f.job_id]))
-        k = tuple(job[x] if x in job else get[x](f) for x in by)
-        times[k] += 1
-        hit[k].add(f.job_id)
-        example.setdefault(k, f)
-    out = []
-    for k, n in times.items():
-        d = dict(zip(by, k))
-        jobs, all_ = len(hit[k]), of[tuple(d[x] for x in mine)]
-        low, high = wilson(jobs, all_)
-        e = example[k]
-        out.append(
-            dict(
-                d,
-                times=n,
-                jobs=jobs,
-                of=all_,
-                share=jobs / all_,
-                low=low,
-                high=high,
-                example=e.evidence,
-                job=e.job_id,
-                turn=e.turn,
-            )
-        )
-    return sorted(out, key=lambda r: (-r['jobs'], -r['times'], [r[k] for k in by]))
+        job = dict(zip(job_keys, of_job[f.job_id]))
+        members[tuple(job[key] if key in job else _key_of_failure(f, key) for key in by)].append(f)
+    possible, out = Counter(of_job.values()), []
+    for values, fs in members.items():
+        row, e = dict(zip(by, values)), fs[0]
+        rate = _rate(len({f.job_id for f in fs}), possible[tuple(row[key] for key in job_keys)])
+        out.append(row | dict(times=len(fs)) | rate | dict(example=e.evidence, job=e.job_id, turn=e.turn))
+    return sorted(out, key=lambda r: (-r['jobs'], -r['times'], [r[key] for key in by]))
 
-# %% ../../nbs/evidence/08_patterns.ipynb #9acf95b9
+# %% ../../nbs/evidence/08_patterns.ipynb #757c8e67
 _PRIOR = 4  # imagined jobs that fail as often with it as without
 
 
-def _judged(rows):
-    return [r for r in rows if r.outcome.status in ('success', 'failed')]
+def _harm(first: set, hit: set, judged: set, failed: set) -> dict:
+    "How much more often the jobs where a mode came `first` fail than those that it never `hit`; arguments are job ids."
+    lead, bad = len(first & judged), len(first & failed)
+    rest, missed = len(judged - hit), len(failed - hit)
+    base = len(failed) / max(len(judged), 1)  # where every job has the mode, it is compared with all
+    usual = missed / rest if rest else base
+    return dict(
+        failed_first=bad / lead if lead else None,
+        failed_without=missed / rest if rest else None,
+        excess=max(0.0, (bad - lead * usual) / (lead + _PRIOR)),
+    )
 
-# %% ../../nbs/evidence/08_patterns.ipynb #9b70e5cc
+# %% ../../nbs/evidence/08_patterns.ipynb #d0acca61
+def _most(counts: Counter, text: str, other: str) -> str:
+    "`text` about the value that most of `counts` share, with its part; `other` where none does."
+    n = counts.total()
+    value, k = counts.most_common(1)[0]
+    if not value:
+        return ''
+    if k <= n / 2:
+        return other
+    return text.format(value) + (f' ({k / n:.0%})' if k < n else '')
+
+# %% ../../nbs/evidence/08_patterns.ipynb #128c2a3e
+def _where(failures: list) -> str:
+    "In words: the phase, the tool and the third of the job that most of `failures` share."
+    words = [
+        _most(Counter(f.agent_phase for f in failures), '{} phase', 'both phases'),
+        _most(Counter(f.tool for f in failures), '{}', 'several tools'),
+        _most(Counter(_third(f.position) for f in failures), '{} of the job', 'all through the job'),
+    ]
+    return ', '.join(w for w in words if w)
+
+# %% ../../nbs/evidence/08_patterns.ipynb #f2fe2782
+def _first_turns(failures) -> dict:
+    "Job -> the turn on which something first went wrong."
+    out = {}
+    for f in failures:
+        out[f.job_id] = min(f.turn, out.get(f.job_id, f.turn))
+    return out
+
+# %% ../../nbs/evidence/08_patterns.ipynb #bc9725ff
+def _ranked(g: dict, failures: list, loss: float, first: int, harm: dict, turns: float) -> dict:
+    "The row of one mode, from its group `g` and its `failures`."
+    mode = g['mode']
+    return dict(
+        mode=mode,
+        loss=loss,
+        **{key: g[key] for key in ('share', 'low', 'high', 'jobs', 'of', 'times')},
+        first=first,
+        **harm,
+        turns=turns,
+        where=_where(failures),
+        **{key: g[key] for key in ('example', 'job', 'turn')},
+        rule=MODES.get(mode, ''),
+        behaviour=BEHAVIOUR_OF.get(mode, 'tools'),
+    )
+
+# %% ../../nbs/evidence/08_patterns.ipynb #7fa45a95
 def fix_first(
     failures: list[Failure],
     rows: list,  # JobRow of every job
 ) -> list[dict]:  # one row per mode, the largest loss first
-    "Failure modes by the share of work that is lost to them, each with where it strikes, a quote, and its part of the data budget."
-    turns, judged = sum(r.turns for r in rows), _judged(rows)
-    failed = {r.id for r in judged if r.outcome.status == 'failed'}
-    known = {r.id for r in judged}
-    base, start, at, places, out = (
-        len(failed) / max(len(judged), 1),
-        {},
-        defaultdict(set),
-        defaultdict(lambda: (Counter(), Counter(), Counter())),
-        [],
-    )
+    "Failure modes by the share of work that is lost to them: where each strikes, a quote, its part of the data budget."
+    start, of_mode = _first_turns(failures), defaultdict(list)
     for f in failures:
-        start[f.job_id] = min(f.turn, start.get(f.job_id, f.turn))
-        at[f.mode].add((f.job_id, f.turn))
-        for c, x in zip(places[f.mode], (f.agent_phase, f.tool, _third(f.position))):
-            c[x] += 1
+        of_mode[f.mode].append(f)
+    judged = {r.id for r in rows if r.outcome.status in ('success', 'failed')}
+    failed = {r.id for r in rows if r.outcome.status == 'failed'}
+    all_turns, out = max(sum(r.turns for r in rows), 1), []
     for g in group(failures, rows):
-        m = g['mode']
-        hit = {j for j, _ in at[m]}
-        first = {j for j, t in at[m] if t == start[j]}
-        lead, bad = first & known, len(first & failed)
-        rest, missed = len(known - hit), len(failed - hit)
-        excess, spent = (
-            max(0.0, (bad - len(lead) * (missed / rest if rest else base)) / (len(lead) + _PRIOR)),
-            len(at[m]) / max(turns, 1),
-        )
-        out.append(
-            dict(
-                mode=m,
-                loss=len(first) / len(rows) * excess + spent,
-                share=g['share'],
-                low=g['low'],
-                high=g['high'],
-                jobs=g['jobs'],
-                of=g['of'],
-                times=g['times'],
-                first=len(first),
-                failed_first=bad / len(lead) if lead else None,
-                failed_without=missed / rest if rest else None,
-                excess=excess,
-                turns=spent,
-                where=_where(*places[m], g['times']),
-                example=g['example'],
-                job=g['job'],
-                turn=g['turn'],
-                rule=MODES.get(m, ''),
-                behaviour=BEHAVIOUR_OF.get(m, 'tools'),
-            )
-        )
+        at = {(f.job_id, f.turn) for f in of_mode[g['mode']]}
+        first = {job for job, turn in at if turn == start[job]}
+        harm = _harm(first, {job for job, _ in at}, judged, failed)
+        turns = len(at) / all_turns
+        loss = len(first) / len(rows) * harm['excess'] + turns
+        out.append(_ranked(g, of_mode[g['mode']], loss, len(first), harm, turns))
     whole = sum(r['loss'] for r in out)
     for r in out:
         r['budget'] = r['loss'] / whole if whole else 0.0
     return sorted(out, key=lambda r: (-r['loss'], r['mode']))
 
-# %% ../../nbs/evidence/08_patterns.ipynb #da84f3c0
-def _where(phase, tool, third, n) -> str:
-    "In words: the phase, the tool and the third of the job that most of `n` failures share."
+# %% ../../nbs/evidence/08_patterns.ipynb #70d3f925
+def _budget(first: list) -> dict:
+    "Behaviour -> share of the data, of the rows of `fix_first`."
+    out = Counter()
+    for r in first:
+        out[r['behaviour']] += r['budget']
+    return {behaviour: round(share, 6) for behaviour, share in out.most_common() if share}
 
-    def most(c, text, other):
-        x, k = c.most_common(1)[0]
-        return (text.format(x) + (f' ({k / n:.0%})' if k < n else '') if k > n / 2 else other) if x else ''
-
-    words = [
-        most(phase, '{} phase', 'both phases'),
-        most(tool, '{}', 'several tools'),
-        most(third, '{} of the job', 'all through the job'),
-    ]
-    return ', '.join(filter(None, words))
-
-# %% ../../nbs/evidence/08_patterns.ipynb #b5eb143f
+# %% ../../nbs/evidence/08_patterns.ipynb #4e453111
 def data_budget(
     failures: list[Failure],
     rows: list,  # JobRow of every job
 ) -> dict[str, float]:  # behaviour -> share; sums to 1; empty where nothing failed
     "What share of the new data each behaviour gets: the loss of the modes that it heals."
     return _budget(fix_first(failures, rows))
-
-
-def _budget(first) -> dict:
-    out = Counter()
-    for r in first:
-        out[r['behaviour']] += r['budget']
-    return {b: round(s, 6) for b, s in out.most_common() if s}
 
 # %% ../../nbs/evidence/08_patterns.ipynb #e52ee16f
 def write_patterns(
@@ -272,11 +269,15 @@ def write_patterns(
     )
     return write_atomic(path, json.dumps(d, indent=1, ensure_ascii=False) + '\n')
 
+# %% ../../nbs/evidence/08_patterns.ipynb #6b5b5997
+def _is_share(x) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and 0 <= x <= 1
+
 # %% ../../nbs/evidence/08_patterns.ipynb #70609455
 def read_patterns(
     path,  # what `write_patterns` wrote
 ) -> dict:  # `fix_first`: rows, `budget`: behaviour -> share, `jobs`, `failures`
-    "The ranking and the budget that phase 1 left."
+    "The ranking and the budget that phase 1 left; raises where the file is missing, damaged or newer."
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f'{path} is missing: run collect again, it writes this file')
@@ -288,54 +289,50 @@ def read_patterns(
         raise ValueError(f'{path} holds no budget: run collect again')
     if d.get('v', 1) > 1:
         raise ValueError(f'{path}: version {d["v"]} is newer than this agentft reads (1): upgrade agentft')
-    if bad := [
-        b for b, x in d['budget'].items() if not isinstance(x, (int, float)) or isinstance(x, bool) or not 0 <= x <= 1
-    ]:
-        raise ValueError(f'{path}: the share of {bad[0]!r} is no number from 0 to 1')
+    for behaviour, share in d['budget'].items():
+        if not _is_share(share):
+            raise ValueError(f'{path}: the share of {behaviour!r} is no number from 0 to 1')
     return d
 
 # %% ../../nbs/evidence/08_patterns.ipynb #f8f7466b
 def metrics_by_model(
     rows: list,  # JobRows
 ) -> list[dict]:  # five rows per model: value, numerator, denominator, target; the model with most jobs first
-    "The five numbers of each model. Only task success has an interval: its units are jobs, those of the others hang together within a job."
-    by, out = defaultdict(list), []
+    "The five numbers of each model."
+    of_model, out = defaultdict(list), []
     for r in rows:
-        by[r.model or 'unknown'].append(r.counts)
-    for model, counts in sorted(by.items(), key=lambda x: (-len(x[1]), x[0])):
+        of_model[r.model or 'unknown'].append(r.counts)
+    for model, counts in sorted(of_model.items(), key=lambda x: (-len(x[1]), x[0])):
         for name in TARGETS:
             m = total(name, counts)
             low, high = wilson(m.numerator, m.denominator) if name == 'task_success' else (None, None)
-            out.append(
-                dict(
-                    model=model,
-                    jobs=len(counts),
-                    metric=LABELS[name],
-                    value=m.value,
-                    numerator=m.numerator,
-                    denominator=m.denominator,
-                    target=m.target,
-                    met=m.meets,
-                    low=low,
-                    high=high,
-                    left_out=sum(m.unknown.values()),
-                )
-            )
+            row = dict(model=model, jobs=len(counts), metric=LABELS[name], value=m.value)
+            row |= dict(numerator=m.numerator, denominator=m.denominator, target=m.target, met=m.meets)
+            out.append(row | dict(low=low, high=high, left_out=sum(m.unknown.values())))
     return out
 
-# %% ../../nbs/evidence/08_patterns.ipynb #090af8aa
-_COLOURS, _MARKS = [PALETTE[c] for c in 'blue vermillion green orange purple sky'.split()], 'os^DvP'
+# %% ../../nbs/evidence/08_patterns.ipynb #4d800e39
+_COLOURS = [PALETTE[c] for c in 'blue vermillion green orange purple sky'.split()]
+_MARKS = 'os^DvP'
 
 
-def _say(x):
-    return x.replace('_', ' ')
+def _say(mode):
+    return mode.replace('_', ' ')
 
-
+# %% ../../nbs/evidence/08_patterns.ipynb #93517ceb
 def _percent(axis):
+    "Whole percent on `axis`."
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     axis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(PercentFormatter(1))
+
+# %% ../../nbs/evidence/08_patterns.ipynb #f82ceadb
+def _nothing(ax, text):
+    "Say on `ax` that there is nothing to show."
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha='center', va='center', color='#444444')
+    ax.set_xticks([])
+    ax.set_yticks([])
 
 # %% ../../nbs/evidence/08_patterns.ipynb #119e3f6a
 def plot_rates(
@@ -346,62 +343,49 @@ def plot_rates(
 ):
     "Share of jobs that each mode hits, with its interval."
     every = group(failures, rows)
-    g = every[:limit][::-1]
-    y = range(len(g))
-    ax.hlines(
-        y, [r['low'] for r in g], [r['high'] for r in g], color=PALETTE['sky'], linewidth=4, label='95 % interval'
-    )
-    ax.plot([r['share'] for r in g], y, 'o', color=PALETTE['blue'], label='jobs with it')
-    for k, r in zip(y, g):
+    shown = every[:limit][::-1]
+    y, high = range(len(shown)), [r['high'] for r in shown]
+    ax.hlines(y, [r['low'] for r in shown], high, color=PALETTE['sky'], linewidth=4, label='95 % interval')
+    ax.plot([r['share'] for r in shown], y, 'o', color=PALETTE['blue'], label='jobs with it')
+    for k, r in enumerate(shown):
         ax.text(r['high'] + 0.012, k, f"{r['jobs']}", va='center', fontsize=8, color='#444444')
-    ax.set_yticks(list(y), [_say(r['mode']) for r in g])
-    ax.set_xlim(0, min(1.05, max([r['high'] for r in g], default=0.9) * 1.12 + 0.02))
+    ax.set_yticks(list(y), [_say(r['mode']) for r in shown])
+    ax.set_xlim(0, min(1.05, max(high, default=0.9) * 1.12 + 0.02))
     _percent(ax.xaxis)
     ax.set_xlabel('share of jobs; beside it: number of jobs')
     ax.grid(axis='y', visible=False)
-    ax.set_title(
-        f'How often each failure hits {len(rows):,} jobs'
-        + (f' (first {limit} of {len(every)})' if len(every) > limit else '')
-    )
-    if g:
+    only = f' (first {limit} of {len(every)})' if len(every) > limit else ''
+    ax.set_title(f'How often each failure hits {len(rows):,} jobs{only}')
+    if shown:
         ax.legend(loc='lower right')
     else:
         _nothing(ax, 'no failure was found')
 
-# %% ../../nbs/evidence/08_patterns.ipynb #6a9a3c9f
-def _nothing(ax, text):
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha='center', va='center', color='#444444')
-    ax.set_xticks([])
-    ax.set_yticks([])
+# %% ../../nbs/evidence/08_patterns.ipynb #8cdc0140
+def _tenths(failures, limit) -> dict:
+    "Mode -> failures in each tenth of the job, for the `limit` most frequent modes; the others together."
+    top = [mode for mode, _ in Counter(f.mode for f in failures).most_common(limit)]
+    out = {mode: [0] * 10 for mode in [*top, 'others']}
+    for f in failures:
+        out[f.mode if f.mode in out else 'others'][min(int(f.position * 10), 9)] += 1
+    if not any(out['others']):
+        out.pop('others')
+    return out
 
 # %% ../../nbs/evidence/08_patterns.ipynb #83f4ece8
 def plot_position(
-    ax,
+    ax,  # matplotlib axes
     failures: list[Failure],
-    rows: list,
+    rows: list,  # JobRow of every job
     limit: int = 5,  # modes with a colour of their own; the others together
 ):
     "Where in the job failures happen, in tenths from the first turn to the last."
-    n = Counter(f.mode for f in failures)
-    top = [m for m, _ in n.most_common(limit)]
-    bins = {m: [0] * 10 for m in [*top, 'others']}
-    for f in failures:
-        bins[f.mode if f.mode in bins else 'others'][min(int(f.position * 10), 9)] += 1
-    if not bins['others'] or not any(bins['others']):
-        bins.pop('others')
-    base = [0] * 10
-    for k, (m, b) in enumerate(bins.items()):
-        ax.bar(
-            [x + 0.5 for x in range(10)],
-            b,
-            0.86,
-            bottom=base,
-            color='#bbbbbb' if m == 'others' else _COLOURS[k % 6],
-            label=f'{_say(m)} ({sum(b):,})',
-            edgecolor='white',
-            linewidth=0.5,
-        )
-        base = [x + y for x, y in zip(base, b)]
+    x, bottom = [n + 0.5 for n in range(10)], [0] * 10
+    for k, (mode, heights) in enumerate(_tenths(failures, limit).items()):
+        colour = '#bbbbbb' if mode == 'others' else _COLOURS[k % 6]
+        label = f'{_say(mode)} ({sum(heights):,})'
+        ax.bar(x, heights, 0.86, bottom=bottom, color=colour, label=label, edgecolor='white', linewidth=0.5)
+        bottom = [low + height for low, height in zip(bottom, heights)]
     ax.set_xticks(range(0, 11, 2), ['first turn', '20 %', '40 %', '60 %', '80 %', 'last turn'])
     ax.set_xlabel('position in the job')
     ax.set_ylabel('failures')
@@ -412,103 +396,101 @@ def plot_position(
     else:
         _nothing(ax, 'no failure was found')
 
-# %% ../../nbs/evidence/08_patterns.ipynb #320599d1
+# %% ../../nbs/evidence/08_patterns.ipynb #78a700df
+def _plot_line(ax, hit: list, of: list, k: int, lines: int, label: str):
+    "Line number `k` of `lines`: the share `hit` / `of` of each period, with intervals."
+    x = [j + (k - (lines - 1) / 2) * 0.08 for j in range(len(of))]
+    share = [a / n for a, n in zip(hit, of)]
+    ends = [wilson(a, n) for a, n in zip(hit, of)]
+    below = [max(0, p - low) for p, (low, _) in zip(share, ends)]
+    above = [max(0, high - p) for p, (_, high) in zip(share, ends)]
+    colour = _COLOURS[(k - 1) % 6] if k else PALETTE['black']
+    style = dict(markersize=5, linewidth=1.6, elinewidth=1, capsize=2)
+    ax.errorbar(x, share, yerr=[below, above], fmt=f'-{_MARKS[k % 6]}', color=colour, label=label, **style)
+
+# %% ../../nbs/evidence/08_patterns.ipynb #2a5d833e
 def plot_trend(
-    ax,
+    ax,  # matplotlib axes
     failures: list[Failure],
-    rows: list,
+    rows: list,  # JobRow of every job
     modes=None,  # which modes; None: the first three of `fix_first`
 ):
     "Share of jobs per period that have any failure, and that have each of `modes`, with intervals."
     unit, when = period_of(rows)
-    n = Counter(w for w in when if w)
-    names = sorted(n)
+    jobs = Counter(w for w in when if w)
+    names = sorted(jobs)
     ax.set_title(f'Share of jobs with a failure, per {unit}')
     if len(names) < 2:
-        _nothing(
-            ax,
-            f'{sum(n.values()):,} dated jobs, all of one {unit} ({names[0]}):\nno trend to show'
-            if names
-            else 'no job has a date:\nno trend to show',
-        )
-        return
-    modes = [r['mode'] for r in fix_first(failures, rows)[:3]] if modes is None else modes
-    lines = {
-        'any failure': Counter(w for r, w in zip(rows, when) if r.modes),
-        **{m: Counter(w for r, w in zip(rows, when) if m in r.modes) for m in modes},
-    }
-    for k, (m, c) in enumerate(lines.items()):
-        x = [j + (k - (len(lines) - 1) / 2) * 0.08 for j in range(len(names))]
-        p = [c[w] / n[w] for w in names]
-        ci = [wilson(c[w], n[w]) for w in names]
-        colour = PALETTE['black'] if not k else _COLOURS[(k - 1) % 6]
-        ax.errorbar(
-            x,
-            p,
-            yerr=[[max(0, a - l) for a, (l, h) in zip(p, ci)], [max(0, h - a) for a, (l, h) in zip(p, ci)]],
-            fmt=f'-{_MARKS[k % 6]}',
-            color=colour,
-            markersize=5,
-            linewidth=1.6,
-            elinewidth=1,
-            capsize=2,
-            label=_say(m),
-        )
-    step = -(-len(names) // 12)
-    ax.set_xticks(range(0, len(names), step), [f'{w}\n{n[w]:,} jobs' for w in names[::step]])
+        dated = f'{jobs.total():,} dated jobs, all of one {unit} ({names[0]})' if names else 'no job has a date'
+        return _nothing(ax, f'{dated}:\nno trend to show')
+    if modes is None:
+        modes = [r['mode'] for r in fix_first(failures, rows)[:3]]
+    hit = {'any failure': Counter(w for r, w in zip(rows, when) if r.modes)}
+    for mode in modes:
+        hit[mode] = Counter(w for r, w in zip(rows, when) if mode in r.modes)
+    for k, (mode, counts) in enumerate(hit.items()):
+        _plot_line(ax, [counts[w] for w in names], [jobs[w] for w in names], k, len(hit), _say(mode))
+    step = -(-len(names) // 12)  # at most twelve names fit
+    ax.set_xticks(range(0, len(names), step), [f'{w}\n{jobs[w]:,} jobs' for w in names[::step]])
     ax.set_ylim(0, 1.02)
     _percent(ax.yaxis)
     ax.set_ylabel('share of jobs')
     ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
 
-# %% ../../nbs/evidence/08_patterns.ipynb #1c14dd93
+# %% ../../nbs/evidence/08_patterns.ipynb #e5726fbb
+_EDGE = 1.08  # values beyond it are drawn here
+
+
+def _plot_model(ax, mine: dict, names: list, k: int, models: int, label: str):
+    "Model number `k` of `models`: its value of each metric in `names`, from the top."
+    colour, text = _COLOURS[k], dict(va='center', fontsize=8, color=_COLOURS[k])
+    for y, name in enumerate(names[::-1]):
+        r, at = mine[name], y + ((models - 1) / 2 - k) * 0.17
+        if r['value'] is None:
+            ax.text(0.01, at, 'nothing to count', **text)
+            continue
+        if r['low'] is not None:
+            ax.hlines(at, r['low'], r['high'], color=colour, linewidth=2, alpha=0.5)
+        inside = r['value'] <= _EDGE
+        mark, named = _MARKS[k] if inside else '>', label if name == names[0] else None
+        ax.plot(min(r['value'], _EDGE), at, mark, color=colour, markersize=7, label=named)
+        if not inside:
+            ax.text(1.06, at, f"{r['value']:.0%}", ha='right', **text)
+
+# %% ../../nbs/evidence/08_patterns.ipynb #fdaf309a
+def _plot_targets(ax, targets: list):
+    "A line at each target, from the top, with an arrow that shows where better is; `(> or <, value)`."
+    black = PALETTE['black']
+    for y, (op, value) in enumerate(targets[::-1]):
+        ax.plot([value, value], [y - 0.4, y + 0.4], color=black, linewidth=1.5, label=None if y else 'target')
+        end = (value + (0.04 if op == '>' else -0.04), y + 0.4)
+        ax.annotate('', end, (value, y + 0.4), arrowprops=dict(arrowstyle='->', color=black))
+
+# %% ../../nbs/evidence/08_patterns.ipynb #bdf46fdd
 def plot_metrics(
-    ax,
-    rows: list,
+    ax,  # matplotlib axes
+    rows: list,  # JobRow of every job
     limit: int = 4,  # models shown at most, those with most jobs
 ):
-    "The five numbers of each model against their targets."
-    table = metrics_by_model(rows)
-    models = list(dict.fromkeys(r['model'] for r in table))
-    shown = models[:limit]
-    names = [LABELS[n] for n in TARGETS if n != 'tokens_per_job']
+    "The five numbers of each model against their targets; tokens per job stand in the legend."
+    of_model = defaultdict(dict)
+    for r in metrics_by_model(rows):
+        of_model[r['model']][r['metric']] = r
+    shares = [n for n in TARGETS if n != 'tokens_per_job']
+    names, shown = [LABELS[n] for n in shares], list(of_model)[:limit]
     for k, model in enumerate(shown):
-        mine = {r['metric']: r for r in table if r['model'] == model}
+        mine = of_model[model]
         tokens = mine[LABELS['tokens_per_job']]['value']
-        label = f"{model} ({mine[names[0]]['jobs']:,} jobs" + (
-            f', {tokens:,.0f} tokens each)' if tokens is not None else ', tokens unknown)'
-        )
-        for y, name in enumerate(names[::-1]):
-            r, at = mine[name], y + ((len(shown) - 1) / 2 - k) * 0.17
-            if r['value'] is None:
-                ax.text(0.01, at, 'nothing to count', va='center', fontsize=8, color=_COLOURS[k])
-                continue
-            if r['low'] is not None:
-                ax.hlines(at, r['low'], r['high'], color=_COLOURS[k], linewidth=2, alpha=0.5)
-            ax.plot(
-                min(r['value'], 1.08),
-                at,
-                _MARKS[k] if r['value'] <= 1.08 else '>',
-                color=_COLOURS[k],
-                markersize=7,
-                label=label if y == len(names) - 1 else None,
-            )
-            if r['value'] > 1.08:
-                ax.text(1.06, at, f"{r['value']:.0%}", ha='right', va='center', fontsize=8, color=_COLOURS[k])
-    for y, name in enumerate(names[::-1]):
-        op, t = TARGETS[next(n for n in TARGETS if LABELS[n] == name)]
-        ax.plot([t, t], [y - 0.4, y + 0.4], color=PALETTE['black'], linewidth=1.5, label='target' if not y else None)
-        ax.annotate(
-            '',
-            (t + (0.04 if op == '>' else -0.04), y + 0.4),
-            (t, y + 0.4),
-            arrowprops=dict(arrowstyle='->', color=PALETTE['black']),
-        )
+        billed = 'tokens unknown' if tokens is None else f'{tokens:,.0f} tokens each'
+        label = f"{model} ({mine[names[0]]['jobs']:,} jobs, {billed})"
+        _plot_model(ax, mine, names, k, len(shown), label)
+    _plot_targets(ax, [TARGETS[n] for n in shares])
     ax.set_yticks(range(len(names)), names[::-1])
     ax.set_xlim(-0.02, 1.12)
     _percent(ax.xaxis)
     ax.set_ylim(-0.6, len(names) - 0.3)
     ax.grid(axis='y', visible=False)
     ax.set_xlabel('share; the arrow at each target shows where better is')
-    ax.set_title('The five numbers today' + (f' ({len(shown)} of {len(models)} models)' if len(models) > limit else ''))
+    only = f' ({len(shown)} of {len(of_model)} models)' if len(of_model) > limit else ''
+    ax.set_title(f'The five numbers today{only}')
     ax.legend(loc='upper left', bbox_to_anchor=(1, 1))

@@ -1,4 +1,5 @@
-"""The minimal edit as it was first written: every cell of the alignment, every window, no early end. Slow, and what the quick one is held against."""
+"""The minimal edit as it was first written: every cell of the alignment, every window, no early end. Slow, and what
+the quick one is held against."""
 
 import difflib
 import heapq
