@@ -312,10 +312,11 @@ def test_detectors_against_recorded_truth(capsys):
     found = {(f.job_id, f.mode) for j in jobs for f in detect(j)}
     with capsys.disabled():
         print(
-            f'\ndetectors on {len(jobs)} recorded jobs: precision {len(found & want)}/{len(found)}, recall {len(found & want)}/{len(want)}'
+            f'\ndetectors on {len(jobs)} recorded jobs: '
+            f'precision {len(found & want)}/{len(found)}, recall {len(found & want)}/{len(want)}'
         )
     assert found == want
-    assert all(l.evidence and l.rule for j in jobs for t in j.turns for l in t.labels)
+    assert all(label.evidence and label.rule for j in jobs for t in j.turns for label in t.labels)
 
 
 @pytest.mark.parametrize('family', list(FAMILIES))

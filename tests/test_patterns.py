@@ -238,10 +238,11 @@ def test_todo_loops_and_stubs():
         f.mode == 'todo_loop' for f in detect(Job('j', 'x', turns=busy[:15]))
     )
     stub = [STAGED, step('write_file', phase='tactical', path='output/r.md', content='# Report\n\n## Risks\n')]
-    modes = lambda turns: (
-        {f.mode for f in detect(Job('j', 'x', turns=turns, files_after={'output/r.md': '# Report\n\n## Risks\n'}))}
-        & {'skeleton_output', 'untouched_output'}
-    )
+
+    def modes(turns):
+        job = Job('j', 'x', turns=turns, files_after={'output/r.md': '# Report\n\n## Risks\n'})
+        return {f.mode for f in detect(job)} & {'skeleton_output', 'untouched_output'}
+
     assert modes(stub) == {'untouched_output'} and modes([*stub, end('output/r.md')]) == {'skeleton_output'}
 
 
@@ -265,7 +266,7 @@ def test_figures_of_any_rows_can_be_drawn():
 
 
 def test_the_budget_steers_phase_2(tmp_path):
-    "All failures are bad edits; the budget file says otherwise, and the file wins. An absent file leaves the counts in charge."
+    "All failures are bad edits; the budget file says otherwise, and wins. Without it the counts are in charge."
     from agentft.phases.synthesize import phase1
 
     d = tmp_path / '1-collect'

@@ -76,9 +76,10 @@ text = st.lists(st.one_of(pieces, st.text(max_size=12), secrets), max_size=14).m
 edge = st.sampled_from(['', ' ', '\n', '"', "'", '(', ', ', 'see ', '\t', '\\n', '{"a": "', 'naïve 雪 '])
 prose = st.lists(
     st.sampled_from(
-        'the token count is max_tokens 4096 of version 1.2.3 line 17: def f(key=None): return key.name # 2026-11-01 08:00 9f86d081884c7d65 a591729e0f3b2d16 07734\n\t'.split(
-            ' '
-        )
+        (
+            'the token count is max_tokens 4096 of version 1.2.3 line 17: def f(key=None): return key.name '
+            '# 2026-11-01 08:00 9f86d081884c7d65 a591729e0f3b2d16 07734\n\t'
+        ).split(' ')
     ),
     max_size=40,
 ).map(' '.join)
@@ -135,8 +136,8 @@ def test_redacted_json_stays_json_and_passes_the_leak_scan(tmp_path_factory, x):
     p.write_text(json.dumps(clean, ensure_ascii=False).encode('utf-8', 'replace').decode() + '\n')
     redact_file(p, r)
     json.loads(p.read_text())
-    for l in leak_scan(p, r):
-        assert l.kind != 'KNOWN', l
+    for leak in leak_scan(p, r):
+        assert leak.kind != 'KNOWN', leak
 
 
 @quick
@@ -210,7 +211,7 @@ def test_leak_scan_sees_through_escapes_and_says_where(tmp_path):
         '{"password": "hunter2-fake"}',
     ]
     (tmp_path / 'x.jsonl').write_text('\n'.join(lines) + '\n')
-    assert [(l.line, l.kind) for l in sorted(leak_scan(tmp_path), key=lambda l: l.line)] == [
+    assert [(k.line, k.kind) for k in sorted(leak_scan(tmp_path), key=lambda k: k.line)] == [
         (2, 'AWS_KEY'),
         (3, 'AWS_KEY'),
         (4, 'AWS_KEY'),
