@@ -313,7 +313,8 @@ def test_start_is_fast():
     for code in ('import agentft', 'from agentft.cli import main; main(["--help"])'):
         assert min(seconds(code) for _ in range(3)) < max(0.5, 4 * bare), code
     heavy = 'torch transformers pandas numpy matplotlib papermill pymongo anthropic trl peft nbconvert'.split()
-    for module in sorted(p.stem for p in (project() / 'agentft').glob('[a-z]*.py')):
+    files = sorted((project() / 'agentft').rglob('[a-z]*.py'))
+    for module in ('.'.join(p.relative_to(project() / 'agentft').with_suffix('').parts) for p in files):
         loaded = subprocess.run(
             [sys.executable, '-c', f'import sys, agentft.{module}; print(*[m for m in {heavy} if m in sys.modules])'],
             capture_output=True,
@@ -324,10 +325,7 @@ def test_start_is_fast():
         )
 
 
-PRESENT = [p for p, n in PHASES.items() if (project() / f'nbs/{n}9_{p}.ipynb').exists()]
-
-
-@pytest.mark.parametrize('phase', PRESENT)
+@pytest.mark.parametrize('phase', PHASES)
 def test_notebook_and_function_share_parameters(phase):
     f = getattr(import_module(f'agentft.phases.{phase}'), phase)
     signature = {k: v.default for k, v in inspect.signature(getattr(f, '__wrapped__', f)).parameters.items()}
