@@ -6,6 +6,8 @@
 __all__ = ['COMMANDS', 'USAGE', 'main']
 
 # %% ../nbs/cli.ipynb #c40187a6
+import difflib
+import errno
 import os
 import signal
 import sys
@@ -32,13 +34,11 @@ The shortest way in: agentft run quickstart'''
 )
 
 # %% ../nbs/cli.ipynb #41973d6c
-def _run(argv):
+def _run_parser():
     import argparse
 
-    p = argparse.ArgumentParser(
-        prog='agentft run',
-        description='Run the phases of a recipe; what has finished with the same parameters is left as it is.',
-    )
+    about = 'Run the phases of a recipe; what has finished with the same parameters is left as it is.'
+    p = argparse.ArgumentParser(prog='agentft run', description=about)
     p.add_argument('recipe', help='name of a recipe in recipes/, or path of a YAML file')
     p.add_argument(
         '-p',
@@ -59,39 +59,49 @@ def _run(argv):
     p.add_argument('--name', default='', help="name of the run's folder; default: the recipe's name")
     p.add_argument('--runs', default='runs', help='folder that holds all runs (default: %(default)s)')
     p.add_argument('--nbs', default=None, help='folder of the phase notebooks (default: those of this checkout)')
-    a = p.parse_args(argv)
+    return p
+
+
+def _run(argv):
+    "The phases of a recipe."
+    a = _run_parser().parse_args(argv)
     from agentft.workbench.runner import run
 
     run(a.recipe, *map(tuple, a.parameters), start=a.start, name=a.name, runs=a.runs, nbs=a.nbs)
 
 # %% ../nbs/cli.ipynb #ba05bc76
 def _report(argv):
+    "The pages of a run, written again."
     import argparse
 
-    p = argparse.ArgumentParser(
-        prog='agentft report', description='Write report.html of every phase and index.html again.'
-    )
+    about = 'Write report.html of every phase and index.html again.'
+    p = argparse.ArgumentParser(prog='agentft report', description=about)
     p.add_argument('run', help='folder of the run, such as runs/quickstart')
+    folder = p.parse_args(argv).run
     from agentft.workbench.reports import report
 
-    print(report(p.parse_args(argv).run))
+    print(report(folder))
 
 # %% ../nbs/cli.ipynb #67e65372
-def _seeds(argv):
+def _seeds_parser():
     import argparse
 
     p = argparse.ArgumentParser(prog='agentft seeds', description='Look after the seeds that training data grows from.')
-    c = p.add_subparsers(dest='what', required=True, metavar='check').add_parser(
-        'check',
-        help='play every seed in a folder',
-        description='Play every seed in a folder. '
-        'A bad line is named with its place and reason, and the exit status is 1; few seeds, twins and missing no-action seeds are warnings.',
+    about = (
+        'Play every seed in a folder. A bad line is named with its place and reason, and the exit status is 1; '
+        'few seeds, twins and missing no-action seeds are warnings.'
     )
-    c.add_argument('folder', nargs='?', default='seeds', help='holds JSONL files of seeds (default: %(default)s)')
-    c.add_argument(
-        '--enough', type=int, default=50, metavar='N', help='seeds that a behaviour should have (default: %(default)s)'
-    )
-    a = p.parse_args(argv)
+    what = p.add_subparsers(dest='what', required=True, metavar='check')
+    check = what.add_parser('check', help='play every seed in a folder', description=about)
+    check.add_argument('folder', nargs='?', default='seeds', help='holds JSONL files of seeds (default: %(default)s)')
+    enough = 'seeds that a behaviour should have (default: %(default)s)'
+    check.add_argument('--enough', type=int, default=50, metavar='N', help=enough)
+    return p
+
+
+def _seeds(argv) -> int:
+    "A folder of seeds, checked; 1 where one is bad."
+    a = _seeds_parser().parse_args(argv)
     from agentft.data.seeds import check_folder
 
     found = check_folder(a.folder, a.enough)
@@ -99,21 +109,73 @@ def _seeds(argv):
     return int(bool(found.bad))
 
 # %% ../nbs/cli.ipynb #fea8b9e7
+def _known_options(parser) -> list[str]:
+    return [o.removeprefix('--') for action in parser._actions for o in action.option_strings if o.startswith('--')]
+
+
 def _phase(name, argv):
     "Call the function of phase `name`, with options made from its parameters."
     from fastcore.script import anno_parser
 
-    f = getattr(import_module(f'agentft.phases.{name}'), name)
-    f = getattr(f, '__wrapped__', f)
-    args = vars(anno_parser(f, prog=f'agentft {name}').parse_args(argv))
-    for k in ('pdb', 'xtra'):
-        args.pop(k, None)
-    f(**args)
+    function = getattr(import_module(f'agentft.phases.{name}'), name)
+    parser = anno_parser(function, prog=f'agentft {name}')
+    parser.allow_abbrev = False  # --jobs must not be taken for --jobs_share
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        from agentft.workbench.recipes import hint
+
+        option = unknown[0].lstrip('-').split('=')[0]
+        parser.error(f'there is no {unknown[0]}: {hint(option, _known_options(parser))}')
+    function(**{k: v for k, v in vars(args).items() if k not in ('pdb', 'xtra')})
+
+# %% ../nbs/cli.ipynb #6b677c0e
+def _say(e) -> str:
+    "An error as one sentence, with the next step where the error itself has none."
+    text = str(e) or type(e).__name__
+    if isinstance(e, OSError) and e.errno == errno.ENOSPC and 'GB' not in text:
+        text += ': the disk is full: make room (old runs are under runs/), then run the same command again'
+    return text
+
+# %% ../nbs/cli.ipynb #ccb66388
+def _complain(*lines):
+    print(*lines, sep='\n', file=sys.stderr)
+
+
+def _not_understood(command) -> int:
+    near = difflib.get_close_matches(command, COMMANDS, 1)
+    meant = f': did you mean {near[0]!r}?' if near else ''
+    _complain(f'agentft: there is no command {command!r}{meant}', '', USAGE)
+    return 2
+
+
+def _do(command, argv) -> int:
+    "Run one command; what the user can mend becomes a sentence."
+    own = dict(run=_run, report=_report, seeds=_seeds)
+    try:
+        status = own[command](argv) if command in own else _phase(command, argv)
+    except KeyboardInterrupt as e:
+        _complain(f'\nagentft {command}: stopped' + (f'; {e}' if str(e) else ''))
+        return 130
+    except (OSError, ValueError, RuntimeError) as e:
+        if os.environ.get('AGENTFT_DEBUG'):
+            raise
+        _complain(f'\nagentft {command}: {_say(e)}', '(AGENTFT_DEBUG=1 shows where it was raised)')
+        return 1
+    return status or 0
 
 # %% ../nbs/cli.ipynb #f09de0c6
-def main(argv=None) -> int:
-    "Run `argv` (None: the process's arguments); gives the exit status."
-    own, argv = argv is None, list(sys.argv[1:] if argv is None else argv)
+def _stop(*_):
+    raise KeyboardInterrupt
+
+
+def main(
+    argv=None,  # what stands behind `agentft`; None: the process's arguments
+) -> int:  # exit status
+    "The command line of agentft."
+    if argv is None:
+        argv = sys.argv[1:]
+        signal.signal(signal.SIGTERM, _stop)  # a kill by the system's name puts things away like Ctrl-C
+    argv = list(argv)
     if not argv or argv[0] in ('-h', '--help', 'help'):
         print(USAGE)
         return 0
@@ -122,40 +184,6 @@ def main(argv=None) -> int:
 
         print(f'agentft {agentft.__version__}')
         return 0
-    cmd, rest = argv[0], argv[1:]
-    if cmd not in COMMANDS:
-        import difflib
-
-        near = difflib.get_close_matches(cmd, COMMANDS, 1)
-        print(
-            f'agentft: there is no command {cmd!r}' + (f': did you mean {near[0]!r}?' if near else '') + f'\n\n{USAGE}',
-            file=sys.stderr,
-        )
-        return 2
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    if own:
-        signal.signal(signal.SIGTERM, stop)
-    try:
-        status = dict(run=_run, report=_report, seeds=_seeds).get(cmd, lambda a: _phase(cmd, a))(rest)
-    except KeyboardInterrupt as e:
-        print(f'\nagentft {cmd}: stopped' + (f'; {e}' if str(e) else ''), file=sys.stderr)
-        return 130
-    except (OSError, ValueError, RuntimeError) as e:
-        if os.environ.get('AGENTFT_DEBUG'):
-            raise
-        print(f'\nagentft {cmd}: {_say(e)}\n(AGENTFT_DEBUG=1 shows where it was raised)', file=sys.stderr)
-        return 1
-    return status or 0
-
-# %% ../nbs/cli.ipynb #6b677c0e
-def _say(e) -> str:
-    "An error as one sentence, with the next step where the error itself has none."
-    import errno
-
-    s = str(e) or type(e).__name__
-    if isinstance(e, OSError) and e.errno == errno.ENOSPC and 'GB' not in s:
-        s += ': the disk is full: make room (old runs are under runs/), then run the same command again'
-    return s
+    if argv[0] not in COMMANDS:
+        return _not_understood(argv[0])
+    return _do(argv[0], argv[1:])

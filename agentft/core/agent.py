@@ -271,7 +271,7 @@ class AgentState:
     def current(self) -> TodoItem | None:
         return self.open[0] if self.open else None
 
-# %% ../../nbs/core/01_agent.ipynb #fb853a86
+# %% ../../nbs/core/01_agent.ipynb #34fbff91
 @patch
 def note_read(
     self: AgentState,
@@ -281,7 +281,7 @@ def note_read(
     if self.rules.guide and path.rsplit('/', 1)[-1] == self.rules.guide:
         self.guide_read = True
 
-
+# %% ../../nbs/core/01_agent.ipynb #5ae80dc6
 @patch
 def apply(
     self: AgentState,
@@ -328,7 +328,7 @@ def _todo_complete(self: AgentState, todo_id=''):
     self._next_phase()
     return head, True
 
-
+# %% ../../nbs/core/01_agent.ipynb #2fd715bd
 @patch
 def _no_completion(self: AgentState, ids: list) -> str:
     "Why these todos can't be completed; '' when they can."

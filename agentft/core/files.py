@@ -16,7 +16,7 @@ from fastcore.basics import patch
 
 from .records import Job, Message, ToolCall
 
-# %% ../../nbs/core/02_files.ipynb #93086f35
+# %% ../../nbs/core/02_files.ipynb #1a35e3be
 def succeeded(
     result: Message | None,  # what the tool answered
 ) -> bool | None:  # None: no result was recorded
@@ -28,21 +28,24 @@ def succeeded(
     return not re.match(r'\s*error\b', result.content, re.I)
 
 # %% ../../nbs/core/02_files.ipynb #3715e0a6
+_NUMBER = re.compile(r' *(\d+)\t')
+
+
 def numbered(
     text: str,  # what `read_file` answered
 ) -> str | None:  # None: a part of the file, or a listing with something else behind it
     "The result without its line numbers (`     1\\t`); as it is where it has none."
-    lines = text.split('\n')
-    numbers = [re.match(r' *(\d+)\t', line) for line in lines]
-    if numbers[0] is None:
+    if not _NUMBER.match(text):
         return text
+    lines = text.split('\n')
+    numbers = [_NUMBER.match(line) for line in lines]
     if lines[-1] == '':
         lines, numbers = lines[:-1], numbers[:-1]  # some programs end the last line of the listing too
     if not all(numbers) or [int(n[1]) for n in numbers] != list(range(1, len(lines) + 1)):
         return None
     return '\n'.join(line[n.end() :] for line, n in zip(lines, numbers))
 
-# %% ../../nbs/core/02_files.ipynb #49af29fb
+# %% ../../nbs/core/02_files.ipynb #be852ba1
 CUT = re.compile(r'\[truncated\]\s*$|\[\.\.\. .*truncated', re.I)
 
 
@@ -53,7 +56,7 @@ def _argument(call: ToolCall, key: str, default: str | None = None) -> str | Non
         x = default
     return x if isinstance(x, str) and not CUT.search(x) else None
 
-# %% ../../nbs/core/02_files.ipynb #fdce2dc3
+# %% ../../nbs/core/02_files.ipynb #94959b5c
 @dataclass(frozen=True)
 class FileState:
     "What is known about one path at one moment."
@@ -66,7 +69,7 @@ class FileState:
 ABSENT = FileState(False)
 UNKNOWN = FileState(None)
 
-# %% ../../nbs/core/02_files.ipynb #76b048a7
+# %% ../../nbs/core/02_files.ipynb #aa722b60
 def clean_path(
     path,  # as the model wrote it
 ) -> str:  # '' where there is none
@@ -95,7 +98,7 @@ class Files:
         "Every known text by path."
         return {p: s.text for p, s in self.states.items() if s.text is not None}
 
-# %% ../../nbs/core/02_files.ipynb #85353c05
+# %% ../../nbs/core/02_files.ipynb #d458f595
 @dataclass
 class FileChange:
     "What one call did to one path; a read changes nothing, and shows what was there."
@@ -119,7 +122,7 @@ class FileChange:
     def after(self) -> str | None:
         return self.now.text
 
-# %% ../../nbs/core/02_files.ipynb #c67ccac5
+# %% ../../nbs/core/02_files.ipynb #d26bf094
 NO_RESULT = 'no result recorded'
 CUT_ARGUMENTS = 'arguments cut in the source'
 CUT_RESULT = 'result cut in the source'
@@ -130,7 +133,7 @@ NO_FIT = 'the edit does not fit the replayed text'
 LAST_NEWLINE = 'text was added at the end, and nobody knows whether a newline ended the file'
 NO_SOURCE = 'text of the copied file is unknown'
 
-# %% ../../nbs/core/02_files.ipynb #44d8dc0d
+# %% ../../nbs/core/02_files.ipynb #9dafd201
 _PARTS = ('limit', 'page_start', 'page_end', 'describe')
 
 
@@ -138,7 +141,7 @@ def _reads_whole(call: ToolCall) -> bool:
     "Does the call ask for the file from its first line to its last?"
     return call.arguments.get('offset') in (None, 0, 1) and not any(call.arguments.get(k) for k in _PARTS)
 
-
+# %% ../../nbs/core/02_files.ipynb #9fa9a673
 def _shown_lines(text: str) -> list[str]:
     "What a read shows of `text`: its lines, without the empty ones at the end."
     lines = text.splitlines()
@@ -146,7 +149,7 @@ def _shown_lines(text: str) -> list[str]:
         lines.pop()
     return lines
 
-# %% ../../nbs/core/02_files.ipynb #bbe38a4a
+# %% ../../nbs/core/02_files.ipynb #9d57f385
 _NOT_THERE = re.compile(r'not found|no such file|does not exist', re.I)
 _EMPTY = '(empty file)'  # what `read_file` answers for a file without text
 
@@ -168,7 +171,7 @@ def _read(c: FileChange, given: FileState) -> tuple[FileState, str]:
         return FileState(True, ''), ''
     return FileState(True, text, exact=False), ''
 
-# %% ../../nbs/core/02_files.ipynb #e90ffa32
+# %% ../../nbs/core/02_files.ipynb #22eb7ed4
 def written(
     call: ToolCall,  # of `write_file` or `edit_file`
 ) -> tuple[str, str] | None:  # None: the source lost or cut a part of it
@@ -179,7 +182,7 @@ def written(
         old, new = _argument(call, 'old_string', ''), _argument(call, 'new_string', '')
     return None if old is None or new is None else (old, new)
 
-
+# %% ../../nbs/core/02_files.ipynb #40b458a5
 def _write(c: FileChange, given: FileState) -> tuple[FileState, str]:
     "State of a file after `write_file`, and why a text is unknown."
     texts = written(c.call)
@@ -192,7 +195,7 @@ def _write(c: FileChange, given: FileState) -> tuple[FileState, str]:
         why = NOT_KNOWN
     return FileState(True, texts[1]), why
 
-# %% ../../nbs/core/02_files.ipynb #b3d02201
+# %% ../../nbs/core/02_files.ipynb #d198e6b6
 def _edit(c: FileChange, given: FileState) -> tuple[FileState, str]:
     "State of a file after `edit_file`, and why its text is unknown."
     texts, unknown = written(c.call), FileState(True)
@@ -213,7 +216,7 @@ def _edit(c: FileChange, given: FileState) -> tuple[FileState, str]:
         return FileState(True, longer.replace(old, new, 1)), ''
     return unknown, NO_FIT
 
-# %% ../../nbs/core/02_files.ipynb #ca8b5594
+# %% ../../nbs/core/02_files.ipynb #6ac2de70
 def _add_at_end(was: FileState, new: str) -> tuple[FileState, str]:
     "State after text was added at the end."
     ends = not was.text or was.text.endswith('\n')
@@ -221,7 +224,7 @@ def _add_at_end(was: FileState, new: str) -> tuple[FileState, str]:
         return FileState(True), LAST_NEWLINE
     return FileState(True, was.text + ('' if ends else '\n') + new), ''
 
-# %% ../../nbs/core/02_files.ipynb #b2f9f5f8
+# %% ../../nbs/core/02_files.ipynb #29f59a67
 def _copy(c: FileChange, given: FileState) -> tuple[FileState, str]:
     "State of the path that a copy arrives at."
     return FileState(True, given.text, given.exact), NO_SOURCE if given.text is None else ''
@@ -233,9 +236,10 @@ def _move(c: FileChange, given: FileState) -> tuple[FileState, str]:
 
 
 def _delete(c: FileChange, given: FileState) -> tuple[FileState, str]:
+    "A deleted file is known not to be there."
     return ABSENT, ''
 
-
+# %% ../../nbs/core/02_files.ipynb #aa6dbf53
 _EFFECTS = dict(read=_read, write=_write, edit=_edit, copy=_copy, move=_move, delete=_delete)
 _KINDS = dict(
     read_file='read',
@@ -248,7 +252,7 @@ _KINDS = dict(
     delete_directory='delete',
 )
 
-# %% ../../nbs/core/02_files.ipynb #4d1474d4
+# %% ../../nbs/core/02_files.ipynb #869ff69a
 def _touched(files: Files, call: ToolCall) -> list[tuple[str, str]]:
     "Each `(path, source)` that a call touches; the source is set where a text arrives from elsewhere."
     path, source, dest = (clean_path(_argument(call, k)) for k in ('path', 'source', 'dest'))
@@ -263,7 +267,7 @@ def _touched(files: Files, call: ToolCall) -> list[tuple[str, str]]:
         return [(p, '') for p, s in files.states.items() if p.startswith(f'{path}/') and s.exists is not False]
     return [(path, '')]
 
-# %% ../../nbs/core/02_files.ipynb #b1cbd76a
+# %% ../../nbs/core/02_files.ipynb #87046029
 @patch
 def apply(
     self: Files,
@@ -284,7 +288,7 @@ def apply(
         out.append(c)
     return out
 
-# %% ../../nbs/core/02_files.ipynb #e9f84f71
+# %% ../../nbs/core/02_files.ipynb #624346f6
 def _outcome(c: FileChange, given: FileState) -> tuple[FileState, str]:
     "The state after change `c`, and why a text is unknown; `given` is the state of its source."
     if c.kind != 'read' and c.ok is None:
@@ -295,7 +299,7 @@ def _outcome(c: FileChange, given: FileState) -> tuple[FileState, str]:
         return UNKNOWN, CUT_ARGUMENTS
     return _EFFECTS[c.kind](c, given)
 
-# %% ../../nbs/core/02_files.ipynb #2118ec33
+# %% ../../nbs/core/02_files.ipynb #004af7e2
 def replay(
     job: Job,  # from any source
     files: Files | None = None,  # state to move on; None: the job's own start
@@ -307,7 +311,7 @@ def replay(
     for turn, call, result in job.calls():
         yield from files.apply(call, result, index[id(turn)])
 
-# %% ../../nbs/core/02_files.ipynb #d0d03515
+# %% ../../nbs/core/02_files.ipynb #b3dbfab6
 def files_at(
     job: Job,
     turn: int | None = None,  # index into `job.turns`; None: the end

@@ -82,7 +82,7 @@ class _EditLog:
         elif c.was.exists or self.lost.get(c.path) is not None:
             self.worked(c, todo, sum(map(self.count, texts)))
 
-# %% ../../nbs/core/04_metrics.ipynb #19abf71b
+# %% ../../nbs/core/04_metrics.ipynb #35d39167
 @patch
 def failed(self: _EditLog, c: FileChange, todo: tuple, tokens: int):
     "A failed edit is extra; a refused write is one only where it would have overwritten a file."
@@ -92,7 +92,7 @@ def failed(self: _EditLog, c: FileChange, todo: tuple, tokens: int):
         self.begin(c, todo, c.before)
     self.last[todo, c.path].failed += tokens
 
-
+# %% ../../nbs/core/04_metrics.ipynb #d0ee9c01
 @patch
 def begin(self: _EditLog, c: FileChange, todo: tuple, text: str | None):
     "A new FileEdit from `text`; None where nothing was measured yet."
@@ -195,7 +195,7 @@ def _adherence(job: Job) -> tuple[list, Counter, Counter]:
             kinds.update(f'violation: {k}' for k in bad)
     return [allowed, total], kinds, lost
 
-# %% ../../nbs/core/04_metrics.ipynb #3fc12190
+# %% ../../nbs/core/04_metrics.ipynb #cf28c836
 def _calls_made(turn) -> list[ToolCall]:
     "The calls of a turn; one without a name where the source says that there was a call and holds none."
     calls = turn.said.tool_calls
@@ -203,7 +203,7 @@ def _calls_made(turn) -> list[ToolCall]:
         return [ToolCall('', malformed='(lost in the source)')]
     return calls
 
-
+# %% ../../nbs/core/04_metrics.ipynb #eeed1121
 def _violations(call: ToolCall, agent_phase: str, tools: dict) -> set[str]:
     "In which ways `call` breaks the contract; wrong arguments of a known tool are no violation of the phase."
     kinds = {p.kind for p in check_call(call, agent_phase, tools)} & {'unknown_tool', 'phase_violation'}
@@ -220,7 +220,7 @@ def _tokens(job: Job) -> tuple[int, int] | None:
     said = sum(u.completion_tokens for u in billed)
     return sum(u.prompt_tokens for u in billed) + said, said
 
-# %% ../../nbs/core/04_metrics.ipynb #b27acb4f
+# %% ../../nbs/core/04_metrics.ipynb #9bc36fe6
 def _todo_counts(job: Job) -> tuple[dict, Counter]:
     "What a job adds to the numbers about todos, and which rules decided."
     todos = work_done(job)
@@ -234,7 +234,7 @@ def _todo_counts(job: Job) -> tuple[dict, Counter]:
     )
     return counts, Counter(f'todo: {rule}' for _, _, rule in todos)
 
-
+# %% ../../nbs/core/04_metrics.ipynb #55680625
 def _edit_counts(edits: list[FileEdit]) -> dict:
     "What a job adds to the numbers about edits."
     return dict(
@@ -406,12 +406,19 @@ def wilson(
     half = z / shrink * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return max(0.0, middle - half), min(1.0, middle + half)
 
-# %% ../../nbs/core/04_metrics.ipynb #9a935f92
+# %% ../../nbs/core/04_metrics.ipynb #38832ce7
 def _per_success(tokens: Metric, success: Metric) -> Metric:
     "Tokens of all jobs per successful one."
     n, wins = tokens.numerator, success.numerator
     value = n / wins if wins and tokens.denominator else None
     return Metric('tokens_per_success', n, wins, value, rule=RULES['tokens_per_success'], jobs=tokens.jobs)
+
+# %% ../../nbs/core/04_metrics.ipynb #71a07618
+_BESIDE = dict(
+    todo_completion=('work_done', 'marked_without_work'),
+    edit_precision=('edit_precision_lines', 'whole_file_rewrites'),
+    tokens_per_job=('completion_tokens',),
+)
 
 
 def _companions(five: dict, counts: list):
@@ -419,13 +426,6 @@ def _companions(five: dict, counts: list):
     for name, beside in _BESIDE.items():
         five[name].companions = {k: total(k, counts) for k in beside}
     five['tokens_per_job'].companions['tokens_per_success'] = _per_success(five['tokens_per_job'], five['task_success'])
-
-
-_BESIDE = dict(
-    todo_completion=('work_done', 'marked_without_work'),
-    edit_precision=('edit_precision_lines', 'whole_file_rewrites'),
-    tokens_per_job=('completion_tokens',),
-)
 
 # %% ../../nbs/core/04_metrics.ipynb #c2ba6e31
 _DETAILS = dict(todo_completion='todo: ', phase_adherence='violation: ', task_success='outcome: ')

@@ -52,7 +52,7 @@ class Label:
     evidence: str = ''  # a quote from the turn
     rule: str = ''  # which rule found it
 
-
+# %% ../../nbs/core/00_records.ipynb #84763867
 @dataclass
 class Usage:
     "Tokens as billed for one model call; None where the source does not say."
@@ -121,13 +121,13 @@ class Job:
     provenance: dict = field(default_factory=dict)  # content_hash, importer, documents
     v: int = 2  # record version
 
-# %% ../../nbs/core/00_records.ipynb #5243ae30
+# %% ../../nbs/core/00_records.ipynb #5db6933c
 @patch
 def messages(self: Job) -> list[Message]:
     "The whole conversation, in order."
     return [m for t in self.turns for m in (*t.seen, t.said, *t.results)]
 
-# %% ../../nbs/core/00_records.ipynb #d6f62eab
+# %% ../../nbs/core/00_records.ipynb #27d2f938
 @patch
 def calls(self: Job):
     "Every `(turn, call, result)`; the result is None where none was recorded."
@@ -139,7 +139,7 @@ def calls(self: Job):
                 result = turn.results[i]
             yield turn, call, result
 
-# %% ../../nbs/core/00_records.ipynb #1fd29a16
+# %% ../../nbs/core/00_records.ipynb #fa8b2dd7
 @lru_cache
 def _defaults(cls) -> list[tuple]:
     "Field names of `cls` with their defaults; `...` where the field is required."
@@ -204,7 +204,7 @@ class Example:
             raise ValueError('only assistant messages are trained')
         self.id = self.id or content_hash(dict(m=self.messages, t=self.tools, w=self.weights))
 
-# %% ../../nbs/core/00_records.ipynb #72c33473
+# %% ../../nbs/core/00_records.ipynb #d7a404ba
 def _action(m: Message) -> tuple:
     "What a message says and does, without ids and blanks around the text."
     return m.content.strip(), [(c.name, c.arguments, c.malformed) for c in m.tool_calls]
@@ -241,7 +241,7 @@ def _hints(cls) -> dict:
     "Field names of a record class with their types."
     return typing.get_type_hints(cls)
 
-
+# %% ../../nbs/core/00_records.ipynb #9d7f1070
 def _checked(kind: type, x):
     "`x`, if it is of `kind`; whole numbers pass as floats."
     if kind is float and isinstance(x, int) and not isinstance(x, bool):

@@ -220,6 +220,10 @@ def is_bot(
     "Is this the name or the address of a program?"
     return bool(_BOT.search(f'{author} {email}'))
 
+# %% ../../nbs/evidence/01_changes.ipynb #5d5e4528
+def _lines(text: str) -> list[str]:
+    return text.splitlines(keepends=True)
+
 # %% ../../nbs/evidence/01_changes.ipynb #57fb973b
 def line_hunks(
     a: list[str],  # lines before
@@ -236,10 +240,6 @@ def line_hunks(
     x, y = a[head : len(a) - tail], b[head : len(b) - tail]
     ops = difflib.SequenceMatcher(None, x, y, autojunk=len(a) + len(b) > 4000).get_opcodes()
     return [(head + a0, head + a1, head + b0, head + b1) for op, a0, a1, b0, b1 in ops if op != 'equal']
-
-# %% ../../nbs/evidence/01_changes.ipynb #5d5e4528
-def _lines(text: str) -> list[str]:
-    return text.splitlines(keepends=True)
 
 # %% ../../nbs/evidence/01_changes.ipynb #9abea8b3
 def hunk_texts(

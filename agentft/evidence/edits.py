@@ -355,10 +355,10 @@ class _Miner:
         before, after, why = file_states(self.git, ch, self.max_file_bytes) if few else ('', '', 'huge')
         return _Look(ch, before, after, why, [] if why else hunk_texts(before, after))
 
-# %% ../../nbs/evidence/02_edits.ipynb #d68c45cc
+# %% ../../nbs/evidence/02_edits.ipynb #bc19fbc7
 @patch
 def opened(self: _Miner, c: Commit, why: str, good: list[Change]) -> list[_Look]:
-    "The files of `c` that have to be read; `good` ones may give an edit, and count if there is no reason `why` not."
+    "Count `c`, and read those of its files that matter: all that may give an edit, else the `good` ones."
     few = len(good) <= 10 * self.max_files
     if why:
         self.tally.left_out[why] += 1

@@ -31,7 +31,7 @@ from agentft.evidence.secrets import (
     scan_bytes,
 )
 
-# %% ../../nbs/evidence/05_privacy.ipynb #f43a5719
+# %% ../../nbs/evidence/05_privacy.ipynb #f80b5f93
 _MULTIPLIER = 0x9E3779B1  # Knuth's multiplicative hashing: 2**32 divided by the golden ratio
 
 
@@ -39,7 +39,7 @@ def _slot(gram: bytes) -> int:
     "The hash of four bytes, 16 bits."
     return (int.from_bytes(gram, 'little') * _MULTIPLIER & 0xFFFFFFFF) >> 16
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #f43a5719
 def _grams(word: bytes) -> tuple:
     "An offset in `word`, and all groups of four bytes that can stand there."
     if len(word) < 4:
@@ -64,7 +64,7 @@ def _goes_on(byte: int, edge: str) -> bool:
     c = chr(byte)
     return c.isalpha() or (edge == 'w' and c.isdigit())
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #3fad63f9
 def _is_inside(b: bytes, s: int, edge: str) -> bool:
     "Does a word that began earlier go on at `s`?"
     return s > 0 and b[max(s - 2, 0) : s] not in _ESCAPES and _goes_on(b[s - 1], edge)
@@ -185,7 +185,7 @@ def _deny(self: Redactor):
         for form in {word, word.lower(), word.upper(), word.title(), word.capitalize()}:
             self._known.add(form.encode(), self._number(word.casefold(), 'DENIED'), 'l')
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #2e7e1cb1
 @patch
 def _number(self: Redactor, secret: str, kind: str) -> str:
     "The placeholder of `secret` in its canonical form: the one it had, or a new one."
@@ -198,6 +198,23 @@ def _number(self: Redactor, secret: str, kind: str) -> str:
         self.n[kind] += 1
         self._same[secret] = f'<{kind}_{self.n[kind]}>'
     return self._same[secret]
+
+# %% ../../nbs/evidence/05_privacy.ipynb #24396cae
+def _stands_alone(secret: str) -> bool:
+    "Is `secret` long and odd enough to be replaced wherever it stands?"
+    return len(secret) >= 8 and not secret.isalpha()
+
+# %% ../../nbs/evidence/05_privacy.ipynb #be9834cd
+def _encoded(text: str) -> bytes:
+    "The bytes of `text`; a lone surrogate, as broken JSON may hold one, gets bytes of its own."
+    return text.encode('utf-8', 'surrogatepass')
+
+# %% ../../nbs/evidence/05_privacy.ipynb #d51d945f
+@patch
+def _learn(self: Redactor, secret: str, name: str, kind: str):
+    "Look for `secret` everywhere from now on, unless it could be an ordinary word."
+    if _stands_alone(secret) and kind != 'CUT_TOKEN':
+        self._known.add(_encoded(secret), name, 'w' if kind in _LIKE_NUMBERS else '')
 
 # %% ../../nbs/evidence/05_privacy.ipynb #f316bd8f
 @patch
@@ -214,29 +231,13 @@ def _placeholder(self: Redactor, secret: str, kind: str) -> str:
         self._learn(password, self.names[password], 'SECRET')
     return name
 
-
-def _stands_alone(secret: str) -> bool:
-    "Is `secret` long and odd enough to be replaced wherever it stands?"
-    return len(secret) >= 8 and not secret.isalpha()
-
-
-@patch
-def _learn(self: Redactor, secret: str, name: str, kind: str):
-    "Look for `secret` everywhere from now on, unless it could be an ordinary word."
-    if _stands_alone(secret) and kind != 'CUT_TOKEN':
-        self._known.add(_encoded(secret), name, 'w' if kind in _LIKE_NUMBERS else '')
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode('utf-8', 'surrogatepass')
-
-# %% ../../nbs/evidence/05_privacy.ipynb #c22630bf
+# %% ../../nbs/evidence/05_privacy.ipynb #329d0344
 @patch
 def _digest(self: Redactor, secret: str) -> str:
     "HMAC-SHA256 of `secret` under the key of the memory, 128 bits in hexadecimal."
     return hmac.digest(self._key, _encoded(secret), 'sha256').hex()[:32]
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #c22630bf
 @patch
 def _load(self: Redactor):
     "Read the memory, or begin one with a new key."
@@ -306,7 +307,7 @@ def _joined(texts, size=1 << 20):
     if parts:
         yield SEPARATOR.join(parts), owners
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #c95ebc44
 def _by_owner(owners, hits):
     "`(text, start, end, what)` of `hits` in joined texts."
     starts = [n for n, _ in owners]
@@ -324,7 +325,7 @@ def _filled(text: str, hits) -> tuple:
     out.append(b[at:])
     return as_text(b''.join(out)), [placeholder for *_, placeholder in hits]
 
-# %% ../../nbs/evidence/05_privacy.ipynb #191a970c
+# %% ../../nbs/evidence/05_privacy.ipynb #ada5bd68
 @patch
 def _scanned(self: Redactor, texts):
     "`(text, start, end, placeholder)` of what looks secret in `texts`, or was a secret in an earlier run."
@@ -333,7 +334,7 @@ def _scanned(self: Redactor, texts):
         for t, s, e, kind in _by_owner(owners, drop_allowed(b, hits, self._patterns, self.skip)):
             yield t, s, e, self._placeholder(_encoded(t)[s:e].decode('utf-8', 'surrogatepass'), kind)
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #191a970c
 @patch
 def _once(self: Redactor, texts) -> dict:
     "One round of `_replace`."
@@ -350,7 +351,7 @@ def _once(self: Redactor, texts) -> dict:
     self._clean.update((hash(t), now) for t in check if t not in found)
     return {t: _filled(t, merge_spans(hits)) for t, hits in found.items()}
 
-# %% ../../nbs/evidence/05_privacy.ipynb #317f8c25
+# %% ../../nbs/evidence/05_privacy.ipynb #824bfd53
 @patch
 def _is_dirty(self: Redactor, texts) -> bool:
     "Is anything left in `texts`?"
@@ -359,7 +360,7 @@ def _is_dirty(self: Redactor, texts) -> bool:
             return True
     return False
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #317f8c25
 @patch
 def _replace(self: Redactor, texts) -> dict:
     "`{text: (the same without secrets, placeholders used)}` of those of `texts` that hold any."
@@ -390,7 +391,7 @@ def _counted(self: Redactor, new: tuple) -> str:
             self.examples[kind] = text[max(i - 30, 0) : i + len(placeholder) + 30]
     return text
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #95f23593
 @patch
 def learn(
     self: Redactor,
@@ -399,7 +400,7 @@ def learn(
     "Note the secrets of `text` without changing it."
     self._replace([text])
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #145734b0
 @patch
 def __call__(
     self: Redactor,
@@ -508,7 +509,7 @@ def _on_disk(redactor: Redactor) -> _KnownTexts:
             out.add(written.encode(), placeholder, edge)
     return out
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #9a560769
 def _redacted_json(text: str, redactor: Redactor, indent=None) -> str:
     "JSON `text` without secrets; what is no JSON is redacted as plain text."
     try:
@@ -567,7 +568,7 @@ def _all_strings(x):
         for part in x:
             yield from _all_strings(part)
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #c6c0f4d0
 def _json_values(line: bytes):
     "The JSON value of a line; of a line that is none, each string with an escape."
     try:
@@ -598,7 +599,7 @@ def _unescaped(lines, first: int, seen: set) -> list[tuple]:
                     out.append((n, text))
     return out
 
-# %% ../../nbs/evidence/05_privacy.ipynb #735c2e7b
+# %% ../../nbs/evidence/05_privacy.ipynb #caf32c39
 _BINARY = ('.png', '.safetensors', '.gguf', '.gz', '.npz', '.parquet')
 
 
@@ -607,7 +608,7 @@ def _left(b: bytes, known: _KnownTexts, allow: list, skip: tuple) -> list:
     hits = drop_allowed(b, scan_bytes(b), allow, skip)
     return hits + [(s, e, 'KNOWN') for s, e, _ in known.find(b, cut=False)]
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #735c2e7b
 def _leaks_in(path, known: _KnownTexts, on_disk: _KnownTexts, allow: list, skip: tuple):
     "`(line, secret, kind)` of what one file still holds, as bytes and once decoded."
     seen = set()
@@ -642,7 +643,7 @@ def leak_scan(
         for (name, line, secret), kind in out.items()
     ]
 
-
+# %% ../../nbs/evidence/05_privacy.ipynb #5ea4315c
 def refuse_leaks(
     path,  # file, or folder
     redactor: Redactor = None,  # also look for every secret it knows

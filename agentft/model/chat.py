@@ -10,34 +10,37 @@ import html
 import json
 import re
 
+from fastcore.basics import patch
+
 from ..core.records import Message, ToolCall
 
 # %% ../../nbs/model/01_chat.ipynb #bb056f6c
-_dumps = lambda x: json.dumps(x, ensure_ascii=False, separators=(',', ':'))
+_CALL = re.compile(r'\s*\{\s*"name"')  # what a call starts with, well formed or not
+
+
+def _dumps(x) -> str:
+    return json.dumps(x, ensure_ascii=False, separators=(',', ':'))
 
 
 def call_text(
     call: ToolCall,
 ) -> str:  # one line, unless a malformed call had several
     "How `call` is written."
-    if not call.malformed:
-        return f'{{"name":{_dumps(call.name)},"arguments":{_dumps(call.arguments)}}}'
     if _CALL.match(call.malformed):
-        return call.malformed  # the whole line is known
-    return f'{{"name":{_dumps(call.name)},"arguments":{call.malformed}}}'  # only its arguments are
+        return call.malformed
+    arguments = call.malformed or _dumps(call.arguments)  # of a recorded job only the arguments may be known
+    return f'{{"name":{_dumps(call.name)},"arguments":{arguments}}}'
 
 # %% ../../nbs/model/01_chat.ipynb #e2daf357
 def said_text(
     msg: Message,  # role assistant
 ) -> str:
     "What an assistant message looks like: its text, then one line per call."
-    return '\n'.join(([msg.content] if msg.content else []) + [call_text(c) for c in msg.tool_calls])
-
-
-_CALL = re.compile(r'\s*\{\s*"name"')  # what a call starts with, well formed or not
+    lines = [msg.content] if msg.content else []
+    return '\n'.join(lines + [call_text(c) for c in msg.tool_calls])
 
 # %% ../../nbs/model/01_chat.ipynb #dc1d59d3
-def _object(call: dict):
+def _object(call: dict) -> ToolCall | None:
     "The `ToolCall` that the decoded object `call` is, or None."
     name, args = call.get('name'), call.get('arguments')
     if not isinstance(name, str):
@@ -50,126 +53,169 @@ def _object(call: dict):
     return ToolCall(name, args) if isinstance(args, dict) else None
 
 # %% ../../nbs/model/01_chat.ipynb #3c10d475
+_NAME = re.compile(r'\s*\{\s*"name"\s*:\s*"((?:[^"\\\n]|\\.)*)"')
+
+
 def _broken(raw: str) -> ToolCall:
     "A malformed call; the name is kept where it can be read."
-    m = re.match(r'\s*\{\s*"name"\s*:\s*"((?:[^"\\\n]|\\.)*)"', raw)
+    found = _NAME.match(raw)
     try:
-        name = json.loads(f'"{m[1]}"') if m else ''
+        name = json.loads(f'"{found[1]}"') if found else ''
     except ValueError:
         name = ''
     return ToolCall(name, malformed=raw)
 
+# %% ../../nbs/model/01_chat.ipynb #e00d6155
+_decoder = json.JSONDecoder(strict=False)
+_NEXT_CALL, _SPACE, _SEPARATORS = (re.compile(x) for x in (r'\n(?=\s*\{\s*"name")', r'\s*', r'[ \t,;]*\n?'))
 
-_decoder = json.JSONDecoder(strict=False)  # a raw newline inside a string is forgiven
+
+def _end_of_broken(text: str, start: int) -> int:
+    "Where a broken call that begins at `start` ends."
+    for m in _NEXT_CALL.finditer(text):
+        if m.start() > start:
+            return m.start()
+    return len(text)
+
+
+def _read_call(text: str, pos: int) -> tuple[ToolCall, int]:
+    "The call that begins at `pos` of `text`, well formed or not, and the place behind it."
+    start = _SPACE.match(text, pos).end()
+    try:
+        decoded, end = _decoder.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        decoded, end = None, _end_of_broken(text, start)
+    call = None if decoded is None else _object(decoded)
+    if call is None:
+        return _broken(text[start:end]), end + text.startswith('\n', end)
+    return call, _SEPARATORS.match(text, end).end()  # more may follow on the same line
 
 # %% ../../nbs/model/01_chat.ipynb #269d7922
+_SPREAD_CALL = re.compile(r'\s*\{\s*\n\s*"name"')  # a call over several lines
+
+
 def parse_said(
     text: str,  # what the model wrote, without the stop token
 ) -> Message:
     "The assistant message in `text`: calls, malformed calls, and the text around them."
     calls, said, pos = [], [], 0
     while pos < len(text):
-        end = text.find('\n', pos)
-        end = len(text) if end < 0 else end
-        if not _CALL.match(text[pos:end]) and not re.match(r'\s*\{\s*\n\s*"name"', text[pos:]):
-            said.append(text[pos:end])
-            pos = end + 1
-            if end == len(text) - 1:
-                said.append('')  # the text ended with a newline: keep it
-            continue
-        start = pos + re.match(r'\s*', text[pos:]).end()
-        try:
-            obj, stop = _decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            obj, stop = None, 0
-        if obj is not None and (call := _object(obj)):
+        newline = text.find('\n', pos)
+        end = len(text) if newline < 0 else newline
+        if _CALL.match(text, pos, end) or _SPREAD_CALL.match(text, pos):
+            call, pos = _read_call(text, pos)
             calls.append(call)
-            pos = stop + re.match(r'[ \t,;]*\n?', text[stop:]).end()  # more may follow on the same line
-        else:  # broken: up to the next line that starts like a call
-            stop = stop or next(
-                (m.start() for m in re.finditer(r'\n(?=\s*\{\s*"name")', text) if m.start() > start), len(text)
-            )
-            calls.append(_broken(text[start:stop]))
-            pos = stop + (text[stop : stop + 1] == '\n')
+            continue
+        said.append(text[pos:end])
+        pos = end + 1
+        if pos == len(text):
+            said.append('')  # the text ended with a newline: keep it
     return Message('assistant', '\n'.join(said), calls)
 
 # %% ../../nbs/model/01_chat.ipynb #690f00fb
+def _parameter(name: str, schema: dict | None, required: list) -> str:
+    "A parameter of a signature."
+    is_list = (schema or {}).get('type') == 'array'
+    return name + ('[]' if is_list else '') + ('' if name in required else '?')
+
+
 def signature(
     schema: dict,  # OpenAI tool schema
 ) -> str:
     "A tool in one line: `?` is optional, `[]` a list."
-    f = schema.get('function', schema)
-    p = f.get('parameters') or {}
-    args = [
-        k + ('[]' if (v or {}).get('type') == 'array' else '') + ('' if k in (p.get('required') or []) else '?')
-        for k, v in (p.get('properties') or {}).items()
-    ]
-    return f'{f["name"]}({", ".join(args)})'
-
-
-TOOL_INTRO = 'Call a tool with one JSON line {"name":"tool","arguments":{}}. Tools:'
+    function = schema.get('function', schema)
+    parameters = function.get('parameters') or {}
+    required = parameters.get('required') or []
+    shown = [_parameter(name, x, required) for name, x in (parameters.get('properties') or {}).items()]
+    return f'{function["name"]}({", ".join(shown)})'
 
 # %% ../../nbs/model/01_chat.ipynb #20c53b98
+TOOL_INTRO = 'Call a tool with one JSON line {"name":"tool","arguments":{}}. Tools:'
+
+
 class ChatFormat:
     "Turns conversations into tokens and masks, and generated text into messages."
 
-    def __init__(self, tokenizer):
+    def __init__(
+        self,
+        tokenizer,  # with ChatML's markers
+    ):
         self.tokenizer = tokenizer
         self.start, self.stop = '<|im_start|>', '<|im_end|>'
         self.stop_id = tokenizer.convert_tokens_to_ids(self.stop)
         if self.stop_id is None or self.stop_id == tokenizer.unk_token_id:
             raise ValueError(
-                f'the tokenizer has no {self.stop} token: this chat format is for ChatML models such as SmolLM2 and Qwen'
+                f'the tokenizer has no {self.stop} token: '
+                'this chat format is for ChatML models such as SmolLM2 and Qwen'
             )
         self._marker_ids = {}  # marker text -> ids
 
-    def pieces(self, messages, tools=None):
-        "Yields `(text, kind, index)`: kind is `mark` (may hold markers), `text` (data) or `said` (assistant text); a turn is closed by whatever follows it."
-        last = None
-
-        def turn(role, i):
-            close = {'assistant': '\n', None: ''}.get(last, f'{self.stop}\n')
-            return f'{close}{self.start}{role}\n', 'mark', i
-
-        if tools and (not messages or messages[0].role != 'system'):
-            messages, shift = [Message('system'), *messages], -1
-        else:
-            messages, shift = messages, 0
-        for k, m in enumerate(messages):
-            i, role = k + shift, 'user' if m.role == 'tool' else m.role
-            if role == 'user' and last == 'user':
-                yield '\n', 'mark', i
-            else:
-                yield turn(role, i)
-            last = role
-            if role == 'assistant':
-                yield said_text(m), 'said', i
-                yield self.stop, 'stop', i
-            elif k == 0 and role == 'system' and tools:
-                yield (
-                    '\n'.join(([m.content] if m.content else []) + [TOOL_INTRO] + [signature(t) for t in tools]),
-                    'text',
-                    i,
-                )
-            else:
-                yield m.content, 'text', i
+    def _header(self, last: str, role: str) -> str:
+        "What stands between a message of role `last` ('': none) and the text of one of `role`."
+        close = {'': '', 'assistant': '\n'}.get(last, f'{self.stop}\n')
+        return f'{close}{self.start}{role}\n'
 
     def opening(self, last: str = '') -> str:
         "What stands between a message of role `last` and the assistant's next text."
-        return {'assistant': '\n', '': ''}.get(last, f'{self.stop}\n') + f'{self.start}assistant\n'
+        return self._header(last, 'assistant')
 
-    def render(self, messages, tools=None, generate=False) -> str:
-        "The conversation as text; `generate` adds the assistant's header."
-        s = ''.join(p[0] for p in self.pieces(messages, tools))
-        return s + (self.opening(self._last(messages, tools)) if generate else '')
+# %% ../../nbs/model/01_chat.ipynb #4ecc9f37
+def _role(m: Message) -> str:
+    "Tool results are read in a user turn."
+    return 'user' if m.role == 'tool' else m.role
 
-    def _last(self, messages, tools):
-        return ('user' if messages[-1].role == 'tool' else messages[-1].role) if messages else 'system' if tools else ''
+
+def _system_text(content: str, tools: list) -> str:
+    "The system turn with `tools` listed."
+    lines = [content] if content else []
+    return '\n'.join(lines + [TOOL_INTRO] + [signature(t) for t in tools])
+
+# %% ../../nbs/model/01_chat.ipynb #de3eccee
+@patch
+def pieces(
+    self: ChatFormat,
+    messages: list,
+    tools: list | None = None,  # OpenAI tool schemas
+):
+    "Yields `(text, kind, index of the message)`: kind is mark or stop (markers), text (data) or said (assistant)."
+    shift = 0
+    if tools and (not messages or messages[0].role != 'system'):
+        messages, shift = [Message('system'), *messages], -1
+    last = ''
+    for k, m in enumerate(messages):
+        i, role = k + shift, _role(m)
+        same_turn = role == last == 'user'
+        yield '\n' if same_turn else self._header(last, role), 'mark', i
+        last = role
+        if role == 'assistant':
+            yield said_text(m), 'said', i
+            yield self.stop, 'stop', i
+        elif k == 0 and role == 'system' and tools:
+            yield _system_text(m.content, tools), 'text', i
+        else:
+            yield m.content, 'text', i
+
+# %% ../../nbs/model/01_chat.ipynb #96d6fdf1
+@patch
+def _last(self: ChatFormat, messages, tools) -> str:
+    "Role of the last turn; tools alone make a system turn."
+    if messages:
+        return _role(messages[-1])
+    return 'system' if tools else ''
+
+
+@patch
+def render(
+    self: ChatFormat,
+    messages: list,
+    tools: list | None = None,  # OpenAI tool schemas
+    generate: bool = False,  # add the assistant's header?
+) -> str:
+    "The conversation as text."
+    text = ''.join(piece for piece, _, _ in self.pieces(messages, tools))
+    return text + self.opening(self._last(messages, tools)) if generate else text
 
 # %% ../../nbs/model/01_chat.ipynb #93bb7413
-from fastcore.basics import patch
-
-
 @patch
 def ids(
     self: ChatFormat,
@@ -181,9 +227,20 @@ def ids(
         if text not in self._marker_ids:
             self._marker_ids[text] = self.tokenizer(text, add_special_tokens=False).input_ids
         return self._marker_ids[text]
-    return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids if text else []
+    if not text:
+        return []
+    return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
 
+# %% ../../nbs/model/01_chat.ipynb #3c65e22c
+@patch
+def count(
+    self: ChatFormat,
+    text: str,
+) -> int:
+    "Tokens of `text` as data."
+    return len(self.ids(text))
 
+# %% ../../nbs/model/01_chat.ipynb #6e810c8d
 @patch
 def encode(
     self: ChatFormat,
@@ -199,15 +256,31 @@ def encode(
     out, labels = [], []
     for text, kind, i in self.pieces(messages, tools):
         new = self.ids(text, marks=kind in ('mark', 'stop'))
+        trained = kind in ('said', 'stop') and weights[i] > 0
         out += new
-        labels += new if kind in ('said', 'stop') and weights[i] > 0 else [-100] * len(new)
+        labels += new if trained else [-100] * len(new)
     return out, labels
 
+# %% ../../nbs/model/01_chat.ipynb #9b789b14
+def _groups_of_tokens(tokenizer, input_ids, labels):
+    "Yields `(text, is it trained)`: single tokens, or several that share a character."
+    held = []
+    for token, label in zip(input_ids, labels):
+        held.append(token)
+        text = tokenizer.decode(held)
+        if '\ufffd' not in text or len(held) >= 8:
+            yield text, label >= 0
+            held = []
+    if held:
+        yield tokenizer.decode(held), False
 
-@patch
-def count(self: ChatFormat, text: str) -> int:
-    "Tokens of `text` as data."
-    return len(self.ids(text))
+
+def _span(text: str, trained: bool, tint: int) -> str:
+    "One token as HTML; `tint` tells it from its neighbours."
+    background = ('#9bd3a5', '#c3e6c9')[tint] if trained else ('#ffffff', '#f1f1f1')[tint]
+    colour = '#0b3d17' if trained else '#555555'
+    shown = html.escape(text).replace('\n', '\u21b5<br>')
+    return f'<span style="background-color:{background};color:{colour}">{shown}</span>'
 
 # %% ../../nbs/model/01_chat.ipynb #038a0c39
 @patch
@@ -219,35 +292,21 @@ def show(
     "Notebook view of a conversation: trained tokens on green, context in grey, one tint per token."
     from IPython.display import HTML
 
-    out, n, data = [], 0, []
-
-    def flush(trained):
-        # tokens that share a character (bytes of an emoji) are shown together
-        text = self.tokenizer.decode(data)
-        if '\ufffd' in text and len(data) < 8:
-            return False
-        bg = ('#9bd3a5', '#c3e6c9')[n % 2] if trained else ('#ffffff', '#f1f1f1')[n % 2]
-        fg = '#0b3d17' if trained else '#555555'
-        shown = html.escape(text).replace('\n', '\u21b5<br>')
-        out.append(f'<span style="background-color:{bg};color:{fg}">{shown}</span>')
-        data.clear()
-        return True
-
-    for i, (t, l) in enumerate(zip(input_ids, labels)):
-        data.append(t)
-        if flush(l >= 0):
-            n += 1
-    if data:
-        out.append(html.escape(self.tokenizer.decode(data)))
-    share = sum(l >= 0 for l in labels) / max(len(labels), 1)
+    groups = _groups_of_tokens(self.tokenizer, input_ids, labels)
+    spans = ''.join(_span(text, trained, n % 2) for n, (text, trained) in enumerate(groups))
+    share = sum(y >= 0 for y in labels) / max(len(labels), 1)
     return HTML(
-        f'<div style="font-family:monospace;font-size:12px;line-height:1.5;white-space:pre-wrap">{"".join(out)}</div>'
+        f'<div style="font-family:monospace;font-size:12px;line-height:1.5;white-space:pre-wrap">{spans}</div>'
         f'<p style="font-size:12px">{len(labels)} tokens, {share:.0%} trained (green)</p>'
     )
 
 # %% ../../nbs/model/01_chat.ipynb #68cdf2dd
 @patch
-def prompt(self: ChatFormat, messages: list, tools: list | None = None) -> list[int]:
+def prompt(
+    self: ChatFormat,
+    messages: list,
+    tools: list | None = None,  # OpenAI tool schemas
+) -> list[int]:
     "Token ids of the conversation, ending with the assistant's header."
     return self.encode(messages, tools)[0] + self.ids(self.opening(self._last(messages, tools)), marks=True)
 
@@ -310,8 +369,11 @@ _TEMPLATE = r'''
 {%- for c in m.tool_calls or [] -%}
 {%- set f = c.function if c.function is defined else c -%}
 {{- '\n' if m.content or not loop.first else '' -}}
-{%- if not f.name and f.arguments is string -%}{{- f.arguments -}}
-{%- else -%}{{- '{"name":' + f.name|tojson + ',"arguments":' + (f.arguments if f.arguments is string else f.arguments|tojson(separators=(',', ':'))) + '}' -}}
+{%- if not f.name and f.arguments is string -%}
+{{- f.arguments -}}
+{%- else -%}
+{%- set arguments = f.arguments if f.arguments is string else f.arguments|tojson(separators=(',', ':')) -%}
+{{- '{"name":' + f.name|tojson + ',"arguments":' + arguments + '}' -}}
 {%- endif -%}
 {%- endfor -%}
 {{- '<|im_end|>' -}}
@@ -331,6 +393,15 @@ _TEMPLATE = r'''
 ChatFormat.template = _TEMPLATE.replace('INTRO', "'" + TOOL_INTRO.replace("'", "\\'") + "'")
 
 
+def _openai_call(call: ToolCall) -> dict:
+    "A call as OpenAI writes it, with arguments as an object; the raw text of a malformed one, under an empty name."
+    if call.malformed:
+        function = dict(name='', arguments=call_text(call))
+    else:
+        function = dict(name=call.name, arguments=call.arguments)
+    return dict(id=call.id, type='function', function=function)
+
+
 def to_openai(
     messages: list,
 ) -> list[dict]:  # OpenAI chat messages with arguments as objects
@@ -339,16 +410,7 @@ def to_openai(
     for m in messages:
         d = dict(role=m.role, content=m.content)
         if m.tool_calls:
-            d['tool_calls'] = [
-                dict(
-                    id=c.id,
-                    type='function',
-                    function=dict(
-                        name='' if c.malformed else c.name, arguments=call_text(c) if c.malformed else c.arguments
-                    ),
-                )
-                for c in m.tool_calls
-            ]
+            d['tool_calls'] = [_openai_call(c) for c in m.tool_calls]
         if m.role == 'tool':
             d |= dict(tool_call_id=m.tool_call_id, name=m.name)
         out.append(d)

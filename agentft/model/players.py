@@ -6,10 +6,12 @@
 __all__ = ['Forced', 'play_many', 'expert_replies', 'Model', 'Script']
 
 # %% ../../nbs/model/03_players.ipynb #bd090c76
+from ..arena.faults import Faulty
+from ..arena.players import Expert, expert_script
 from ..arena.sessions import Session
 from ..core.agent import SHORT, Rules
-from ..core.records import Job
-from .chat import ChatFormat
+from ..core.records import Job, Message
+from .chat import ChatFormat, said_text
 from .engine import Engine, Request
 
 # %% ../../nbs/model/03_players.ipynb #5eb77675
@@ -118,21 +120,12 @@ def expert_replies(
     rules: Rules = SHORT,
 ):  # a function from Request to ids
     "The `script` for `Forced` with which `play_many` plays `tasks` as the expert does."
-    from agentft.arena.players import expert_script
-    from agentft.model.chat import said_text
-
     fmt, lines = ChatFormat(tokenizer), [iter(expert_script(t, rules)) for t in tasks]
 
     def reply(request):
         return fmt.ids(said_text(next(lines[request.key]))) + [fmt.stop_id]
 
     return reply
-
-# %% ../../nbs/model/03_players.ipynb #f9128c88
-from ..arena.faults import Faulty
-from ..arena.players import Expert
-from ..core.records import Message
-from .chat import said_text
 
 # %% ../../nbs/model/03_players.ipynb #1379c2f7
 class Model:

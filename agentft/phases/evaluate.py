@@ -103,6 +103,7 @@ _MET = {True: 'yes', False: 'no', None: '–'}
 def _summary_row(split, row, comparison, metric) -> dict:
     "One number of one split: base, tuned, target, and what the test says."
     difference = row['difference']
+    nothing = comparison.baseline.value is None and comparison.candidate.value is None
     if comparison.name == 'tokens_per_job' and (v := metric.companions['vs_baseline']).value is not None:
         difference = f'{100 * v.value:+.1f} %'
     return {
@@ -114,7 +115,7 @@ def _summary_row(split, row, comparison, metric) -> dict:
         'target met': _MET[metric.meets],
         'difference': difference,
         'p': row['p'],
-        'verdict': row['verdict'],
+        'verdict': 'no value' if nothing else row['verdict'],
         'jobs': row['jobs'],
         'jobs needed': row['jobs_needed'],
     }

@@ -19,7 +19,7 @@ from .outcomes import outcome_of
 from .steps import Step, arguments_of, call_of, steps_of, tidy
 from .todos import todo_life
 
-# %% ../../nbs/traces/01_audit.ipynb #3e1a0eb7
+# %% ../../nbs/traces/01_audit.ipynb #6023fcc9
 @dataclass
 class _Draft:
     "One model call, or a tool step that no known model call made."
@@ -32,10 +32,8 @@ class _Draft:
     call_ids: list = field(default_factory=list)  # of its calls
     agent_phase: str = ''
     agent_phase_number: int = 0
-    readings: dict = field(
-        default_factory=dict
-    )  # id of an input document -> its reading; shared by the drafts of a job
-    read: list | None = None  # the inputs, once they were asked for
+    readings: dict = field(default_factory=dict)  # of input documents, by `id`; shared by the drafts of a job
+    read: list | None = None  # its inputs, once they were asked for
 
 # %% ../../nbs/traces/01_audit.ipynb #40440a66
 @dataclass
@@ -47,12 +45,19 @@ class _SaidCall:
     args: object = None  # None: they stand in the audit's tool step, or in `preview`
     preview: str | None = None
 
-# %% ../../nbs/traces/01_audit.ipynb #17924f64
+# %% ../../nbs/traces/01_audit.ipynb #0743f228
+def _recorded_calls(doc: dict) -> list[dict]:
+    "Well-formed and malformed calls of a response or message."
+    calls = []
+    for k in ('tool_calls', 'invalid_tool_calls'):
+        calls += [c for c in doc.get(k) or [] if isinstance(c, dict)]
+    return calls
+
+# %% ../../nbs/traces/01_audit.ipynb #ebe48bee
 def _said_calls(draft: _Draft) -> list[_SaidCall]:
     "The calls of a draft, from the best document that has them."
     if draft.request:
-        response = draft.request['response']
-        calls = [c for k in ('tool_calls', 'invalid_tool_calls') for c in response.get(k) or [] if isinstance(c, dict)]
+        calls = _recorded_calls(draft.request['response'])
         return [_SaidCall(c.get('id') or '', c.get('name'), c.get('args', c.get('arguments'))) for c in calls]
     response = draft.chat and draft.chat.get('response')
     if isinstance(response, dict) and response.get('tool_calls'):
@@ -74,19 +79,19 @@ def _place_by_time(steps: list, request: dict, chat: dict):
     step.llm = dict(request_id=str(request['_id']), model=request.get('model'))
     steps.insert(at, step)
 
-# %% ../../nbs/traces/01_audit.ipynb #d2f9c017
-def _place_unnamed(steps, requests, chats, rejected, expected):
-    "Model calls that only requests or chat rows know become steps; counts requests if all of them were `expected`."
+# %% ../../nbs/traces/01_audit.ipynb #9592d026
+def _place_unnamed(steps: list, requests: dict, chats: dict):
+    "Model calls that only requests or chat rows know become steps; gives the number of such requests."
     named = {str(s.llm.get('request_id')) for s in steps if s.kind == 'llm'}
     lost = [r for i, r in requests.items() if i not in named]
-    if expected and lost:
-        rejected['llm_requests: not named by agent_audit'] += len(lost)
+    n_requests = len(lost)
     lost.sort(key=lambda r: utc_text(r.get('timestamp')))
     for i, chat in chats.items():
         if i not in named and i not in requests:
             lost.append(dict(_id=i, timestamp=chat.get('timestamp'), model=chat.get('model')))
     for r in lost:
         _place_by_time(steps, r, chats.get(str(r['_id']), {}))
+    return n_requests
 
 # %% ../../nbs/traces/01_audit.ipynb #ea9fe164
 def _attach(drafts: list, step: Step):
@@ -101,13 +106,15 @@ def _attach(drafts: list, step: Step):
         drafts.append(made)
     made.tools.append(step)
 
-# %% ../../nbs/traces/01_audit.ipynb #aea99146
+# %% ../../nbs/traces/01_audit.ipynb #e5f51efe
 def _drafts(docs: dict, rejected: Counter) -> tuple:
     "`(model calls of one job in order, all steps)`."
     steps = steps_of(docs.get('agent_audit', []), rejected)
     requests = {str(d['_id']): d for d in docs.get('llm_requests', []) if '_id' in d}
     chats = {str(d['request_id']): d for d in docs.get('chat_history', []) if d.get('request_id')}
-    _place_unnamed(steps, requests, chats, rejected, expected=bool(docs.get('agent_audit')))
+    unnamed = _place_unnamed(steps, requests, chats)
+    if unnamed and docs.get('agent_audit'):
+        rejected['llm_requests: not named by agent_audit'] += unnamed
     drafts, readings = [], {}
     for step in steps:
         if step.kind == 'tool':
@@ -122,7 +129,7 @@ def _drafts(docs: dict, rejected: Counter) -> tuple:
         drafts.append(draft)
     return drafts, steps
 
-# %% ../../nbs/traces/01_audit.ipynb #89105f9e
+# %% ../../nbs/traces/01_audit.ipynb #92a510df
 _ROLE = dict(
     human='user',
     ai='assistant',
@@ -137,26 +144,22 @@ _ROLE = dict(
     SystemMessage='system',
 )
 
-
+# %% ../../nbs/traces/01_audit.ipynb #eb50fc9c
 class _Input(NamedTuple):
     "A message that was sent to the model, under our names."
 
-    key: tuple  # role, text, call id, call ids: two inputs with the same key are the same message
+    key: tuple  # role, text, call id and call ids
     role: str
     text: str
     call_id: str  # role tool: which call it answers
     name: str
     call_ids: tuple  # role assistant: of its calls
 
-# %% ../../nbs/traces/01_audit.ipynb #baa66e09
+# %% ../../nbs/traces/01_audit.ipynb #33ec0b32
 def _input(m: dict) -> _Input:
-    role, text, call_id = (
-        _ROLE.get(m.get('role') or m.get('type') or '', 'user'),
-        text_of(m.get('content')),
-        str(m.get('tool_call_id') or ''),
-    )
-    calls = [c for k in ('tool_calls', 'invalid_tool_calls') for c in m.get(k) or [] if isinstance(c, dict)]
-    call_ids = tuple(str(c.get('id') or '') for c in calls)
+    role = _ROLE.get(m.get('role') or m.get('type') or '', 'user')
+    text, call_id = text_of(m.get('content')), str(m.get('tool_call_id') or '')
+    call_ids = tuple(str(c.get('id') or '') for c in _recorded_calls(m))
     name = m.get('name', m.get('tool_name')) or ''
     return _Input((role, text, call_id, call_ids), role, text, call_id, name, call_ids)
 
@@ -283,14 +286,21 @@ def _reasoning(draft: _Draft, response: dict) -> str:
     in_chat = ((draft.chat or {}).get('reasoning') or {}).get('content')
     return text_of(extra.get('reasoning_content') or extra.get('reasoning') or in_chat or '')
 
-# %% ../../nbs/traces/01_audit.ipynb #90f44479
+# %% ../../nbs/traces/01_audit.ipynb #d535a567
+def _where(draft: _Draft) -> str:
+    "The best document that a draft has: `full`, `chat` or `audit`."
+    if draft.request:
+        return 'full'
+    return 'chat' if draft.chat else 'audit'
+
+# %% ../../nbs/traces/01_audit.ipynb #e11be8fe
 def _said(draft: _Draft) -> tuple:
     "What the model said at `draft`: `(message, which document says so, arguments cut)`."
     response = draft.request['response'] if draft.request else (draft.chat or {}).get('response') or {}
     content = response['content'] if 'content' in response else draft.step.llm.get('response_content_preview')
     calls, cut = _calls(draft)
     said = Message('assistant', text_of(content), calls, reasoning=_reasoning(draft, response))
-    return said, 'full' if draft.request else 'chat' if draft.chat else 'audit', cut
+    return said, _where(draft), cut
 
 # %% ../../nbs/traces/01_audit.ipynb #e81d843a
 def _usage(draft: _Draft) -> Usage:

@@ -216,13 +216,12 @@ def write_tools(self: _Writer, k, turn):
         )
         self.audit('tool', 'tools', k + 1, turn, tool=tool, started_at=time, completed_at=time)
 
-# %% ../../nbs/traces/03_audit_writer.ipynb #597da2c5
+# %% ../../nbs/traces/03_audit_writer.ipynb #01330d62
 @patch
 def write_start(self: _Writer, turn):
     "The first documents of a job whose first turn is `turn`."
-    predefined = [
-        t for t in self.job.todos if t.agent_phase == 'strategic' and t.agent_phase_number == turn.agent_phase_number
-    ]
+    phase = 'strategic', turn.agent_phase_number
+    predefined = [t for t in self.job.todos if (t.agent_phase, t.agent_phase_number) == phase]
     self.audit('initialize', 'init_workspace', 0, turn, workspace=dict(created=True))
     self.audit(
         'initialize',

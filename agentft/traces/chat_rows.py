@@ -30,7 +30,7 @@ _ROLES = (
     | dict.fromkeys(('tool', 'function', 'observation', 'function_response', 'tool_response'), 'tool')
 )
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #d0b1b79f
 def _role(speaker, bad: Counter) -> str | None:
     "Our role for the name of a speaker; None, counted, for a name we don't know."
     role = _ROLES.get(speaker) if isinstance(speaker, str) else None
@@ -39,7 +39,7 @@ def _role(speaker, bad: Counter) -> str | None:
     return role
 
 # %% ../../nbs/traces/05_chat_rows.ipynb #f311e380
-def _openai_calls(message: dict, bad: Counter) -> list[ToolCall]:
+def _openai_calls(message: dict) -> list[ToolCall]:
     "The calls of an assistant message."
     raw = message.get('tool_calls')
     raw = raw if isinstance(raw, list) else []
@@ -50,11 +50,11 @@ def _openai_calls(message: dict, bad: Counter) -> list[ToolCall]:
         if isinstance(c, dict):
             function = c['function'] if isinstance(c.get('function'), dict) else c
             calls.append(parse_call(function.get('name'), function.get('arguments'), c.get('id')))
-    _count_malformed(calls, bad)
     return calls
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #6af8dbc5
 def _count_malformed(calls: list, bad: Counter):
+    "Count the calls whose arguments are no object; they stay in the job."
     for c in calls:
         if c.malformed:
             bad['call: malformed arguments'] += 1
@@ -73,7 +73,8 @@ def _openai_message(m, bad: Counter) -> Message | None:
         return None
     message = Message(role)
     if role == 'assistant':
-        message.tool_calls = _openai_calls(m, bad)
+        message.tool_calls = _openai_calls(m)
+        _count_malformed(message.tool_calls, bad)
     if role == 'tool':
         message.tool_call_id = str(m.get('tool_call_id') or '')
         message.name = str(m.get('name') or '')
@@ -107,7 +108,7 @@ def _row_id(row: dict, path, n: int) -> str:
             return str(row[key])
     return f'{Path(path).name.split(".")[0]}:{n}'
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #41e0f159
 def _row_meta(row: dict) -> dict:
     "The short plain fields of a row that no field of `Job` holds."
     taken = ('id', 'model', 'tools', 'system')
@@ -131,11 +132,11 @@ def _row_job(path, n: int, row: dict, messages: list, tools: list, source: str, 
         return None
     return add_provenance(job, file=Path(path).name, row=n, rows=1)
 
-# %% ../../nbs/traces/05_chat_rows.ipynb #ab4f2372
+# %% ../../nbs/traces/05_chat_rows.ipynb #fc257982
 def _has_messages(rows, text) -> bool:
     return any(isinstance(row.get('messages'), list) for row in rows)
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #ab4f2372
 @source('openai', _has_messages)
 def read_openai(
     path: str | Path,  # JSONL or a JSON array
@@ -153,13 +154,13 @@ def read_openai(
         if job:
             yield job
 
-# %% ../../nbs/traces/05_chat_rows.ipynb #74363211
+# %% ../../nbs/traces/05_chat_rows.ipynb #3e2da502
 _TOOL_CALL = re.compile(r'<tool_call>\s*(.*?)\s*(?:</tool_call>|(?=<tool_call>)|\Z)', re.S)
 _TOOL_RESPONSE = re.compile(r'<tool_response>\s*(.*?)\s*</tool_response>', re.S)
 _THINK = re.compile(r'<(think|scratch_pad)>(.*?)</\1>\s*', re.S)
 _TOOLS = re.compile(r'<tools>\s*(.*?)\s*</tools>', re.S)
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #74363211
 def _tagged_call(text: str) -> ToolCall:
     "The call that stands in `<tool_call>`; where it can't be parsed, its name and the raw text."
     value = parse_value(text)
@@ -230,7 +231,7 @@ def _conversation(row: dict) -> list | None:
             return row[key]
     return None
 
-
+# %% ../../nbs/traces/05_chat_rows.ipynb #b0d05e11
 def _has_conversation(rows, text) -> bool:
     return any(_conversation(row) is not None for row in rows)
 

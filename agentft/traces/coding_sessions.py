@@ -142,7 +142,7 @@ class _Reader:
         self.tree, self.branch, self.bad = tree, branch, tree.bad
         self.turns: list[Turn] = []
         self.seen: list[Message] = []  # since the last turn
-        self.meanwhile: list[Message] = []  # written while calls of the last turn ran: seen by the next but not before
+        self.meanwhile: list[Message] = []  # written while the calls of an answer ran: the next turn sees it
         self.todos, self.files = TodoList(), _Files()
         self.signatures: dict[str, _Signature] = {}  # of the tools whose calls were left
         self.left = Counter()  # `TOOL: REASON` -> calls
@@ -436,6 +436,25 @@ def _todo(self: _Reader, call: _Call, created: list) -> tuple:
         ours, text = self.todos.task(call.name, call.arguments, turn)
     return [ours], call.text if text is None else text
 
+# %% ../../nbs/traces/09_coding_sessions.ipynb #951f606a
+def _task_id(call: _Call) -> str:
+    "The id of a created task: from the program's record, else from the text of the result."
+    task = call.record.get('task')
+    if isinstance(task, dict):
+        return str(task.get('id') or '')
+    found = re.search(r'#(\d+)', call.text)
+    return found[1] if found else ''
+
+# %% ../../nbs/traces/09_coding_sessions.ipynb #ad4e443b
+@patch
+def _reword(self: _Reader, id: str, text: str):
+    "Give the last result of call `id` another text."
+    for turn in reversed(self.turns):
+        for r in turn.results:
+            if r.tool_call_id == id:
+                r.content = text
+                return
+
 # %% ../../nbs/traces/09_coding_sessions.ipynb #6ad22632
 @patch
 def _create(self: _Reader, call: _Call, created: list) -> tuple:
@@ -456,25 +475,6 @@ def _create(self: _Reader, call: _Call, created: list) -> tuple:
         return [ours], text
     self._reword(ours.id, text)
     return [], None
-
-# %% ../../nbs/traces/09_coding_sessions.ipynb #951f606a
-def _task_id(call: _Call) -> str:
-    "The id of a created task: from the program's record, else from the text of the result."
-    task = call.record.get('task')
-    if isinstance(task, dict):
-        return str(task.get('id') or '')
-    found = re.search(r'#(\d+)', call.text)
-    return found[1] if found else ''
-
-# %% ../../nbs/traces/09_coding_sessions.ipynb #ad4e443b
-@patch
-def _reword(self: _Reader, id: str, text: str):
-    "Give the last result of call `id` another text."
-    for turn in reversed(self.turns):
-        for r in turn.results:
-            if r.tool_call_id == id:
-                r.content = text
-                return
 
 # %% ../../nbs/traces/09_coding_sessions.ipynb #d5cffb8f
 _JSON_TYPES = {bool: 'boolean', int: 'integer', float: 'number', str: 'string', list: 'array', dict: 'object'}

@@ -192,7 +192,13 @@ def _json_job(raw) -> tuple:
         return '', 'not JSON', ''
     return *_job_of(doc), utc_text(doc.get('timestamp')) if isinstance(doc, dict) else ''
 
-# %% ../../nbs/traces/00b_documents.ipynb #cb0f199e
+# %% ../../nbs/traces/00b_documents.ipynb #ced5d82d
+def _kind(is_archive: bool, has_bson: bool) -> str:
+    if is_archive:
+        return 'archive'
+    return 'dump' if has_bson else 'export'
+
+# %% ../../nbs/traces/00b_documents.ipynb #cbce494b
 class FileDocuments(Documents):
     "A mongodump folder (.bson) or archive, or a mongoexport folder (.jsonl or .json), plain or compressed."
 
@@ -205,7 +211,7 @@ class FileDocuments(Documents):
         archive = is_archive(folder)
         self.files = dict.fromkeys(COLLECTIONS, folder) if archive else find_collections(folder, database)
         self.bson = {c: archive or '.bson' in p.suffixes for c, p in self.files.items()}
-        self.kind = 'archive' if archive else 'dump' if any(self.bson.values()) else 'export'
+        self.kind = _kind(archive, any(self.bson.values()))
         self.rejected, self.notes, self.stamps = Counter(), [], {}
         self.handles = {}  # collection -> the open file that its documents are read from
         self.places = {}  # job id -> (index of the collection, offset, size) of each document, in one flat array

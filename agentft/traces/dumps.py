@@ -34,6 +34,12 @@ def _files_in(folder):
             found[c] = path
     return found
 
+# %% ../../nbs/traces/00a_dumps.ipynb #9c2a77d5
+def _places(folder: Path, database: str) -> list[Path]:
+    "Folders in which the files may lie, the nearest first."
+    subfolders = [d for d in sorted(folder.iterdir()) if d.is_dir()]
+    return [folder, folder / database] + (subfolders if len(subfolders) == 1 else [])
+
 # %% ../../nbs/traces/00a_dumps.ipynb #3afdf70a
 def _nothing_found(folder: Path) -> FileNotFoundError:
     near = sorted({str(p.parent) for p in folder.glob('*/**/agent_audit.*')})[:5]
@@ -42,7 +48,7 @@ def _nothing_found(folder: Path) -> FileNotFoundError:
         f'no {", ".join(COLLECTIONS)} as .bson, .jsonl or .json (also .gz, .xz, .bz2) in {folder}: {hint}'
     )
 
-# %% ../../nbs/traces/00a_dumps.ipynb #279f7ae4
+# %% ../../nbs/traces/00a_dumps.ipynb #a1c9075b
 def find_collections(
     folder: Path,  # a dump or export folder, or a file in one
     database: str = DATABASE,  # name of the subfolder that mongodump makes
@@ -54,11 +60,7 @@ def find_collections(
         )
     if not folder.is_dir():
         folder = folder.parent
-    places = [folder, folder / database]
-    subfolders = [d for d in sorted(folder.iterdir()) if d.is_dir()]
-    if len(subfolders) == 1:
-        places += subfolders
-    for place in places:
+    for place in _places(folder, database):
         found = _files_in(place)
         if found:
             return found
@@ -138,29 +140,35 @@ def _collection_of(header, database):
     c, where = header['collection'], header['db']
     return c if where == database and c in COLLECTIONS else ''
 
-# %% ../../nbs/traces/00a_dumps.ipynb #ba394d17
+# %% ../../nbs/traces/00a_dumps.ipynb #90a2c6b0
+def _next_block(f, database) -> tuple:
+    "`(collection, problem)` of the next block, as for `_collection_of`; the collection is None where no block follows."
+    from bson import decode
+
+    header, problem = _next_document(f)
+    if not header:
+        return None, problem
+    try:
+        return _collection_of(decode(header), database), ''
+    except Exception:  # bson raises many kinds
+        return None, 'damaged from here on'
+
+# %% ../../nbs/traces/00a_dumps.ipynb #5f23be17
 def archive_records(
     f,  # an open archive
     database: str = DATABASE,
 ):
     "Yields `(collection, bytes, problem)` for each document of `database`; the collection is '' where it is not known."
-    from bson import decode
-
     f.read(len(_ARCHIVE))
     for _, problem in bson_records(f):  # the header, and the metadata of each collection
         if problem:
             yield '', b'', problem
             return
     while True:
-        header, problem = _next_document(f)
+        c, problem = _next_block(f, database)
         if problem:
             yield '', b'', problem
-        if not header:
-            return
-        try:
-            c = _collection_of(decode(header), database)
-        except Exception:  # bson raises many kinds
-            yield '', b'', 'damaged from here on'
+        if c is None:
             return
         for raw, problem in bson_records(f):
             if c or problem:

@@ -18,7 +18,7 @@ from .messages import judge
 from .sources import READ_ERRORS, add_provenance, open_unpacked, parse_value, source
 from .todos import todo_life
 
-# %% ../../nbs/traces/10_job_logs.ipynb #75250846
+# %% ../../nbs/traces/10_job_logs.ipynb #d8798450
 _STAMP = re.compile(r'\s*\[?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)\]?')
 _HEAD = re.compile(
     r'[\s|:-]*(?:'
@@ -29,7 +29,7 @@ _HEAD = re.compile(
 )
 _JOB_ID = re.compile(r'\[(?=[\w-]*\d)((?=[\w-]*[a-z\d])[\w-]{2,64})\]\s*|job_id[=: ]+([\w-]{2,64})[\s,;|]*')
 
-
+# %% ../../nbs/traces/10_job_logs.ipynb #75250846
 def log_line(
     line: str,  # without its newline
 ) -> tuple:  # (time, job id, message); '' for a time or an id that is not there
@@ -134,19 +134,6 @@ class _LogJob:
         self.asked = self.model = ''
         self.outcome = Outcome()
 
-# %% ../../nbs/traces/10_job_logs.ipynb #a61e7470
-@patch
-def turn(self: _LogJob, said: Message, **meta) -> Turn:
-    "Add a turn in the present phase."
-    self.settle()
-    for k, c in enumerate(said.tool_calls):
-        c.id = f'{self.id}-{len(self.turns)}-{k}'
-    turn = Turn(self.agent_phase, said, self.seen, agent_phase_number=self.number, meta=meta)
-    turn.finish_reason = 'tool_calls' if said.tool_calls else 'stop'
-    self.turns.append(turn)
-    self.seen, self.is_listing = [], False
-    return turn
-
 # %% ../../nbs/traces/10_job_logs.ipynb #a4760df6
 @patch
 def settle(self: _LogJob):
@@ -183,7 +170,20 @@ def _staging_turn(self: _LogJob, handover: dict) -> int | None:
     self.seen = []
     return len(self.turns) - 1
 
-# %% ../../nbs/traces/10_job_logs.ipynb #4c83b56a
+# %% ../../nbs/traces/10_job_logs.ipynb #a61e7470
+@patch
+def turn(self: _LogJob, said: Message, **meta) -> Turn:
+    "Add a turn in the present phase."
+    self.settle()
+    for k, c in enumerate(said.tool_calls):
+        c.id = f'{self.id}-{len(self.turns)}-{k}'
+    turn = Turn(self.agent_phase, said, self.seen, agent_phase_number=self.number, meta=meta)
+    turn.finish_reason = 'tool_calls' if said.tool_calls else 'stop'
+    self.turns.append(turn)
+    self.seen, self.is_listing = [], False
+    return turn
+
+# %% ../../nbs/traces/10_job_logs.ipynb #c7eb2ab6
 @patch
 def was(self: _LogJob, phase: str):
     "What came so far was in `phase`."
@@ -191,7 +191,7 @@ def was(self: _LogJob, phase: str):
     for turn in self.turns:
         turn.agent_phase = phase
 
-
+# %% ../../nbs/traces/10_job_logs.ipynb #4c83b56a
 @patch
 def enter(self: _LogJob, phase: str, number: int | None, name: str):
     "A phase begins; a log may say so twice."
@@ -275,7 +275,7 @@ def _on_phase(job, found) -> bool:
     job.enter(found['phase'].lower(), number, (found.get('name') or '').strip())
     return True
 
-
+# %% ../../nbs/traces/10_job_logs.ipynb #3e9462d4
 @_on('over')
 def _on_over(job, found) -> bool:
     if not job.agent_phase:
@@ -300,14 +300,14 @@ def _on_failed(job, found) -> bool:
     job.outcome = Outcome('failed', 'none', 0.7, found['message'][:200])
     return True
 
-# %% ../../nbs/traces/10_job_logs.ipynb #4a0b80f8
+# %% ../../nbs/traces/10_job_logs.ipynb #16093003
 @_on('staged')
 def _on_staged(job, found) -> bool:
     job.listed = job.listed if job.open else []
     job.is_listing = True
     return True
 
-
+# %% ../../nbs/traces/10_job_logs.ipynb #4a0b80f8
 @_on('marked')
 def _on_marked(job, found) -> bool:
     "A todo is done; it is named by its text or by the end of its id."
@@ -368,7 +368,7 @@ def _life(self: _LogJob) -> list[Todo]:
         return todo_life(self.turns)
     return self.todos
 
-
+# %% ../../nbs/traces/10_job_logs.ipynb #24713d7f
 @patch
 def _meta(self: _LogJob) -> dict:
     "Facts about the job, for `Job.meta`."
@@ -400,14 +400,14 @@ def job(self: _LogJob) -> Job | None:
     job.todos, job.meta = self._life(), self._meta()
     return add_provenance(job, file=self.file, lines=self.lines)
 
-# %% ../../nbs/traces/10_job_logs.ipynb #6f937720
+# %% ../../nbs/traces/10_job_logs.ipynb #93ae5d13
 def _looks_like_log(rows, text) -> bool:
     if rows:
         return False
     messages = [log_line(line)[2] for line in text.splitlines()[:2000]]
     return any(_event(m, 'phase') or _event(m, 'over') for m in messages)
 
-
+# %% ../../nbs/traces/10_job_logs.ipynb #6f937720
 def _log_lines(path, bad: Counter):
     "Yields `(number, line)` for each line that is not blank."
     with open_unpacked(path) as f:

@@ -54,7 +54,18 @@ def _holder(doc, keys):
         doc = doc.get(k)
     return doc if isinstance(doc, dict) else None
 
-# %% ../../nbs/traces/00d_steps.ipynb #9347506f
+# %% ../../nbs/traces/00d_steps.ipynb #93da3a1e
+def _problem(value, kind) -> str:
+    "What is wrong with the value of a field that should be of type `kind`; '' where nothing is."
+    if value is None:
+        return ''
+    if not isinstance(value, kind):
+        return 'is no object' if kind is dict else 'is no list'
+    if kind is list and not all(isinstance(x, dict) for x in value):
+        return 'holds what is no object'
+    return ''
+
+# %% ../../nbs/traces/00d_steps.ipynb #e9af7ac3
 def tidy(
     doc: dict,  # changed in place
     collection: str,
@@ -64,15 +75,12 @@ def tidy(
     for path, kind in _SHAPE[collection].items():
         *keys, last = path.split('.')
         holder = _holder(doc, keys)
-        value = holder.get(last) if holder is not None else None
-        if value is None:
-            continue
-        if not isinstance(value, kind):
-            rejected[f'{collection}: {path} is no {"object" if kind is dict else "list"}'] += 1
-            holder[last] = None
-        elif kind is list and not all(isinstance(x, dict) for x in value):
-            rejected[f'{collection}: {path} holds what is no object'] += 1
-            holder[last] = [x for x in value if isinstance(x, dict)]
+        value = None if holder is None else holder.get(last)
+        problem = _problem(value, kind)
+        if problem:
+            rejected[f'{collection}: {path} {problem}'] += 1
+            is_list = kind is list and isinstance(value, list)
+            holder[last] = [x for x in value if isinstance(x, dict)] if is_list else None
     return doc
 
 # %% ../../nbs/traces/00d_steps.ipynb #74841230
@@ -92,22 +100,25 @@ def list_of(
             continue
     return []
 
-# %% ../../nbs/traces/00d_steps.ipynb #d8b314d9
-def arguments_of(
-    name: str,  # tool
-    args,  # an object, or the text of one
-) -> dict:
-    "Arguments of an audit document as an object; lists that were stored as text become lists again."
+# %% ../../nbs/traces/00d_steps.ipynb #779fc7f5
+def _object_of(args) -> dict:
+    "`args`, or the object whose text it is; empty where it is neither."
     if isinstance(args, str):
         try:
             args = ast.literal_eval(args)
         except (ValueError, SyntaxError):
             return {}
-    if not isinstance(args, dict):
-        return {}
+    return args if isinstance(args, dict) else {}
+
+# %% ../../nbs/traces/00d_steps.ipynb #6bc52ff8
+def arguments_of(
+    name: str,  # tool
+    args,  # an object, or the text of one
+) -> dict:
+    "Arguments of an audit document as an object; lists that were stored as text become lists again."
     schema = TOOLS[name].parameters['properties'] if name in TOOLS else {}
     found = {}
-    for k, v in args.items():
+    for k, v in _object_of(args).items():
         is_list = schema.get(k, {}).get('type') == 'array'
         found[str(k)] = list_of(v) if is_list and isinstance(v, str) and v.startswith('[') else v
     return found
@@ -225,7 +236,14 @@ def _place(doc) -> tuple:
     number = doc.get('step_number')
     return number if isinstance(number, int) else 1 << 60, utc_text(doc.get('timestamp'))
 
-# %% ../../nbs/traces/00d_steps.ipynb #5167ce00
+# %% ../../nbs/traces/00d_steps.ipynb #574236de
+def _request_of(step: Step, steps: list[Step]) -> Step | None:
+    "The last of `steps` that `step` answers; None where it is no response, or none is open."
+    if step.type not in ('llm_response', 'tool_result'):
+        return None
+    return next((s for s in reversed(steps) if _answers(step, s)), None)
+
+# %% ../../nbs/traces/00d_steps.ipynb #20cf3505
 def steps_of(
     audit: list,  # the audit documents of one job
     rejected: Counter,  # counts repeated documents and unknown step types
@@ -241,9 +259,7 @@ def steps_of(
         step = _step(doc, rejected)
         if step is None:
             continue
-        request = None
-        if step.type in ('llm_response', 'tool_result'):
-            request = next((s for s in reversed(steps) if _answers(step, s)), None)
+        request = _request_of(step, steps)
         if request is None:
             steps.append(step)
         else:

@@ -85,6 +85,16 @@ def stage(
     call.arguments = dict(todos=todos)
     return call, f'Staged {len(todos)} todos for the next tactical phase.'
 
+# %% ../../nbs/traces/07_todo_lists.ipynb #21c77d51
+@patch
+def _completed(self: TodoList, done: list) -> str:
+    "What our `todo_complete` answers."
+    texts = [item.todo.text for item in done]
+    answer = f'Completed: {texts[0]}' if len(texts) == 1 else f'Completed {len(texts)} tasks: ' + '; '.join(texts)
+    if self.open:
+        answer += f'\nRemaining: {len(self.open)} tasks\nNext: {self.open[0].todo.text}'
+    return answer
+
 # %% ../../nbs/traces/07_todo_lists.ipynb #9a49a857
 @patch
 def complete(
@@ -102,16 +112,6 @@ def complete(
         raise Left('of a list that was left')
     places = ','.join(f'todo_{self.items.index(item) + 1}' for item in done)
     return ToolCall('todo_complete', {} if is_next else dict(todo_id=places)), self._completed(done)
-
-# %% ../../nbs/traces/07_todo_lists.ipynb #21c77d51
-@patch
-def _completed(self: TodoList, done: list) -> str:
-    "What our `todo_complete` answers."
-    texts = [item.todo.text for item in done]
-    answer = f'Completed: {texts[0]}' if len(texts) == 1 else f'Completed {len(texts)} tasks: ' + '; '.join(texts)
-    if self.open:
-        answer += f'\nRemaining: {len(self.open)} tasks\nNext: {self.open[0].todo.text}'
-    return answer
 
 # %% ../../nbs/traces/07_todo_lists.ipynb #2b7c6ab4
 @patch

@@ -49,11 +49,19 @@ def left_out(
         return 'phase not reached'
     return '' if job.turns else 'no model call'
 
-# %% ../../nbs/traces/02_trail.ipynb #eb65872f
+# %% ../../nbs/traces/02_trail.ipynb #354c3ab5
 _VERDICTS = dict.fromkeys(('approved', 'approve', 'yes', 'true', '1'), True)
 _VERDICTS |= dict.fromkeys(('rejected', 'reject', 'no', 'false', '0'), False)
 
 
+def _verdict(word, where: str) -> bool:
+    "Is `word` an approval? `ValueError` if it is neither that nor a rejection."
+    verdict = _VERDICTS.get(str(word).strip().lower())
+    if verdict is None:
+        raise ValueError(f'{where}: verdict is approved or rejected, not {word!r}')
+    return verdict
+
+# %% ../../nbs/traces/02_trail.ipynb #1c2fbd67
 def read_reviews(
     path: str,  # CSV with a header that names job_id and verdict; '': none
 ) -> dict[str, bool]:  # job id -> approved?
@@ -67,10 +75,7 @@ def read_reviews(
         for line, row in enumerate(csv.DictReader(f), 2):
             if not {'job_id', 'verdict'} <= set(row):
                 raise ValueError(f'{path} has no columns job_id and verdict in its first line')
-            verdict = str(row['verdict']).strip().lower()
-            if verdict not in _VERDICTS:
-                raise ValueError(f'{path}, line {line}: verdict is approved or rejected, not {row["verdict"]!r}')
-            reviews[str(row['job_id']).strip()] = _VERDICTS[verdict]
+            reviews[str(row['job_id']).strip()] = _verdict(row['verdict'], f'{path}, line {line}')
     return reviews
 
 # %% ../../nbs/traces/02_trail.ipynb #adac5545

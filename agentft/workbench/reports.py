@@ -18,8 +18,9 @@ from .runs import PHASES, phase_dir, read_result
 
 # %% ../../nbs/workbench/02_reports.ipynb #3d5ffe1b
 TAGS = set(
-    'a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 h5 '
-    'h6 hr i img ins kbd li mark ol p pre s small span strong sub summary sup table tbody td tfoot th thead tr u ul'.split()
+    'a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure '
+    'h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre s small span strong sub '
+    'summary sup table tbody td tfoot th thead tr u ul'.split()
 )
 ATTRIBUTES = {
     '*': ['class', 'id', 'title', 'style', 'align', 'colspan', 'rowspan', 'scope', 'open'],
@@ -101,7 +102,8 @@ nav {font-size: .9rem; color: var(--soft); display: flex; gap: 1rem; justify-con
 table {border-collapse: collapse; margin: .8rem 0; font-size: .88rem; font-variant-numeric: tabular-nums;
   display: block; overflow-x: auto; max-width: 100%; overflow-wrap: normal}
 th, td {padding: .35rem .55rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top}
-td.s {white-space: nowrap} td[align=right], th[align=right], td.num, th.num {text-align: right}
+td.s {white-space: nowrap} tbody td:not(.s):not(:empty) {min-width: 9rem}
+td[align=right], th[align=right], td.num, th.num {text-align: right}
 thead th {border-bottom: 2px solid var(--line)} tbody tr:hover {background: var(--tint)}
 pre, code {font: .86rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace}
 code {background: var(--tint); padding: .1em .3em; border-radius: 4px}
@@ -220,6 +222,12 @@ def _quiet_headings(nb):
             cell.source = f'<h{level} class="code-only">{text}</h{level}>'
 
 # %% ../../nbs/workbench/02_reports.ipynb #84412622
+def _with_code_only(cell):
+    tags = cell.metadata.setdefault('tags', [])
+    if 'code-only' not in tags:
+        tags.append('code-only')
+
+
 def _library_sections(nb, exported):
     "Sections that only export, and show nothing, are shown with the code only."
     heads = [(i, _heading(c)) for i, c in enumerate(nb.cells) if _heading(c)]
@@ -231,7 +239,18 @@ def _library_sections(nb, exported):
             continue
         for c in section:
             if c.cell_type == 'markdown':
-                c.metadata.setdefault('tags', []).append('code-only')
+                _with_code_only(c)
+
+# %% ../../nbs/workbench/02_reports.ipynb #726c7a64
+def _before_the_start(nb):
+    "Everything between the introduction and the section that starts the phase is shown with the code only."
+    starts = [i for i, c in enumerate(nb.cells) if c.cell_type == 'code' and '.start(parameters_of(' in c.source]
+    sections = [i for i, c in enumerate(nb.cells) if _heading(c) == 2]
+    if not starts or not sections:
+        return
+    begin = max((i for i in sections if i < starts[0]), default=sections[0])
+    for c in nb.cells[sections[0] : begin]:
+        _with_code_only(c)
 
 # %% ../../nbs/workbench/02_reports.ipynb #a914cf1b
 def _files(folder, base) -> str:
@@ -260,6 +279,7 @@ def _body(nb) -> str:
     exported = {id(c) for c in code if re.match(r'#\| *export', c.source)}
     for c in code:
         _tidy(c)
+    _before_the_start(nb)
     _library_sections(nb, exported)
     _quiet_headings(nb)
     body, _ = HTMLExporter(template_name='basic', embed_images=True).from_notebook_node(nb)
@@ -340,12 +360,19 @@ def _main_rows(result) -> list:
     return [dict(number=k.replace('_', ' '), value=v) for k, v in plain[:20]]
 
 # %% ../../nbs/workbench/02_reports.ipynb #bae6c594
+_STATES = {
+    'finished': 'has finished',
+    'failed': 'failed',
+    'interrupted': 'was interrupted',
+    'running': 'is running, or was killed',
+    'not started': 'has not started',
+}
+
+
 def _phase_section(status, table_is_above=False) -> str:
     "What one phase says: its verdict, its table, its first figures, or how it ended."
     result, name = status['result'], status['phase']
-    said = result.get('verdict') or {'finished': 'It has finished.'}.get(
-        status['state'], f'It {_ENDED[status["state"]]}.'
-    )
+    said = result.get('verdict') or f'It {_STATES[status["state"]]}.'
     out = [f'<h3 id="{name}">{PHASES[name]} {name}</h3>', f'<p>{html.escape(said)}</p>']
     rows = _main_rows(result)
     if table_is_above:
@@ -357,14 +384,6 @@ def _phase_section(status, table_is_above=False) -> str:
         out.append(f'<pre>{html.escape(error)}</pre>')
     return '\n'.join(out)
 
-
-_ENDED = {
-    'failed': 'failed',
-    'interrupted': 'was interrupted',
-    'running': 'is running, or was killed',
-    'not started': 'has not started',
-}
-
 # %% ../../nbs/workbench/02_reports.ipynb #1e2b95fe
 def _row(status) -> str:
     "One phase as a row of the index's table."
@@ -374,11 +393,11 @@ def _row(status) -> str:
     when = (result.get('finished') or '–').replace('T', ' ').replace('+00:00', '')
     link = f'<a href="{status["dir"].name}/report.html">report</a>' if status['report'] else ''
     cells = [
-        f'<td>{PHASES[name]} <a href="#{name}">{name}</a></td>',
-        f'<td class="{mark}">{status["state"]}</td>',
-        f'<td class="num">{duration(stamp.get("seconds") or result.get("seconds"))}</td>',
-        f'<td class="num">{f"{memory:.1f} GB" if memory else "–"}</td>',
-        f'<td>{when}</td><td>{link}</td>',
+        f'<td class="s">{PHASES[name]} <a href="#{name}">{name}</a></td>',
+        f'<td class="{mark} s">{status["state"]}</td>',
+        f'<td class="num s">{duration(stamp.get("seconds") or result.get("seconds"))}</td>',
+        f'<td class="num s">{f"{memory:.1f} GB" if memory else "–"}</td>',
+        f'<td class="s">{when}</td><td class="s">{link}</td>',
     ]
     return f'<tr>{"".join(cells)}</tr>'
 
@@ -421,6 +440,9 @@ def _answer(done, wanted, recipe, title) -> list[str]:
     out = [f'<h1>{html.escape(title)}</h1>']
     if recipe.get('description'):
         out.append(f'<blockquote>{html.escape(recipe["description"])}</blockquote>')
+    if recipe.get('changed'):
+        changed = ', '.join(f'{k} {v}' for k, v in recipe['changed'].items())
+        out.append(f'<p class="small soft">Not as in the recipe: {html.escape(changed)}.</p>')
     if len(done) < len(wanted) or not done:
         said = f'{len(done)} of {len(wanted)} phases have finished.'
     else:
