@@ -106,11 +106,13 @@ def test_long_lists_match_as_difflib_matches_them(a, b):
 def test_a_large_file_in_which_much_changed():
     "Many changed lines, and a whole rewrite: lines first, then within lines; the edits still lead there."
     r = random.Random(3)
-    row = lambda: (
-        f'    {r.choice("timeout retries total price".split())} = {r.randint(1, 999)}  # {r.choice("check load send".split())} {r.randint(1, 9999)}\n'
-    )
+
+    def row():
+        name, value = r.choice('timeout retries total price'.split()), r.randint(1, 999)
+        return f'    {name} = {value}  # {r.choice("check load send".split())} {r.randint(1, 9999)}\n'
+
     lines = [row() for _ in range(250)]
-    some = [row() if not r.randrange(9) else l for l in lines]
+    some = [row() if not r.randrange(9) else line for line in lines]
     other = [row() for _ in range(200)]
     for after in (some, other):
         before, after = ''.join(lines), ''.join(after)
@@ -199,7 +201,10 @@ def test_no_way_around_edit_precision():
     "Deleting and writing anew is an overwrite; so is moving away, and a refused overwrite is a failed edit."
     before = {'a.md': 'one\ntwo\nthree\n'}
     new = 'one\n2\nthree\n'
-    extra = lambda *turns: job_counts(Job('j', 'arena', files_before=before, turns=list(turns)))['edit_precision']
+
+    def extra(*turns):
+        return job_counts(Job('j', 'arena', files_before=before, turns=list(turns)))['edit_precision']
+
     over = extra(call('write_file', path='a.md', content=new))
     assert over == [count_tokens(new) - 2, 2]
     assert extra(call('delete_file', path='a.md'), call('write_file', path='a.md', content=new)) == over
