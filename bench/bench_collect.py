@@ -188,6 +188,7 @@ def main():
     p.add_argument('--memory', type=int, metavar='N', help='measure peak memory on N documents instead')
     a = p.parse_args()
     os.environ.setdefault('TQDM_DISABLE', '1')
+    os.environ.setdefault('AGENTFT_PAGES', '0')  # the page of a phase by hand is not what is measured
     with tempfile.TemporaryDirectory() as d:
         if a.memory:
             n, jobs, size = clones(f'{d}/dump', a.memory, 0)

@@ -1,7 +1,9 @@
 "The runner and the command line: faults, interruption, resuming, reports that open offline."
 
+import html
 import inspect
 import json
+import os
 import re
 import shutil
 import signal
@@ -276,6 +278,33 @@ def test_reports_need_nothing(place):
     assert '6 examples' in index and all(any((q.parent / x).exists() for q in pages) for x in links), links
     r = subprocess.run([*CLI, 'report', 'runs/tiny'], cwd=place, capture_output=True, text=True)
     assert r.returncode == 0 and r.stdout.strip() == 'runs/tiny/index.html'
+
+
+BY_HAND = dict(
+    collect=['--jobs_per_family', '1'],
+    synthesize=['--collect_dir', 'none', '--n_examples', '6'],
+    evaluate='--train_dir none --jobs_per_family 1 --jobs_per_unseen_family 1 --max_turns 3 --max_new_tokens 4'.split(),
+)
+
+
+@pytest.mark.parametrize('phase', BY_HAND)
+def test_a_phase_by_hand_writes_its_page(tmp_path, phase):
+    out = phase_dir(tmp_path, phase)
+    r = subprocess.run(
+        [*CLI, phase, '--out', str(out), *BY_HAND[phase]],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, 'AGENTFT_PAGES': '1', 'AGENTFT_CACHE': str(tmp_path / 'cache')},
+    )
+    assert r.returncode == 0 and r.stdout.splitlines()[-1] == str(out / 'report.html'), r.stderr
+    page, result = (out / 'report.html').read_text(), read_result(out)
+    assert loads(page) == [] and '<em>running</em>' not in page and '%|' not in page
+    top = page[: page.index('<h2')]
+    assert html.escape(result['verdict'], quote=False) in top and '<table' in top and '<img' not in top
+    assert page.count('data:image/png;base64') >= 1 and page.index('Files</h2>') > page.rindex('<img')
+    subprocess.run([*CLI, 'report', str(tmp_path)], check=True, capture_output=True)
+    assert html.escape(result['verdict'], quote=False) in (tmp_path / 'index.html').read_text()
 
 
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)

@@ -428,6 +428,18 @@ def _count_per_job(timed) -> list:
         group |= {'first': {'$min': '$timestamp'}, 'last': {'$max': '$timestamp'}}
     return [{'$group': group}]
 
+# %% ../../nbs/traces/00b_documents.ipynb #b1b52f77
+@patch
+def _take_count(self: MongoDocuments, c, row, stamps):
+    "Add one row of the aggregation over collection `c` to `stamps`."
+    if row['_id'] in (None, ''):
+        self.rejected[f'{c}: no job_id'] = row['n']
+        return
+    job = str(row['_id'])
+    self.ids[job] = row['_id']
+    first, last = utc_text(row.get('first')), utc_text(row.get('last'))
+    stamps.setdefault(job, Stamp()).see(c, row['n'], first, last)
+
 # %% ../../nbs/traces/00b_documents.ipynb #88d809e6
 @patch
 def _count_documents(self: MongoDocuments) -> dict[str, Stamp]:
@@ -441,13 +453,7 @@ def _count_documents(self: MongoDocuments) -> dict[str, Stamp]:
         except PyMongoError as e:
             raise connection_error(e, self.uri) from None
         for row in rows:
-            if row['_id'] in (None, ''):
-                self.rejected[f'{c}: no job_id'] = row['n']
-                continue
-            job = str(row['_id'])
-            self.ids[job] = row['_id']
-            first, last = utc_text(row.get('first')), utc_text(row.get('last'))
-            stamps.setdefault(job, Stamp()).see(c, row['n'], first, last)
+            self._take_count(c, row, stamps)
     return dict(sorted(stamps.items(), key=lambda item: (item[1].first, item[0])))
 
 # %% ../../nbs/traces/00b_documents.ipynb #221c1d0a

@@ -142,7 +142,7 @@ def _plain(o):
 def _utc(t: float) -> str:
     return datetime.fromtimestamp(t, UTC).isoformat(timespec='seconds')
 
-
+# %% ../../nbs/workbench/00_runs.ipynb #716ab7b0
 def write_result(
     out,  # the phase's folder
     phase: str,  # name or number of the phase
