@@ -61,7 +61,7 @@ def _run_parser():
     p.add_argument('--nbs', default=None, help='folder of the phase notebooks (default: those of this checkout)')
     return p
 
-
+# %% ../nbs/cli.ipynb #2a751097
 def _run(argv):
     "The phases of a recipe."
     a = _run_parser().parse_args(argv)
@@ -147,7 +147,7 @@ def _not_understood(command) -> int:
     _complain(f'agentft: there is no command {command!r}{meant}', '', USAGE)
     return 2
 
-
+# %% ../nbs/cli.ipynb #41c50fb2
 def _do(command, argv) -> int:
     "Run one command; what the user can mend becomes a sentence."
     own = dict(run=_run, report=_report, seeds=_seeds)

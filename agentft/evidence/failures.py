@@ -72,11 +72,6 @@ class View:
     def edits(self):
         return job_edits(self.job)[0] if self._edits is None else self._edits
 
-    @cached_property
-    def loops_on_plan(self):
-        "Numbers of the phases with a `plan_loop`."
-        return {self.job.turns[i].agent_phase_number for i, _, _ in _plan_loop(self)}
-
 # %% ../../nbs/evidence/07_failures.ipynb #54a105e3
 MODES = {}  # mode -> rule, in one sentence
 
@@ -219,6 +214,11 @@ def _todo_loop(v):
     yield from _stuck(v)
 
 # %% ../../nbs/evidence/07_failures.ipynb #e78f55e9
+def _loops_on_plan(v) -> set:
+    "Numbers of the phases with a `plan_loop`."
+    return {v.job.turns[i].agent_phase_number for i, _, _ in _plan_loop(v)}
+
+
 def _stuck(v):
     "Twenty tactical turns in a row without a completed todo, under three reminders."
     turns = v.job.turns
@@ -230,7 +230,7 @@ def _stuck(v):
             start = None
         elif start is None:
             start = i
-        elif i - start == 19 and turn.agent_phase_number not in v.loops_on_plan:
+        elif i - start == 19 and turn.agent_phase_number not in _loops_on_plan(v):
             n = _reminders(turns[start : i + 1])
             if n >= 3:
                 yield i, f'twenty turns without a completed todo, reminded {n} times', 'todo_complete'

@@ -85,11 +85,12 @@ _API_KEYS = [
     r'ATATT3[\w\-=]{40,}',  # Atlassian
 ]
 
-# %% ../../nbs/evidence/04_secrets.ipynb #0fa7afca
+# %% ../../nbs/evidence/04_secrets.ipynb #d7a2799a
 _FORMATS = _SERVICES | _CODE_HOSTS | {'API_KEY': _EDGE + f'(?:{"|".join(_API_KEYS)})'}
 
 _FULL = re.compile('|'.join(f'(?P<{kind}>{p})' for kind, p in _FORMATS.items()).encode())
 
+# %% ../../nbs/evidence/04_secrets.ipynb #0fa7afca
 _START = re.compile(
     rb'''A(?:KIA|SIA|BIA|CCA|3T|KC|C[a-z0-9]|Iza|GE-S|TATT3)
     | gh[pousr]_ | github_pat_ | gl[a-z]+- | GR1348941 | glsa_
@@ -110,9 +111,10 @@ _DISCORD = re.compile(rb'[MNO][a-zA-Z\d_\-]{23,25}\.[a-zA-Z\d_\-]{6}\.[a-zA-Z\d_
 _TELEGRAM = re.compile(rb'\d{8,10}:[0-9A-Za-z_\-]{35}')
 _MAILCHIMP = re.compile(rb'[0-9a-z]{32}-us[0-9]{1,2}')
 
-# %% ../../nbs/evidence/04_secrets.ipynb #a015acb6
+# %% ../../nbs/evidence/04_secrets.ipynb #9d2a8bfc
 _REPLACED = ('IPPublicDetector', 'PrivateKeyDetector', 'BasicAuthDetector', 'JwtTokenDetector')
 
+# %% ../../nbs/evidence/04_secrets.ipynb #a015acb6
 _COVERED = {
     'ARTIFACTORY_CREDENTIALS',
     'AWS_ACCESS_KEY',
@@ -310,13 +312,14 @@ _ASSIGN = re.compile(
     re.X,
 )
 
-# %% ../../nbs/evidence/04_secrets.ipynb #f4d9b6a2
+# %% ../../nbs/evidence/04_secrets.ipynb #1f40ee21
 _OF_KEY = re.compile(
     rb'''(?:api|access|private|secret|auth|encryption|encrypt|signing|sign|master
         |account|shared|storage|license|deploy|client|service)[_\-]?$''',
     re.X,
 )
 
+# %% ../../nbs/evidence/04_secrets.ipynb #f4d9b6a2
 _HARMLESS_NAME = re.compile(
     r'''tokens|tokeni[sz]                                   # of a language model
     | token_(?:count|usage|type|limit|len|ids?)
@@ -337,6 +340,7 @@ _CODE = re.compile(
     re.I | re.X,
 )
 
+# %% ../../nbs/evidence/04_secrets.ipynb #ddf33a32
 _FILLER = re.compile(
     r'''(?:your|my|the|change)[\-_ ]?                       # your-api-key
     | replace|placeholder|example[\-_ ]
@@ -344,6 +348,7 @@ _FILLER = re.compile(
     re.I | re.X,
 )
 
+# %% ../../nbs/evidence/04_secrets.ipynb #fb1224af
 _BARE_NAME = re.compile(
     r'''[-+~!]?[a-z_.]*[_.\-][a-z_.]*\d{0,2}[a-z_.]*        # user_token, auth-header2
     | \w+=\w+
@@ -552,7 +557,7 @@ _PARAMETER = re.compile(
     re.I | re.X,
 )
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #a3dd5608
 def _is_token(name, value) -> bool:
     "Has the value of a parameter digits and letters, and the length that its name asks for?"
     if value[:1] in b'$<{%' or not re.search(rb'\d', value) or not re.search(rb'[A-Za-z]', value):
@@ -641,7 +646,7 @@ def _stretches(b, shape):
                 at += 1  # longer than the window
             p = shape.find(seed, at)
 
-# %% ../../nbs/evidence/04_secrets.ipynb #e186a4bf
+# %% ../../nbs/evidence/04_secrets.ipynb #66ae6a0e
 _CARD = re.compile(
     rb'''(?<![\w.\-+])(?:
       \d{4}([ \-])\d{4}\1\d{4}\1\d{1,7}          # groups of four
@@ -651,6 +656,7 @@ _CARD = re.compile(
     re.X,
 )
 
+# %% ../../nbs/evidence/04_secrets.ipynb #e186a4bf
 _BRAND = re.compile(
     rb'''4\d{15}                                                               # Visa
     | (?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}        # Mastercard
@@ -661,7 +667,7 @@ _BRAND = re.compile(
     re.X,
 )
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #0f93177e
 def _cards(b, s, e):
     "Payment cards and Chinese personal numbers between `s` and `e`."
     for m in _CARD.finditer(b, s, min(e + 2, len(b))):
@@ -687,7 +693,7 @@ def _national_ids(b, shape, s, e):
                 yield p, end, 'NATIONAL_ID'
             p = shape.find(form, end, e)
 
-# %% ../../nbs/evidence/04_secrets.ipynb #4b93d8dd
+# %% ../../nbs/evidence/04_secrets.ipynb #6d2cac4f
 _US_PHONE = re.compile(
     rb'''(?<![\w.+\-])(?:\+?1[ .\-])?
     (?:\([2-9]\d\d\)[ ]?|[2-9]\d\d[ .\-])[2-9]\d\d[.\-]\d{4}
@@ -695,6 +701,7 @@ _US_PHONE = re.compile(
     re.X,
 )
 
+# %% ../../nbs/evidence/04_secrets.ipynb #5a425ade
 _DIALED = re.compile(
     rb'''(?<![a-z])(?:tele)?(?:phone|fax|mobile?|t\xc3\xa9l|tel|cell)(?:efon|fon)?    # phone, Telefon, mobil
     (?:[ _\-]?(?:no|nr|number|num|nummer))?\.?\\?["']?
@@ -704,7 +711,7 @@ _DIALED = re.compile(
 
 _DIGITS = re.compile(rb'[+(]{0,2}\d(?:[ ()./\-]{0,2}\d){6,14}(?!\w|\.\d)')
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #b171e485
 def _phones_between(b, low, shape, s, e, digits):
     "Telephone numbers between `s` and `e`, where so many `digits` stand."
     if digits >= 10 and (shape.find(b'000-0000', s, e) >= 0 or shape.find(b'000.0000', s, e) >= 0):
@@ -740,9 +747,10 @@ _INTERNATIONAL = re.compile(
     ).encode()
 )
 
+# %% ../../nbs/evidence/04_secrets.ipynb #e260d680
 _LENGTH_OK = re.compile(rb'1[2-9]\d\d[2-9]\d{6}|7\d{10}|[^17]\d{7,14}')
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #c5e2ecf6
 def _in_diff(b, s, e):
     "Does the line from `s` to `e` stand in a diff?"
     if b[e : e + 2] in (b'\n+', b'\n-', b'\n ', b'\n@'):
@@ -811,6 +819,7 @@ _IP4 = re.compile(
 _IP6 = re.compile(rb'(?<![\w:.])[23][0-9a-fA-F]{3}(?::[0-9a-fA-F]{0,4}){2,7}(?![\w:])')
 _HEX_SHAPE = bytes(ord('h') if chr(i) in string.hexdigits else ord(':') if i == ord(':') else 32 for i in range(256))
 
+# %% ../../nbs/evidence/04_secrets.ipynb #f6062f06
 _VERSION = re.compile(rb'(?:version|release|build|tag|rev|chapter|section|[=<>~!^]=?|\bv)["\']?\s*[:=]?\s*["\']?$')
 _HOST = re.compile(
     rb'''(?:ip|host|addr|address|from|client|server|dns|gateway|route|ping|ssh|https?:/|@)
@@ -872,7 +881,7 @@ SEPARATOR = b'\n\0\n'  # between texts that are scanned as one: no pattern cross
 
 SECRET_NAME = re.compile(r'pass|pwd|secret|key|credential|token|bearer', re.I)  # a name that may give its value away
 
-# %% ../../nbs/evidence/04_secrets.ipynb #083e005a
+# %% ../../nbs/evidence/04_secrets.ipynb #2a06d779
 _FINDERS = [
     _logins,
     _url_tokens,
@@ -886,7 +895,7 @@ _FINDERS = [
     _numbers,
 ]
 
-
+# %% ../../nbs/evidence/04_secrets.ipynb #083e005a
 def scan_bytes(
     b: bytes,  # UTF-8, or nearly
     deep: bool = True,  # also decode base64

@@ -49,7 +49,7 @@ def _check_arena(jobs_per_family, faulty_share, seed):
     if 1000 * (seed + 1) > EVAL_SEED:
         raise ValueError(f'seed is too large: seeds from {EVAL_SEED} on belong to evaluation')
 
-
+# %% ../../nbs/1_collect.ipynb #b9a72f89
 def simulate(
     jobs_per_family: int,  # of each family that may be trained on
     faulty_share: float,  # of the jobs, from 0 to 1: played with one failure mode each
@@ -97,7 +97,7 @@ def _when(s: str, name: str):
         raise ValueError(f'{name} is a date or time such as 2026-11-01 or 2026-11-01T08:00, not {s!r}') from None
     return t.astimezone(UTC).replace(tzinfo=None) if t.tzinfo else t
 
-
+# %% ../../nbs/1_collect.ipynb #8d97d26e
 def _names(s: str) -> list | None:
     "The parts of a list by comma; None where there are none."
     return [x.strip() for x in s.split(',') if x.strip()] or None
@@ -128,7 +128,7 @@ def _file_or_text(s: str) -> str:
     is_file = s and len(s) < 4096 and Path(s).is_file()
     return Path(s).read_text() if is_file else s
 
-
+# %% ../../nbs/1_collect.ipynb #43503eeb
 def _settings(p) -> dict:
     "The question that a collect asks: two collects with the same settings share a ledger."
     asked = ['database', 'since', 'until', 'models', 'agent_types', 'outcomes']
@@ -459,7 +459,7 @@ def _coverage_row(source, rows) -> dict:
         said_by=', '.join(f'{k} {n}' for k, n in said_by.most_common(4)),
     )
 
-
+# %% ../../nbs/1_collect.ipynb #9a79fb75
 def coverage(
     rows: list,  # JobRows
 ) -> list[dict]:  # one row per source, those with most jobs first

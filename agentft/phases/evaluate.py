@@ -120,7 +120,7 @@ def _summary_row(split, row, comparison, metric) -> dict:
         'jobs needed': row['jobs_needed'],
     }
 
-
+# %% ../../nbs/4_evaluate.ipynb #0abd9ad8
 def _summary(r) -> list[dict]:
     "One row per number and split."
     rows = []

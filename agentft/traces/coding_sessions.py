@@ -273,12 +273,12 @@ def _usage(usage: dict) -> Usage:
     prompt = ('input_tokens', 'cache_read_input_tokens', 'cache_creation_input_tokens')
     return Usage(sum(n.get(k, 0) for k in prompt), n.get('output_tokens', 0))
 
-# %% ../../nbs/traces/09_coding_sessions.ipynb #7578d1f4
+# %% ../../nbs/traces/09_coding_sessions.ipynb #87a43b54
 def _joined(texts: list) -> str:
     "The texts that are not empty, one below the other."
     return '\n'.join(filter(None, texts))
 
-
+# %% ../../nbs/traces/09_coding_sessions.ipynb #7578d1f4
 @patch
 def _turn(self: _Reader, group: LineGroup, answer: _Answer) -> Turn:
     "The answer as a turn, without its calls yet."

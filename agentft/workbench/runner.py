@@ -32,7 +32,7 @@ def _code_hash(path) -> str:
     nb = json.loads(Path(path).read_text(encoding='utf-8'))
     return content_hash([''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'code'])
 
-
+# %% ../../nbs/workbench/04_runner.ipynb #6578b80d
 def _stamp(run, phase, parameters, nb, before) -> dict:
     "What a phase's result will depend on."
     up = {p: content_hash(read_result(phase_dir(run, p))) for p in before}
@@ -44,7 +44,7 @@ def _differences(old: dict, new: dict) -> str:
     names = [k for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
     return ', '.join(f'{k} {old.get(k, "default")} → {new.get(k, "default")}' for k in names)
 
-
+# %% ../../nbs/workbench/04_runner.ipynb #a8815ffa
 def why_run(
     run,  # folder of the run
     phase: str,
@@ -103,7 +103,7 @@ def write(self: Relay, text: str):
     if self.line:
         self._show(final=False)
 
-
+# %% ../../nbs/workbench/04_runner.ipynb #ce24b64c
 @patch
 def _show(self: Relay, final: bool):
     "Show the line as it is now; `final`: it has ended."
@@ -142,7 +142,7 @@ def _show_in_log(self: Relay, text: str, final: bool):
         self.out.write(f'{self.indent}{text}\n')
         self.told = time.time()
 
-
+# %% ../../nbs/workbench/04_runner.ipynb #eee1b3f1
 @patch
 def say(self: Relay, text: str):
     "A line of our own; the notebook may print `max_lines` lines again after it."
@@ -251,7 +251,7 @@ def kernel(self: _Execution):
     except psutil.NoSuchProcess:
         return None
 
-
+# %% ../../nbs/workbench/04_runner.ipynb #86ca93e8
 @patch
 def send(self: _Execution, sig):
     "Send a signal to the kernel, where there is one."
@@ -278,7 +278,7 @@ def look(self: _Execution):
     if self.interrupted and time.time() - self.interrupted > 10:
         self.send(signal.SIGKILL)
 
-
+# %% ../../nbs/workbench/04_runner.ipynb #b116b413
 @patch
 def interrupt(self: _Execution):
     "Ctrl-C: the notebook may put its things away; the second one kills it."
@@ -399,7 +399,7 @@ def begin(self: _Attempt):
         (self.folder / old).unlink(missing_ok=True)
     self.write_stamp(state='running')
 
-
+# %% ../../nbs/workbench/04_runner.ipynb #4d9719af
 @patch
 def end(self: _Attempt, state: str, error: str = '', peak: int = 0):
     "Keep the notebook under the name that its end deserves; only `finished` keeps a result."
