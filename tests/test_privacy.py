@@ -143,6 +143,7 @@ def test_redacted_json_stays_json_and_passes_the_leak_scan(tmp_path_factory, x):
 @quick
 @given(prose)
 def test_text_without_secrets_is_unchanged(t):
+    assume(not re.search(r'token is [0-9a-f]{16}', t))  # these words name a secret
     job = Job('j', 'x', description=t, files_after={'a': t})
     clean, n = redact(job)
     assert clean is job and not n and Redactor()(t) == t
