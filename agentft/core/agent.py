@@ -8,6 +8,7 @@ __all__ = ['PHASES', 'BOOKKEEPING', 'READS', 'TOOLS', 'LEAN', 'FULL', 'SHORT', '
 
 # %% ../../nbs/core/01_agent.ipynb #ab312794
 import json
+import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -172,6 +173,10 @@ def _validator(schema: str):
     return fastjsonschema.compile(json.loads(schema), use_default=False)
 
 # %% ../../nbs/core/01_agent.ipynb #7220a24a
+def _sorted_names(m: re.Match) -> str:
+    return '{' + ', '.join(sorted(m[1].split(', '))) + '}'
+
+
 def _schema_error(arguments: dict, schema: dict) -> str:
     "Why `arguments` don't fit the JSON `schema`; empty when they do."
     import fastjsonschema
@@ -179,7 +184,8 @@ def _schema_error(arguments: dict, schema: dict) -> str:
     try:
         _validator(json.dumps(schema))(arguments)
     except fastjsonschema.JsonSchemaException as e:
-        return e.message.replace('data.', '').replace('data ', 'arguments ')
+        message = e.message.replace('data.', '').replace('data ', 'arguments ')
+        return re.sub(r"\{('[^}]*)\}", _sorted_names, message)  # it prints a set, in the order of the hash seed
     return ''
 
 # %% ../../nbs/core/01_agent.ipynb #bdd983ed

@@ -395,7 +395,7 @@ def _counted(self: Redactor, new: tuple) -> str:
 @patch
 def learn(
     self: Redactor,
-    text: str,
+    text: str,  # text that is not kept, such as a configuration
 ):
     "Note the secrets of `text` without changing it."
     self._replace([text])
@@ -404,7 +404,7 @@ def learn(
 @patch
 def __call__(
     self: Redactor,
-    text: str,
+    text: str,  # text that may hold secrets
 ) -> str:
     "`text` without secrets."
     new = self._replace([text]).get(text)
