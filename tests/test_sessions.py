@@ -984,3 +984,13 @@ def test_big_files_stream(tmp_path, kind):
         subprocess.run([sys.executable, '-c', BIG, str(p)], capture_output=True, text=True, check=True).stdout
     )
     assert turns == n * (2 if kind == 'claude' else 1) and mb < 25, f'{mb} MB for a file of {p.stat().st_size >> 20} MB'
+
+
+def test_a_character_across_two_chunks_of_an_array(tmp_path):
+    "A JSON array is read in pieces of a megabyte; a character of several bytes may stand across two of them."
+    row = dict(messages=[dict(role='user', content='é' * 1_200_000), dict(role='assistant', content='ja')])
+    for pad in ('', ' '):
+        (tmp_path / 'rows.json').write_text(f'{pad}[{json.dumps(row, ensure_ascii=False)}]', encoding='utf-8')
+        jobs, bad = read_source(tmp_path / 'rows.json')
+        [job] = jobs
+        assert job.turns[0].seen[0].content == 'é' * 1_200_000 and not bad

@@ -9,6 +9,7 @@ __all__ = ['SOURCES', 'READ_ERRORS', 'Source', 'source', 'open_unpacked', 'open_
 
 # %% ../../nbs/traces/04_sources.ipynb #af82943a
 import ast
+import codecs
 import gzip
 import json
 import lzma
@@ -118,10 +119,11 @@ def _complete_items(text: str, is_last: bool) -> tuple:
 def _array_items(f):
     "Yields the text of each item of a JSON array, or of objects that follow one another."
     text, begun, ended = '', False, False
+    decode = codecs.getincrementaldecoder('utf-8')('replace').decode  # a character may stand across two chunks
     while not ended and len(text) <= _MAX_ROW_BYTES:
         chunk = f.read(max(_CHUNK_BYTES, len(text)))
-        text += chunk.decode('utf-8', 'replace')
         ended = not chunk
+        text += decode(chunk, final=ended)
         if not begun:
             text = text.lstrip('\ufeff \t\r\n')
             begun = bool(text)
