@@ -14,7 +14,7 @@ from agentft.arena.catalogue import make_task
 from agentft.arena.faults import Faulty
 from agentft.arena.players import Expert, play
 from agentft.arena.workspace import Workspace
-from agentft.core.records import ToolCall, read_jsonl, to_dict, write_jsonl
+from agentft.core.records import Job, Message, ToolCall, Turn, read_jsonl, to_dict, write_jsonl
 from agentft.core.replacements import edit_cost, minimal_edit
 from agentft.data.verification import check_execution, check_rules, example_task
 from agentft.evidence.changes import KINDS, REASONS, clean_message, file_edits, message_reason
@@ -774,3 +774,21 @@ def test_memory_versions_of_the_real_audit_trail():
     for p in pairs:
         if p.change == 'shrank':  # each kept what was pinned and replaced the one decision by "none new"
             assert len(p.kept) == 3 and p.lost == ['- Work in small phases of five todos.'] and not p.good
+
+
+@pytest.mark.parametrize('path', ['../a.py', '.git/config'])
+def test_an_edit_outside_the_workspace_stops_nothing(path):
+    "A recorded edit of a file that the agent's tools may not touch is counted, and the others go on."
+    turns = []
+    for p in (path, 'b.py'):
+        for name, args, text in (
+            ('read_file', dict(path=p), '     1\tport = 80\n'),
+            ('edit_file', dict(path=p, old_string='80', new_string='81'), 'Edited'),
+        ):
+            result = Message('tool', text, tool_call_id=f'{p}{name}', name=name, ok=True)
+            seen = [Message('user', 'Set port to 81 in a.py and b.py')] if not turns else []
+            said = Message('assistant', tool_calls=[ToolCall(name, args, f'{p}{name}')])
+            turns.append(Turn('', said, seen, [result]))
+    tally = Tally()
+    edits = list(stream_job_edits(Job('j', 'claude', turns=turns), tally))
+    assert [e.path_after for e in edits] == ['b.py'] and tally.left_out['not_executable'] == 1

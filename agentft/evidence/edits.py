@@ -18,7 +18,7 @@ from typing import NamedTuple
 from fastcore.basics import patch
 from tqdm import tqdm
 
-from ..arena.workspace import Workspace
+from ..arena.workspace import ToolError, Workspace
 from ..core.files import replay
 from ..core.records import Job, ToolCall, content_hash
 from ..core.replacements import count_tokens, edit_cost
@@ -224,7 +224,7 @@ def works(self: _Checks, path_before: str, path_after: str, before: str, after: 
     "Do the agent's tools lead from `before` to `after`?"
     try:
         return run_edits(path_before, before, edits, path_after, self.workspace) == {path_after: after}
-    except (ValueError, OSError):
+    except (ValueError, OSError, ToolError):  # ToolError: a path that leads out of the workspace
         return False
 
 # %% ../../nbs/evidence/02_edits.ipynb #2a254a43

@@ -65,7 +65,7 @@ def _broken(raw: str) -> ToolCall:
         name = ''
     return ToolCall(name, malformed=raw)
 
-# %% ../../nbs/model/01_chat.ipynb #e00d6155
+# %% ../../nbs/model/01_chat.ipynb #b3aaa8d8
 _decoder = json.JSONDecoder(strict=False)
 _NEXT_CALL, _SPACE, _SEPARATORS = (re.compile(x) for x in (r'\n(?=\s*\{\s*"name")', r'\s*', r'[ \t,;]*\n?'))
 
@@ -77,7 +77,7 @@ def _end_of_broken(text: str, start: int) -> int:
             return m.start()
     return len(text)
 
-
+# %% ../../nbs/model/01_chat.ipynb #e00d6155
 def _read_call(text: str, pos: int) -> tuple[ToolCall, int]:
     "The call that begins at `pos` of `text`, well formed or not, and the place behind it."
     start = _SPACE.match(text, pos).end()
@@ -112,13 +112,13 @@ def parse_said(
             said.append('')  # the text ended with a newline: keep it
     return Message('assistant', '\n'.join(said), calls)
 
-# %% ../../nbs/model/01_chat.ipynb #690f00fb
+# %% ../../nbs/model/01_chat.ipynb #99dfdef2
 def _parameter(name: str, schema: dict | None, required: list) -> str:
     "A parameter of a signature."
     is_list = (schema or {}).get('type') == 'array'
     return name + ('[]' if is_list else '') + ('' if name in required else '?')
 
-
+# %% ../../nbs/model/01_chat.ipynb #690f00fb
 def signature(
     schema: dict,  # OpenAI tool schema
 ) -> str:
@@ -159,12 +159,12 @@ class ChatFormat:
         "What stands between a message of role `last` and the assistant's next text."
         return self._header(last, 'assistant')
 
-# %% ../../nbs/model/01_chat.ipynb #4ecc9f37
+# %% ../../nbs/model/01_chat.ipynb #f8b789d3
 def _role(m: Message) -> str:
     "Tool results are read in a user turn."
     return 'user' if m.role == 'tool' else m.role
 
-
+# %% ../../nbs/model/01_chat.ipynb #4ecc9f37
 def _system_text(content: str, tools: list) -> str:
     "The system turn with `tools` listed."
     lines = [content] if content else []
@@ -195,7 +195,7 @@ def pieces(
         else:
             yield m.content, 'text', i
 
-# %% ../../nbs/model/01_chat.ipynb #96d6fdf1
+# %% ../../nbs/model/01_chat.ipynb #04fa383d
 @patch
 def _last(self: ChatFormat, messages, tools) -> str:
     "Role of the last turn; tools alone make a system turn."
@@ -203,7 +203,7 @@ def _last(self: ChatFormat, messages, tools) -> str:
         return _role(messages[-1])
     return 'system' if tools else ''
 
-
+# %% ../../nbs/model/01_chat.ipynb #96d6fdf1
 @patch
 def render(
     self: ChatFormat,
@@ -261,7 +261,7 @@ def encode(
         labels += new if trained else [-100] * len(new)
     return out, labels
 
-# %% ../../nbs/model/01_chat.ipynb #9b789b14
+# %% ../../nbs/model/01_chat.ipynb #887dd16b
 def _groups_of_tokens(tokenizer, input_ids, labels):
     "Yields `(text, is it trained)`: single tokens, or several that share a character."
     held = []
@@ -274,7 +274,7 @@ def _groups_of_tokens(tokenizer, input_ids, labels):
     if held:
         yield tokenizer.decode(held), False
 
-
+# %% ../../nbs/model/01_chat.ipynb #9b789b14
 def _span(text: str, trained: bool, tint: int) -> str:
     "One token as HTML; `tint` tells it from its neighbours."
     background = ('#9bd3a5', '#c3e6c9')[tint] if trained else ('#ffffff', '#f1f1f1')[tint]
@@ -389,7 +389,7 @@ _TEMPLATE = r'''
 {%- endif -%}
 '''.strip()
 
-# %% ../../nbs/model/01_chat.ipynb #b5e9dc82
+# %% ../../nbs/model/01_chat.ipynb #ed1d228f
 ChatFormat.template = _TEMPLATE.replace('INTRO', "'" + TOOL_INTRO.replace("'", "\\'") + "'")
 
 
@@ -401,7 +401,7 @@ def _openai_call(call: ToolCall) -> dict:
         function = dict(name=call.name, arguments=call.arguments)
     return dict(id=call.id, type='function', function=function)
 
-
+# %% ../../nbs/model/01_chat.ipynb #b5e9dc82
 def to_openai(
     messages: list,
 ) -> list[dict]:  # OpenAI chat messages with arguments as objects

@@ -336,14 +336,14 @@ def _products(base, quantize, slots, device, dtype):
             pass
     return {}, 'plain'
 
-# %% ../../nbs/model/02_engine.ipynb #205f9eea
+# %% ../../nbs/model/02_engine.ipynb #aa854a63
 def _base_of(model):
     "The causal language model inside a PEFT model, or `model` itself."
     if hasattr(model, 'peft_config') and hasattr(model, 'get_base_model'):
         return model.get_base_model()
     return model
 
-
+# %% ../../nbs/model/02_engine.ipynb #205f9eea
 def _end_tokens(base, tokenizer, more) -> set:
     "Tokens that end a reply: the tokenizer's, those of the model's own configuration, and `more`."
     config = getattr(base, 'generation_config', None)
@@ -469,7 +469,7 @@ def _work(self: Engine) -> list:
             work.append((s, n))
     return sorted(work, key=lambda x: (x[1] > 1, x[0].index))
 
-# %% ../../nbs/model/02_engine.ipynb #f1c3699b
+# %% ../../nbs/model/02_engine.ipynb #56dd3bb7
 @patch
 def _forward(self: Engine, work):
     "Last hidden states `[tokens, hidden]` of all that `work` computes."
@@ -485,7 +485,7 @@ def _forward(self: Engine, work):
         plan=plan,
     ).last_hidden_state[0]
 
-
+# %% ../../nbs/model/02_engine.ipynb #f1c3699b
 def _advance(work):
     "Count `work` as computed: slots whose context is complete, and the places of their last tokens."
     complete, ends, place = [], [], 0
@@ -537,13 +537,13 @@ def _step(self: Engine) -> list:
     self.stats['generated'] += len(complete)
     return answered
 
-# %% ../../nbs/model/02_engine.ipynb #06a53049
+# %% ../../nbs/model/02_engine.ipynb #8c2877ae
 @patch
 def _busy(self: Engine) -> int:
     "Slots with a request."
     return sum(s.request is not None for s in self.slots)
 
-
+# %% ../../nbs/model/02_engine.ipynb #06a53049
 @patch
 def _fill(
     self: Engine,

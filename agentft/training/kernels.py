@@ -196,7 +196,7 @@ def _odd_model(base) -> str:
         return 'the output head has a bias'
     return ''
 
-# %% ../../nbs/training/00_kernels.ipynb #ad4b3288
+# %% ../../nbs/training/00_kernels.ipynb #71804833
 def _is_plain(layer) -> bool:
     "Is `layer` a linear one with a single plain LoRA, not merged?"
     from peft.tuners.lora import Linear
@@ -206,7 +206,7 @@ def _is_plain(layer) -> bool:
     name = layer.active_adapters[0]
     return not layer.use_dora.get(name) and not layer.lora_bias.get(name)
 
-
+# %% ../../nbs/training/00_kernels.ipynb #ad4b3288
 def why_not_fast(
     model,  # PEFT model
 ) -> str:
