@@ -1,6 +1,7 @@
 """Git history becomes edits: everything left out has a reason, every edit works, nothing that was taken back is taught,
 and no code from a repository is run."""
 
+import json
 import os
 import subprocess
 from collections import Counter
@@ -14,7 +15,7 @@ from agentft.arena.catalogue import make_task
 from agentft.arena.faults import Faulty
 from agentft.arena.players import Expert, play
 from agentft.arena.workspace import Workspace
-from agentft.core.records import Job, Message, ToolCall, Turn, read_jsonl, to_dict, write_jsonl
+from agentft.core.records import Job, Message, ToolCall, Turn, from_dict, read_jsonl, to_dict, write_jsonl
 from agentft.core.replacements import edit_cost, minimal_edit
 from agentft.data.verification import check_execution, check_rules, example_task
 from agentft.evidence.changes import KINDS, REASONS, clean_message, file_edits, message_reason
@@ -632,7 +633,7 @@ def test_balance_caps_shares_and_counts_what_it_cuts(edits, seed):
 
 
 def session(*calls, asked='Set name 9, name 11 and name 4', cwd='/w/shop'):
-    from agentft.core.records import Job, Message, Todo, Turn
+    from agentft.core.records import Job, Todo
 
     turns = [
         Turn(
@@ -776,19 +777,12 @@ def test_memory_versions_of_the_real_audit_trail():
             assert len(p.kept) == 3 and p.lost == ['- Work in small phases of five todos.'] and not p.good
 
 
-@pytest.mark.parametrize('path', ['../a.py', '.git/config'])
-def test_an_edit_outside_the_workspace_stops_nothing(path):
+@pytest.mark.parametrize('outside', ['../a.py', '.git/config'])
+def test_an_edit_outside_the_workspace_stops_nothing(outside):
     "A recorded edit of a file that the agent's tools may not touch is counted, and the others go on."
-    turns = []
-    for p in (path, 'b.py'):
-        for name, args, text in (
-            ('read_file', dict(path=p), '     1\tport = 80\n'),
-            ('edit_file', dict(path=p, old_string='80', new_string='81'), 'Edited'),
-        ):
-            result = Message('tool', text, tool_call_id=f'{p}{name}', name=name, ok=True)
-            seen = [Message('user', 'Set port to 81 in a.py and b.py')] if not turns else []
-            said = Message('assistant', tool_calls=[ToolCall(name, args, f'{p}{name}')])
-            turns.append(Turn('', said, seen, [result]))
+    job = play(make_task('rename', 7), Expert())
+    inside = [c.arguments['path'] for t in job.turns for c in t.said.tool_calls if c.name == 'edit_file']
+    text = json.dumps(to_dict(job)).replace(f'"{inside[0]}"', f'"{outside}"')
     tally = Tally()
-    edits = list(stream_job_edits(Job('j', 'claude', turns=turns), tally))
-    assert [e.path_after for e in edits] == ['b.py'] and tally.left_out['not_executable'] == 1
+    edits = list(stream_job_edits(from_dict(Job, json.loads(text)), tally))
+    assert {e.path_after for e in edits} == {inside[-1]} and tally.left_out['not_executable'] == 1
