@@ -178,6 +178,7 @@ def _timeline(ax, name, rows, width):
         good = job.outcome.status == 'success'
         color = PALETTE['green' if good else 'vermillion']
         ax.text(width + 0.4, y, '✓' if good else '✗', va='center', fontsize=8, color=color)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ends = Counter(map(ending, rows))
     title = ', '.join(f'{ends[e]} {e}' for e in ENDINGS if ends[e])
     ax.set(xlabel='answer', xlim=(0, width + 1.4), ylim=(len(rows) - 0.4, -0.6))
