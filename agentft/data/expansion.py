@@ -115,7 +115,7 @@ def _incomplete(job: Job) -> int | None:
             return i
     return None
 
-
+# %% ../../nbs/data/03_expansion.ipynb #e6105005
 def _why_not(job: Job, wrong: list[str]) -> tuple[str, str]:
     "`(reason, detail)` why a job gives no example; ('', '') if it does."
     family, outcome = FAMILIES.get(job.family), job.outcome
@@ -139,7 +139,7 @@ def _weighted(job: Job, wrong: list[str]) -> tuple[list[Message], list[float]]:
         weights += [float(m is turn.said and not problem) for m in part]
     return messages, weights
 
-
+# %% ../../nbs/data/03_expansion.ipynb #67756c61
 def job_example(
     job: Job,
 ) -> Example | Rejected:
@@ -221,6 +221,15 @@ def _request(seeds: list[Seed], k: int, evolve_share: float) -> Request:
     harder = int((k + 1) * evolve_share) > int(k * evolve_share)
     return Request('evolve' if harder else 'vary', seeds[k % len(seeds)], k)
 
+# %% ../../nbs/data/03_expansion.ipynb #37149801
+def _requests(wanted: list, at: dict, asked: Counter, start: int, evolve_share: float) -> list[Request]:
+    "The next request for each pair in `wanted`; `asked` counts them on."
+    out = []
+    for p in wanted:
+        out.append(_request(at[p], start + asked[p], evolve_share))
+        asked[p] += 1
+    return out
+
 # %% ../../nbs/data/03_expansion.ipynb #ca11181b
 def expand(
     seeds: list[Seed],
@@ -239,10 +248,7 @@ def expand(
         wanted = [p for p, n in quota.items() if at[p] for _ in range(max(n - have[p], 0))]
         if not wanted:
             break
-        requests = []
-        for p in wanted:
-            requests.append(_request(at[p], start + asked[p], evolve_share))
-            asked[p] += 1
+        requests = _requests(wanted, at, asked, start, evolve_share)
         answers = tqdm(teacher.ask(requests, progress), desc='play', disable=not progress)
         for p, answer in zip(wanted, answers):
             e = answer_example(answer, p[0])

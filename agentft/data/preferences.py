@@ -44,7 +44,7 @@ def _context(job: Job, i: int) -> list[Message]:
     before = [m for t in job.turns[:i] for m in (*t.seen, t.said, *t.results)]
     return before + job.turns[i].seen
 
-
+# %% ../../nbs/data/05_preferences.ipynb #69faa8ce
 def pair(
     task: Task,
     fault: str,  # of `FAULTS`

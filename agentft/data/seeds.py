@@ -247,7 +247,7 @@ def _is_also(x) -> bool:
     "A family and a number?"
     return len(x) == 2 and isinstance(x[0], str) and isinstance(x[1], int)
 
-
+# %% ../../nbs/data/00_seeds.ipynb #dbc23357
 def _check_shape(seed: Seed) -> tuple[str, str]:
     "What is wrong with the fields of a seed, before anything is played."
     if seed.behaviour not in BEHAVIOURS:
@@ -278,7 +278,7 @@ def _check_step(step: Step) -> tuple[str, str]:
         return 'action_in_no_action', f'{step.todo!r} says that nothing changes, and calls {acts[0]}'
     return '', ''
 
-
+# %% ../../nbs/data/00_seeds.ipynb #c59fa816
 def _check_steps(seed: Seed) -> tuple[str, str]:
     "What is wrong with the todos of a seed, one by one and together."
     for step in seed.steps:
@@ -427,7 +427,7 @@ def _unknown_words(seed: Seed) -> list[str]:
     text = json.dumps(to_dict(replace(seed, vary={}, note='')), ensure_ascii=False).lower()
     return [w for w in seed.vary if json.dumps(w, ensure_ascii=False)[1:-1].lower() not in text]
 
-
+# %% ../../nbs/data/00_seeds.ipynb #74b16a76
 def _warnings(seeds, rows, near, enough) -> list[str]:
     "What makes a folder poorer: few seeds, none without action, twins, looks without a reason, idle `vary`."
     out = [f'{r["behaviour"]} has {r["seeds"]} seeds, fewer than {enough}' for r in rows if r['seeds'] < enough]

@@ -202,7 +202,7 @@ def _may_grow(task, written: set) -> list[str]:
     ends = ('.yaml', '.yml', '.py', '.md', '.ini', '.toml')
     return [p for p, text in task.files.items() if p not in written and p.endswith(ends) and not text.startswith('---')]
 
-
+# %% ../../nbs/data/02_teachers.ipynb #77b30cdf
 def evolve_seed(
     seed: Seed,
     rng,  # random.Random

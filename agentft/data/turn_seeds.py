@@ -49,7 +49,7 @@ def _seen_rows(job: Job, turn: int, max_chars: int) -> list[str]:
         rows.append(f'seen   {m.role}{name}: {_short(m.content, max_chars)}')
     return rows
 
-
+# %% ../../nbs/data/01_turn_seeds.ipynb #097114c7
 def show_turn(
     job: Job,
     turn: int,  # index into `job.turns`
@@ -160,7 +160,7 @@ def _run_call(ws: Workspace, c: ToolCall):
     if not ok:
         raise ValueError(f'{c.name} is refused: {text}')
 
-
+# %% ../../nbs/data/01_turn_seeds.ipynb #ffd97697
 def _executed(files: dict, calls: list[ToolCall]) -> dict:
     "path -> text after the calls."
     try:
@@ -182,7 +182,7 @@ def _is_reserved(job: Job) -> bool:
         return False
     return not family.seen or isinstance(seed, int) and seed >= EVAL_SEED
 
-
+# %% ../../nbs/data/01_turn_seeds.ipynb #0befb1ca
 def turn_seed(
     job: Job,
     turn: int,  # index into `job.turns`
@@ -237,7 +237,7 @@ def _is_near(seed: Seed, other: Seed, least: float) -> bool:
         return False
     return len(a & b) >= least * len(a | b)
 
-
+# %% ../../nbs/data/01_turn_seeds.ipynb #aa60d51d
 def add_seed(
     seed: Seed,
     folder='seeds',  # holds one JSONL file per behaviour

@@ -64,7 +64,7 @@ def _repeated(self: _Reading, c) -> list[Problem]:
     self.last = c.name, c.arguments
     return [Problem('repeated_call', f'{c.name} {c.arguments}'[:80])] if again else []
 
-
+# %% ../../nbs/data/04_verification.ipynb #8fd0ac1b
 @patch
 def _bookkeeping(self: _Reading, c, agent_phase: str) -> list[Problem]:
     "A call that moves todos or phases: is it legal, and was there work before it?"
@@ -130,7 +130,7 @@ class _Seen:
         elif c.source in self.shown:
             self.shown[c.path] = self.shown[c.source]
 
-
+# %% ../../nbs/data/04_verification.ipynb #456fae88
 def _check_files(call, result, seen: _Seen, state) -> list[Problem]:
     "Read before edit, edit before rewrite."
     path, out = clean_path(call.arguments.get('path')), []
@@ -172,7 +172,7 @@ def _different(got, expected) -> Problem:
         return Problem('different_result', f'{got.name} has no recorded result')
     return Problem('different_result', f'{got.name}: {got.content[:60]!r} instead of {expected.content[:60]!r}')
 
-
+# %% ../../nbs/data/04_verification.ipynb #fe1d705b
 def check_execution(
     example: Example,
     task: Task,  # the job it claims to do
@@ -259,27 +259,6 @@ class Gate:
         self.reserved, self.max_tokens, self.count = reserved, max_tokens, count
         self.require_execution, self.exact, self.index = require_execution, {}, NearIndex(near)
 
-    def problems(self, e: Example) -> list[Problem]:
-        "Why `e` is not let through: what the first check says that fails."
-        text, task = example_text(e), example_task(e)
-        return (
-            self._length(text)
-            or check_rules(e)
-            or self._reserved(e, task)
-            or self._execution(e, task)
-            or self._copy(text)
-        )
-
-    def __call__(self, e: Example) -> Rejected | None:
-        "None, and `e` is marked as verified; or why not."
-        if found := self.problems(e):
-            return _rejected(e, found[0])
-        text = example_text(e)
-        self.exact[content_hash(text)] = e.id
-        self.index.add(e.id, text)
-        e.verified = ['rules', *(['execution'] if example_task(e) else []), 'no_duplicate', 'not_in_evaluation']
-        e.meta['tokens'] = self.count(text)
-
 # %% ../../nbs/data/04_verification.ipynb #75e16ec0
 @patch
 def _length(self: Gate, text: str) -> list[Problem]:
@@ -290,12 +269,12 @@ def _length(self: Gate, text: str) -> list[Problem]:
 @patch
 def _reserved(self: Gate, e: Example, task) -> list[Problem]:
     seeds = e.meta.get('arena', [])
-    for family in {e.family, *(f for f, _ in seeds)}:
+    for family in sorted({e.family, *(f for f, _ in seeds)}):
         if found := self.reserved.check(family, [n for f, n in seeds if f == family], task):
             return found
     return []
 
-
+# %% ../../nbs/data/04_verification.ipynb #b55fafa9
 @patch
 def _execution(self: Gate, e: Example, task) -> list[Problem]:
     if task:
@@ -311,12 +290,33 @@ def _copy(self: Gate, text: str) -> list[Problem]:
     return [Problem('near_duplicate', f'{similarity:.2f} like {twin}')] if twin else []
 
 
+@patch
+def problems(self: Gate, e: Example) -> list[Problem]:
+    "Why `e` is not let through: what the first check says that fails."
+    text, task = example_text(e), example_task(e)
+    return (
+        self._length(text) or check_rules(e) or self._reserved(e, task) or self._execution(e, task) or self._copy(text)
+    )
+
+# %% ../../nbs/data/04_verification.ipynb #41e511a7
 def _rejected(e: Example, problem: Problem) -> Rejected:
     "What is kept of an example that was turned away."
     origin = e.meta.get('origin', '')
     source = 'jobs' if origin == 'job' else origin
     parents = list(e.parents)
     return Rejected(e.id, problem.kind, problem.message[:200], source, e.behaviour, e.family, parents, to_dict(e))
+
+
+@patch
+def __call__(self: Gate, e: Example) -> Rejected | None:
+    "None, and `e` is marked as verified; or why not."
+    if found := self.problems(e):
+        return _rejected(e, found[0])
+    text = example_text(e)
+    self.exact[content_hash(text)] = e.id
+    self.index.add(e.id, text)
+    e.verified = ['rules', *(['execution'] if example_task(e) else []), 'no_duplicate', 'not_in_evaluation']
+    e.meta['tokens'] = self.count(text)
 
 # %% ../../nbs/data/04_verification.ipynb #5413a957
 def groups(
@@ -351,7 +351,7 @@ def _valid_groups(members: dict, wanted: float) -> set:
         have[members[chosen][0].family] += len(members[chosen])
     return valid
 
-
+# %% ../../nbs/data/04_verification.ipynb #c0af139a
 def split_jobs(
     records: list,  # examples and preferences: `id`, `parents`, `family`
     valid_fraction: float = 0.1,  # of the examples
