@@ -76,6 +76,12 @@ def store(chosen):
         print(f'{time.time() - t0:.0f} s', flush=True)
 
 
+def prepare():
+    "Convert the model's tokenizer into the cache once, so that no notebook's output shows it being done."
+    code = 'from agentft.model.loading import load_tokenizer; load_tokenizer()'
+    subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True, env=dict(os.environ, PYTHONPATH=str(ROOT)))
+
+
 def run_nbval(chosen) -> bool:
     "Compare outputs, two notebooks at a time; does everything agree?"
     with tempfile.TemporaryDirectory(prefix='agentft-replay-') as d:
@@ -132,6 +138,7 @@ def main(args):
     if keep:
         return store(chosen)
     t0, wrong = time.time(), []
+    prepare()
     if not run_nbval(chosen):
         wrong.append(
             'A notebook puts out something else than what is stored in it, or fails: read the difference above. '
