@@ -16,7 +16,7 @@ help:  ## this list
 .venv/ready: settings.ini setup.py .ci/venv
 	@.ci/venv
 
-run: .venv/ready  ## the four phases of recipes/quickstart.yaml, into runs/quickstart/; goes on where it stopped
+run: .venv/ready  ## the four phases of recipes/quickstart.yaml, into runs/quickstart/; continues where it stopped
 	@.venv/bin/agentft run $(RECIPE) $(ARGS)
 
 test: .venv/ready  ## everything that has to hold: all stages run, then a summary says what failed where

@@ -40,8 +40,9 @@ def test_every_family_in_the_folder_is_in_the_catalogue():
     "A family that was written and not registered would never be played."
     files = {p.stem for p in (ARENA / 'families').glob('*.py')} - {'__init__'}
     assert files == set(FAMILIES)
-    assert list(FAMILIES) == ['config', 'rename', 'facts', 'compact', 'table', 'notes', 'changelog']
-    assert [f for f in FAMILIES if not FAMILIES[f].seen] == ['table', 'notes', 'changelog']
+    first = ['config', 'rename', 'facts', 'compact', 'table', 'notes', 'changelog']
+    assert list(FAMILIES)[:7] == first  # other rooms take them in this order
+    assert [f for f in first if not FAMILIES[f].seen] == ['table', 'notes', 'changelog']
     assert all(f.about and f.behaviour for f in FAMILIES.values())
 
 

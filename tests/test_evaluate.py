@@ -120,3 +120,16 @@ def test_notebook_and_function_have_the_same_parameters():
     assert {k: (v['inferred_type_name'], v['default']) for k, v in nb.items()} == {
         k: (p.annotation.__name__, repr(p.default)) for k, p in sig.items()
     }
+
+
+def test_another_checker_plays_the_jobs_again(tmp_path, monkeypatch):
+    "Jobs that an older checker judged are not taken over: the code that decides them is part of their fingerprint."
+    from agentft.workbench import runs
+
+    library = tmp_path / 'agentft'
+    shutil.copytree(Path(runs.__file__).parents[1], library, ignore=shutil.ignore_patterns('__pycache__'))
+    monkeypatch.setattr('agentft.__file__', str(library / '__init__.py'))
+    before = runs.code_hash('core', 'arena', 'model')
+    family = library / 'arena' / 'families' / 'config.py'
+    family.write_text(family.read_text() + '\n# another checker\n')
+    assert runs.code_hash('core', 'arena', 'model') != before

@@ -337,3 +337,23 @@ def test_notes_grow_by_edits_too():
         turn('edit_file', path='./workspace.md', new_string='# Notes\n', position='start'),
     )
     assert [f.evidence for f in detect(job, ['notes_bloat'])] == ['workspace.md has 51 lines after edit_file']
+
+
+def test_an_edit_whose_text_stands_twice_makes_the_text_unknown():
+    "The agent's tool takes only a text that occurs once; a trail that says otherwise shows that the file was another."
+    job = Job('j', 'x', files_before={'a.md': 'one\none\n'}, files_complete=True)
+    call = ToolCall('edit_file', dict(path='a.md', old_string='one', new_string='two'), 'c')
+    said = Message('assistant', tool_calls=[call])
+    job.turns = [
+        Turn('tactical', said, results=[Message('tool', 'Edited: a.md', tool_call_id='c', name='edit_file', ok=True)])
+    ]
+    [change] = replay(job)
+    assert (change.before, change.after, change.ok) == ('one\none\n', None, True) and change.why
+
+
+def test_files_under_a_deleted_folder_are_gone():
+    job = Job('j', 'x', files_before={'notes/a.md': 'one\n', 'b.md': 'two\n'}, files_complete=True)
+    said = Message('assistant', tool_calls=[ToolCall('delete_directory', dict(path='notes'), 'c')])
+    job.turns = [Turn('tactical', said, results=[Message('tool', 'Deleted: notes', tool_call_id='c', ok=True)])]
+    files = files_at(job)
+    assert files['notes/a.md'].exists is False and files['b.md'].text == 'two\n'

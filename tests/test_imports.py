@@ -1,5 +1,6 @@
 "Imports go downwards: by the order of the folders, inside a folder by the number of the notebook."
 
+import ast
 import re
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import grimp
+import pytest
 
 ROOT = Path(__file__).parents[1]
 RIVER = 'core workbench arena model traces evidence data training evaluation serving rental phases cli'.split()
@@ -53,6 +55,62 @@ def test_every_module_has_a_place():
     known = modules()
     rooms = {m for m in grimp.build_graph('agentft').modules if not (ROOT / m.replace('.', '/')).is_dir()}
     assert rooms - {'agentft._modidx'} <= set(known), sorted(rooms - set(known))
+
+
+def reached_into(path):
+    "`(line number, what)` of private names that a module takes from other rooms, by import or as an attribute."
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    rooms = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or not (node.level or (node.module or '').startswith('agentft')):
+            continue
+        if node.level == 0 and node.module == 'agentft':
+            yield node.lineno, 'from agentft import: the package itself stands above every room'
+        for name in node.names:
+            if name.name.startswith('_'):
+                yield node.lineno, f'import {name.name}'
+            if isinstance(importable(path, node, name.name), Path):
+                rooms.add(name.asname or name.name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id in rooms and node.attr.startswith('_'):
+                yield node.lineno, f'{node.value.id}.{node.attr}'
+
+
+def importable(path, node, name):
+    "The file of the module `name` that `node` imports, or None where it is a name within a module."
+    base = path.parents[node.level - 1] if node.level else ROOT
+    found = base.joinpath(*(node.module or '').split('.'), f'{name}.py') if node.module else base / f'{name}.py'
+    return found if found.is_file() else None
+
+
+def test_private_names_stay_in_their_room():
+    wrong = [
+        f'{path.relative_to(ROOT)}, line {n}: {what}'
+        for path in sorted((ROOT / 'agentft').rglob('*.py'))
+        if path.name not in ('__init__.py', '_modidx.py')
+        for n, what in reached_into(path)
+    ]
+    assert not wrong, '\n'.join(wrong)
+
+
+@pytest.mark.parametrize(
+    'source',
+    [
+        'from .files import (\n    FileState,\n    _read,\n)',
+        'from . import files\nfiles._read',
+        'from agentft import collect',
+        'def f():\n    from agentft.core import files as other\n    return other._read',
+    ],
+)
+def test_a_private_name_is_found_however_it_is_taken(tmp_path, source):
+    room = tmp_path / 'agentft' / 'core' / 'metrics.py'
+    room.parent.mkdir(parents=True)
+    (room.parent / 'files.py').write_text('')
+    room.write_text(source)
+    with pytest.MonkeyPatch.context() as m:
+        m.setitem(globals(), 'ROOT', tmp_path)
+        assert len(list(reached_into(room))) == 1
 
 
 def test_nobody_reaches_into_another_room():

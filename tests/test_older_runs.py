@@ -43,7 +43,10 @@ def test_an_old_ledger_goes_on(run):
     collect(out=str(run / '1-collect'), jobs_per_family=1, faulty_share=0.5)
     jobs = {j.id: j for j in read_jsonl(run / '1-collect' / 'jobs.jsonl', Job)}
     assert set(jobs) == {j.id for j in read_jsonl(OLD / 'jobs.jsonl', Job)}
-    assert read_result(run / '1-collect')['numbers']['jobs'] == 4
+    numbers = read_result(run / '1-collect')['numbers']
+    assert numbers['jobs'] == 4
+    assert any('judged again' in note for note in numbers['notes']), numbers['notes']  # kept, not thrown away
+    assert not any('not kept' in note for note in numbers['notes']), numbers['notes']
 
 
 def test_phase_2_takes_an_old_phase_1(run):

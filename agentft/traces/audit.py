@@ -443,7 +443,7 @@ def _arena_truth(job: Job, truth: dict):
     job.source, job.family = 'arena', str(truth.get('family') or '')
     job.outcome = from_dict(Outcome, truth['outcome'])
     job.files_before, job.files_after = truth.get('files_before') or {}, truth.get('files_after') or {}
-    job.files_complete = True
+    job.files_complete = 'files_before' in truth
     job.todos = _with_turns([from_dict(Todo, d) for d in truth.get('todos') or []], job.todos)
 
 # %% ../../nbs/traces/07_audit.ipynb #be34487f

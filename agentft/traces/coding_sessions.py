@@ -44,6 +44,16 @@ class _Files:
         self.now[p] = text
 
 # %% ../../nbs/traces/15_coding_sessions.ipynb #4440db6e
+def _whole_text(a: dict, meta: dict, text: str) -> str | None:
+    "The text of a file that a `Read` showed whole; None where it showed a part, or something else."
+    file = meta.get('file') if isinstance(meta.get('file'), dict) else {}
+    if not file:
+        is_whole = a.get('offset') in (None, 0, 1) and not a.get('limit')
+        return _unnumbered(_tabs(text)) if is_whole else None
+    is_whole = file.get('startLine', 1) == 1 and file.get('numLines') == file.get('totalLines')
+    return file['content'] if is_whole and isinstance(file.get('content'), str) else None
+
+
 @patch
 def track(self: _Files, name, a, ctx, text):
     "Take over what a successful call says about a file."
@@ -51,44 +61,44 @@ def track(self: _Files, name, a, ctx, text):
         p = ctx.path(a.get('file_path'))
     except Left:
         return
-    was = ctx.meta.get('originalFile')
     if name == 'Read':
-        f = ctx.meta.get('file') if isinstance(ctx.meta.get('file'), dict) else {}
-        if (
-            isinstance(f.get('content'), str)
-            and f.get('startLine', 1) == 1
-            and f.get('numLines') == f.get('totalLines')
-        ):
-            self.saw(p, f['content'])
-        elif not f and not a.get('offset') and not a.get('limit') and (full := _unnumbered(_tabs(text))) is not None:
-            self.saw(p, full)
+        whole = _whole_text(a, ctx.meta, text)
+        if whole is not None:
+            self.saw(p, whole)
         return
+    was = ctx.meta.get('originalFile')
     if isinstance(was, str) and was:
         self.saw(p, was)
     if name == 'Write' and isinstance(a.get('content'), str):
-        if p not in self.now:
-            self.fresh.add(p)
-        self.now[p] = a['content']
+        self.put(p, a['content'])
         return
     for e in a['edits'] if isinstance(a.get('edits'), list) else [a]:
         self.replace(p, e)
 
 # %% ../../nbs/traces/15_coding_sessions.ipynb #b7b2b544
 @patch
+def put(self: _Files, p, text):
+    "File `p` holds `text` now, whatever it held."
+    if p not in self.now:
+        self.fresh.add(p)
+    self.now[p] = text
+
+
+@patch
 def replace(self: _Files, p, e):
-    "One replacement in file `p`."
+    "One replacement in file `p`; one that does not fit the text that is known makes it unknown, as in the replay."
     old, new = (e.get('old_string'), e.get('new_string')) if isinstance(e, dict) else (None, None)
-    text = self.now.get(p)
     if not isinstance(old, str) or not isinstance(new, str):
         return
+    text = self.now.get(p)
     if not old:
-        if p not in self.now:
-            self.fresh.add(p)
-        self.now[p] = new
-    elif text is not None and old in text:
-        self.now[p] = text.replace(old, new) if e.get('replace_all') else text.replace(old, new, 1)
+        self.put(p, new)
     elif text is not None:
-        del self.now[p]
+        times = text.count(old)
+        if times == 1 or times and e.get('replace_all'):
+            self.now[p] = text.replace(old, new)
+        else:
+            del self.now[p]
 
 # %% ../../nbs/traces/15_coding_sessions.ipynb #4ce0d3e9
 def _tabs(text: str) -> str:

@@ -27,36 +27,36 @@ PALETTE = dict(
 )
 
 # %% ../../nbs/workbench/01_figures.ipynb #3d545d59
+_STYLE = {
+    'figure.figsize': (7, 3.6),
+    'figure.dpi': 110,
+    'savefig.dpi': 160,
+    'figure.constrained_layout.use': True,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.grid': True,
+    'grid.color': '#dddddd',
+    'grid.linewidth': 0.6,
+    'axes.axisbelow': True,
+    'axes.titlelocation': 'left',
+    'axes.titleweight': 'bold',
+    'axes.titlesize': 11,
+    'axes.labelsize': 10,
+    'xtick.labelsize': 9,
+    'ytick.labelsize': 9,
+    'legend.frameon': False,
+    'legend.fontsize': 9,
+    'lines.linewidth': 1.8,
+    'svg.hashsalt': 'agentft',
+}  # matplotlib's settings, without the colours
+
+# %% ../../nbs/workbench/01_figures.ipynb #a41c1378
 def use_style():
     "Set matplotlib's defaults for every figure of a report; gives `pyplot`."
     import matplotlib as mpl
     import matplotlib.pyplot as plt
 
-    mpl.rcParams.update(
-        {
-            'axes.prop_cycle': mpl.cycler(color=list(PALETTE.values())),
-            'figure.figsize': (7, 3.6),
-            'figure.dpi': 110,
-            'savefig.dpi': 160,
-            'figure.constrained_layout.use': True,
-            'axes.spines.top': False,
-            'axes.spines.right': False,
-            'axes.grid': True,
-            'grid.color': '#dddddd',
-            'grid.linewidth': 0.6,
-            'axes.axisbelow': True,
-            'axes.titlelocation': 'left',
-            'axes.titleweight': 'bold',
-            'axes.titlesize': 11,
-            'axes.labelsize': 10,
-            'xtick.labelsize': 9,
-            'ytick.labelsize': 9,
-            'legend.frameon': False,
-            'legend.fontsize': 9,
-            'lines.linewidth': 1.8,
-            'svg.hashsalt': 'agentft',
-        }
-    )
+    mpl.rcParams.update({'axes.prop_cycle': mpl.cycler(color=list(PALETTE.values())), **_STYLE})
     return plt
 
 # %% ../../nbs/workbench/01_figures.ipynb #7ff8feb1

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -186,7 +185,7 @@ def executed_notebook(
     import matplotlib
     import nbformat
 
-    module = import_module(f'agentft.phases.{phase.name}')
+    module = sys.modules[phase.work.__module__]  # the phase's own, which stands above this room
     stand_in = {k: _Done(phase, r) for k, v in vars(module).items() if v is phase}
     names = {**vars(module), **r.parameters, **stand_in, '__name__': 'report'}
     nb = nbformat.read(notebook_of(phase.name), as_version=4)

@@ -85,7 +85,7 @@ def loads(
     return found + [x[:100] for css in styles for x in fetched.findall(css)]
 
 # %% ../../nbs/workbench/02_reports.ipynb #6994555e
-CSS = '''
+_TEXT = '''
 :root {--ink: #1f2328; --soft: #59636e; --line: #d8dee4; --tint: #f6f8fa; --blue: #0072B2; --green: #00795a;
   --red: #b34700}
 * {box-sizing: border-box}
@@ -105,6 +105,12 @@ th, td {padding: .35rem .55rem; border-bottom: 1px solid var(--line); text-align
 td.s {white-space: nowrap} tbody td:not(.s):not(:empty) {min-width: 9rem}
 td[align=right], th[align=right], td.num, th.num {text-align: right}
 thead th {border-bottom: 2px solid var(--line)} tbody tr:hover {background: var(--tint)}
+'''  # text and tables
+
+# %% ../../nbs/workbench/02_reports.ipynb #fa30e04e
+CSS = (
+    _TEXT
+    + '''\
 pre, code {font: .86rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace}
 code {background: var(--tint); padding: .1em .3em; border-radius: 4px}
 pre {background: var(--tint); padding: .7rem .9rem; border-radius: 6px; overflow: auto; max-height: 34rem;
@@ -122,6 +128,7 @@ body:has(#code:checked) :is(.code-only, .celltag_code-only) {display: block}
 .soft {color: var(--soft)} .small {font-size: .88rem}
 @media print {nav label {display: none} main {max-width: none}}
 '''
+)
 
 # %% ../../nbs/workbench/02_reports.ipynb #f475e87a
 def page(

@@ -91,7 +91,7 @@ def code_hash(
     import agentft
 
     here = Path(agentft.__file__).parent
-    return content_hash([p.read_text() for folder in folders for p in sorted((here / folder).glob('*.py'))])
+    return content_hash([p.read_text() for folder in folders for p in sorted((here / folder).rglob('*.py'))])
 
 # %% ../../nbs/workbench/00_runs.ipynb #51269aec
 def provenance() -> dict:
