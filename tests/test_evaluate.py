@@ -1,6 +1,8 @@
 "Phase 4: the door runs end to end on a tiny random model, goes on after a stop, and claims nothing it cannot show."
 
 import inspect
+import shutil
+from pathlib import Path
 
 import pytest
 
