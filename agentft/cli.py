@@ -15,7 +15,7 @@ from importlib import import_module
 
 # %% ../nbs/cli.ipynb #0f69dd26
 COMMANDS = dict(
-    run='the phases of a recipe, through Papermill, into runs/NAME/',
+    run='the phases of a recipe, through Papermill, into runs/NAME/ (the name of the recipe, or --name)',
     collect='phase 1: audit trails and other sources -> jobs, failures, seeds, baseline metrics',
     synthesize='phase 2: seeds, jobs and failures -> verified examples',
     train='phase 3: examples -> an adapter',

@@ -210,6 +210,10 @@ def write_page(
     try:
         nb = executed_notebook(phase, r)
     except RecipeError:
+        print(
+            f'agentft {phase.name}: no report.html, since the page is made from the notebooks of a checkout',
+            file=sys.stderr,
+        )
         return None
     write_atomic(r.out / f'{phase.name}.ipynb', nbformat.writes(nb))
     return write_atomic(r.out / 'report.html', notebook_page(r.out / f'{phase.name}.ipynb'))
