@@ -26,7 +26,7 @@ from agentft.phases.collect import collect, simulate
 from agentft.traces.audit import from_documents
 from agentft.traces.audit_writer import to_documents, write_audit
 from agentft.traces.documents import embedded_server, open_source
-from agentft.traces.dumps import COLLECTIONS, DATABASE
+from agentft.traces.dumps import COLLECTIONS, DATABASE, json_records
 from agentft.traces.trail import collect_jobs, read_jobs
 from agentft.workbench.runs import read_result
 
@@ -785,3 +785,16 @@ def test_collect_sessions_and_repositories(tmp_path):
         all(key not in p.read_text() for p in (tmp_path / 'o').rglob('*') if p.is_file())
         and '<AWS_KEY_1>' in (tmp_path / 'o' / 'jobs.jsonl').read_text()
     )
+
+
+def test_a_character_across_two_pieces_of_an_export(tmp_path):
+    "An array over several lines is read in pieces of a megabyte; a character may stand across two of them."
+    text = 'é' * 1_200_000
+    for pad in ('', 'x'):
+        doc = dict(job_id='a', step_number=1, step_type='llm', note=pad + text)
+        (tmp_path / 'agent_audit.json').write_text(
+            '[\n' + json.dumps(doc, ensure_ascii=False) + '\n]', encoding='utf-8'
+        )
+        with (tmp_path / 'agent_audit.json').open('rb') as f:
+            [(raw, problem)] = json_records(f)
+        assert not problem and json.loads(raw)['note'] == pad + text

@@ -1,7 +1,9 @@
 """Foreign traces as jobs: nothing raises, nothing is lost without a count, big files stream."""
 
+import bz2
 import gzip
 import json
+import lzma
 import subprocess
 import sys
 
@@ -994,3 +996,12 @@ def test_a_character_across_two_chunks_of_an_array(tmp_path):
         jobs, bad = read_source(tmp_path / 'rows.json')
         [job] = jobs
         assert job.turns[0].seen[0].content == 'é' * 1_200_000 and not bad
+
+
+@pytest.mark.parametrize('pack', [gzip.compress, lzma.compress, bz2.compress])
+def test_a_packed_file_is_known_by_how_it_begins(tmp_path, pack):
+    "Sessions are unpacked like dumps: gzip, xz and bzip2, whatever the name of the file."
+    row = dict(messages=[dict(role='user', content='hi'), dict(role='assistant', content='hello')])
+    (tmp_path / 'rows.jsonl').write_bytes(pack(json.dumps(row).encode() + b'\n'))
+    jobs, bad = read_source(tmp_path / 'rows.jsonl')
+    assert [len(j.turns) for j in jobs] == [1] and not bad

@@ -137,13 +137,13 @@ def _read_first(calls) -> list[ToolCall]:
     "`calls`, with a read before the first edit of each file that was not seen."
     out, known = [], set()
     for c in calls:
-        p, src = str(c.arguments.get('path')), str(c.arguments.get('source'))
-        if c.name == 'edit_file' and p not in known:
-            out.append(ToolCall('read_file', dict(path=p)))
+        path, source, dest = (clean_path(c.arguments.get(k)) for k in ('path', 'source', 'dest'))
+        if c.name == 'edit_file' and path not in known:
+            out.append(ToolCall('read_file', dict(path=str(c.arguments.get('path')))))
         if c.name in ('read_file', 'edit_file', 'write_file'):
-            known.add(p)
-        if c.name in ('move_file', 'copy_file') and src in known:
-            known.add(str(c.arguments.get('dest')))
+            known.add(path)
+        if c.name in ('move_file', 'copy_file') and source in known:
+            known.add(dest)
         out.append(c)
     return out
 

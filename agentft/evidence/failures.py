@@ -296,7 +296,7 @@ def _deliverables_of(call) -> list:
 # %% ../../nbs/evidence/08_failures.ipynb #74ca231a
 def _made(v, path, k) -> bool:
     "Did the file ever show, before call number `k`?"
-    if path.removeprefix('./') in v.job.files_after:
+    if clean_path(path) in v.job.files_after:
         return True
     if v.job.files_complete:
         return False

@@ -29,6 +29,7 @@ from agentft.traces.dumps import (
     bson_records,
     find_collections,
     is_archive,
+    is_packed,
     json_records,
     open_unpacked,
 )
@@ -243,12 +244,11 @@ def _note(self: FileDocuments, c, raw, offset):
 # %% ../../nbs/traces/02_documents.ipynb #abb14a43
 @patch
 def _scan(self: FileDocuments, c, path):
-    f, packed = open_unpacked(path)
-    copy = tempfile.TemporaryFile() if packed or not self.bson[c] else None
+    copy = tempfile.TemporaryFile() if is_packed(path) or not self.bson[c] else None
     self.handles[c] = copy or path.open('rb')
     records = bson_records if self.bson[c] else json_records
     offset = 0
-    with f:
+    with open_unpacked(path) as f:
         for raw, problem in records(f):
             if problem:
                 self.rejected[f'{c}: {problem}'] += 1
@@ -261,9 +261,8 @@ def _scan(self: FileDocuments, c, path):
 # %% ../../nbs/traces/02_documents.ipynb #cea77c8a
 @patch
 def _scan_archive(self: FileDocuments, path, database):
-    f, _ = open_unpacked(path)
     copy, offset = tempfile.TemporaryFile(), 0
-    with f:
+    with open_unpacked(path) as f:
         for c, raw, problem in archive_records(f, database):
             if problem:
                 self.rejected[f'{c or "archive"}: {problem}'] += 1

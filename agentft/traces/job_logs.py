@@ -14,8 +14,9 @@ from fastcore.basics import patch
 
 from ..core.agent import TOOLS, tool_schemas
 from ..core.records import Job, Message, Outcome, Todo, ToolCall, Turn, to_dict
+from .dumps import READ_ERRORS, open_unpacked
 from .messages import judge
-from .sources import READ_ERRORS, add_provenance, open_unpacked, parse_value, source
+from .sources import add_provenance, parse_value, source
 from .todos import todo_life
 
 # %% ../../nbs/traces/16_job_logs.ipynb #d8798450
