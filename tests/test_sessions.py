@@ -390,6 +390,25 @@ def test_edits_and_files(tmp_path):
     assert {t['function']['name'] for t in job.tools} == {'edit_file', 'write_file', 'Edit', 'MultiEdit'}
 
 
+def test_files_of_a_session_follow_the_one_replay(tmp_path):
+    s = Script()
+    s.user('Go')
+    at = '/w/shop/'
+    s.call('a1', 'Edit', 'Updated.', file_path=at + 'a.py', old_string='1', new_string='2')  # nobody saw it before
+    s.call('a2', 'Read', '1\tx = 2', file_path=at + 'a.py')
+    s.call('b1', 'Read', '1\ty = 1', dict(file=dict(content='y = 1\n')), file_path=at + 'b.py')
+    s.call('b2', 'Edit', 'Updated.', file_path=at + 'b.py', old_string='1\n', new_string='2\n')
+    record = dict(originalFile='z = 1\n', userModified=True)
+    s.call('c1', 'Edit', 'Updated.', record, file_path=at + 'c.py', old_string='1', new_string='2')
+    s.call('d1', 'Read', '1\tw = 1', file_path=at + 'd.py')
+    s.call('e1', 'Read', 'The file is empty.', file_path=at + 'e.py')  # no listing: no text
+    s.call('f1', 'Read', '1\tlong', dict(file=dict(content='long', numLines=1, totalLines=9)), file_path=at + 'f.py')
+    s.say(use('d2', 'Edit', file_path=at + 'd.py', old_string='1', new_string='2'))  # and the program was killed
+    (job,), _ = read(s.write(tmp_path / 's1.jsonl'))
+    assert job.files_before == {'b.py': 'y = 1\n', 'c.py': 'z = 1\n', 'd.py': 'w = 1'}
+    assert job.files_after == {'a.py': 'x = 2', 'b.py': 'y = 2\n'}
+
+
 def test_task_tools(tmp_path):
     s = Script()
     s.user('Go')

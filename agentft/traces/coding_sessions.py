@@ -14,6 +14,7 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from ..core.agent import TOOLS, tool_schemas
+from ..core.files import Files, clean_path, numbered
 from ..core.records import Job, Message, Outcome, ToolCall, Turn, Usage, to_dict
 from agentft.traces.session_trees import (
     LineGroup,
@@ -28,79 +29,7 @@ from .sources import add_provenance, content_text, first_text, source
 from .todo_lists import TodoList
 from .tool_mapping import MAPPERS, TODO_TOOLS, CallContext, Left, map_call
 
-# %% ../../nbs/traces/15_coding_sessions.ipynb #4fcd016e
-@dataclass
-class _Files:
-    before: dict = field(default_factory=dict)
-    now: dict = field(default_factory=dict)
-    fresh: set = field(default_factory=set)  # made by the session
-
-    def later(self):
-        return _Files(dict(self.now), dict(self.now), set(self.fresh))
-
-    def saw(self, p, text):
-        if p not in self.now and p not in self.fresh:
-            self.before.setdefault(p, text)
-        self.now[p] = text
-
 # %% ../../nbs/traces/15_coding_sessions.ipynb #4440db6e
-def _whole_text(a: dict, meta: dict, text: str) -> str | None:
-    "The text of a file that a `Read` showed whole; None where it showed a part, or something else."
-    file = meta.get('file') if isinstance(meta.get('file'), dict) else {}
-    if not file:
-        is_whole = a.get('offset') in (None, 0, 1) and not a.get('limit')
-        return _unnumbered(_tabs(text)) if is_whole else None
-    is_whole = file.get('startLine', 1) == 1 and file.get('numLines') == file.get('totalLines')
-    return file['content'] if is_whole and isinstance(file.get('content'), str) else None
-
-
-@patch
-def track(self: _Files, name, a, ctx, text):
-    "Take over what a successful call says about a file."
-    try:
-        p = ctx.path(a.get('file_path'))
-    except Left:
-        return
-    if name == 'Read':
-        whole = _whole_text(a, ctx.meta, text)
-        if whole is not None:
-            self.saw(p, whole)
-        return
-    was = ctx.meta.get('originalFile')
-    if isinstance(was, str) and was:
-        self.saw(p, was)
-    if name == 'Write' and isinstance(a.get('content'), str):
-        self.put(p, a['content'])
-        return
-    for e in a['edits'] if isinstance(a.get('edits'), list) else [a]:
-        self.replace(p, e)
-
-# %% ../../nbs/traces/15_coding_sessions.ipynb #b7b2b544
-@patch
-def put(self: _Files, p, text):
-    "File `p` holds `text` now, whatever it held."
-    if p not in self.now:
-        self.fresh.add(p)
-    self.now[p] = text
-
-
-@patch
-def replace(self: _Files, p, e):
-    "One replacement in file `p`; one that does not fit the text that is known makes it unknown, as in the replay."
-    old, new = (e.get('old_string'), e.get('new_string')) if isinstance(e, dict) else (None, None)
-    if not isinstance(old, str) or not isinstance(new, str):
-        return
-    text = self.now.get(p)
-    if not old:
-        self.put(p, new)
-    elif text is not None:
-        times = text.count(old)
-        if times == 1 or times and e.get('replace_all'):
-            self.now[p] = text.replace(old, new)
-        else:
-            del self.now[p]
-
-# %% ../../nbs/traces/15_coding_sessions.ipynb #4ce0d3e9
 def _tabs(text: str) -> str:
     "A numbered listing whose numbers end in an arrow, with tabs instead; any other text as it is."
     if '→' not in text[:12]:
@@ -111,13 +40,30 @@ def _tabs(text: str) -> str:
         lines.append(f'{number}\t{rest}' if number.strip().isdigit() and '→' in line else line)
     return '\n'.join(lines)
 
-# %% ../../nbs/traces/15_coding_sessions.ipynb #4de8538e
-def _unnumbered(text: str) -> str | None:
-    "A numbered listing from line 1 as plain text; None where it is none."
-    lines = [re.match(r'\s*(\d+)\t(.*)', line, re.S) for line in text.split('\n')]
-    if not all(lines) or lines[0][1] != '1':
+# %% ../../nbs/traces/15_coding_sessions.ipynb #4ce0d3e9
+def _recorded_text(record: dict) -> str | None:
+    "The text of a file that the program recorded as read whole; None where it was a part, or something else."
+    file = record.get('file')
+    if not isinstance(file, dict) or not isinstance(file.get('content'), str):
         return None
-    return '\n'.join(line[2] for line in lines)
+    is_whole = file.get('startLine', 1) == 1 and file.get('numLines') == file.get('totalLines')
+    return file['content'] if is_whole else None
+
+# %% ../../nbs/traces/15_coding_sessions.ipynb #c3d64ac5
+def _replaced(text: str | None, edits: list) -> str | None:
+    "`text` after replacements, which may replace all; None where one does not fit, or a text is unknown."
+    for e in edits:
+        old, new = (e.get('old_string'), e.get('new_string')) if isinstance(e, dict) else (None, None)
+        if not isinstance(old, str) or not isinstance(new, str):
+            return None
+        times = text.count(old) if text is not None and old else 0
+        if not old:
+            text = new
+        elif times == 1 or times and e.get('replace_all'):
+            text = text.replace(old, new)
+        else:
+            return None
+    return text
 
 # %% ../../nbs/traces/15_coding_sessions.ipynb #f1b8fcd4
 _REMINDER = re.compile(r'\s{0,9}<system-reminder>.*?</system-reminder>', re.S)
@@ -153,7 +99,7 @@ class _Reader:
         self.turns: list[Turn] = []
         self.seen: list[Message] = []  # since the last turn
         self.meanwhile: list[Message] = []  # written while the calls of an answer ran: the next turn sees it
-        self.todos, self.files = TodoList(), _Files()
+        self.todos, self.files = TodoList(), Files({})
         self.signatures: dict[str, _Signature] = {}  # of the tools whose calls were left
         self.left = Counter()  # `TOOL: REASON` -> calls
         self.count = Counter()  # facts for `Job.meta`
@@ -395,32 +341,42 @@ def _calls(self: _Reader, turn: Turn, calls: list):
     "Add `calls` and their results to `turn`."
     created = [c for c in calls if c.name == 'TaskCreate' and c.ok]
     for call in calls:
-        ctx = CallContext(self.root, call.record, call.ok, self.files.now)
+        self._show_original(call)
         try:
-            mapped, text = self._map(call, ctx, created)
+            ours, text = self._map(call, created)
             self.count['calls_mapped'] += 1
+            self._follow(call, self._add(turn, call, ours, text))
         except Left as e:
             self._leave(turn, call, str(e))
-            mapped, text = [ToolCall(call.name, to_dict(call.arguments))], call.text
-        if call.ok and call.name in ('Read', 'Write', 'Edit', 'MultiEdit'):
-            self.files.track(call.name, call.arguments, ctx, text or '')
+            self._add(turn, call, [ToolCall(call.name, to_dict(call.arguments))], call.text)
+            self._follow_left(call)
         if call.ok and call.name not in TODO_TOOLS:
             self.todos.worked()
-        for k, c in enumerate(mapped, 1):
-            c.id = call.id if k == 1 else f'{call.id}.{k}'
-            turn.said.tool_calls.append(c)
-            if text is not None:
-                shown = self._shown(call.name, text)
-                turn.results.append(Message('tool', shown, tool_call_id=c.id, name=c.name, ok=call.ok))
+
+# %% ../../nbs/traces/15_coding_sessions.ipynb #22596dde
+@patch
+def _add(self: _Reader, turn: Turn, call: _Call, ours: list, text: str | None) -> list:
+    "Add our calls for `call` to `turn`, each with the result `text`; gives `(call, result)` pairs."
+    pairs = []
+    for k, c in enumerate(ours, 1):
+        c.id = call.id if k == 1 else f'{call.id}.{k}'
+        turn.said.tool_calls.append(c)
+        result = None
+        if text is not None:
+            result = Message('tool', self._shown(call.name, text), tool_call_id=c.id, name=c.name, ok=call.ok)
+            turn.results.append(result)
+        pairs.append((c, result))
+    return pairs
 
 # %% ../../nbs/traces/15_coding_sessions.ipynb #51f83424
 @patch
-def _map(self: _Reader, call: _Call, ctx: CallContext, created: list) -> tuple:
+def _map(self: _Reader, call: _Call, created: list) -> tuple:
     "`(our calls, result text)`; raises `Left` where there is no counterpart."
     if call.ok is False and _STOPPED.match(call.text):
         raise Left('stopped by the user')
     if call.name in TODO_TOOLS:
         return self._todo(call, created)
+    ctx = CallContext(self.root, call.record, call.ok, self.files.texts())
     return map_call(call.name, call.arguments, ctx), call.text
 
 # %% ../../nbs/traces/15_coding_sessions.ipynb #0e4c22bb
@@ -430,6 +386,55 @@ def _shown(self: _Reader, name: str, text: str) -> str:
     if name == 'Read':
         return _tabs(text)
     return text.replace(self.root.rstrip('/') + '/', '') if len(self.root) > 1 else text
+
+# %% ../../nbs/traces/15_coding_sessions.ipynb #7368062f
+_EDITS = ('Write', 'Edit', 'MultiEdit')
+
+
+@patch
+def _path(self: _Reader, call: _Call) -> str:
+    "The file that `call` is about, in the working folder; '' where there is none."
+    try:
+        return clean_path(CallContext(self.root).path(call.arguments.get('file_path')))
+    except Left:
+        return ''
+
+
+@patch
+def _show_original(self: _Reader, call: _Call):
+    "Take over the text that the program recorded before an edit."
+    path, original = self._path(call), call.record.get('originalFile')
+    if path and call.ok and call.name in _EDITS and isinstance(original, str) and original:
+        self.files.show(path, original)
+
+# %% ../../nbs/traces/15_coding_sessions.ipynb #b5528579
+@patch
+def _follow(self: _Reader, call: _Call, pairs: list):
+    "Replay our calls for `call`; `pairs` are `(call, result)`."
+    if call.name == 'Read' and call.ok:
+        text = _recorded_text(call.record)
+        if text is not None:
+            self.files.show(self._path(call), text)
+        if 'file' in call.record or numbered(_tabs(call.text)) == call.text:
+            return
+    for ours, result in pairs:
+        self.files.apply(ours, result)
+
+# %% ../../nbs/traces/15_coding_sessions.ipynb #7e43bf21
+@patch
+def _follow_left(self: _Reader, call: _Call):
+    "Take over what an edit did that has no counterpart among our calls."
+    path, a = self._path(call), call.arguments
+    if not path or call.ok is False or call.name not in _EDITS:
+        return
+    text = None
+    if call.ok and not call.record.get('userModified'):
+        content, edits = a.get('content'), a.get('edits')
+        if call.name == 'Write':
+            text = content if isinstance(content, str) else None
+        else:
+            text = _replaced(self.files[path].text, edits if isinstance(edits, list) else [a])
+    self.files.put(path, text)
 
 # %% ../../nbs/traces/15_coding_sessions.ipynb #cd620693
 @patch
@@ -595,8 +600,8 @@ def _finish(self: _Reader) -> Job:
         tools=self._tools(),
         turns=self.turns,
         todos=self.todos.every,
-        files_before=self.files.before,
-        files_after=self.files.now,
+        files_before=self.files.start,
+        files_after=self.files.texts(),
         meta=meta,
         outcome=self._outcome(),
     )
