@@ -763,7 +763,7 @@ def test_memory_versions_of_the_real_audit_trail():
     root = Path(os.environ.get('AGENTFT_AUDIT', Path(__file__).resolve().parents[2] / 'shared' / 'audit'))
     if not (root / 'dump').exists():
         pytest.skip('needs the recorded audit documents (set AGENTFT_AUDIT)')
-    from agentft.traces.trail import read_jobs
+    from agentft.traces.wanted_jobs import read_jobs
 
     jobs = read_jobs(root / 'dump')
     jobs = jobs[0] if isinstance(jobs, tuple) else list(jobs)

@@ -16,8 +16,8 @@ from agentft.core.records import Job, Message, ToolCall, from_dict, to_dict
 from agentft.traces.coding_sessions import with_history
 from agentft.traces.formats import read_source, sniff_source
 from agentft.traces.job_logs import log_line
+from agentft.traces.session_todos import TodoList
 from agentft.traces.sources import SOURCES, source
-from agentft.traces.todo_lists import TodoList
 from agentft.traces.tool_mapping import Left, lessons, map_call
 
 quick = settings(
@@ -1024,3 +1024,18 @@ def test_a_packed_file_is_known_by_how_it_begins(tmp_path, pack):
     (tmp_path / 'rows.jsonl').write_bytes(pack(json.dumps(row).encode() + b'\n'))
     jobs, bad = read_source(tmp_path / 'rows.jsonl')
     assert [len(j.turns) for j in jobs] == [1] and not bad
+
+
+@pytest.mark.parametrize('begin, end', [('', ''), ('[', ']')])
+def test_a_packed_file_that_was_cut_keeps_what_came_before(tmp_path, begin, end):
+    "The rows before the damage are jobs, and the damage is one count, in lines as in an array."
+    rows = [
+        dict(messages=[dict(role='user', content=f'{i}' * 50), dict(role='assistant', content='ok')])
+        for i in range(300)
+    ]
+    text = begin + (',\n' if begin else '\n').join(map(json.dumps, rows)) + end + '\n'
+    packed = gzip.compress(text.encode(), compresslevel=1)
+    (tmp_path / 'rows.jsonl').write_bytes(packed[: len(packed) * 2 // 3])
+    jobs, bad = read_source(tmp_path / 'rows.jsonl')
+    n = len(list(jobs))
+    assert 100 < n < 300 and bad == {'row: truncated end': 1}
