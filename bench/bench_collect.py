@@ -136,7 +136,7 @@ def plain_server(uri):
 
 
 def read(source):
-    from agentft.traces.trail import read_jobs
+    from agentft.traces.wanted_jobs import read_jobs
 
     return sum(sum(j.meta['documents'].values()) for j in read_jobs(source))
 

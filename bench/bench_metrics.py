@@ -62,7 +62,7 @@ def main(audit=''):
         edits(f'{changed} of {lines} lines new', [made_up(lines, changed)], 3)
     if not audit:
         return
-    from agentft.traces.trail import collect_jobs
+    from agentft.traces.wanted_jobs import collect_jobs
 
     jobs, _ = collect_jobs(Path(audit))
     docs = sum(sum(j.meta.get('documents', {}).values()) for j in jobs)

@@ -27,7 +27,7 @@ from agentft.traces.audit import from_documents
 from agentft.traces.audit_writer import to_documents, write_audit
 from agentft.traces.documents import embedded_server, open_source
 from agentft.traces.dumps import COLLECTIONS, DATABASE, json_records
-from agentft.traces.trail import collect_jobs, read_jobs
+from agentft.traces.wanted_jobs import collect_jobs, read_jobs
 from agentft.workbench.runs import read_result
 
 AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2] / 'shared' / 'audit')

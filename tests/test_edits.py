@@ -17,12 +17,13 @@ from agentft.arena.players import Expert, play
 from agentft.arena.workspace import Workspace
 from agentft.core.records import Job, Message, ToolCall, Turn, from_dict, read_jsonl, to_dict, write_jsonl
 from agentft.core.replacements import edit_cost, minimal_edit
+from agentft.data.histories import compact_example, to_example, to_task
 from agentft.data.verification import check_execution, check_rules, example_task
 from agentft.evidence.changes import KINDS, REASONS, clean_message, file_edits, message_reason
 from agentft.evidence.edits import Edit, Tally, stream_edits, stream_job_edits
-from agentft.evidence.examples import balance, collect_edits, compact_example, split_edits, to_example, to_task
 from agentft.evidence.memory import compact_pairs, compact_summary, compare_versions, git_compact_pairs
 from agentft.evidence.repositories import _git_env, write_repo
+from agentft.evidence.selection import balance, collect_edits, split_edits
 
 BASE = ''.join(f'name_{i} = {i * 7}\n' for i in range(12))
 
@@ -691,6 +692,18 @@ def test_edits_that_an_agent_made_pass_the_same_checks():
     assert other[0].repo_id != es[0].repo_id
 
 
+def test_an_edit_is_named_after_where_it_came_from(tmp_path):
+    repo, _ = hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B}))
+    (committed,), _ = mined(repo)
+    (by_agent,) = stream_job_edits(session(('a.py', '= 63', '= 64', True)))
+    for e, name in ((committed, 'git'), (by_agent, 'session')):
+        x, task = to_example(e), to_task(e)
+        seed = x.meta['seed']
+        assert (task.family, task.id) == (name, f'{name}-{e.id}')
+        assert (x.family, x.meta['origin'], seed['family'], seed['author'], seed['id']) == (*[name] * 4, task.id)
+        assert example_task(x).id == task.id and not check_execution(x, example_task(x))
+
+
 # ---- memory
 
 
@@ -763,7 +776,7 @@ def test_memory_versions_of_the_real_audit_trail():
     root = Path(os.environ.get('AGENTFT_AUDIT', Path(__file__).resolve().parents[2] / 'shared' / 'audit'))
     if not (root / 'dump').exists():
         pytest.skip('needs the recorded audit documents (set AGENTFT_AUDIT)')
-    from agentft.traces.trail import read_jobs
+    from agentft.traces.wanted_jobs import read_jobs
 
     jobs = read_jobs(root / 'dump')
     jobs = jobs[0] if isinstance(jobs, tuple) else list(jobs)

@@ -20,12 +20,12 @@ from agentft.core.files import (
     FileState,
     files_at,
     replay,
+    replay_files,
 )
 from agentft.core.metrics import job_edits
 from agentft.core.records import Job, Message, ToolCall, Turn
 from agentft.evidence.edits import file_changes
 from agentft.evidence.failures import detect
-from agentft.traces.audit import replay_files
 
 PATHS = ['a.md', 'a.md', 'a.md', 'b.md', 'd/a.md', './a.md', 'd//a.md', 'x/../b.md']
 FOLDERS = ['d', 'd/e', 'a.md', 'new']

@@ -30,7 +30,7 @@ from agentft.core.records import (
 from agentft.core.replacements import apply_edits, count_tokens, edit_cost, line_edit, minimal_edit, single_edit
 from agentft.traces.audit_writer import to_documents
 from agentft.traces.documents import Documents
-from agentft.traces.trail import collect_jobs
+from agentft.traces.wanted_jobs import collect_jobs
 
 AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2] / 'shared' / 'audit')
 recorded = pytest.mark.skipif(

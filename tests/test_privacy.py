@@ -257,7 +257,7 @@ def test_recorded_jobs_keep_their_meaning():
 
     from agentft.evidence.failures import detect
     from agentft.traces.documents import open_source
-    from agentft.traces.trail import read_jobs
+    from agentft.traces.wanted_jobs import read_jobs
 
     r, canaries = Redactor(), [c for x in json.loads((AUDIT / 'jobs.json').read_text()) for c in x['canaries']]
     with open_source(str(AUDIT / 'dump'), 'graphrag_logs') as src:

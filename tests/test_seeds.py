@@ -24,7 +24,7 @@ from agentft.data.verification import Gate, Reserved
 from agentft.evidence.failures import detect
 from agentft.traces.audit import from_documents
 from agentft.traces.audit_writer import to_documents
-from agentft.traces.trail import read_jobs
+from agentft.traces.wanted_jobs import read_jobs
 
 SEEDS = Path(__file__).resolve().parent.parent / 'seeds'
 AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).resolve().parents[2] / 'shared' / 'audit')

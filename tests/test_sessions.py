@@ -16,8 +16,8 @@ from agentft.core.records import Job, Message, ToolCall, from_dict, to_dict
 from agentft.traces.coding_sessions import with_history
 from agentft.traces.formats import read_source, sniff_source
 from agentft.traces.job_logs import log_line
+from agentft.traces.session_todos import TodoList
 from agentft.traces.sources import SOURCES, source
-from agentft.traces.todo_lists import TodoList
 from agentft.traces.tool_mapping import Left, lessons, map_call
 
 quick = settings(
@@ -388,6 +388,25 @@ def test_edits_and_files(tmp_path):
     }
     assert [c.id for c in job.turns[0].said.tool_calls] == ['t1', 't1.2'] and len(job.turns[0].results) == 2
     assert {t['function']['name'] for t in job.tools} == {'edit_file', 'write_file', 'Edit', 'MultiEdit'}
+
+
+def test_files_of_a_session_follow_the_one_replay(tmp_path):
+    s = Script()
+    s.user('Go')
+    at = '/w/shop/'
+    s.call('a1', 'Edit', 'Updated.', file_path=at + 'a.py', old_string='1', new_string='2')  # nobody saw it before
+    s.call('a2', 'Read', '1\tx = 2', file_path=at + 'a.py')
+    s.call('b1', 'Read', '1\ty = 1', dict(file=dict(content='y = 1\n')), file_path=at + 'b.py')
+    s.call('b2', 'Edit', 'Updated.', file_path=at + 'b.py', old_string='1\n', new_string='2\n')
+    record = dict(originalFile='z = 1\n', userModified=True)
+    s.call('c1', 'Edit', 'Updated.', record, file_path=at + 'c.py', old_string='1', new_string='2')
+    s.call('d1', 'Read', '1\tw = 1', file_path=at + 'd.py')
+    s.call('e1', 'Read', 'The file is empty.', file_path=at + 'e.py')  # no listing: no text
+    s.call('f1', 'Read', '1\tlong', dict(file=dict(content='long', numLines=1, totalLines=9)), file_path=at + 'f.py')
+    s.say(use('d2', 'Edit', file_path=at + 'd.py', old_string='1', new_string='2'))  # and the program was killed
+    (job,), _ = read(s.write(tmp_path / 's1.jsonl'))
+    assert job.files_before == {'b.py': 'y = 1\n', 'c.py': 'z = 1\n', 'd.py': 'w = 1'}
+    assert job.files_after == {'a.py': 'x = 2', 'b.py': 'y = 2\n'}
 
 
 def test_task_tools(tmp_path):
@@ -1005,3 +1024,18 @@ def test_a_packed_file_is_known_by_how_it_begins(tmp_path, pack):
     (tmp_path / 'rows.jsonl').write_bytes(pack(json.dumps(row).encode() + b'\n'))
     jobs, bad = read_source(tmp_path / 'rows.jsonl')
     assert [len(j.turns) for j in jobs] == [1] and not bad
+
+
+@pytest.mark.parametrize('begin, end', [('', ''), ('[', ']')])
+def test_a_packed_file_that_was_cut_keeps_what_came_before(tmp_path, begin, end):
+    "The rows before the damage are jobs, and the damage is one count, in lines as in an array."
+    rows = [
+        dict(messages=[dict(role='user', content=f'{i}' * 50), dict(role='assistant', content='ok')])
+        for i in range(300)
+    ]
+    text = begin + (',\n' if begin else '\n').join(map(json.dumps, rows)) + end + '\n'
+    packed = gzip.compress(text.encode(), compresslevel=1)
+    (tmp_path / 'rows.jsonl').write_bytes(packed[: len(packed) * 2 // 3])
+    jobs, bad = read_source(tmp_path / 'rows.jsonl')
+    n = len(list(jobs))
+    assert 100 < n < 300 and bad == {'row: truncated end': 1}

@@ -251,7 +251,7 @@ def test_real_jobs_become_examples():
         pytest.skip(f'no audit documents at {folder}: set AGENTFT_AUDIT')
     from agentft.data.expansion import job_example
     from agentft.data.verification import Gate, Reserved, untrain
-    from agentft.traces.trail import read_jobs
+    from agentft.traces.wanted_jobs import read_jobs
 
     gate, jobs = Gate(Reserved(2), max_tokens=100_000), list(read_jobs(folder, {}))
     for j in jobs:

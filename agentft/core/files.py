@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CUT', 'ABSENT', 'UNKNOWN', 'NO_RESULT', 'CUT_ARGUMENTS', 'CUT_RESULT', 'PARTLY_READ', 'NOT_KNOWN', 'UNREAD', 'NO_FIT',
            'LAST_NEWLINE', 'NO_SOURCE', 'succeeded', 'numbered', 'FileState', 'clean_path', 'Files', 'FileChange',
-           'written', 'replay', 'files_at']
+           'written', 'replay', 'files_at', 'replay_files']
 
 # %% ../../nbs/core/02_files.ipynb #085274ae
 import posixpath
@@ -81,7 +81,7 @@ def clean_path(
 
 # %% ../../nbs/core/02_files.ipynb #e64ce68a
 class Files:
-    "What is known about every path of a workspace."
+    "What is known about every path of a workspace, now and at the start."
 
     def __init__(
         self,
@@ -89,14 +89,45 @@ class Files:
         complete: bool = False,  # is every other path known not to exist?
     ):
         self.complete = complete
-        self.states = {clean_path(p): FileState(True, text, exact=complete) for p, text in before.items()}
+        self.start = {clean_path(p): text for p, text in before.items()}
+        self.states = {p: FileState(True, text, exact=complete) for p, text in self.start.items()}
+        self.changed = set()  # paths that a call changed, or may have changed
 
     def __getitem__(self, path: str) -> FileState:
         return self.states.get(path, ABSENT if self.complete else UNKNOWN)
 
     def texts(self) -> dict[str, str]:
-        "Every known text by path."
+        "Every text that is known now, by path."
         return {p: s.text for p, s in self.states.items() if s.text is not None}
+
+    def later(self) -> 'Files':
+        "What is known now, as the start of a job that goes on from here."
+        files = Files(self.texts(), self.complete)
+        files.states = dict(self.states)
+        return files
+
+# %% ../../nbs/core/02_files.ipynb #5802d684
+@patch
+def show(
+    self: Files,
+    path: str,  # as `clean_path` spells it
+    text: str,  # all of the file
+):
+    "A source says beside the calls that `path` holds `text` now; no call of the job made it so."
+    if path not in self.changed and self[path].exists is not False:
+        self.start.setdefault(path, text)
+    self.states[path] = FileState(True, text)
+
+
+@patch
+def put(
+    self: Files,
+    path: str,  # as `clean_path` spells it
+    text: str | None,  # None: nobody knows which
+):
+    "Something that is none of the calls below made the file at `path` hold `text`."
+    self.changed.add(path)
+    self.states[path] = FileState(True, text)
 
 # %% ../../nbs/core/02_files.ipynb #d458f595
 @dataclass
@@ -283,8 +314,7 @@ def apply(
     for path, source, was, given in touched:
         c = FileChange(turn, call, result, ok, kind, path, was, was, source)
         c.now, c.why = _outcome(c, given)
-        if path:
-            self.states[path] = c.now
+        self._move_on(c)
         out.append(c)
     return out
 
@@ -298,6 +328,19 @@ def _outcome(c: FileChange, given: FileState) -> tuple[FileState, str]:
     if not c.path:
         return UNKNOWN, CUT_ARGUMENTS
     return _EFFECTS[c.kind](c, given)
+
+
+@patch
+def _move_on(self: Files, c: FileChange):
+    "Take over what change `c` left, and what a read says about the start."
+    if not c.path:
+        return
+    if c.kind != 'read':
+        if c.ok is not False:
+            self.changed.add(c.path)
+    elif c.after is not None and c.was.exists is not False and c.path not in self.changed:
+        self.start.setdefault(c.path, c.after)
+    self.states[c.path] = c.now
 
 # %% ../../nbs/core/02_files.ipynb #004af7e2
 def replay(
@@ -321,3 +364,13 @@ def files_at(
     for _ in replay(replace(job, turns=job.turns[:turn]), files):
         pass
     return files
+
+# %% ../../nbs/core/02_files.ipynb #e854c05e
+def replay_files(
+    job: Job,
+) -> tuple[dict, dict]:  # (before, after): path -> text
+    "Files before and after the job, from the arguments and results of its calls; only files that are known in full."
+    files = Files({})
+    for _ in replay(job, files):
+        pass
+    return files.start, files.texts()

@@ -34,7 +34,7 @@ from ..traces.audit_writer import write_audit
 from ..traces.documents import embedded_server, open_source, public_uri
 from ..traces.formats import read_source
 from ..traces.tool_mapping import lessons
-from ..traces.trail import each_job, left_out, read_reviews
+from ..traces.wanted_jobs import each_job, left_out, read_reviews
 from ..workbench.figures import counted, percent
 from ..workbench.phases import Phase, parameters_of
 from ..workbench.runs import cache_dir, code_hash
