@@ -1,5 +1,6 @@
 "The runner and the command line: faults, interruption, resuming, reports that open offline."
 
+import base64
 import html
 import inspect
 import json
@@ -15,9 +16,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 
 from agentft.workbench.recipes import check_parameters, notebook_of, notebook_parameters, project, read_recipe
-from agentft.workbench.reports import loads
+from agentft.workbench.reports import loads, page
 from agentft.workbench.runs import PHASES, phase_dir, read_result
 
 CLI = [sys.executable, '-c', 'import sys; from agentft.cli import main; sys.exit(main())']
@@ -271,6 +273,7 @@ def test_reports_need_nothing(place):
     assert len(pages) == 3
     for p in pages:
         assert loads(p.read_text()) == [], p
+        assert all(alternatives(p.read_text())), p
     h = (folder(place, 'synthesize') / 'report.html').read_text()
     assert 'data:image/png;base64' in h and '<table' in h and h.count('<script') == 0
     index = (place / 'runs/tiny/index.html').read_text()
@@ -278,6 +281,11 @@ def test_reports_need_nothing(place):
     assert '6 examples' in index and all(any((q.parent / x).exists() for q in pages) for x in links), links
     r = subprocess.run([*CLI, 'report', 'runs/tiny'], cwd=place, capture_output=True, text=True)
     assert r.returncode == 0 and r.stdout.strip() == 'runs/tiny/index.html'
+
+
+def alternatives(text):
+    "The alternative text of every picture of a page."
+    return [x.get('alt', '').strip() for x in BeautifulSoup(text, 'html.parser').find_all('img')]
 
 
 BY_HAND = dict(
@@ -298,13 +306,17 @@ def test_a_phase_by_hand_writes_its_page(tmp_path, phase):
         env={**os.environ, 'AGENTFT_PAGES': '1', 'AGENTFT_CACHE': str(tmp_path / 'cache')},
     )
     assert r.returncode == 0 and r.stdout.splitlines()[-1] == str(out / 'report.html'), r.stderr
-    page, result = (out / 'report.html').read_text(), read_result(out)
-    assert loads(page) == [] and '<em>running</em>' not in page and '%|' not in page
-    top = page[: page.index('<h2')]
+    shown, result = (out / 'report.html').read_text(), read_result(out)
+    assert loads(shown) == [] and '<em>running</em>' not in shown and '%|' not in shown
+    top = shown[: shown.index('<h2')]
     assert html.escape(result['verdict'], quote=False) in top and '<table' in top and '<img' not in top
-    assert page.count('data:image/png;base64') >= 1 and page.index('Files</h2>') > page.rindex('<img')
+    assert shown.count('data:image/png;base64') >= 1 and shown.index('Files</h2>') > shown.rindex('<img')
     subprocess.run([*CLI, 'report', str(tmp_path)], check=True, capture_output=True)
-    assert html.escape(result['verdict'], quote=False) in (tmp_path / 'index.html').read_text()
+    index = (tmp_path / 'index.html').read_text()
+    assert html.escape(result['verdict'], quote=False) in index
+    figures = {p.stem for p in (out / 'figures').iterdir()}
+    for said in (alternatives(shown), alternatives(index)):  # a sentence each, on the report and on the index
+        assert said and all(len(x.split()) > 4 for x in said) and not figures & set(said), said
 
 
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
@@ -330,6 +342,34 @@ def test_reports_in_a_browser(place):
             timeout=240,
         )
         assert '<main>' in r.stdout and '<title>owned' not in r.stdout and '<title>1' not in r.stdout
+
+
+FRAME = '''<iframe id="phone" style="width: 420px; height: 900px; border: 0" srcdoc="{}"></iframe><script>
+onload = () => {{
+  const page = document.getElementById("phone").contentDocument, tops = [...page.querySelectorAll("img")].map(x => x.offsetTop)
+  document.title = [page.documentElement.scrollWidth, ...tops].join(" ")
+}}</script>'''
+
+
+@pytest.mark.skipif(not BROWSER, reason='no Chromium here (apt-get install chromium)')
+@pytest.mark.parametrize('width', [420, 1200])
+def test_a_page_fits_its_width(tmp_path, width):
+    "Ten columns do not make the page scroll sideways; panels stand side by side where there is room, else in a column."
+    names = [f'column number {n}' for n in range(10)]
+    head = ''.join(f'<th>{x}</th>' for x in names)
+    cells = ''.join(f'<td>{x} of the first row</td>' for x in names)
+    table = f'<table><thead><tr>{head}</tr></thead><tbody><tr>{cells}</tr></tbody></table>'
+    picture = '<svg xmlns="http://www.w3.org/2000/svg" width="550" height="300"/>'
+    source = 'data:image/svg+xml;base64,' + base64.b64encode(picture.encode()).decode()
+    panels = f'<div class="figures">{f"<img alt=panel src={source!r}>" * 2}</div>'
+    frame = FRAME.replace('420px', f'{width}px').format(html.escape(page('wide', table + panels)))
+    (tmp_path / 'frame.html').write_text(frame)
+    profile = f'--user-data-dir={tmp_path}/profile'
+    command = [BROWSER, '--headless', '--no-sandbox', '--disable-gpu', profile, '--window-size=1400,1000', '--dump-dom']
+    uri = (tmp_path / 'frame.html').as_uri()
+    r = subprocess.run([*command, uri], capture_output=True, text=True, timeout=240)
+    scrolls, *tops = map(int, re.search('<title>([0-9 ]+)</title>', r.stdout)[1].split())
+    assert scrolls <= width and (tops[0] == tops[1]) == (width == 1200), (scrolls, tops)
 
 
 def test_start_is_light():
