@@ -37,6 +37,29 @@ READS = frozenset(
     git_log git_show git_diff git_status git_tags todo_list sql_query sql_schema web_search""".split()
 )
 
+# %% ../../nbs/core/01_agent.ipynb #a7ddf713
+_TYPES = {
+    '': dict(type='string'),
+    'int': dict(type='integer'),
+    'num': dict(type='number'),
+    'bool': dict(type='boolean'),
+    'list': dict(type='array', items=dict(type='string')),
+}
+
+
+def _parse(row: str) -> Tool:
+    "A tool from its row of the table."
+    name, phase, arguments, description = (x.strip() for x in row.split('|'))
+    properties, required = {}, []
+    for argument in arguments.split(',') if arguments else []:
+        key, _, kind = argument.strip().partition(':')
+        if not key.endswith('?'):
+            required.append(key)
+        properties[key.rstrip('?')] = dict(_TYPES[kind])
+    schema = dict(type='object', properties=properties, required=required, additionalProperties=False)
+    phases = PHASES if phase == 'both' else (phase,)
+    return Tool(name, phases, description, schema, name in BOOKKEEPING)
+
 # %% ../../nbs/core/01_agent.ipynb #a609523a
 _FILE_TOOLS = '''
 read_file        | both | path, offset?:int, limit?:int, page_start?:int, page_end?:int, describe?:bool | Read a file.
@@ -84,29 +107,6 @@ sql_query        | tactical | query | Read from the database.
 sql_schema       | tactical | table? | Describe tables.
 sql_execute      | tactical | statement | Change the database.
 '''
-
-# %% ../../nbs/core/01_agent.ipynb #a7ddf713
-_TYPES = {
-    '': dict(type='string'),
-    'int': dict(type='integer'),
-    'num': dict(type='number'),
-    'bool': dict(type='boolean'),
-    'list': dict(type='array', items=dict(type='string')),
-}
-
-
-def _parse(row: str) -> Tool:
-    "A tool from its row of the table."
-    name, phase, arguments, description = (x.strip() for x in row.split('|'))
-    properties, required = {}, []
-    for argument in arguments.split(',') if arguments else []:
-        key, _, kind = argument.strip().partition(':')
-        if not key.endswith('?'):
-            required.append(key)
-        properties[key.rstrip('?')] = dict(_TYPES[kind])
-    schema = dict(type='object', properties=properties, required=required, additionalProperties=False)
-    phases = PHASES if phase == 'both' else (phase,)
-    return Tool(name, phases, description, schema, name in BOOKKEEPING)
 
 # %% ../../nbs/core/01_agent.ipynb #def7cd20
 _ROWS = (_FILE_TOOLS + _TODO_TOOLS + _OTHER_TOOLS).splitlines()
@@ -317,23 +317,6 @@ def _next_phase_todos(self: AgentState, todos, phase_name=''):
     name = f' ({phase_name})' if phase_name else ''
     return f'Staged {len(todos)} todos for the next tactical phase{name}.', True
 
-# %% ../../nbs/core/01_agent.ipynb #5348e692
-@patch
-def _todo_complete(self: AgentState, todo_id=''):
-    ids = [i.strip() for i in (todo_id or '').split(',') if i.strip()] or [t.id for t in self.open[:1]]
-    error = self._no_completion(ids)
-    if error:
-        return error, False
-    by_id = {t.id: t for t in self.todos}
-    for i in ids:
-        by_id[i].done = True
-    texts = [by_id[i].text for i in ids]
-    head = f'Completed: {texts[0]}' if len(ids) == 1 else f'Completed {len(ids)} tasks: ' + '; '.join(texts)
-    if self.open:
-        return f'{head}\nRemaining: {len(self.open)} tasks\nNext: {self.current.text}', True
-    self._next_phase()
-    return head, True
-
 # %% ../../nbs/core/01_agent.ipynb #2fd715bd
 @patch
 def _no_completion(self: AgentState, ids: list) -> str:
@@ -369,6 +352,23 @@ def _next_phase(self: AgentState):
     else:
         self.agent_phase = 'strategic'
         self._set(self.rules.review)
+
+# %% ../../nbs/core/01_agent.ipynb #5348e692
+@patch
+def _todo_complete(self: AgentState, todo_id=''):
+    ids = [i.strip() for i in (todo_id or '').split(',') if i.strip()] or [t.id for t in self.open[:1]]
+    error = self._no_completion(ids)
+    if error:
+        return error, False
+    by_id = {t.id: t for t in self.todos}
+    for i in ids:
+        by_id[i].done = True
+    texts = [by_id[i].text for i in ids]
+    head = f'Completed: {texts[0]}' if len(ids) == 1 else f'Completed {len(ids)} tasks: ' + '; '.join(texts)
+    if self.open:
+        return f'{head}\nRemaining: {len(self.open)} tasks\nNext: {self.current.text}', True
+    self._next_phase()
+    return head, True
 
 # %% ../../nbs/core/01_agent.ipynb #a3875a60
 @patch

@@ -23,13 +23,13 @@ from ..core.records import Job, content_hash, from_dict, read_jsonl, to_dict, wr
 from ..core.replacements import apply_edits
 from ..evidence.duplicates import repeated_jobs
 from ..evidence.edits import Edit, Tally, stream_job_edits
-from ..evidence.examples import collect_edits, split_edits
 from ..evidence.failures import Failure, detect
 from ..evidence.ledger import Entry, Ledger, stamp_of
 from ..evidence.memory import compact_pairs
 from ..evidence.patterns import JobRow, job_row, read_patterns, write_patterns
 from ..evidence.privacy import Redactor, redact, redact_file, refuse_leaks
 from ..evidence.secrets import ALLOW
+from ..evidence.selection import collect_edits, split_edits
 from ..traces.audit_writer import write_audit
 from ..traces.documents import embedded_server, open_source, public_uri
 from ..traces.formats import read_source

@@ -639,50 +639,72 @@ def _of_trainer(trainer, what, why, step) -> dict:
         resumed_from=step,
     )
 
+# %% ../../nbs/training/02_training.ipynb #53d93e95
+@dataclass
+class _Plan:
+    "A run whose arguments were checked."
+
+    rows: list  # encoded examples to train on
+    held: list  # encoded examples of the held-out loss
+    skipped: dict  # why examples were left out -> how many
+    recipe: dict  # a `LoraRecipe` with `micro_batch` filled in, and the `dtype` of the model
+    base: str  # name of the base model
+    data_hash: str  # of the encoded examples
+    out: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return _checkpoints(self.out, self.recipe, self.base, self.data_hash)
+
+# %% ../../nbs/training/02_training.ipynb #008b3581
+def _plan(examples, held, model, tokenizer, out, recipe) -> _Plan:
+    "The run that trains `examples` by `recipe`; raises ValueError where it can't."
+    _refuse_scheduler(recipe.scheduler)
+    rows, skipped = _rows_to_train(examples, tokenizer, recipe.max_len)
+    held = encode_rows(held, tokenizer, recipe.max_len)[0]
+    micro = _rows_per_pass(recipe, model.device.type == 'cpu')
+    complete = asdict(recipe) | dict(micro_batch=micro, dtype=str(model.dtype).removeprefix('torch.'))
+    base = model.config._name_or_path or model.name_or_path or type(model).__name__
+    data_hash = content_hash([[x['id'], x['input_ids'], x['labels']] for x in rows])
+    return _Plan(rows, held, skipped, complete, base, data_hash, out)
+
+# %% ../../nbs/training/02_training.ipynb #c85fb3e3
+def _of_plan(plan: _Plan) -> dict:
+    "The fields of a `TrainReport` that are known before the start."
+    return dict(
+        base=plan.base,
+        examples=len(plan.rows),
+        skipped=dict(plan.skipped),
+        data_hash=plan.data_hash,
+        recipe=plan.recipe,
+    )
+
 # %% ../../nbs/training/02_training.ipynb #b5925c0c
-def _train(
-    rows,
-    held,
-    skipped,
-    model,
-    tokenizer,
-    out,
-    recipe,
-    base,
-    data_hash,
-    *,
-    cpu,
-    micro,
-    checkpoint_every_s,
-    resume,
-    fast,
-    progress,
-    card,
-):
-    "The part of `train_sft` that runs with checked arguments."
-    R, folder = SimpleNamespace(**recipe), _checkpoints(out, recipe, base, data_hash)
+def _train(plan: _Plan, model, tokenizer, *, checkpoint_every_s, resume, fast, progress, card) -> TrainReport:
+    "Carry out `plan`; the keywords are for this session, and one that continues the run may use others."
+    R, out, folder = SimpleNamespace(**plan.recipe), plan.out, plan.checkpoints
     out.mkdir(parents=True, exist_ok=True)
     _forget_other_runs(folder, resume)
     checkpoint, step = _last_checkpoint(folder)
-    ix = order_rows(rows, R.epochs, R.batch_size, micro, R.seed)
+    ix = order_rows(plan.rows, R.epochs, R.batch_size, R.micro_batch, R.seed)
     with quiet(), _adapted(model, R) as peft:
         what = trained_modules(peft)
         why = why_not_fast(peft) if fast else 'it was turned off'
         with nullcontext() if why else fast_cpu(peft):
             # two checkpoints with Adam's moments, two adapters
             check_disk(out, what['trained'] * 4 * 8 / 1e9 + 0.05, 'training')
-            valid_loss = partial(_valid_loss, peft, held, not why) if held else None
+            valid_loss = partial(_valid_loss, peft, plan.held, not why) if plan.held else None
             schedule = dict(scheduler=R.scheduler, warmup=R.warmup, floor=R.floor)
             log, budget = out / 'training_log.jsonl', R.time_budget_s
-            run = _Run(rows, ix, log, valid_loss, schedule, budget, checkpoint_every_s, progress, not why)
-            config = _sft_config(R, folder, micro, cpu, model.dtype, not why)
-            trainer = _new_trainer(peft, tokenizer, rows, run, config)
+            run = _Run(plan.rows, ix, log, valid_loss, schedule, budget, checkpoint_every_s, progress, not why)
+            config = _sft_config(R, folder, R.micro_batch, model.device.type == 'cpu', model.dtype, not why)
+            trainer = _new_trainer(peft, tokenizer, plan.rows, run, config)
             if progress:
-                print(_opening_line(what, rows, run, skipped, step), file=sys.stderr, flush=True)
+                print(_opening_line(what, plan.rows, run, plan.skipped, step), file=sys.stderr, flush=True)
             _run_trainer(trainer, checkpoint, step)
-            numbers = _of_trainer(trainer, what, why, step) | _of_books(run)
             adapter = out / 'adapter'
-            report = TrainReport(str(adapter), base, len(rows), dict(skipped), data_hash, recipe, **numbers)
+            numbers = _of_plan(plan) | _of_trainer(trainer, what, why, step) | _of_books(run)
+            report = TrainReport(adapter=str(adapter), **numbers)
             save_adapter(peft, adapter, model_card(report, **card))
             shutil.rmtree(out / '.checkpoints', ignore_errors=True)
     return report
@@ -708,28 +730,20 @@ def train_sft(
     "Train a LoRA adapter on `examples` and leave it in `out/adapter`."
     import torch
 
-    out, r = Path(out), recipe or LoraRecipe()
-    _refuse_scheduler(r.scheduler)
-    rows, skipped = _rows_to_train(examples, tokenizer, r.max_len)
-    held = encode_rows(list(valid)[:max_valid], tokenizer, r.max_len)[0]
-    cpu = model.device.type == 'cpu'
-    micro = _rows_per_pass(r, cpu)
-    recipe = asdict(r) | dict(micro_batch=micro, dtype=str(model.dtype).removeprefix('torch.'))
-    base = model.config._name_or_path or model.name_or_path or type(model).__name__
-    data_hash = content_hash([[x['id'], x['input_ids'], x['labels']] for x in rows])
-    if cpu:
+    plan = _plan(examples, list(valid)[:max_valid], model, tokenizer, Path(out), recipe or LoraRecipe())
+    if model.device.type == 'cpu':
         # a second: a shorter look mistakes this process's own start for a busy machine
         torch.set_num_threads(threads or free_threads(1.0))
-    session = dict(checkpoint_every_s=checkpoint_every_s, resume=resume, fast=fast, progress=progress)
-    session |= dict(cpu=cpu, micro=micro, card=dict(licence=licence, intended_use=intended_use))
+    options = dict(checkpoint_every_s=checkpoint_every_s, resume=resume, fast=fast, progress=progress)
+    options['card'] = dict(licence=licence, intended_use=intended_use)
     try:
-        return _train(rows, held, skipped, model, tokenizer, out, recipe, base, data_hash, **session)
+        return _train(plan, model, tokenizer, **options)
     except KeyboardInterrupt:
-        _, step = _last_checkpoint(_checkpoints(out, recipe, base, data_hash))
+        _, step = _last_checkpoint(plan.checkpoints)
         where = f'from step {step}' if step else 'from the start'
         raise KeyboardInterrupt(f'training was interrupted; the same command goes on {where}') from None
     except Exception as e:
-        full = _explain_full_disk(e, out)
+        full = _explain_full_disk(e, plan.out)
         if full:
             raise full from e
         raise
