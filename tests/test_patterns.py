@@ -255,7 +255,7 @@ def test_figures_of_any_rows_can_be_drawn():
     found = [f for j in jobs for f in detect(j)]
     rows = [job_row(j, [f for f in found if f.job_id == j.id]) for j in jobs]
     for failures, some in ((found, rows), ([], rows[:1]), ([], [])):
-        fig, ax = plt.subplots(4)
+        fig, ax = plt.subplots(4, figsize=(5, 14))
         plot_rates(ax[0], failures, some)
         plot_position(ax[1], failures, some)
         plot_trend(ax[2], failures, some)
