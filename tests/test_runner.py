@@ -317,6 +317,7 @@ def test_a_phase_by_hand_writes_its_page(tmp_path, phase):
     figures = {p.stem for p in (out / 'figures').iterdir()}
     for said in (alternatives(shown), alternatives(index)):  # a sentence each, on the report and on the index
         assert said and all(len(x.split()) > 4 for x in said) and not figures & set(said), said
+        assert not any(x.startswith('No description') for x in said), said  # nbconvert's words where there are none
 
 
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
