@@ -12,6 +12,7 @@ from ..core.records import Example, Job, ToolCall
 from ..evidence.changes import explain
 from ..evidence.edits import Edit, edit_calls
 from ..evidence.memory import CompactPair
+from ..workbench.figures import counted
 
 # %% ../../nbs/data/02_histories.ipynb #dd0cd715
 _ASK = ['{m}\nFile: {p}', 'In {p}: {m}', '{m} (file {p})', 'Please change {p}. {m}']
@@ -128,7 +129,9 @@ def compact_example(
 ) -> Example:
     "A good pair as a job to train on; any other one is a ValueError."
     if not p.good:
-        raise ValueError(f'{p.id}: it {p.change}, {len(p.lost)} load-bearing lines were lost: no example to follow')
+        raise ValueError(
+            f'{p.id}: it {p.change}, {counted(len(p.lost), "load-bearing line")} lost: no example to follow'
+        )
     t = _rewrite_task(p)
     job = _expert_job(t)
     tokens = [p.tokens_before, p.tokens_after]

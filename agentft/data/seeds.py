@@ -387,7 +387,7 @@ class FolderCheck:
 
     def verdict(self) -> str:
         if not self.bad:
-            return f'all {len(self.seeds)} seeds in {self.folder} can be played, and pass'
+            return f'all {counted(len(self.seeds), "seed")} in {self.folder} can be played, and pass'
         return f'{len(self.bad)} bad of {len(self.seeds) + len(self.bad)} seeds in {self.folder}'
 
 # %% ../../nbs/data/00_seeds.ipynb #3bea4606

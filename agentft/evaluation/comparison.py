@@ -220,10 +220,19 @@ def _show_difference(c: Comparison) -> str:
     return sign + show(c.name, c.difference).replace('%', 'points')
 
 
+_NOTHING_DONE = dict(
+    todo_completion='did the work of no todo',
+    edit_precision='made no edit',
+    phase_adherence='made no tool call',
+    tokens_per_job='told of no tokens',
+)
+
+
 def _without_value(c: Comparison) -> str:
-    sides = dict(baseline=c.baseline, candidate=c.candidate)
+    "Why there is nothing to compare: who did nothing that the number counts."
+    sides = {'the base': c.baseline, 'the tuned model': c.candidate}
     none = ' and '.join(side for side, i in sides.items() if i.value is None)
-    return f' (no value for {none})' if none else ''
+    return f' ({none} {_NOTHING_DONE.get(c.name, "has no value")})' if none else ''
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #64457852
 def compare_rows(

@@ -18,6 +18,7 @@ from ..core.files import clean_path, replay
 from ..core.metrics import job_edits
 from ..core.records import Job, Label, Message, ToolCall, Turn
 from ..traces.outcomes import deliverables, skeleton
+from ..workbench.figures import counted
 
 # %% ../../nbs/evidence/08_failures.ipynb #5687c580
 @dataclass
@@ -162,7 +163,7 @@ def _todo_not_completed(v):
             if same_phase and call.name not in BOOKKEEPING and _worked(result):
                 at = i
         n = _reminders(v.job.turns)
-        told = f' (reminded {n} times)' if n else ''
+        told = f' (reminded {counted(n, "time")})' if n else ''
         yield at, f'never completed: {_quote(todo.text)}{told}', 'todo_complete'
 
 # %% ../../nbs/evidence/08_failures.ipynb #4145560d

@@ -18,6 +18,7 @@ from fastcore.basics import patch
 
 from ..core.records import content_hash, from_dict, to_dict, write_atomic
 from ..traces.documents import Stamp
+from ..workbench.figures import counted
 
 # %% ../../nbs/evidence/10_ledger.ipynb #ee50e77b
 def stamp_of(
@@ -143,14 +144,14 @@ def _load(self: Ledger, jobs: Path, ledger: Path, what: str, cut: bool = False) 
         return {}
     if found.version != self.version:
         self.stale = {i: e for i, e in found.entries.items() if e.size}
-        self.notes.append(f'{len(self.stale)} jobs {what} are judged again: agentft has changed since')
+        self.notes.append(f'judged again, since agentft has changed: {counted(len(self.stale), "job")} {what}')
         return {}
     if cut:
         for path, size in ((jobs, found.jobs_bytes), (ledger, found.ledger_bytes)):
             if path.exists():
                 os.truncate(path, size)
     if found.entries:
-        self.notes.append(f'{len(found.entries)} jobs {what} are kept as they are, unless they have grown')
+        self.notes.append(f'kept as they are, unless they have grown: {counted(len(found.entries), "job")} {what}')
     return found.entries
 
 # %% ../../nbs/evidence/10_ledger.ipynb #090b6663

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..core.metrics import LABELS, TARGETS, job_counts, total, wilson
 from ..core.records import Job, Outcome, write_atomic
 from .failures import BEHAVIOUR_OF, MODES, Failure
-from ..workbench.figures import PALETTE
+from ..workbench.figures import PALETTE, counted
 
 # %% ../../nbs/evidence/09_patterns.ipynb #5a8f7b17
 @dataclass
@@ -334,6 +334,11 @@ def _nothing(ax, text):
     ax.set_xticks([])
     ax.set_yticks([])
 
+# %% ../../nbs/evidence/09_patterns.ipynb #92b0d93e
+def _legend_below(ax, ncols=1):
+    "The legend of `ax`, under everything else of its figure."
+    ax.figure.legend(*ax.get_legend_handles_labels(), loc='outside lower center', ncols=ncols)
+
 # %% ../../nbs/evidence/09_patterns.ipynb #119e3f6a
 def plot_rates(
     ax,  # matplotlib axes
@@ -348,16 +353,16 @@ def plot_rates(
     ax.hlines(y, [r['low'] for r in shown], high, color=PALETTE['sky'], linewidth=4, label='95 % interval')
     ax.plot([r['share'] for r in shown], y, 'o', color=PALETTE['blue'], label='jobs with it')
     for k, r in enumerate(shown):
-        ax.text(r['high'] + 0.012, k, f"{r['jobs']}", va='center', fontsize=8, color='#444444')
+        ax.text(r['high'] + 0.012, k, f"{r['jobs']}", va='center', fontsize=9, color='#444444')
     ax.set_yticks(list(y), [_say(r['mode']) for r in shown])
     ax.set_xlim(0, min(1.05, max(high, default=0.9) * 1.12 + 0.02))
     _percent(ax.xaxis)
     ax.set_xlabel('share of jobs; beside it: number of jobs')
     ax.grid(axis='y', visible=False)
-    only = f' (first {limit} of {len(every)})' if len(every) > limit else ''
-    ax.set_title(f'How often each failure hits {len(rows):,} jobs{only}')
+    only = f'\n(first {limit} of {len(every)})' if len(every) > limit else ''
+    ax.set_title(f'How often each failure hits {counted(len(rows), "job")}{only}')
     if shown:
-        ax.legend(loc='lower right')
+        _legend_below(ax, ncols=2)
     else:
         _nothing(ax, 'no failure was found')
 
@@ -392,7 +397,7 @@ def plot_position(
     ax.set_title('Where in the job it happens')
     ax.grid(axis='x', visible=False)
     if failures:
-        ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
+        _legend_below(ax, ncols=2)
     else:
         _nothing(ax, 'no failure was found')
 
@@ -421,7 +426,9 @@ def plot_trend(
     names = sorted(jobs)
     ax.set_title(f'Share of jobs with a failure, per {unit}')
     if len(names) < 2:
-        dated = f'{jobs.total():,} dated jobs, all of one {unit} ({names[0]})' if names else 'no job has a date'
+        dated = (
+            f'{counted(jobs.total(), "dated job")}, all of one {unit} ({names[0]})' if names else 'no job has a date'
+        )
         return _nothing(ax, f'{dated}:\nno trend to show')
     if modes is None:
         modes = [r['mode'] for r in fix_first(failures, rows)[:3]]
@@ -430,12 +437,12 @@ def plot_trend(
         hit[mode] = Counter(w for r, w in zip(rows, when) if mode in r.modes)
     for k, (mode, counts) in enumerate(hit.items()):
         _plot_line(ax, [counts[w] for w in names], [jobs[w] for w in names], k, len(hit), _say(mode))
-    step = -(-len(names) // 12)  # at most twelve names fit
-    ax.set_xticks(range(0, len(names), step), [f'{w}\n{jobs[w]:,} jobs' for w in names[::step]])
+    step = -(-len(names) // 6)  # at most six names fit
+    ax.set_xticks(range(0, len(names), step), [f'{w}\n{counted(jobs[w], "job")}' for w in names[::step]])
     ax.set_ylim(0, 1.02)
     _percent(ax.yaxis)
     ax.set_ylabel('share of jobs')
-    ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
+    _legend_below(ax, ncols=2)
 
 # %% ../../nbs/evidence/09_patterns.ipynb #e5726fbb
 _EDGE = 1.08  # values beyond it are drawn here
@@ -443,7 +450,7 @@ _EDGE = 1.08  # values beyond it are drawn here
 
 def _plot_model(ax, mine: dict, names: list, k: int, models: int, label: str):
     "Model number `k` of `models`: its value of each metric in `names`, from the top."
-    colour, text = _COLOURS[k], dict(va='center', fontsize=8, color=_COLOURS[k])
+    colour, text = _COLOURS[k], dict(va='center', fontsize=9, color=_COLOURS[k])
     for y, name in enumerate(names[::-1]):
         r, at = mine[name], y + ((models - 1) / 2 - k) * 0.17
         if r['value'] is None:
@@ -482,7 +489,7 @@ def plot_metrics(
         mine = of_model[model]
         tokens = mine[LABELS['tokens_per_job']]['value']
         billed = 'tokens unknown' if tokens is None else f'{tokens:,.0f} tokens each'
-        label = f"{model} ({mine[names[0]]['jobs']:,} jobs, {billed})"
+        label = f"{model} ({counted(mine[names[0]]['jobs'], 'job')}, {billed})"
         _plot_model(ax, mine, names, k, len(shown), label)
     _plot_targets(ax, [TARGETS[n] for n in shares])
     ax.set_yticks(range(len(names)), names[::-1])
@@ -490,7 +497,7 @@ def plot_metrics(
     _percent(ax.xaxis)
     ax.set_ylim(-0.6, len(names) - 0.3)
     ax.grid(axis='y', visible=False)
-    ax.set_xlabel('share; the arrow at each target shows where better is')
+    ax.set_xlabel('share; the arrow at a target shows where better is')
     only = f' ({len(shown)} of {len(of_model)} models)' if len(of_model) > limit else ''
     ax.set_title(f'The five numbers today{only}')
-    ax.legend(loc='upper left', bbox_to_anchor=(1, 1))
+    _legend_below(ax)

@@ -30,6 +30,7 @@ from agentft.evidence.secrets import (
     read_list,
     scan_bytes,
 )
+from ..workbench.figures import counted
 
 # %% ../../nbs/evidence/06_privacy.ipynb #f80b5f93
 _MULTIPLIER = 0x9E3779B1  # Knuth's multiplicative hashing: 2**32 divided by the golden ratio
@@ -654,7 +655,7 @@ def refuse_leaks(
     if leaks:
         leak = leaks[0]
         raise ValueError(
-            f'{len(leaks)} secrets are left under {path}, the first in {leak.file}, line {leak.line} '
+            f'{counted(len(leaks), "secret")} left under {path}, the first in {leak.file}, line {leak.line} '
             f'({leak.kind} {leak.hint}): nothing was handed on; add what is no secret to the allow list, '
             'or report the pattern that was missed'
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from ..arena.faults import FAULTS, Faulty
 from ..arena.players import Expert, play
-from ..core.metrics import TARGETS, job_counts, job_edits, metric_rows, total
+from ..core.metrics import LABELS, TARGETS, job_counts, job_edits, metric_rows, total
 from ..core.records import Job, content_hash, from_dict, read_jsonl, to_dict, write_atomic, write_jsonl
 from ..core.replacements import apply_edits
 from ..evidence.duplicates import repeated_jobs
@@ -388,7 +388,7 @@ def _collect(r, p):
         try:
             r.repeats = repeated_jobs(_all_jobs(r, p, led))
         except KeyboardInterrupt:
-            kept = f'{len(led.new)} jobs are kept in {r.out}: the same command goes on from there'
+            kept = f'kept in {r.out}: {counted(len(led.new), "job")}; the same command goes on from there'
             raise KeyboardInterrupt(kept) from None
         r.edits = _edits(p, r, led)
         _look_back(r, led)
@@ -433,7 +433,7 @@ def _verdict(r) -> str:
     jobs = counted(len(r.jobs), 'simulated job' if _simulated(r) else 'job')
     said = [
         f'{jobs}{_how_many_new(r)}, {successful} of them successful',
-        f'{hit} have at least one of {counted(len(r.failures), "failure")}',
+        f'{counted(len(r.failures), "failure")} in {counted(hit, "job")}' if hit else 'no failure was found',
     ]
     if r.first:
         said.append(f'to fix first: {r.first[0]["mode"]} ({counted(r.first[0]["jobs"], "job")})')
@@ -488,7 +488,7 @@ def _numbers(r) -> dict:
         documents=sum(j.documents for j in r.jobs),
         source=r.source,
         kind=r.kind,
-        outcomes=count(lambda j: f'{j.outcome.status} ({j.outcome.source})'),
+        outcomes=count(lambda j: f'{j.outcome.status} ({j.outcome.source or "said by nobody"})'),
         families=count(lambda j: j.family or 'unknown'),
         by_source=count(lambda j: j.source),
         models=count(lambda j: j.model or 'unknown'),
@@ -508,12 +508,21 @@ def _numbers(r) -> dict:
     )
 
 # %% ../../nbs/1_collect.ipynb #90f5f208
+def _left_out(r, row) -> str:
+    "What the number of `row` could not count, or counts although nobody knows it."
+    unknown = sum(j.outcome.status == 'unknown' for j in r.jobs)
+    if row['metric'] != LABELS['task_success'] or not unknown:
+        return row['left_out']
+    return f'{counted(unknown, "job")} with unknown outcome, counted as not successful'
+
+
 def _summary(r) -> list[dict]:
     "The five numbers of today; a number without a value says why."
     rows = []
     for x in metric_rows(r.metrics):
         now = x['value'] if not x['value'].startswith('–') else '–'
-        rows.append(dict(metric=x['metric'], now=now, target=x['target'], met=x['met'], left_out=x['left_out']))
+        row = dict(metric=x['metric'], now=now, target=x['target'], met=x['met'], left_out=_left_out(r, x))
+        rows.append(row)
     return rows
 
 # %% ../../nbs/1_collect.ipynb #a9632410
@@ -588,7 +597,9 @@ def _caveats(r) -> list[str]:
             'mode each. Their rates say nothing about a real agent; point `source` at your own trail.'
         )
     if r.rejected:
-        out.append(f'Left out: {sum(r.rejected.values())} documents, jobs or changes; the table above says why.')
+        out.append(
+            f'Left out: {sum(r.rejected.values()):,} in all (documents, jobs, changes); the table above says why.'
+        )
     return out
 
 # %% ../../nbs/1_collect.ipynb #58253c59

@@ -150,7 +150,7 @@ def _head(r) -> str:
     parts, rows = [], _summary(r)
     for split, positions in r.groups.items():
         mine = [{k: v for k, v in x.items() if k not in ('families', 'jobs')} for x in rows if x['families'] == split]
-        parts.append(f'*{SPLITS[split]}, {len(positions)} jobs*\n\n{markdown_table(mine)}')
+        parts.append(f'*{SPLITS[split]}, {counted(len(positions), "job")}*\n\n{markdown_table(mine)}')
     success = {n: m['tokens_per_job'].companions['tokens_per_success'].value for n, m in r.five['seen'].items()}
     tokens = ', '.join(f'{n} {show("tokens_per_job", v)}' for n, v in success.items())
     speed = ', '.join(f'{n} {v["jobs_per_minute"]} jobs per minute' for n, v in r.speed.items() if v['jobs_played'])

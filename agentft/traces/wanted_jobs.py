@@ -96,7 +96,7 @@ def settle(
     trail = job.outcome
     if reviews and job.id in reviews:
         status, word = ('success', 'approved') if reviews[job.id] else ('failed', 'rejected')
-        detail = f'a person {word} it; the trail says {trail.status} ({trail.source})'
+        detail = f'a person {word} it; the trail says {trail.status} ({trail.source or "by nobody"})'
         job.outcome = Outcome(status, 'review', 1.0, detail)
     elif _is_running(job, now or datetime.now(UTC)):
         detail = f'no check ended the job, and its last document is younger than {IDLE_HOURS:g} h'

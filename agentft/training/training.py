@@ -28,6 +28,7 @@ from ..model.chat import ChatFormat
 from ..model.loading import free_threads, quiet
 from .adapters import TrainReport, model_card, save_adapter
 from .kernels import answer_loss, fast_cpu, why_not_fast
+from ..workbench.figures import counted
 from ..workbench.runs import check_disk
 
 # %% ../../nbs/training/02_training.ipynb #bd0534b3
@@ -535,10 +536,10 @@ def _opening_line(what, rows, run, skipped, step) -> str:
     layers = sum(what['layers'].values())
     line = (
         f'training {what["trained"]:,} parameters beside {what["total"]:,} frozen ones, on {layers} linear layers; '
-        f'{len(rows)} jobs, {run.total:,} tokens'
+        f'{counted(len(rows), "job")}, {run.total:,} tokens'
     )
     if skipped:
-        line += f', {sum(skipped.values())} examples left out'
+        line += f', {counted(sum(skipped.values()), "example")} left out'
     if step:
         line += f'; going on from step {step}'
     return line

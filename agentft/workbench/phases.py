@@ -119,7 +119,7 @@ def _put_out(source: str, names: dict) -> list:
             value = eval(compile(ast.Expression(last.value), '<cell>', 'eval'), names)
             if value is not None:
                 display(value)
-    return [SimpleNamespace(data={'text/plain': got.stdout}, transient={}, update=False)] * bool(
+    return [SimpleNamespace(data={'text/plain': got.stdout}, metadata={}, transient={}, update=False)] * bool(
         got.stdout
     ) + got.outputs
 
@@ -140,7 +140,7 @@ def run_cells(
                 if shown.update and key in by_id:
                     by_id[key].data = nbformat.from_dict(shown.data)
                     continue
-                out = nbformat.v4.new_output('display_data', data=shown.data)
+                out = nbformat.v4.new_output('display_data', data=shown.data, metadata=shown.metadata or {})
                 cell.outputs.append(out)
                 if key:
                     by_id[key] = out

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from ..core.records import write_atomic
-from .figures import is_number, report_table
+from .figures import alt_text, counted, is_number, report_table
 from .runs import PHASES, phase_dir, read_result
 
 # %% ../../nbs/workbench/02_reports.ipynb #3d5ffe1b
@@ -102,26 +102,45 @@ nav {font-size: .9rem; color: var(--soft); display: flex; gap: 1rem; justify-con
 table {border-collapse: collapse; margin: .8rem 0; font-size: .88rem; font-variant-numeric: tabular-nums;
   display: block; overflow-x: auto; max-width: 100%; overflow-wrap: normal}
 th, td {padding: .35rem .55rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top}
-td.s {white-space: nowrap} tbody td:not(.s):not(:empty) {min-width: 9rem}
+td.s {white-space: nowrap} tbody td:not(.s):not(:empty) {min-width: 8.5rem}
 td[align=right], th[align=right], td.num, th.num {text-align: right}
 thead th {border-bottom: 2px solid var(--line)} tbody tr:hover {background: var(--tint)}
 '''  # text and tables
 
+# %% ../../nbs/workbench/02_reports.ipynb #95ac2aa4
+_NARROW = '''\
+img {max-width: 100%; height: auto}
+.output:has(> .output_area > .output_png), .figures {display: flex; flex-wrap: wrap; align-items: flex-start;
+  gap: .5rem 1rem}
+.output > .output_area {flex: 1 1 100%; min-width: 0}
+.output > .output_area:has(> .output_png), .figures > img {flex: 1 1 22rem; min-width: 0; max-width: min(33rem, 100%)}
+@media screen and (max-width: 600px) {
+  main {padding: 1rem 1rem 3rem} th, td {padding: .35rem .25rem}
+  table:not(.wide) {font-size: .8rem}
+  table.wide :is(tbody, th, td) {display: block} table.wide thead, table.wide :is(th, td):empty {display: none}
+  table.wide tr {display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; padding: .5rem 0;
+    border-bottom: 1px solid var(--line)}
+  table.wide tbody :is(th, td) {border: 0; padding: 0; text-align: left; min-width: 0}
+  table.wide tbody :first-child:is(th, td) {flex: 1 0 100%; font-weight: 600}
+  table.wide tbody :not(:first-child):is(th, td)::before {content: attr(data-label) " "; color: var(--soft)}
+}
+'''  # figures, and what changes on a phone
+
 # %% ../../nbs/workbench/02_reports.ipynb #fa30e04e
 CSS = (
     _TEXT
+    + _NARROW
     + '''\
 pre, code {font: .86rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace}
 code {background: var(--tint); padding: .1em .3em; border-radius: 4px}
 pre {background: var(--tint); padding: .7rem .9rem; border-radius: 6px; overflow: auto; max-height: 34rem;
   margin: .6rem 0; white-space: pre-wrap; overflow-wrap: anywhere}
 pre code {padding: 0; background: none}
-img {max-width: 100%; height: auto} .prompt, .jp-Stderr {display: none}
+.prompt, .jp-Stderr {display: none}
 .output_stderr pre {color: var(--soft)} .output_error pre {border-left: 4px solid var(--red)}
 .input {display: none} #code {accent-color: var(--blue)} body:has(#code:checked) .input {display: block}
 .code-only, .celltag_code-only {display: none}
 body:has(#code:checked) :is(.code-only, .celltag_code-only) {display: block}
-.figures {display: flex; flex-wrap: wrap; gap: 1rem} .figures img {max-width: min(31rem, 100%)}
 .verdict {font-size: 1.15rem; padding: .8rem 1rem; background: var(--tint); border-left: 4px solid var(--blue);
   border-radius: 0 6px 6px 0}
 .ok {color: var(--green); white-space: nowrap} .bad {color: var(--red); white-space: nowrap}
@@ -129,6 +148,36 @@ body:has(#code:checked) :is(.code-only, .celltag_code-only) {display: block}
 @media print {nav label {display: none} main {max-width: none}}
 '''
 )
+
+# %% ../../nbs/workbench/02_reports.ipynb #d267998a
+_KEEPS_ITS_LINE, _ROW_OF_A_PHONE = 20, 50  # characters
+
+
+def _is_wide(columns: list) -> bool:
+    "Are `columns` of texts, each with its heading first, too wide for a phone?"
+    width = 0
+    for heading, *texts in columns:
+        longest_word = max(map(len, heading.split()), default=0)
+        width += 1 + max(longest_word, *(min(len(x), _KEEPS_ITS_LINE) for x in texts), 0)
+    return width > _ROW_OF_A_PHONE
+
+# %% ../../nbs/workbench/02_reports.ipynb #af0afb80
+def _with_labels(table: str) -> str:
+    "HTML of a table whose cells name their column, marked where it is too wide for a phone."
+    from bs4 import BeautifulSoup
+
+    soup = BeautifulSoup(table, 'html.parser')
+    names = [x.get_text(' ', strip=True) for x in soup.select('thead th')]
+    rows = [row.find_all(['th', 'td']) for row in soup.select('tbody tr')]
+    for row in rows:
+        for name, cell in zip(names, row):
+            cell['data-label'] = name
+            if cell.name == 'td' and 0 < len(cell.get_text()) <= _KEEPS_ITS_LINE:
+                cell['class'] = [*cell.get('class', []), 's']
+    columns = zip(names, *([x.get_text() for x in row] for row in rows))
+    if _is_wide([list(x) for x in columns]):
+        soup.table['class'] = [*soup.table.get('class', []), 'wide']
+    return str(soup)
 
 # %% ../../nbs/workbench/02_reports.ipynb #f475e87a
 def page(
@@ -138,10 +187,12 @@ def page(
     css: str = '',  # more style
 ) -> str:
     "A whole HTML page."
+    body = re.sub(r'<table\b.*?</table>', lambda found: _with_labels(found[0]), body, flags=re.S)
     view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     head = f'<meta charset="utf-8">{view}<title>{html.escape(title)}</title><style>{CSS}{css}</style>'
     above = f'<nav>{nav}</nav>\n' if nav else ''
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body><main>\n{above}{body}\n</main></body></html>\n'
+    main = f'<main>\n{above}{body}\n</main>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{main}</body></html>\n'
 
 # %% ../../nbs/workbench/02_reports.ipynb #f6c208f9
 def duration(
@@ -201,10 +252,23 @@ def _clean_data(data):
         if kind not in _SHOWN or (data.get('text/html') and not is_image and kind != 'text/html'):
             del data[kind]
 
+# %% ../../nbs/workbench/02_reports.ipynb #5c8a3711
+_IMAGES = ('image/png', 'image/jpeg')
+
+
+def _describe(outputs):
+    "Give each picture that has no alternative text the caption that follows it, in place."
+    for o, after in zip(outputs, outputs[1:]):
+        caption = re.fullmatch(r'\*([^*].*)\*', after.get('data', {}).get('text/markdown', ''), flags=re.S)
+        for kind in _IMAGES:
+            if kind in o.get('data', {}) and caption:
+                o.metadata.setdefault(kind, {}).setdefault('alt', caption[1])
+
 # %% ../../nbs/workbench/02_reports.ipynb #a88f1f76
 def _tidy(cell):
     "Outputs of `cell`, cleaned; code without nbdev's directives."
     cell.source = re.sub(r'^#\|.*\n?|^# NBVAL_\w+\n?', '', cell.source, flags=re.M).strip()
+    _describe(cell.outputs)
     for o in cell.outputs:
         if o.get('data'):
             _clean_data(o['data'])
@@ -290,8 +354,7 @@ def _body(nb) -> str:
     _library_sections(nb, exported)
     _quiet_headings(nb)
     body, _ = HTMLExporter(template_name='basic', embed_images=True).from_notebook_node(nb)
-    body = re.sub(r'<script\b.*?</script>', '', body, flags=re.S | re.I)
-    return re.sub(r'<td([^>]*)>([^<]{0,20})</td>', r'<td\1 class="s">\2</td>', body)  # short cells keep their line
+    return re.sub(r'<script\b.*?</script>', '', body, flags=re.S | re.I)
 
 # %% ../../nbs/workbench/02_reports.ipynb #a3cc9e52
 def notebook_page(
@@ -322,14 +385,28 @@ def _html_table(rows) -> str:
     right = {c: len(df) > 0 and all(map(is_number, df[c])) for c in df.columns}
 
     def cell(tag, column, text):
-        short = tag == 'td' and 0 < len(text) < 21
-        names = ('num ' if right[column] else '') + ('s' if short else '')
-        return f'<{tag} class="{names.strip()}">{html.escape(text)}</{tag}>'
+        number = ' class="num"' if right[column] else ''
+        return f'<{tag}{number}>{html.escape(text)}</{tag}>'
 
     head = ''.join(cell('th', c, str(c)) for c in df.columns)
     lines = [''.join(cell('td', c, x) for c, x in zip(df.columns, r)) for r in df.itertuples(index=False)]
     body = '\n'.join(f'<tr>{x}</tr>' for x in lines)
     return f'<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>'
+
+# %% ../../nbs/workbench/02_reports.ipynb #0216e431
+def _html_tables(rows: list) -> str:
+    "Rows as one table, or as one for each value of their first cell where it repeats."
+    first = next(iter(rows[0]))
+    groups = {}
+    for row in rows:
+        groups.setdefault(row[first], []).append(row)
+    if min(map(len, groups.values())) == 1:
+        return _html_table(rows)
+    out = []
+    for value, mine in groups.items():
+        rest = [{k: v for k, v in row.items() if k != first} for row in mine]
+        out.append(f'<p><b>{html.escape(f"{first}: {value}")}</b></p>{_html_table(rest)}')
+    return '\n'.join(out)
 
 # %% ../../nbs/workbench/02_reports.ipynb #ea71f3c3
 def phase_status(
@@ -355,7 +432,7 @@ def _figures(d) -> str:
     images = []
     for p in found:
         data = base64.b64encode(p.read_bytes()).decode()
-        images.append(f'<img alt="{html.escape(p.stem)}" src="data:image/png;base64,{data}">')
+        images.append(f'<img alt="{html.escape(alt_text(p))}" src="data:image/png;base64,{data}">')
     return f'<div class="figures">{"".join(images)}</div>' if images else ''
 
 # %% ../../nbs/workbench/02_reports.ipynb #1b932417
@@ -385,7 +462,7 @@ def _phase_section(status, table_is_above=False) -> str:
     if table_is_above:
         out.append('<p class="soft">Its table stands at the top of this page.</p>')
     elif rows:
-        out.append(_html_table(rows))
+        out.append(_html_tables(rows))
     out.append(_figures(status['dir']))
     if error := status['stamp'].get('error'):
         out.append(f'<pre>{html.escape(error)}</pre>')
@@ -400,11 +477,11 @@ def _row(status) -> str:
     when = (result.get('finished') or '–').replace('T', ' ').replace('+00:00', '')
     link = f'<a href="{status["dir"].name}/report.html">report</a>' if status['report'] else ''
     cells = [
-        f'<td class="s">{PHASES[name]} <a href="#{name}">{name}</a></td>',
-        f'<td class="{mark} s">{status["state"]}</td>',
-        f'<td class="num s">{duration(stamp.get("seconds") or result.get("seconds"))}</td>',
-        f'<td class="num s">{f"{memory:.1f} GB" if memory else "–"}</td>',
-        f'<td class="s">{when}</td><td class="s">{link}</td>',
+        f'<td>{PHASES[name]} <a href="#{name}">{name}</a></td>',
+        f'<td class="{mark}">{status["state"]}</td>',
+        f'<td class="num">{duration(stamp.get("seconds") or result.get("seconds"))}</td>',
+        f'<td class="num">{f"{memory:.1f} GB" if memory else "–"}</td>',
+        f'<td>{when}</td><td>{link}</td>',
     ]
     return f'<tr>{"".join(cells)}</tr>'
 
@@ -451,7 +528,7 @@ def _answer(done, wanted, recipe, title) -> list[str]:
         changed = ', '.join(f'{k} {v}' for k, v in recipe['changed'].items())
         out.append(f'<p class="small soft">Not as in the recipe: {html.escape(changed)}.</p>')
     if len(done) < len(wanted) or not done:
-        said = f'{len(done)} of {len(wanted)} phases have finished.'
+        said = f'Finished: {len(done)} of {counted(len(wanted), "phase")}.'
     else:
         said = done[-1].get('verdict') or 'All phases have finished.'
     return [*out, f'<p class="verdict">{html.escape(said)}</p>']
@@ -475,7 +552,7 @@ def index_page(
     out = _answer(done, wanted, recipe, run.name)
     table_first = len(done) == len(wanted) and bool(done and done[-1].get('summary'))
     if table_first:
-        out.append(_html_table(done[-1]['summary']))
+        out.append(_html_tables(done[-1]['summary']))
     out.append(_PHASE_HEAD + '\n'.join(map(_row, wanted)) + '</tbody></table>')
     out += [_phase_section(s, table_first and s is wanted[-1]) for s in wanted]
     out.append(_made_by(done, recipe))
