@@ -1,6 +1,7 @@
 "Phase 1: audit trails in every form they come in, read into jobs."
 
 import gzip
+import io
 import json
 import os
 import random
@@ -798,3 +799,28 @@ def test_a_character_across_two_pieces_of_an_export(tmp_path):
         with (tmp_path / 'agent_audit.json').open('rb') as f:
             [(raw, problem)] = json_records(f)
         assert not problem and json.loads(raw)['note'] == pad + text
+
+
+def test_damage_between_two_documents_is_counted():
+    "An array that breaks off exactly between two items has lost what followed."
+
+    class Damaged(io.BytesIO):
+        def peek(self, n):
+            return self.getvalue()[:n]
+
+        def read1(self, n=-1):
+            data = super().read1(n)
+            if not data:
+                raise EOFError('damaged')
+            return data
+
+    records = list(json_records(Damaged(b'[{"n": 1},\n{"n": 2},\n')))
+    assert records == [(b'{"n": 1}\n', ''), (b'{"n": 2}\n', ''), (b'', 'truncated end')]
+
+
+def test_a_source_of_another_kind_is_refused_by_name(tmp_path):
+    (tmp_path / 'chat.jsonl').write_text('{"messages": []}\n')
+    with pytest.raises(FileNotFoundError, match='chat.jsonl is no file of a mongodump.*`sessions`'):
+        collect(out=str(tmp_path / 'o'), source=str(tmp_path / 'chat.jsonl'))
+    with pytest.raises(FileNotFoundError, match='nope is no folder: `repos`'):
+        collect(out=str(tmp_path / 'o'), source='none', repos=str(tmp_path / 'nope'))

@@ -357,3 +357,31 @@ def test_files_under_a_deleted_folder_are_gone():
     job.turns = [Turn('tactical', said, results=[Message('tool', 'Deleted: notes', tool_call_id='c', ok=True)])]
     files = files_at(job)
     assert files['notes/a.md'].exists is False and files['b.md'].text == 'two\n'
+
+
+def test_what_is_known_goes_on_into_a_later_job():
+    "A branch starts from all that was known: texts, files that are gone, files whose text is unknown, texts from reads."
+    files = Files({})
+    job = trail(read('one'), turn('read_file', 'Error: not found', ok=False, path='gone.md'))
+    list(replay(job, files))
+    files.put('lost.md', None)
+    later = files.later()
+    assert later.start == later.texts() == {'a.md': 'one'} and not later['a.md'].exact
+    assert later['gone.md'].exists is False and later['lost.md'] == FileState(True) and later['new.md'].exists is None
+    later.put('a.md', 'two')
+    assert files.texts() == {'a.md': 'one'}
+
+
+def test_a_text_that_a_call_made_did_not_stand_at_the_start():
+    files = Files({})
+    files.put('a.md', 'one')
+    files.show('a.md', 'two')
+    files.show('b.md', 'one')
+    assert files.start == {'b.md': 'one'} and files.texts() == {'a.md': 'two', 'b.md': 'one'}
+
+
+def test_only_a_file_that_was_not_found_is_known_not_to_be_there():
+    refused = turn('read_file', 'Error: permission denied', ok=False, path='a.md')
+    assert files_at(trail(refused))['a.md'].exists is None
+    assert files_at(trail(read('one'), refused)).texts() == {'a.md': 'one'}
+    assert files_at(trail(turn('read_file', 'Error: File not found', ok=False, path='a.md')))['a.md'].exists is False

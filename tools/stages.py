@@ -17,6 +17,7 @@ STAGES = dict(
     check={
         'style (ruff check)': [BIN / 'ruff', 'check', '.'],
         'format (ruff format)': [BIN / 'ruff', 'format', '--check', '--diff', '-q', '.'],
+        'names of the package (ruff check)': [BIN / 'ruff', 'check', '--isolated', '--select', 'F821', 'agentft'],
         'in sync (tools/in_sync.py)': [sys.executable, 'tools/in_sync.py'],
         'imports (tests/test_imports.py)': [sys.executable, '-m', 'pytest', '-q', 'tests/test_imports.py'],
     },

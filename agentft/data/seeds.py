@@ -21,6 +21,7 @@ from ..arena.tasks import Item, Task
 from ..arena.workspace import ToolError
 from ..core.agent import BOOKKEEPING, READS
 from ..core.records import ToolCall, from_dict, to_dict
+from ..workbench.figures import counted
 
 # %% ../../nbs/data/00_seeds.ipynb #e21227a5
 BEHAVIOURS = dict(

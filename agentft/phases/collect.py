@@ -382,6 +382,9 @@ def _collect(r, p):
     r.rejected, r.lessons, r.edit_report = Counter(), Counter(), {}
     r.notes, r.hints, r.failures, r.pairs, r.seeds = [], [], [], [], []
     _filters(p), read_reviews(p.reviews)  # what was asked for is looked at before anything is opened
+    missing = [x for x in _names(p.repos) or [] if not Path(x).is_dir()]
+    if missing:
+        raise FileNotFoundError(f'{missing[0]} is no folder: `repos` takes folders of git repositories, by comma')
     r.redactor = Redactor(**_privacy(p))
     with Ledger(r.out, _settings(p), _version(), p.fresh) as led:
         r.notes += led.notes

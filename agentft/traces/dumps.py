@@ -38,6 +38,11 @@ def _places(folder: Path, database: str) -> list[Path]:
 
 # %% ../../nbs/traces/02_dumps.ipynb #3afdf70a
 def _nothing_found(folder: Path) -> FileNotFoundError:
+    if folder.is_file():
+        return FileNotFoundError(
+            f'{folder} is no file of a mongodump or mongoexport ({", ".join(COLLECTIONS)}), and no archive: '
+            'coding sessions, chat files and logs are read with `sessions`'
+        )
     near = sorted({str(p.parent) for p in folder.glob('*/**/agent_audit.*')})[:5]
     hint = f'did you mean {", ".join(near)}?' if near else 'is it a mongodump or mongoexport folder?'
     return FileNotFoundError(
@@ -54,9 +59,8 @@ def find_collections(
         raise FileNotFoundError(
             f'{folder} does not exist: give a mongodump or mongoexport folder, a mongodump archive, or a mongodb:// URI'
         )
-    if not folder.is_dir():
-        folder = folder.parent
-    for place in _places(folder, database):
+    around = folder if folder.is_dir() else folder.parent
+    for place in _places(around, database):
         found = _files_in(place)
         if found:
             return found
