@@ -69,7 +69,8 @@ def store(chosen):
         t0 = time.time()
         print(f'{p.relative_to(ROOT)} ', end='', flush=True)
         cmd = [sys.executable, '-m', 'jupyter', 'nbconvert', '--to', 'notebook', '--execute', '--inplace']
-        r = subprocess.run([*cmd, '--ExecutePreprocessor.timeout=900', str(p)], capture_output=True, text=True)
+        options = ['--ExecutePreprocessor.timeout=900', '--ExecutePreprocessor.coalesce_streams=True']
+        r = subprocess.run([*cmd, *options, str(p)], capture_output=True, text=True)
         if r.returncode:
             sys.exit(f'failed:\n{r.stderr[-3000:]}')
         subprocess.run([str(BIN / 'nbdev_clean'), '--fname', str(p)], check=True, cwd=ROOT)
