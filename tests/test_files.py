@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from agentft.arena.workspace import Workspace
 from agentft.core.files import (
+    CUT_ARGUMENTS,
     LAST_NEWLINE,
     NO_FIT,
     NO_RESULT,
+    NO_SOURCE,
     NOT_KNOWN,
     UNREAD,
     Files,
@@ -385,3 +387,13 @@ def test_only_a_file_that_was_not_found_is_known_not_to_be_there():
     assert files_at(trail(refused))['a.md'].exists is None
     assert files_at(trail(read('one'), refused)).texts() == {'a.md': 'one'}
     assert files_at(trail(turn('read_file', 'Error: File not found', ok=False, path='a.md')))['a.md'].exists is False
+
+
+def test_what_a_lost_argument_says():
+    "A move whose source was cut still arrives, with a text that nobody knows; a folder whose name was cut is counted."
+    cut = 'docs/long ... [truncated]'
+    _, gone, arrived = replay(trail(read('one', 'b.md'), turn('move_file', source=cut, dest='b.md')))
+    assert (gone.path, gone.why) == ('', CUT_ARGUMENTS)
+    assert (arrived.path, arrived.now, arrived.why) == ('b.md', FileState(True), NO_SOURCE)
+    [c] = replay(trail(turn('delete_directory', path=cut)))
+    assert (c.path, c.why) == ('', CUT_ARGUMENTS)

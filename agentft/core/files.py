@@ -263,7 +263,8 @@ def _copy(c: FileChange, given: FileState) -> tuple[FileState, str]:
 
 def _move(c: FileChange, given: FileState) -> tuple[FileState, str]:
     "State of the source of a move, which goes, or of its destination."
-    return _copy(c, given) if c.source else (ABSENT, '')
+    arrives = c.source or c.path == clean_path(_argument(c.call, 'dest'))  # also where the source was lost
+    return _copy(c, given) if arrives else (ABSENT, '')
 
 
 def _delete(c: FileChange, given: FileState) -> tuple[FileState, str]:
@@ -294,7 +295,7 @@ def _touched(files: Files, call: ToolCall) -> list[tuple[str, str]]:
         return [(dest, source)]
     if _KINDS[call.name] == 'move':
         return [(source, ''), (dest, source)]
-    if call.name == 'delete_directory':
+    if call.name == 'delete_directory' and path:
         return [(p, '') for p, s in files.states.items() if p.startswith(f'{path}/') and s.exists is not False]
     return [(path, '')]
 

@@ -546,7 +546,8 @@ def _doubts(r) -> list[str]:
             'as `reviews` (CSV: job_id, verdict).'
         )
     if damaged:
-        out.append(f'{counted(damaged, "document")} could not be used; `rejected.json` has the reasons.')
+        what = 'document, row, line or part of one' if damaged == 1 else 'documents, rows, lines or parts of them'
+        out.append(f'{damaged:,} {what} could not be used; `rejected.json` has the reasons.')
     if r.repeats.repeated:
         out.append(
             f'{counted(r.repeats.repeated, "job")} nearly the same as another one (`repeats.json`): '
