@@ -108,14 +108,20 @@ class Files:
 
 # %% ../../nbs/core/02_files.ipynb #5802d684
 @patch
+def _found(self: Files, path: str, text: str):
+    "A text that is found stood there at the start, unless a call put it there."
+    if path not in self.changed and self[path].exists is not False:
+        self.start.setdefault(path, text)
+
+
+@patch
 def show(
     self: Files,
     path: str,  # as `clean_path` spells it
     text: str,  # all of the file
 ):
     "A source says beside the calls that `path` holds `text` now; no call of the job made it so."
-    if path not in self.changed and self[path].exists is not False:
-        self.start.setdefault(path, text)
+    self._found(path, text)
     self.states[path] = FileState(True, text)
 
 
@@ -142,7 +148,7 @@ class FileChange:
     path: str  # as `clean_path` spells it; '' where the source lost it
     was: FileState  # before the call
     now: FileState  # after it
-    source: str = ''  # where a moved or copied text came from; '' at the source itself
+    source: str | None = None  # where a moved or copied text came from ('': lost); None where none arrives
     why: str = ''  # why a text is not known
 
     @property
@@ -263,8 +269,7 @@ def _copy(c: FileChange, given: FileState) -> tuple[FileState, str]:
 
 def _move(c: FileChange, given: FileState) -> tuple[FileState, str]:
     "State of the source of a move, which goes, or of its destination."
-    arrives = c.source or c.path == clean_path(_argument(c.call, 'dest'))  # also where the source was lost
-    return _copy(c, given) if arrives else (ABSENT, '')
+    return (ABSENT, '') if c.source is None else _copy(c, given)
 
 
 def _delete(c: FileChange, given: FileState) -> tuple[FileState, str]:
@@ -285,8 +290,8 @@ _KINDS = dict(
 )
 
 # %% ../../nbs/core/02_files.ipynb #869ff69a
-def _touched(files: Files, call: ToolCall) -> list[tuple[str, str]]:
-    "Each `(path, source)` that a call touches; the source is set where a text arrives from elsewhere."
+def _touched(files: Files, call: ToolCall) -> list[tuple[str, str | None]]:
+    "Each `(path, source)` that a call touches; the source is None where no text arrives from elsewhere."
     path, source, dest = (clean_path(_argument(call, k)) for k in ('path', 'source', 'dest'))
     if call.name == 'rename_file':
         name = _argument(call, 'new_name')
@@ -294,10 +299,10 @@ def _touched(files: Files, call: ToolCall) -> list[tuple[str, str]]:
     if call.name == 'copy_file':
         return [(dest, source)]
     if _KINDS[call.name] == 'move':
-        return [(source, ''), (dest, source)]
+        return [(source, None), (dest, source)]
     if call.name == 'delete_directory' and path:
-        return [(p, '') for p, s in files.states.items() if p.startswith(f'{path}/') and s.exists is not False]
-    return [(path, '')]
+        return [(p, None) for p, s in files.states.items() if p.startswith(f'{path}/') and s.exists is not False]
+    return [(path, None)]
 
 # %% ../../nbs/core/02_files.ipynb #87046029
 @patch
@@ -315,7 +320,7 @@ def apply(
     for path, source, was, given in touched:
         c = FileChange(turn, call, result, ok, kind, path, was, was, source)
         c.now, c.why = _outcome(c, given)
-        self._move_on(c)
+        self._take_over(c)
         out.append(c)
     return out
 
@@ -332,15 +337,15 @@ def _outcome(c: FileChange, given: FileState) -> tuple[FileState, str]:
 
 
 @patch
-def _move_on(self: Files, c: FileChange):
+def _take_over(self: Files, c: FileChange):
     "Take over what change `c` left, and what a read says about the start."
     if not c.path:
         return
     if c.kind != 'read':
         if c.ok is not False:
             self.changed.add(c.path)
-    elif c.after is not None and c.was.exists is not False and c.path not in self.changed:
-        self.start.setdefault(c.path, c.after)
+    elif c.after is not None:
+        self._found(c.path, c.after)
     self.states[c.path] = c.now
 
 # %% ../../nbs/core/02_files.ipynb #004af7e2

@@ -66,7 +66,7 @@ class _EditLog:
 
     def add(self, c: FileChange, todo: tuple):
         "Take over one change."
-        if c.kind in ('delete', 'move') and c.ok and not c.source:
+        if c.kind in ('delete', 'move') and c.ok and c.source is None:
             self.lost[c.path] = c.before
         if c.kind not in ('write', 'edit'):
             return

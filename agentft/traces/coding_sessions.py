@@ -370,13 +370,22 @@ def _add(self: _Reader, turn: Turn, call: _Call, ours: list, text: str | None) -
 
 # %% ../../nbs/traces/16_coding_sessions.ipynb #51f83424
 @patch
+def _path(self: _Reader, call: _Call) -> str:
+    "The file that `call` is about, in the working folder; '' where there is none."
+    try:
+        return clean_path(CallContext(self.root).path(call.arguments.get('file_path')))
+    except Left:
+        return ''
+
+
+@patch
 def _map(self: _Reader, call: _Call, created: list) -> tuple:
     "`(our calls, result text)`; raises `Left` where there is no counterpart."
     if call.ok is False and _STOPPED.match(call.text):
         raise Left('stopped by the user')
     if call.name in TODO_TOOLS:
         return self._todo(call, created)
-    ctx = CallContext(self.root, call.record, call.ok, self.files.texts())
+    ctx = CallContext(self.root, call.record, call.ok, self.files[self._path(call)].text)
     return map_call(call.name, call.arguments, ctx), call.text
 
 # %% ../../nbs/traces/16_coding_sessions.ipynb #0e4c22bb
@@ -389,15 +398,6 @@ def _shown(self: _Reader, name: str, text: str) -> str:
 
 # %% ../../nbs/traces/16_coding_sessions.ipynb #7368062f
 _EDITS = ('Write', 'Edit', 'MultiEdit')
-
-
-@patch
-def _path(self: _Reader, call: _Call) -> str:
-    "The file that `call` is about, in the working folder; '' where there is none."
-    try:
-        return clean_path(CallContext(self.root).path(call.arguments.get('file_path')))
-    except Left:
-        return ''
 
 
 @patch

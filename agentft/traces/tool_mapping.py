@@ -26,7 +26,7 @@ class CallContext:
     root: str = ''  # working folder of the session
     meta: dict = field(default_factory=dict)  # the program's own record of the result
     ok: bool | None = None  # did the call succeed? None: no result was recorded
-    files: dict = field(default_factory=dict)  # path -> text before the call, where known
+    text: str | None = None  # of the file that is named, before the call, where known
 
     def path(self, path) -> str:
         "An absolute or relative `path` as one relative to the working folder; raises `Left` outside it."
@@ -109,7 +109,7 @@ def _edits(a, ctx, edits) -> list:
     if ctx.meta.get('userModified'):
         raise Left('changed by the user before it was applied')
     recorded = ctx.meta.get('originalFile')
-    text = recorded if isinstance(recorded, str) else ctx.files.get(path)
+    text = recorded if isinstance(recorded, str) else ctx.text
     calls = []
     for edit in edits:
         _check_texts(edit)
