@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ToolCall', 'Message', 'Label', 'Usage', 'Turn', 'Todo', 'Outcome', 'Job', 'to_dict', 'content_hash', 'Example',
-           'Preference', 'from_dict', 'write_atomic', 'write_jsonl', 'read_jsonl']
+           'Preference', 'Reference', 'from_dict', 'write_atomic', 'write_jsonl', 'read_jsonl']
 
 # %% ../../nbs/core/00_records.ipynb #12d057b4
 import hashlib
@@ -234,6 +234,33 @@ class Preference:
         if _action(self.chosen) == _action(self.rejected):
             raise ValueError('chosen and rejected are the same action')
         self.id = self.id or content_hash(dict(x=self.context, c=self.chosen, r=self.rejected))
+
+# %% ../../nbs/core/00_records.ipynb #eba0cda4
+@dataclass
+class Reference:
+    "A recorded turn of a held-out job that was right, with everything that is needed to judge another action in its place."
+
+    messages: list[Message]  # the window that ends where the decision is due
+    said: Message  # what the agent did
+    results: list[Message] = field(default_factory=list)  # what came back
+    tools: list[dict] = field(default_factory=list)
+    job: str = ''
+    group: str = ''  # what has to stay on one side: the job, or the code base that it worked on
+    turn: int = 0  # index into the turns of `job`
+    behaviour: str = ''
+    agent_phase: str = ''  # '' where the agent has no phases
+    todo: str = ''  # the todo that was current; '' where there is none
+    todo_done: bool | None = None  # was its work done before this turn? None: unknown
+    files: dict[str, str] = field(default_factory=dict)  # path -> text before the turn, of files whose text is known
+    files_after: dict[str, str] = field(default_factory=dict)  # path -> text, of the files that the turn changed
+    basis: str = ''  # why it counts as right: outcome or effect
+    source: str = ''  # as of the job
+    meta: dict = field(default_factory=dict)
+    id: str = ''  # content hash, filled in when empty
+    v: int = 2
+
+    def __post_init__(self):
+        self.id = self.id or content_hash(dict(j=self.job, t=self.turn, m=self.messages, s=self.said))
 
 # %% ../../nbs/core/00_records.ipynb #6947806a
 @lru_cache
