@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'use_style', 'alt_text', 'plot_save', 'save_panels', 'percent', 'counted', 'table', 'is_number',
-           'report_table', 'markdown_table', 'with_counts']
+           'report_table', 'markdown_table', 'with_counts', 'flow_figure']
 
 # %% ../../nbs/workbench/01_figures.ipynb #90cfac66
 import io
@@ -227,3 +227,57 @@ def with_counts(
 ) -> list[dict]:
     "The `rows` in which at least one number is not zero."
     return [x for x in rows if any(isinstance(v, (int, float)) and v for v in x.values())]
+
+# %% ../../nbs/workbench/01_figures.ipynb #3870bb4d
+def _heights(counts: list[int], least: float, gap: float) -> list[float]:
+    "Heights that sum to 1 with a gap between them, none below `least`."
+    free = 1 - gap * (len(counts) - 1) - least * len(counts)
+    return [least + max(free, 0) * n / sum(counts) for n in counts]
+
+
+def _ribbon(ax, left: tuple, right: tuple, x: tuple, color):
+    "A band from `left` (bottom, top) to `right`, bent like an S between the two `x`."
+    import numpy as np
+
+    t = np.linspace(0, 1, 40)
+    bend = (1 - np.cos(np.pi * t)) / 2
+    low, high = (a + (b - a) * bend for a, b in zip(left, right))
+    ax.fill_between(x[0] + (x[1] - x[0]) * t, low, high, color=color, alpha=0.55, linewidth=0)
+
+# %% ../../nbs/workbench/01_figures.ipynb #794b1477
+_TURNED_AWAY = '#9a9a9a'
+
+
+def _band(ax, y: float, label: str, parts: list[tuple], least=0.2, gap=0.05):
+    "One kind of thing between `y` and `y + 1`: its label, its parts, and a ribbon to each."
+    total = sum(n for _, n, _ in parts)
+    ax.fill_between([0, 0.03], y, y + 1, color='#444444', linewidth=0)
+    ax.text(-0.02, y + 0.5, label, ha='right', va='center', fontsize=9)
+    start, end = y + 1, y + 1
+    for (name, n, color), height in zip(parts, _heights([n for _, n, _ in parts], least, gap)):
+        part = n / total
+        _ribbon(ax, (start - part, start), (end - height, end), (0.03, 0.5), color)
+        ax.fill_between([0.5, 0.52], end - height, end, color=color, linewidth=0)
+        ax.text(0.54, end - height / 2, f'{n:,} {name}', ha='left', va='center', fontsize=9)
+        start, end = start - part, end - height - gap
+
+# %% ../../nbs/workbench/01_figures.ipynb #f1579b03
+def flow_figure(
+    kinds: list[tuple],  # (label, [(name, number, is it kept?), ...]), the first kind on top
+    title: str,
+    most: int = 4,  # parts of a kind that are named; the rest is one part
+):  # matplotlib figure
+    "What came in and what became of it, one band per kind; kinds without any are left out."
+    plt = use_style()
+    shown = [(label, [p for p in parts if p[1]]) for label, parts in kinds]
+    shown = [(label, parts) for label, parts in shown if parts]
+    fig, ax = plt.subplots(figsize=(7, 1.15 * len(shown) + 0.5))
+    for k, (label, parts) in enumerate(shown):
+        if len(parts) > most:
+            rest = parts[most - 1 :]
+            parts = [*parts[: most - 1], (f'for {len(rest)} other reasons', sum(p[1] for p in rest), False)]
+        colors = [PALETTE['blue'] if kept else _TURNED_AWAY for _, _, kept in parts]
+        _band(ax, -1.25 * k, label, [(name, n, c) for (name, n, _), c in zip(parts, colors)])
+    ax.set(xlim=(-0.45, 1.15), title=title)
+    ax.axis('off')
+    return fig
