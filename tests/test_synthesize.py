@@ -253,7 +253,7 @@ def test_real_jobs_become_examples():
     from agentft.data.verification import Gate, Reserved, untrain
     from agentft.traces.wanted_jobs import read_jobs
 
-    gate, jobs = Gate(Reserved(2), max_tokens=100_000), list(read_jobs(folder, {}))
+    gate, jobs = Gate(Reserved(2), max_len=100_000), list(read_jobs(folder, {}))
     for j in jobs:
         detect(j)
     made = {j.id: job_example(j) for j in jobs}
