@@ -94,7 +94,7 @@ def absent_string(steps, work, r):
 
 def unread_edit(steps, work, r):
     "An edit is tried before the file was read."
-    k = _edits(steps)[-1]
+    k = next(k for k in _edits(steps)[::-1] if steps[k].calls[0].arguments['path'] not in work.look)
     path = steps[k].calls[0].arguments['path']
     reads = [i for i in range(k) if steps[i].kind == 'work' and any(c.name == 'read_file' and c.arguments['path'] == path for c in steps[i].calls)]
     first = reads[0] if reads else k
@@ -235,7 +235,7 @@ def write_trail(folder) -> list:  # what is known of each job
         known.append(facts)
         for collection, found in docs.items():
             rows.setdefault(collection, []).extend(found)
-    packing = [dict(id=lzma.FILTER_LZMA2, preset=9 | lzma.PRESET_EXTREME, dict_size=1 << 26)]
+    packing = [dict(id=lzma.FILTER_LZMA2, preset=6, dict_size=1 << 26)]
     for collection, found in rows.items():
         text = ''.join(dumps(d, json_options=RELAXED_JSON_OPTIONS, ensure_ascii=False) + '\n' for d in found)
         data = lzma.compress(text.encode(), format=lzma.FORMAT_XZ, filters=packing)
