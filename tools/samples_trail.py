@@ -7,7 +7,7 @@ import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from samples_agent import Recorded, Step, as_task, script
+from samples_agent import NAMES, Recorded, Step, as_task, script
 from samples_work import KINDS
 
 from agentft.arena.tasks import read_call, tool_call, write_call
@@ -48,7 +48,9 @@ def _killed(steps, share=0.6) -> list:
 def marked_late(steps, work, r):
     "A todo is not marked after its work; it is marked with the next one."
     a, b = _tactical_marks(steps)[1:3]
-    both = Step([tool_call('todo_complete', todo_id='todo_2,todo_3')], 'mark', reasoning='I forgot to mark the one before.')
+    both = Step(
+        [tool_call('todo_complete', todo_id='todo_2,todo_3')], 'mark', reasoning='I forgot to mark the one before.'
+    )
     return [*steps[:a], *steps[a + 1 : b], both, *steps[b + 1 :]]
 
 
@@ -61,7 +63,19 @@ def never_marked(steps, work, r):
         kept.pop()
     out = [*kept, Step([], 'talk', text='All pieces of work are done. I bring the plan up to date.')]
     for k in range(3):
-        out.append(Step([tool_call('edit_file', path='plan.md', position='end', new_string=f'\nProgress {k + 1}: all files written.\n')], 'adapt'))
+        out.append(
+            Step(
+                [
+                    tool_call(
+                        'edit_file',
+                        path='plan.md',
+                        position='end',
+                        new_string=f'\nProgress {k + 1}: all files written.\n',
+                    )
+                ],
+                'adapt',
+            )
+        )
         out.append(Step([], 'talk', text='The plan says that everything is done.'))
     return out
 
@@ -79,24 +93,41 @@ def whole_file(steps, work, r):
 def early_end(steps, work, r):
     "The job is declared complete in a tactical phase, refused, and finished rightly."
     end = steps[_where(steps, lambda s: s.kind == 'end')]
-    return _insert(steps, _tactical_marks(steps)[-2], replace(end, kind='fault', reasoning='The required files are there, so the job is complete.'))
+    return _insert(
+        steps,
+        _tactical_marks(steps)[-2],
+        replace(end, kind='fault', reasoning='The required files are there, so the job is complete.'),
+    )
 
 
 def absent_string(steps, work, r):
     "An edit names a text that is not in the file; after a read it is repeated rightly."
     k = _edits(steps)[0]
     call = steps[k].calls[0]
-    wrong = call.arguments['old_string'].replace(': ', ' = ') if ': ' in call.arguments['old_string'] else call.arguments['old_string'] + ' now'
+    wrong = (
+        call.arguments['old_string'].replace(': ', ' = ')
+        if ': ' in call.arguments['old_string']
+        else call.arguments['old_string'] + ' now'
+    )
     path = call.arguments['path']
-    return _insert(steps, k, Step([replace(call, arguments=call.arguments | dict(old_string=wrong))], 'fault'),
-                   Step([read_call(path)], 'fault', reasoning='The text was not found. I look at what really stands there.'))
+    return _insert(
+        steps,
+        k,
+        Step([replace(call, arguments=call.arguments | dict(old_string=wrong))], 'fault'),
+        Step([read_call(path)], 'fault', reasoning='The text was not found. I look at what really stands there.'),
+    )
 
 
 def unread_edit(steps, work, r):
     "An edit is tried before the file was read."
     k = next(k for k in _edits(steps)[::-1] if steps[k].calls[0].arguments['path'] not in work.look)
     path = steps[k].calls[0].arguments['path']
-    reads = [i for i in range(k) if steps[i].kind == 'work' and any(c.name == 'read_file' and c.arguments['path'] == path for c in steps[i].calls)]
+    reads = [
+        i
+        for i in range(k)
+        if steps[i].kind == 'work'
+        and any(c.name == 'read_file' and c.arguments['path'] == path for c in steps[i].calls)
+    ]
     first = reads[0] if reads else k
     return _insert(steps, first, Step([steps[k].calls[0]], 'fault'))
 
@@ -111,12 +142,21 @@ def unknown_tool(steps, work, r):
     "A tool is called that does not exist."
     k = _where(steps, lambda s: s.kind == 'work')
     path = work.deliverables[0]
-    return _insert(steps, k, Step([tool_call('open_file', path=path)], 'fault'), Step([tool_call('file_exists', path=path)], 'fault'))
+    return _insert(
+        steps,
+        k,
+        Step([tool_call('open_file', path=path)], 'fault'),
+        Step([tool_call('file_exists', path=path)], 'fault'),
+    )
 
 
 def hollow_result(steps, work, r):
     "The last required file is only headings with a remark that something is to be done."
-    k = max(k for k, s in enumerate(steps) if _is_work(s, 'write_file') and s.calls[0].arguments['path'] == work.deliverables[-1])
+    k = max(
+        k
+        for k, s in enumerate(steps)
+        if _is_work(s, 'write_file') and s.calls[0].arguments['path'] == work.deliverables[-1]
+    )
     path = work.deliverables[-1]
     text = f'# {work.title}\n\n## Changes\n\nTODO: describe the changes\n\n## Check\n\nTBD\n'
     steps = list(steps)
@@ -130,7 +170,9 @@ def wrong_value(steps, work, r):
     call = steps[k].calls[0]
     wrong = call.arguments['new_string'].rstrip('\n') + '0'
     steps = list(steps)
-    steps[k] = replace(steps[k], calls=[replace(call, arguments=call.arguments | dict(new_string=wrong)), *steps[k].calls[1:]])
+    steps[k] = replace(
+        steps[k], calls=[replace(call, arguments=call.arguments | dict(new_string=wrong)), *steps[k].calls[1:]]
+    )
     return steps
 
 
@@ -178,7 +220,7 @@ def play(number: int) -> tuple:  # (documents by collection, what is known of th
     fault = FAULTS.get(number)
     if fault in (marked_late, never_marked, early_end):
         together = False
-    steps = script(work, together)
+    steps = script(work, together, number % len(NAMES))
     steps = fault(steps, work, r) if fault else steps
     id = str(uuid.uuid5(uuid.NAMESPACE_URL, f'agentft/samples/{number}'))
     with Recorded(as_task(work, id)) as session:
@@ -187,12 +229,22 @@ def play(number: int) -> tuple:  # (documents by collection, what is known of th
         job, sent = session.job(source='worker'), session.sent
     verdict = job.outcome
     job = replace(job, description=work.title, model=MODEL, family='', outcome=_outcome(job, number))
-    job.meta['agent_type'] = 'writer' if work.kind in ('facts_report', 'vault_notes', 'docs_revision', 'notes_compaction') else 'coder'
+    job.meta['agent_type'] = (
+        'writer' if work.kind in ('facts_report', 'vault_notes', 'docs_revision', 'notes_compaction') else 'coder'
+    )
     docs = to_documents(job, sent)
     _after_the_end(docs, fault)
     _move_in_time(docs, FIRST_DAY + timedelta(days=number // 2, minutes=97 * (number % 2)))
-    known = dict(job=id, kind=work.kind, title=work.title, fault=fault.__name__ if fault else '', turns=len(job.turns),
-                 phases=1 + max(t.agent_phase_number for t in job.turns), checker=verdict.status, detail=verdict.detail)
+    known = dict(
+        job=id,
+        kind=work.kind,
+        title=work.title,
+        fault=fault.__name__ if fault else '',
+        turns=len(job.turns),
+        phases=1 + max(t.agent_phase_number for t in job.turns),
+        checker=verdict.status,
+        detail=verdict.detail,
+    )
     return docs, known
 
 
@@ -200,12 +252,18 @@ def _after_the_end(docs, fault):
     "What the loop writes beside the turns: an error, or that a person sent the job back."
     last = docs['agent_audit'][-1]
     common = {k: last[k] for k in ('job_id', 'agent_type', 'iteration', 'phase', 'phase_number', 'metadata')}
-    head = common | dict(_id=_next_id(last['_id']), step_number=last['step_number'] + 1, timestamp=last['timestamp'] + timedelta(seconds=40))
+    head = common | dict(
+        _id=_next_id(last['_id']),
+        step_number=last['step_number'] + 1,
+        timestamp=last['timestamp'] + timedelta(seconds=40),
+    )
     if fault is killed:
         error = dict(type='ServiceUnavailable', message='503 from the model server: no worker is ready')
         docs['agent_audit'].append(head | dict(step_type='error', node_name='execute', error=error))
     if fault is wrong_value:
-        docs['agent_audit'].append(head | dict(step_type='feedback_resume', node_name='resume', feedback_length=64, resume_todos=1))
+        docs['agent_audit'].append(
+            head | dict(step_type='feedback_resume', node_name='resume', feedback_length=64, resume_todos=1)
+        )
 
 
 def _next_id(id):
@@ -224,20 +282,27 @@ def _move_in_time(docs, start):
                     doc[key] = start + (value - first)
 
 
-def write_trail(folder) -> list:  # what is known of each job
-    "Write `agent_audit`, `llm_requests` and `chat_history` as mongoexport does, packed, and `jobs.json`."
+def trail_lines() -> tuple:  # (collection -> lines, what is known of each job)
+    "The documents of all jobs as mongoexport writes them, one a line."
     from bson.json_util import RELAXED_JSON_OPTIONS, dumps
 
-    folder.mkdir(parents=True, exist_ok=True)
-    rows, known = {}, []
+    lines, known = {}, []
     for number in range(N_JOBS):
         docs, facts = play(number)
         known.append(facts)
-        for collection, found in docs.items():
-            rows.setdefault(collection, []).extend(found)
+        for collection, rows in docs.items():
+            found = [dumps(d, json_options=RELAXED_JSON_OPTIONS, ensure_ascii=False) for d in rows]
+            lines.setdefault(collection, []).extend(found)
+    return lines, known
+
+
+def write_trail(folder) -> list:  # what is known of each job
+    "Write `agent_audit`, `llm_requests` and `chat_history` as mongoexport does, packed, and `jobs.json`."
+    folder.mkdir(parents=True, exist_ok=True)
+    lines, known = trail_lines()
     packing = [dict(id=lzma.FILTER_LZMA2, preset=6, dict_size=1 << 26)]
-    for collection, found in rows.items():
-        text = ''.join(dumps(d, json_options=RELAXED_JSON_OPTIONS, ensure_ascii=False) + '\n' for d in found)
+    for collection, found in lines.items():
+        text = '\n'.join(found) + '\n'
         data = lzma.compress(text.encode(), format=lzma.FORMAT_XZ, filters=packing)
         (folder / f'{collection}.jsonl.xz').write_bytes(data)
     (folder / 'jobs.json').write_text(json.dumps(known, indent=1, ensure_ascii=False) + '\n')
