@@ -395,7 +395,7 @@ def script(work: Work, together: bool, form: int = 0) -> list:
         number += len(part)
         done = f'done, {len(part)} todos, see phase_{2 * k + 1}_end'
         later = 'Phase 1 is done; the report comes next.' if k + 1 < len(parts) else 'All required files are there.'
-        memory = _memory(work, form, [*work.facts[:2], later])
+        memory = _memory(work, form, [*work.facts, later])
         out += _review(f'phase_{2 * k}_end', memory, _row(form, *rows[k]), _row(form, *rows[k], done))
     paths = [p for p in work.deliverables if p in work.desk.files]
     end = tool_call('job_complete', summary=work.summary, deliverables=work.deliverables, confidence=0.9)
