@@ -83,7 +83,9 @@ def of_calls(job):
 @pytest.mark.parametrize('collection', COLLECTIONS)
 def test_the_trail_comes_out_the_same(made, collection):
     "Somebody who changes the script without making the samples anew would leave a trail that nobody can make."
-    assert documents(made[0], collection) == documents(KEPT, collection)
+    new, kept = documents(made[0], collection), documents(KEPT, collection)
+    assert len(new) == len(kept)
+    assert not [k for k, lines in enumerate(zip(new, kept)) if lines[0] != lines[1]][:5]
 
 
 def test_repository_and_sessions_come_out_the_same(made, tmp_path):
