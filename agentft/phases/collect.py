@@ -28,6 +28,7 @@ from ..evidence.ledger import Entry, Ledger, stamp_of
 from ..evidence.memory import compact_pairs
 from ..evidence.patterns import JobRow, job_row, read_patterns, write_patterns
 from ..evidence.privacy import Redactor, redact, redact_file, refuse_leaks
+from ..evidence.repositories import unbundled
 from ..evidence.secrets import ALLOW
 from ..evidence.selection import collect_edits, split_edits
 from ..traces.audit_writer import write_audit
@@ -37,6 +38,7 @@ from ..traces.tool_mapping import lessons
 from ..traces.wanted_jobs import each_job, left_out, read_reviews
 from ..workbench.figures import counted, percent
 from ..workbench.phases import Phase, parameters_of
+from ..workbench.recipes import project
 from ..workbench.runs import cache_dir, code_hash
 
 # %% ../../nbs/1_collect.ipynb #77a7fd9d
@@ -316,10 +318,21 @@ def _applies(e) -> bool:
     except ValueError:
         return False
 
+# %% ../../nbs/1_collect.ipynb #e7c90f73
+def _place(given: str) -> str:
+    "A path as given, or in the checkout where it lies only there: recipes name the project's own samples."
+    there = project() / given
+    return str(there) if there.exists() and not Path(given).exists() else given
+
+
+def _folders(repos: str) -> list:
+    "Folders of the repositories named in `repos`, by comma."
+    return [str(unbundled(_place(x), cache_dir() / 'bundles')) for x in _names(repos) or []]
+
 # %% ../../nbs/1_collect.ipynb #8ec6caf3
 def _edits(p, r, led) -> list:
     "Edits from the history of git repositories; a history that has not moved on is not read again."
-    repos = _names(p.repos)
+    repos = _folders(p.repos)
     if not repos:
         return []
     mark = content_hash([[_head(x) for x in repos], repos, p.max_edits, led.settings, led.version])
@@ -343,13 +356,13 @@ def _all_jobs(r, p, led):
     "Every job once: those collected before, then what audit trail and sessions have anew."
     filters, reviews = _filters(p), read_reviews(p.reviews)
     yield from _known_jobs(led)
-    with opened(p.source, p.database, p.jobs_per_family, p.faulty_share, p.seed) as src:
+    with opened(_place(p.source), p.database, p.jobs_per_family, p.faulty_share, p.seed) as src:
         if src:
             r.kind = src.kind
             yield from _from_audit(src, led, r, p, filters, reviews)
             r.rejected += src.rejected
             r.hints = list(src.notes)
-    yield from _from_sessions(_names(p.sessions) or [], led, r, p, filters)
+    yield from _from_sessions([_place(x) for x in _names(p.sessions) or []], led, r, p, filters)
     yield from _judged_again(led, r)
 
 # %% ../../nbs/1_collect.ipynb #ae538501
@@ -382,9 +395,11 @@ def _collect(r, p):
     r.rejected, r.lessons, r.edit_report = Counter(), Counter(), {}
     r.notes, r.hints, r.failures, r.pairs, r.seeds = [], [], [], [], []
     _filters(p), read_reviews(p.reviews)  # what was asked for is looked at before anything is opened
-    missing = [x for x in _names(p.repos) or [] if not Path(x).is_dir()]
+    missing = [x for x in _folders(p.repos) if not Path(x).is_dir()]
     if missing:
-        raise FileNotFoundError(f'{missing[0]} is no folder: `repos` takes folders of git repositories, by comma')
+        raise FileNotFoundError(
+            f'{missing[0]} is no folder: `repos` takes folders of git repositories, or bundles, by comma'
+        )
     r.redactor = Redactor(**_privacy(p))
     with Ledger(r.out, _settings(p), _version(), p.fresh) as led:
         r.notes += led.notes
@@ -614,7 +629,7 @@ def collect(
     out: str = '',  # folder of this phase; '': a scratch folder
     source: str = 'arena',  # mongodb:// URI, mongodump or mongoexport folder, archive; arena: simulated jobs; none
     sessions: str = '',  # files or folders of coding-agent sessions, chat JSONL or job logs, by comma
-    repos: str = '',  # folders of git repositories whose history shows edits, by comma
+    repos: str = '',  # folders or bundles of git repositories whose history shows edits, by comma
     database: str = 'graphrag_logs',  # where the agent writes in that MongoDB
     since: str = '',  # only jobs that started at this time or later, such as 2026-11-01
     until: str = '',  # only jobs that started before this time

@@ -261,15 +261,18 @@ def _claims_end(job: Job) -> bool:
 # %% ../../nbs/traces/10_audit_writer.ipynb #852c99f3
 @patch
 def write_end(self: _Writer):
-    "The check that freezes a job which claims to be finished."
+    "The check that ends a job which claims to be finished: approved where its outcome says so, else frozen."
     if not _claims_end(self.job):
         return
-    check = dict(decision='frozen', goal_achieved=False, should_stop=True, reason='job_frozen_for_review')
+    approved = self.job.outcome.source == 'goal_achieved'
+    decision, reason = ('goal_achieved', 'approved') if approved else ('frozen', 'job_frozen_for_review')
+    check = dict(decision=decision, goal_achieved=approved, should_stop=True, reason=reason)
     self.audit('check', 'check_goal', len(self.job.turns), self.job.turns[-1], check=check)
 
 # %% ../../nbs/traces/10_audit_writer.ipynb #8d86ef1d
 def to_documents(
     job: Job,
+    sent: list = None,  # for each turn the messages of its request; None: all that was said before it
 ) -> dict:  # collection -> documents
     "The audit documents that the agent would have written for `job`."
     w, history, before = _Writer(job), [], None
@@ -279,8 +282,9 @@ def to_documents(
             w.write_transition(k, before, turn)
         history += turn.seen
         inputs = (before.results if before else []) + turn.seen
-        request_id, time = w.write_call(k, turn, history)
-        w.write_request(k, turn, history, request_id, time)
+        messages = history if sent is None else sent[k]
+        request_id, time = w.write_call(k, turn, messages)
+        w.write_request(k, turn, messages, request_id, time)
         w.write_chat(k, turn, inputs, request_id, time)
         w.write_tools(k, turn)
         history += [turn.said, *turn.results]
