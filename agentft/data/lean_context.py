@@ -6,14 +6,14 @@
 __all__ = ['PHASES', 'PLAIN', 'SUMMARY', 'Room', 'focus_words', 'cut_text', 'contract', 'task_text', 'phase_todos',
            'current_todo', 'head_text', 'lean_turn']
 
-# %% ../../nbs/data/05_lean_context.ipynb #58e4bcb6
+# %% ../../nbs/data/05_lean_context.ipynb #0e230436
 import re
 from dataclasses import dataclass, replace
 
-from ..core.files import Files, files_at
+from ..core.files import Files, files_at, replay
 from ..core.records import Job, Message, ToolCall, Turn
 
-# %% ../../nbs/data/05_lean_context.ipynb #cc1e2d8f
+# %% ../../nbs/data/05_lean_context.ipynb #240c829e
 @dataclass(frozen=True)
 class Room:
     "How many tokens each part of a row may take."
@@ -23,7 +23,7 @@ class Room:
     @property
     def answer(self) -> int:
         "Kept free for the answer."
-        return self.max_len // 4
+        return self.max_len // 5
 
     @property
     def text(self) -> int:
@@ -42,9 +42,9 @@ class Room:
 
     def refill(self, head: int) -> int:
         "How long the context is at most where a new window begins after a head: later turns shall find room, too."
-        return head + max(self.prompt - head, 0) * 3 // 5
+        return head + max(self.prompt - head, 0) // 2
 
-# %% ../../nbs/data/05_lean_context.ipynb #cdbd8980
+# %% ../../nbs/data/05_lean_context.ipynb #69f4eda4
 _WORD = re.compile(r'[\w./-]{4,}')
 _COMMON = frozenset(
     'with from that this file files into then each only must have been will todo todos make read write edit'.split()
@@ -58,7 +58,7 @@ def focus_words(
     found = {w.strip('./-').lower() for text in texts for w in _WORD.findall(text)}
     return frozenset(found - _COMMON - {''})
 
-# %% ../../nbs/data/05_lean_context.ipynb #d7c92709
+# %% ../../nbs/data/05_lean_context.ipynb #f7a69688
 def _shorten_line(line: str, most: int, count) -> str:
     "A line of at most about `most` tokens."
     n = count(line)
@@ -72,7 +72,7 @@ def _scores(lines: list[str], focus) -> list[int]:
     "How many of the words in `focus` each line names."
     return [sum(w in line.lower() for w in focus) for line in lines]
 
-# %% ../../nbs/data/05_lean_context.ipynb #39b1f64f
+# %% ../../nbs/data/05_lean_context.ipynb #16b106ae
 def _kept_lines(lines: list[str], sizes: list[int], most: int, focus) -> set[int]:
     "Which lines stay: the first third, then those that score, then the last ones, as far as they fit."
     scores, keep, used = _scores(lines, focus), set(), 0
@@ -88,7 +88,7 @@ def _kept_lines(lines: list[str], sizes: list[int], most: int, focus) -> set[int
             used += sizes[i]
     return keep
 
-# %% ../../nbs/data/05_lean_context.ipynb #4f02194f
+# %% ../../nbs/data/05_lean_context.ipynb #20c467d2
 def cut_text(
     text: str,
     most: int,  # tokens
@@ -109,7 +109,7 @@ def cut_text(
         out += [line] * (i in keep)
     return '\n'.join(out + ([f'[... {missing} lines left out ...]'] if missing else []))
 
-# %% ../../nbs/data/05_lean_context.ipynb #a3a351ef
+# %% ../../nbs/data/05_lean_context.ipynb #567454bf
 PHASES = (
     'You work in phases. Strategic: plan, stage todos with next_phase_todos, or end with job_complete. '
     'Tactical: do the todo, then todo_complete. Answer with tool calls.'
@@ -128,12 +128,15 @@ def contract(
     own = [x for x in shown if not x.startswith(SUMMARY)]
     if own and count(own[-1]) <= room.text:
         return own[-1]
-    return PHASES if job.turns[turn].agent_phase else PLAIN
+    short = PHASES if job.turns[turn].agent_phase else PLAIN
+    papers = sorted(set(_PAPER.findall(own[-1])))[:8] if own else []
+    return f'{short} Papers: {", ".join(papers)}.' if papers else short
 
 
+_PAPER = re.compile(r'(?<![\w/.-])[a-z]\w*\.(?:md|txt|ya?ml)\b')  # a file of the agent's own that its contract names
 SUMMARY = '[Summary of prior work]'  # what the agent's own compaction leaves
 
-# %% ../../nbs/data/05_lean_context.ipynb #cc7dfcee
+# %% ../../nbs/data/05_lean_context.ipynb #5056d741
 def _wish(job: Job, turn: int) -> str:
     "What a person asked for last, before `turn`; '' where the task says it all."
     said = [m.content for t in job.turns[:turn] for m in t.seen if m.role == 'user' and m.content.strip()]
@@ -145,7 +148,7 @@ def task_text(job: Job) -> str:
     first = [m.content for t in job.turns[:1] for m in t.seen if m.role == 'user' and m.content.strip()]
     return job.instructions or job.description or '\n'.join(first)
 
-# %% ../../nbs/data/05_lean_context.ipynb #1b34c48c
+# %% ../../nbs/data/05_lean_context.ipynb #24bbb117
 def phase_todos(
     job: Job,
     turn: int,
@@ -163,7 +166,7 @@ def current_todo(job: Job, turn: int):
     open_ones = (t for t in phase_todos(job, turn) if t.completed_turn is None or t.completed_turn >= turn)
     return next(open_ones, None)
 
-# %% ../../nbs/data/05_lean_context.ipynb #39f904ac
+# %% ../../nbs/data/05_lean_context.ipynb #ee2c6eee
 _NEXT = 5  # open todos that are shown after the current one
 
 
@@ -183,19 +186,33 @@ def _todo_lines(job: Job, turn: int, room: Room, count) -> list[str]:
     later = len(open_ones) - _NEXT - 1
     return rows + ([f'- and {later} more'] if later > 0 else [])
 
-# %% ../../nbs/data/05_lean_context.ipynb #9bd26660
-_PAPERS = ('plan.md', 'workspace.md')
+# %% ../../nbs/data/05_lean_context.ipynb #83bfec8a
+_PAPERS = ('workspace.md', 'plan.md')
+
+
+def _begins(job: Job, turn: int) -> bool:
+    "Is `turn` the first one of its phase?"
+    here, before = job.turns[turn], job.turns[turn - 1]
+    return turn == 0 or (here.agent_phase, here.agent_phase_number) != (before.agent_phase, before.agent_phase_number)
+
+
+def _met(job: Job, turn: int) -> set[str]:
+    "Paths that the agent itself has read or written before `turn`: what it reads later it does not know yet."
+    earlier = replace(job, turns=job.turns[:turn])
+    return {c.path for c in replay(earlier) if c.ok and c.kind in ('read', 'write', 'edit')}
 
 
 def _known(job: Job, turn: int, todo, files) -> dict[str, str]:
-    "path -> text: the agent's own papers, and files that the current todo, or a person's last wish, names."
+    "path -> text: memory, at the beginning of a phase the plan, and what the current todo or the last wish names."
     texts = (files or files_at(job, turn)).texts()
-    papers = {p: texts[p] for p in _PAPERS if job.todos and texts.get(p, '').strip()}
+    names = _PAPERS if _begins(job, turn) else _PAPERS[:1]
+    papers = {p: texts[p] for p in names if job.todos and texts.get(p, '').strip()}
     asked = todo.text if todo else _wish(job, turn)
-    named = {p: text for p, text in texts.items() if p in asked and p not in papers and text.strip()}
+    met = _met(job, turn)
+    named = {p: text for p, text in texts.items() if p in asked and p in met and p not in papers and text.strip()}
     return papers | dict(sorted(named.items())[:2])
 
-# %% ../../nbs/data/05_lean_context.ipynb #c4e08bfc
+# %% ../../nbs/data/05_lean_context.ipynb #1cffbf25
 def head_text(
     job: Job,
     turn: int,
@@ -218,7 +235,7 @@ def head_text(
         parts.append(f'{place} Todo: {_name(todo)}' if todo else place)
     return '\n\n'.join(parts)
 
-# %% ../../nbs/data/05_lean_context.ipynb #6098e75d
+# %% ../../nbs/data/05_lean_context.ipynb #76521575
 def _seen(turn: Turn, head: str, room: Room, count, focus) -> list[Message]:
     "What stays of what the agent saw before `turn`."
     out = []
@@ -231,7 +248,7 @@ def _seen(turn: Turn, head: str, room: Room, count, focus) -> list[Message]:
         out.append(Message('user', cut_text(m.content, room.text, count, focus)))
     return out
 
-# %% ../../nbs/data/05_lean_context.ipynb #1532325c
+# %% ../../nbs/data/05_lean_context.ipynb #f78bef34
 def _shorter(x, most: int, count, focus):
     "The arguments `x` of a call with long texts cut."
     if isinstance(x, dict):
@@ -249,7 +266,7 @@ def _said(turn: Turn, older: bool, room: Room, count, focus) -> Message:
     calls = [replace(c, arguments=_shorter(c.arguments, room.older, count, focus)) for c in m.tool_calls]
     return replace(m, content=cut_text(m.content, room.older, count, focus), tool_calls=calls)
 
-# %% ../../nbs/data/05_lean_context.ipynb #9ed35f4b
+# %% ../../nbs/data/05_lean_context.ipynb #fdf73546
 def lean_turn(
     turn: Turn,
     head: str,  # of the window
