@@ -127,8 +127,7 @@ def add(self: _Writer, turn: int, since: int):
     w, room = self.window, self.room
     seen, said, results = self.lean(turn)
     asked, answer = _size(seen, self.count), _size([said], self.count)
-    full = self.used + asked > room.prompt or self.used + asked + answer > room.max_len
-    if w is not None and w.whys and full:
+    if w is not None and w.whys and self.used + asked > room.prompt:
         self.close()
         self.begin(turn, since)
         return self.add(turn, since)
