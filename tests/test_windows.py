@@ -1,0 +1,156 @@
+"""Windows of long jobs: every turn once, nothing torn, nothing shown that the agent had not seen, nothing that looks ahead."""
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from agentft.arena.catalogue import make_task
+from agentft.arena.faults import FAULTS, Faulty
+from agentft.arena.players import Expert, play
+from agentft.core.agent import FULL
+from agentft.core.records import Job, Label, Message, Outcome, ToolCall, Turn
+from agentft.data.verification import check_rules
+from agentft.data.windows import plain_text, references, shown_text, window_example, windows
+from agentft.evidence.failures import detect
+from agentft.evidence.right_turns import judge_turns
+from agentft.model.chat import ChatFormat
+from agentft.model.loading import load_tokenizer
+from agentft.traces.wanted_jobs import read_jobs
+from agentft.training.training import encode_rows
+
+TRAIL = Path(__file__).resolve().parent.parent / 'samples' / 'own-history' / 'trail'
+LENGTHS = (700, 1200, 2048)
+
+
+@lru_cache
+def fmt():
+    return ChatFormat(load_tokenizer())
+
+
+@lru_cache
+def full_jobs():
+    "Jobs under the full rules: of the expert, and of players with a fault."
+    jobs = [play(make_task('config', 3), Expert(), rules=FULL), play(make_task('table', 5), Expert(), rules=FULL)]
+    jobs += [play(make_task('rename', 4), Faulty(f), rules=FULL) for f in list(FAULTS)[:4]]
+    for job in jobs:
+        detect(job)
+    return jobs
+
+
+@lru_cache
+def trail_jobs(n=3):
+    "Jobs of the sample trail, with long prompts and results."
+    jobs = []
+    for job in read_jobs(TRAIL, {}):
+        detect(job)
+        jobs.append(job)
+        if len(jobs) == n:
+            return jobs
+    return jobs
+
+
+def all_windows(length):
+    for job in [*full_jobs(), *trail_jobs()]:
+        verdicts = judge_turns(job)
+        for w in windows(job, fmt(), length, verdicts):
+            yield job, verdicts, w
+
+
+@pytest.mark.parametrize('length', LENGTHS)
+def test_every_turn_is_a_decision_of_exactly_one_window(length):
+    for job in [*full_jobs(), *trail_jobs()]:
+        decided = [i for w in windows(job, fmt(), length) for i in w.whys]
+        assert decided == list(range(len(job.turns)))
+
+
+@pytest.mark.parametrize('length', LENGTHS)
+def test_no_row_is_longer_than_the_limit_and_none_is_torn(length):
+    n = 0
+    for job, _, w in all_windows(length):
+        if not w.trained:
+            continue
+        e = window_example(job, w)
+        rows, skipped = encode_rows([e], fmt().tokenizer, length)
+        assert len(rows) == 1 and not skipped
+        assert len(rows[0]['input_ids']) == w.tokens <= length
+        assert [p.kind for p in check_rules(e)] == []
+        n += 1
+    assert n > 20
+
+
+def test_what_is_trained_is_what_was_said_and_nothing_else():
+    for job, _, w in all_windows(1200):
+        if not w.trained:
+            continue
+        e = window_example(job, w)
+        ids, labels = fmt().encode(e.messages, e.tools, e.weights)
+        trained = fmt().tokenizer.decode([y for y in labels if y >= 0])
+        for i in w.trained:
+            for call in job.turns[i].said.tool_calls:
+                assert call.name in trained
+        assert 'Remaining:' not in trained and '[Summary of prior work]' not in trained
+
+
+def test_a_wrong_turn_is_context_and_its_neighbours_are_trained():
+    job = full_jobs()[0]
+    wrong = len(job.turns) // 2
+    job = replace(job, turns=list(job.turns))
+    job.turns[wrong] = replace(job.turns[wrong], labels=[Label('blind_edit', 'as a test')])
+    whys = {i: why for w in windows(job, fmt(), 2048) for i, why in w.whys.items()}
+    assert whys[wrong] == 'failure: blind_edit'
+    assert [i for i, why in whys.items() if why] == [wrong]
+
+
+@pytest.mark.parametrize('length', LENGTHS)
+def test_a_window_does_not_look_ahead(length):
+    "With everything behind a decision cut off, what the model sees before it is the same."
+    for job in [full_jobs()[0], trail_jobs()[0]]:
+        verdicts = judge_turns(job)
+        seen = {r.turn: r.messages for w in windows(job, fmt(), length, verdicts) for r in references(job, w, verdicts)}
+        for turn in list(seen)[:: max(len(seen) // 8, 1)]:
+            cut = cut_after(job, turn)
+            again = windows(cut, fmt(), length, verdicts[: turn + 1])
+            last = references(cut, again[-1], verdicts)[-1]
+            assert last.turn == turn and last.messages == seen[turn]
+
+
+def cut_after(job, turn):
+    "The job as it stood when `turn` was decided."
+    todos = [t for t in job.todos if t.staged_turn is None or t.staged_turn < turn]
+    known = [t.completed_turn if t.completed_turn is not None and t.completed_turn < turn else None for t in todos]
+    todos = [replace(t, completed_turn=when) for t, when in zip(todos, known)]
+    return replace(job, turns=job.turns[: turn + 1], todos=todos)
+
+
+@pytest.mark.parametrize('length', LENGTHS)
+def test_every_replaced_text_is_shown_before_it(length):
+    n = 0
+    for job, verdicts, w in all_windows(length):
+        for r in references(job, w, verdicts):
+            for call in r.said.tool_calls:
+                if call.name == 'edit_file' and call.arguments.get('old_string'):
+                    assert plain_text(call.arguments['old_string']) in shown_text(r.messages)
+                    n += 1
+    assert n
+
+
+def test_a_hidden_number_keeps_its_turn_from_being_taught():
+    "A report with a number that stood in a long file, and that the window cut out of it."
+    rows = '\n'.join(f'station {i}: pressure {3000 + 7 * i} of {i}' for i in range(400))
+    read = ToolCall('read_file', dict(path='log.txt'), 'c1')
+    write = ToolCall('write_file', dict(path='output/note.md', content='The pressure in the middle is 4386.\n'), 'c2')
+    turns = [
+        Turn('', Message('assistant', '', [read]), [Message('user', 'Which pressure is in the middle?')]),
+        Turn('', Message('assistant', '', [write])),
+    ]
+    turns[0].results = [Message('tool', rows, [], 'c1', ok=True)]
+    turns[1].results = [Message('tool', 'Written: output/note.md', [], 'c2', ok=True)]
+    job = Job('j', 'chat', turns=turns, outcome=Outcome('success', 'approved', 1.0))
+    (w,) = windows(job, fmt(), 1000)
+    assert '4386' not in shown_text(w.messages[: w.places[1]])  # it was cut out
+    assert w.whys == {0: '', 1: 'uses what the window does not show'}
+    write.arguments['content'] = 'The first pressure is 3007.\n'
+    (w,) = windows(job, fmt(), 1000)
+    assert w.whys == {0: '', 1: ''}
