@@ -12,9 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from samples_repository import write_bundle
-from samples_sessions import write_sessions
-from samples_trail import write_trail
+from samples.repository import write_bundle
+from samples.sessions import write_sessions
+from samples.trail import write_trail
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,12 +7,12 @@ import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from samples_agent import NAMES, Recorded, Step, as_task, script
-from samples_work import KINDS
-
 from agentft.arena.tasks import read_call, tool_call, write_call
 from agentft.core.records import Outcome
 from agentft.traces.audit_writer import to_documents
+
+from .agent import NAMES, Recorded, Step, as_task, script
+from .work import KINDS
 
 N_JOBS = 28
 FIRST_DAY = datetime(2026, 5, 4, 7, 30)

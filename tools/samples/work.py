@@ -4,7 +4,7 @@
 
 import random
 
-from samples_agent import Desk, Work
+from .agent import Desk, Work
 
 SERVICES = 'gateway ledger mailer indexer scheduler archiver notifier importer'.split()
 TEAMS = 'harbor meadow granite lantern'.split()

@@ -8,7 +8,7 @@ import json
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from samples_repository import tidewatch
+from .repository import tidewatch
 
 HOME = '/home/dev'
 MODEL = 'simulated-coder'
