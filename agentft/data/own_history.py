@@ -283,6 +283,9 @@ def _of_evaluation(job: Job | None) -> bool:
     return not FAMILIES[job.family].seen or job.meta.get('seed', 0) >= EVAL_SEED
 
 
+_CHANGES = dict(same='nothing changed', grew='it grew', bloated='it bloated', filled='it was filled in')
+
+
 def take_memory(
     found: Found,
     gate: Gate,
@@ -297,7 +300,7 @@ def take_memory(
         if job is not None and group_of(job) in held or _of_evaluation(job):
             flow.held_out += 1
         elif not p.good:
-            flow.reasons[f'no example to follow: it {p.change}' if not p.lost else 'load-bearing lines lost'] += 1
+            flow.reasons['load-bearing lines lost' if p.lost else _CHANGES.get(p.change, p.change)] += 1
         else:
             good.append(p)
     _take(good, compact_example, gate, most, flow, out, 'compact')

@@ -174,10 +174,14 @@ def _facts(turn: Turn) -> set[str]:
     for call in turn.said.tool_calls:
         for text in _strings(call.arguments):
             for line in text.splitlines():
-                out |= {fact for _, fact in atoms(line)}
-        if call.name == 'edit_file' and isinstance(call.arguments.get('old_string'), str):
-            out.add(plain_text(call.arguments['old_string']))
-    return {fact for fact in map(plain_text, out) if len(fact) > 2}
+                out |= {plain_text(fact) for _, fact in atoms(line)}
+    return {fact for fact in out if len(fact) > 2} | _replaced(turn)
+
+
+def _replaced(turn: Turn) -> set[str]:
+    "What the edits of a decision replace, as `plain_text`: it has to be shown, whether the trail shows it or not."
+    old = [c.arguments.get('old_string') for c in turn.said.tool_calls if c.name == 'edit_file']
+    return {plain_text(x) for x in old if isinstance(x, str) and plain_text(x)}
 
 
 def hidden_facts(
@@ -186,8 +190,8 @@ def hidden_facts(
     before: str,  # everything that the agent had seen, of `shown_text`
 ) -> list[str]:
     "What `turn` uses of what the agent had seen, and the window does not show."
-    shown = shown_text(window)
-    return sorted(fact for fact in _facts(turn) if fact in before and fact not in shown)
+    shown, known = shown_text(window), before + '\n' + '\n'.join(_replaced(turn))
+    return sorted(fact for fact in _facts(turn) if fact in known and fact not in shown)
 
 # %% ../../nbs/data/06_windows.ipynb #a6c3caeb
 @patch
