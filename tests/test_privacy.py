@@ -347,10 +347,13 @@ PERSONS = [
 ]
 ORDINARY = '''PWD=/home/me/proj
 OLDPWD=/srv/Proj1
+PWD=/Work7/Proj1
+OLDPWD=D:\\Work7
 "PWD": "/home/me/proj"
 pwd: /opt/app2/x
 tests/test_auth.py::test_access_token_is_refreshed PASSED
 PASS: test_login_password2
+PASS: TestLogin/with_2fa
 --token-file conf/token
 --password-file=/etc/pw1
 tokenFile = "secret2.bin"
@@ -377,7 +380,7 @@ curl -u "user:password" https://example.org
 mysql -u root -p app
 docker run mysql -p3306:3306
 the machine may login and has a password of its own
-app.py:5432:error:no such:name
+app.py:5432:error:E501:line-too-long
 2001:5432:4860:0:1:2
 2026-11-01 08:00:00 +0200
 1.0.0+20240101120000
