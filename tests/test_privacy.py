@@ -446,6 +446,12 @@ def test_files_and_calls_stay_joined():
     assert new == '/home/<USER_1>/proj/a.py' and [*clean.files_before] == [*clean.files_after] == [new]
 
 
+def test_a_password_that_is_also_the_name_of_a_home_folder():
+    r = Redactor()
+    r('cd /home/jane_doe77/x')
+    assert r('DB_PASSWORD="jane_doe77"') == 'DB_PASSWORD="<SECRET_1>"' and r('it is jane_doe77') == 'it is <SECRET_1>'
+
+
 def test_home_names_are_the_same_in_a_later_run(tmp_path):
     memory = tmp_path / 'm.json'
     r = Redactor(memory=memory)
