@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import string
 from pathlib import Path
@@ -11,8 +12,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from agentft.core.records import Job, Message, ToolCall, Turn, to_dict, write_jsonl
+from agentft.evidence.canaries import KINDS, make_canary
 from agentft.evidence.privacy import Redactor, leak_scan, privacy_report, redact, redact_file, refuse_leaks
-from agentft.evidence.secrets import find_secrets
+from agentft.evidence.secrets import find_secrets, scan_bytes
 
 AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2] / 'shared' / 'audit')
 recorded = pytest.mark.skipif(
@@ -278,3 +280,216 @@ def test_recorded_jobs_keep_their_meaning():
         'SECRET',
         'CUT_TOKEN',
     }
+
+
+def found(text):
+    "What is found in `text`."
+    b = text.encode()
+    return [b[s:e].decode() for s, e, _ in scan_bytes(b)]
+
+
+SECRETS = [  # text, what has to go
+    ('machine api.example.org login jane password swordfish', 'swordfish'),
+    ('machine api.example.org\n  login jane\n  password swordfish\n', 'swordfish'),
+    ('     1\tmachine api.example.org\n     2\t  login jane\n     3\t  password swordfish', 'swordfish'),
+    ('default login jane password swordfish', 'swordfish'),
+    ('db.example.org:5432:app:jane:sword-fish', 'sword-fish'),
+    ('*:*:*:jane:swordfish', 'swordfish'),
+    ('mysql -u root -pswordfish app', 'swordfish'),
+    ("mysqldump -uroot -p'sword fish' app", 'sword fish'),
+    ('mariadb -pswordfish', 'swordfish'),
+    ('mysqldump --password=swordfish app', 'swordfish'),
+    ('deploy --password hunter2', 'hunter2'),
+    ('curl -u jane:swordfish https://example.org', 'swordfish'),
+    ('curl -sSu jane:sword-fish https://example.org', 'sword-fish'),
+    ('curl https://example.org \\\n  --user "jane:sword fish"', 'sword fish'),
+    ("sshpass -p 'swordfish' ssh db", 'swordfish'),
+    ('redis-cli -h db -a swordfish ping', 'swordfish'),
+    ('docker login -u jane -p swordfish', 'swordfish'),
+    ('mongosh -u app -p swordfish', 'swordfish'),
+    ('ldapsearch -x -w swordfish', 'swordfish'),
+    ('openssl rsa -passin pass:swordfish', 'swordfish'),
+    ('echo swordfish | sudo -S true', 'swordfish'),
+    ('echo "jane:swordfish" | sudo chpasswd', 'swordfish'),
+    ('<add key="ClearTextPassword" value="swordfish12" />', 'swordfish12'),
+    ('_gitlab_session=0123456789abcdef0123456789abcdef', '0123456789abcdef0123456789abcdef'),
+    ('DB_PASS=hunter2!', 'hunter2!'),
+    ('password: Hunter2.', 'Hunter2'),
+    ('password=Test1234!', 'Test1234!'),
+    ('DB_PWD=/hunter2!', '/hunter2!'),
+    ('sha256~' + 'Fake' * 10 + '123', 'sha256~' + 'Fake' * 10 + '123'),
+]
+PERSONS = [
+    ('ruf +49 30 1234567 an', '+49 30 1234567'),
+    ('+49 (0)30 / 123 45 67', '+49 (0)30 / 123 45 67'),
+    ('(+49) 171 12345678', '+49) 171 12345678'),
+    ('0049 30 1234567', '0049 30 1234567'),
+    ('+49\u00a030\u00a012345678', '+49\u00a030\u00a012345678'),
+    ('+493012345678,12', '+493012345678'),
+    ('x=+493012345678', '+493012345678'),
+    ('HOST=52.14.88.7', '52.14.88.7'),
+    ('SERVER_IP="52.14.88.7"', '52.14.88.7'),
+    ('if ip == "52.14.88.7"', '52.14.88.7'),
+    ('52.14.88.7/16', '52.14.88.7'),
+    ('cd /home/jane/proj', 'jane'),
+    ('PWD=/Users/jane.doe/proj', 'jane.doe'),
+    (r'cd C:\Users\nancy\x', 'nancy'),
+    (r'"C:\\Users\\Jane Doe\\x"', 'Jane Doe'),
+    ('c:/users/jane', 'jane'),
+    ('/mnt/c/Users/jane/x', 'jane'),
+    ('-I/home/jane/include', 'jane'),
+    ('file:///home/jane/x', 'jane'),
+    ('%2FUsers%2Fjane%2Fx', 'jane'),
+    ('\x1b[34m/home/jane\x1b[0m', 'jane'),
+    ('projects/-Users-jane-proj', 'jane'),
+    ('C--Users-jane-proj', 'jane'),
+    ('sessions/--Users-jane-proj--', 'jane'),
+]
+ORDINARY = '''PWD=/home/me/proj
+OLDPWD=/srv/Proj1
+PWD=/Work7/Proj1
+OLDPWD=D:\\Work7
+"PWD": "/home/me/proj"
+pwd: /opt/app2/x
+tests/test_auth.py::test_access_token_is_refreshed PASSED
+PASS: test_login_password2
+PASS: TestLogin/with_2fa
+--token-file conf/token
+--password-file=/etc/pw1
+tokenFile = "secret2.bin"
+secret=False
+def login(user: str, password: str = "") -> Token:
+max_tokens=900
+api_key=os.environ["API_KEY1"]
+token = get_token()
+TOKEN=${{ secrets.TOKEN1 }}
+password = <password>
+password=xxxxxxxx1
+password: "changeme"
+password="password"
+password='test-password'
+api_key="test-key-123"
+api_key="your-api-key-123"
+access_token=ACCESS_TOKEN_1
+secret: Uint8Array) {
+the token is refreshed2 after
+first_pass = "alpha beta 7"
+AKIAIOSFODNN7EXAMPLE
+curl -u $USER:$PASS https://example.org
+curl -u "user:password" https://example.org
+mysql -u root -p app
+docker run mysql -p3306:3306
+the machine may login and has a password of its own
+app.py:5432:error:E501:line-too-long
+2001:5432:4860:0:1:2
+2026-11-01 08:00:00 +0200
+1.0.0+20240101120000
+0049 2034 4432 1180
+x=+44123456
+version=52.14.88.7
+requests==52.14.88.7
+HOST=127.0.0.1
+HOST=10.0.0.5
+52.14.0.0/16
+user@example.com
+/home/runner/work
+/Users/Shared/x
+/home/user/x
+src/home/jane/x
+https://example.org/home/jane
+/users/jane
+http://home/jane
+/home/$USER/x
+/home/about
+/home/index.html
+-home-runner-work
+the-home-page-of'''.splitlines()
+
+
+@pytest.mark.parametrize('text, secret', SECRETS + PERSONS)
+def test_what_has_to_go_and_nothing_else(text, secret):
+    assert found(text) == [secret]
+
+
+@pytest.mark.parametrize('text', ORDINARY)
+def test_what_has_to_stay(text):
+    assert found(text) == []
+
+
+def test_a_person_has_one_placeholder_in_every_path():
+    r = Redactor()
+    text = (
+        r'cd /home/jane.doe/x; open /Users/jane.doe; dir C:\Users\Jane.Doe\x; ls ~/.claude/projects/-Users-jane-doe-x'
+        '\n/home/bob/y'
+    )
+    assert r(text) == (
+        r'cd /home/<USER_1>/x; open /Users/<USER_1>; dir C:\Users\<USER_1>\x; ls ~/.claude/projects/-Users-<USER_1>-x'
+        '\n/home/<USER_2>/y'
+    )
+    assert r('jane.doe and bob') == 'jane.doe and bob'  # alone they may be words
+
+
+def test_an_account_that_a_path_has_shown():
+    text = '/home/jane/x\n-rw-r--r-- 1 jane jane 26 Dec 3 a.py\njane@laptop:~$ id\nuid=501(jane)\n--- a/home/jane/x\n'
+    out = Redactor()(text)
+    assert 'jane' not in out.replace('<USER_1>', '') and out.count('<USER_1>') == 6
+    assert found(text.replace('/home/jane/x\n', '', 1)) == []
+
+
+def test_files_and_calls_stay_joined():
+    path = '/home/jane/proj/a.py'
+    call = ToolCall('edit_file', {'path': path}, 'c')
+    turn = Turn('t', Message('assistant', tool_calls=[call]))
+    job = Job('j', 'x', turns=[turn], files_before={path: 'x = 1\n'}, files_after={path: 'x = 2\n'})
+    clean, _ = redact(job)
+    new = clean.turns[0].said.tool_calls[0].arguments['path']
+    assert new == '/home/<USER_1>/proj/a.py' and [*clean.files_before] == [*clean.files_after] == [new]
+
+
+def test_a_password_that_is_also_the_name_of_a_home_folder():
+    r = Redactor()
+    r('cd /home/jane_doe77/x')
+    assert r('DB_PASSWORD="jane_doe77"') == 'DB_PASSWORD="<SECRET_1>"' and r('it is jane_doe77') == 'it is <SECRET_1>'
+
+
+def test_home_names_are_the_same_in_a_later_run(tmp_path):
+    memory = tmp_path / 'm.json'
+    r = Redactor(memory=memory)
+    r('/home/jane_doe77/x, /home/bob/x')
+    r.save()
+    r = Redactor(memory=memory)
+    assert r('/home/bob/x, /home/jane_doe77/x; jane_doe77 = 1') == '/home/<USER_2>/x, /home/<USER_1>/x; jane_doe77 = 1'
+    assert 'jane' not in memory.read_text() and 'bob' not in memory.read_text()
+
+
+def test_a_home_folder_in_a_written_file_is_seen_and_replaced(tmp_path):
+    p = tmp_path / 'ledger.jsonl'
+    p.write_text('{"origin": "/home/jane/.claude"}\n')
+    assert [leak.kind for leak in leak_scan(p)] == ['USER']
+    redact_file(p, Redactor())
+    assert p.read_text() == '{"origin": "/home/<USER_1>/.claude"}\n' and not leak_scan(p)
+
+
+def test_an_account_is_no_address_that_was_cut():
+    r = Redactor()
+    r.learn('write to jane_doe_77@firm.example')
+    assert r('jane_doe_77') == 'jane_doe_77' and r('to jane_doe_77@fi...') == 'to <EMAIL_1>...'
+
+
+@pytest.mark.parametrize('kind', list(KINDS))
+def test_every_kind_of_canary_is_caught(kind):
+    rng = random.Random(kind)
+    for before, after in [('', ''), ('It is ', '.'), ('"', '"'), ('a\t', '\tb')]:
+        canary = make_canary(kind, rng)
+        out = Redactor(deny=['Ann Example'])(before + canary.text + after)
+        secret = canary.secret.splitlines()[1] if '\n' in canary.secret else canary.secret
+        assert secret[: max(len(secret) * 2 // 3, min(8, len(secret)))] not in out, canary.text
+
+
+def test_no_canary_is_found_where_none_was_planted():
+    "The texts around them alone hold nothing."
+    rng = random.Random(1)
+    for kind in KINDS:
+        canary = make_canary(kind, rng)
+        if canary.before or canary.after:
+            assert found(canary.before + '<SECRET_1>' + canary.after) == [], kind
