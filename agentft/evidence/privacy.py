@@ -19,11 +19,11 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from ..core.records import to_dict, write_atomic
+from .people import as_text, home_names
 from agentft.evidence.secrets import (
     ALLOW,
     SECRET_NAME,
     SEPARATOR,
-    as_text,
     compile_patterns,
     drop_allowed,
     merge_spans,
@@ -82,7 +82,11 @@ def _cut(b: bytes, s: int, word: bytes) -> int:
     login = re.match(rb'[a-z0-9+.\-]+://[^:]*:', word)
     if login and n <= login.end():
         return 0  # only the part of an address before its password
-    if n >= 8 and not word[:n].isalpha() and b.startswith(SEPARATOR, s + n):
+    if b'@' in word and b'@' not in word[:n]:
+        whole = False  # the name of an address may be the name of an account
+    else:
+        whole = n >= 8 and not word[:n].isalpha()
+    if whole and b.startswith(SEPARATOR, s + n):
         return n
     for k in range(n, max(n - 4, 5), -1):  # the dots may be its own
         if _DOTS.match(b, s + k):
@@ -141,10 +145,17 @@ _PLACEHOLDER = re.compile(r'<([A-Z][A-Z0-9_]*?)_\d+(?:_PASSWORD)?>')
 _LIKE_NUMBERS = {'EMAIL', 'PHONE', 'CARD', 'IBAN', 'NATIONAL_ID', 'IP'}  # part of a longer one is another one
 
 
+def _folder_form(name: str) -> str:
+    "`name` as a coding agent writes it in the name of a folder, in small letters."
+    return re.sub(r'[^0-9A-Za-z\x80-\U0010ffff]', '-', name).lower()
+
+
 def _canonical(secret: str, kind: str) -> str:
     "The one way to write `secret`."
     if kind in ('PHONE', 'CARD', 'IBAN', 'NATIONAL_ID'):
         return re.sub(r'[^0-9A-Za-z]', '', secret)
+    if kind == 'USER':
+        return 'home of ' + _folder_form(secret)  # a user may be called like a secret of another kind
     return secret.lower() if kind == 'EMAIL' else secret
 
 # %% ../../nbs/evidence/06_privacy.ipynb #f755d0a7
@@ -166,6 +177,7 @@ class Redactor:
         self.examples = {}  # kind -> one replacement where it stands
         self.used = set()  # placeholders that were written
         self._same = {}  # canonical form of a secret -> placeholder
+        self._homes = set()  # names of home folders that a folder's name would cut, as `_folder_form` writes them
         self._clean = {}  # hash of a text without secrets -> how many texts were known then
         self._known = _KnownTexts()
         self.memory = Path(memory) if memory else None
@@ -214,16 +226,17 @@ def _encoded(text: str) -> bytes:
 @patch
 def _learn(self: Redactor, secret: str, name: str, kind: str):
     "Look for `secret` everywhere from now on, unless it could be an ordinary word."
-    if _stands_alone(secret) and kind != 'CUT_TOKEN':
+    if _stands_alone(secret) and kind not in ('CUT_TOKEN', 'USER'):
         self._known.add(_encoded(secret), name, 'w' if kind in _LIKE_NUMBERS else '')
 
 # %% ../../nbs/evidence/06_privacy.ipynb #f316bd8f
 @patch
 def _placeholder(self: Redactor, secret: str, kind: str) -> str:
     "The placeholder of `secret`, which is known from now on."
-    if secret in self.names:
-        return self.names[secret]
-    name = self.names[secret] = self._number(_canonical(secret, kind), kind)
+    known = _canonical(secret, kind) if kind == 'USER' else secret  # a password may be the name of a home folder
+    if known in self.names:
+        return self.names[known]
+    name = self.names[known] = self._number(_canonical(secret, kind), kind)
     self._learn(secret, name, kind)
     login = re.match(r'[^:]+://[^:@]*:([^@]{6,})@', secret) if kind == 'CONNECTION_STRING' else None
     if login and login[1] not in self.names:
@@ -326,13 +339,33 @@ def _filled(text: str, hits) -> tuple:
     out.append(b[at:])
     return as_text(b''.join(out)), [placeholder for *_, placeholder in hits]
 
+# %% ../../nbs/evidence/06_privacy.ipynb #034cc923
+@patch
+def _whole_names(self: Redactor, b: bytes, hits: list) -> list:
+    "`hits` where names of home folders in names of folders are as long as paths have shown them."
+    for s, e, kind in hits:
+        if kind == 'USER' and b[s - 1 : s] != b'-' and (form := _folder_form(as_text(b[s:e]))).count('-'):
+            self._homes.add(form.encode())
+    if not self._homes:
+        return hits
+    longest, out = sorted(self._homes, key=len, reverse=True), []
+    for s, e, kind in hits:
+        if kind == 'USER' and b[s - 1 : s] == b'-':
+            for form in longest:
+                if b[s : s + len(form)].lower() == form and not b[s + len(form) : s + len(form) + 1].isalnum():
+                    e = s + len(form)
+                    break
+        out.append((s, e, kind))
+    return out
+
 # %% ../../nbs/evidence/06_privacy.ipynb #ada5bd68
 @patch
 def _scanned(self: Redactor, texts):
     "`(text, start, end, placeholder)` of what looks secret in `texts`, or was a secret in an earlier run."
     for b, owners in _joined([t for t in texts if hash(t) not in self._clean]):
         hits = merge_spans(scan_bytes(b) + list(self._remembered(b)))
-        for t, s, e, kind in _by_owner(owners, drop_allowed(b, hits, self._patterns, self.skip)):
+        hits = merge_spans(self._whole_names(b, drop_allowed(b, hits, self._patterns, self.skip)))
+        for t, s, e, kind in _by_owner(owners, hits):
             yield t, s, e, self._placeholder(_encoded(t)[s:e].decode('utf-8', 'surrogatepass'), kind)
 
 # %% ../../nbs/evidence/06_privacy.ipynb #191a970c
@@ -524,11 +557,11 @@ def redact_file(
     path,  # JSON, or JSONL
     redactor: Redactor,  # what is known to be secret by now
 ):
-    "Rewrite the lines of a file that still hold a secret that `redactor` knows."
+    "Rewrite the lines of a file that still hold a secret that `redactor` knows, or the name of a home folder."
     known, path = _on_disk(redactor), Path(path)
 
     def holds_one(b):
-        return any(True for _ in known.find(b, cut=False))
+        return any(True for _ in known.find(b, cut=False)) or any(True for _ in home_names(b))
 
     def lines():
         for _, block in _blocks(path):

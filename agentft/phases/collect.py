@@ -251,7 +251,8 @@ def _from_sessions(paths, led, r, p, filters):
     for path in paths:
         found, bad = read_source(path)
         look = [_look(path)]  # before it is read: what changes meanwhile is read again
-        if led.known(f'sessions {path}', look):
+        named = r.redactor(str(path))  # the ledger is handed on too
+        if led.known(f'sessions {named}', look):
             continue
         counts, tally, seen, room = Counter(), Tally(), set(), p.max_edits
         for n, job in enumerate(_wanted(found, filters, counts)):
@@ -261,10 +262,10 @@ def _from_sessions(paths, led, r, p, filters):
             edits = list(islice(stream_job_edits(job, tally, seen=seen), room))
             room -= len(edits)
             facts |= dict(lessons=dict(lessons(job)), edits=[to_dict(e) for e in edits])
-            led.add(Entry(job.id, look, origin=path, facts=facts), job, compact=pairs)
+            led.add(Entry(job.id, look, origin=named, facts=facts), job, compact=pairs)
             yield job
         rejected = dict(bad) | dict(counts) | {f'edits: {k}': v for k, v in tally.left_out.items()}
-        led.add(Entry(f'sessions {path}', look, origin=path, facts=dict(rejected=rejected)))
+        led.add(Entry(f'sessions {named}', look, origin=named, facts=dict(rejected=rejected)))
 
 # %% ../../nbs/1_collect.ipynb #b08a5603
 def _judged_again(led, r):
