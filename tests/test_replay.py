@@ -155,6 +155,12 @@ def test_what_is_not_known_is_none():
     assert effect(blind, edit('17', '34')) is None
     assert effect(blind, edit('17', '33', 'other.yml')) is False  # another file is another file
     assert judge(blind, say(edit('17', '34'))).applies is None
+    assert judge(EDIT, say(call('read_file', path=PATH))).applies is False  # an edit was due
+    assert effect(blind, call('read_file', path=PATH)) is False  # no change at all
+    odd_file = Reference([], say(RIGHT), files={PATH: 'another text'})  # the recorded edit does not fit it
+    assert effect(odd_file, call('write_file', path=PATH, content='x')) is None
+    failed = replace(EDIT, results=[replace(m, ok=False) for m in EDIT.results], files_after={})
+    assert effect(failed, edit('17', '34')) is None  # the recorded call did nothing that is known
     known = replace(blind, files_after={PATH: NEW})  # the text after the turn is known, the one before is not
     assert effect(known, call('write_file', path=PATH, content=NEW)) is True
     assert effect(known, call('write_file', path=PATH, content='x')) is False
@@ -162,6 +168,8 @@ def test_what_is_not_known_is_none():
     assert effect(run, call('run_command', command=' make   test ')) is True
     assert effect(run, call('run_command', command='make')) is None
     assert effect(run, TICK) is False and effect(run) is False
+    log = Reference([], say(call('git_log', max_count=5)))
+    assert effect(log, call('git_log')) is True and effect(log, call('git_status')) is None
     odd = Reference([], say(RIGHT), tools=[], files={PATH: OLD}, files_after={PATH: NEW})
     more = ToolCall('edit_file', dict(RIGHT.arguments, old_string='17 ', replace_all=True))  # not in our workspace
     assert effect(odd, more) is None and judge(odd, say(more)).valid is None  # no schema, nothing said
@@ -174,6 +182,10 @@ def test_prose_in_other_words():
     assert effect(ref, call('write_file', path='note.md', content=other)) is None
     assert effect(ref, call('write_file', path='note.md', content='Done.')) is False
     assert effect(ref, call('write_file', path='note.yaml', content=text)) is False
+    by_edit = Reference(
+        [], say(edit('17', '33', 'note.md')), files={'note.md': text}, files_after={'note.md': text[:-2]}
+    )
+    assert effect(by_edit, edit('queue', 'pile', 'note.md')) is False  # an edit is meant to the letter
 
 
 def test_reads_and_searches():
