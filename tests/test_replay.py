@@ -192,6 +192,11 @@ def test_reads_and_searches():
     assert effect(READ, call('read_file', path=PATH, offset=3, limit=5), tools=[]) is True
     assert effect(READ, call('read_file', path='other.yml')) is False
     assert effect(READ, call('list_files', path=''), tools=[]) is False
+    test = call('run_command', command='make test')
+    assert effect(READ, READ.said.tool_calls[0], test, tools=[]) is None  # nobody knows what it does
+    assert (
+        kind_of(say(test)) == 'running' and effect(READ, READ.said.tool_calls[0], call('git_status'), tools=[]) is True
+    )
     two = Reference([], say(call('read_file', path='a.md'), call('read_file', path='b.md')))
     assert effect(two, call('read_file', path='b.md'), call('read_file', path='a.md')) is True
     assert effect(two, call('read_file', path='b.md')) is False
@@ -289,6 +294,9 @@ def test_verdicts():
     few = [r for r in refs if r.job in {f'config-{i}-expert' for i in range(1, 6)}]
     c = compare_turns(turns_of(few, no, yes))['right_action']
     assert c.verdict.startswith('not enough evidence, about ') and c.jobs == 5
+    six = [r for r in refs if int(r.job.split('-')[1]) <= 6]
+    c6 = compare_turns(turns_of(six, no, yes))['right_action']
+    assert c6.p < 0.05 < c6.p_holm and c6.verdict.startswith('not enough evidence')  # corrected for all six measures
     least = least_groups(6)
     assert least == 8 and least_groups(1) == 6
     assert f'at least {least} are needed' in replay_line(turns_of(few, no, yes), compare_turns(turns_of(few, no, yes)))
@@ -309,7 +317,9 @@ def test_jobs_are_the_unit_and_both_have_one_denominator():
         [replace(r, group='repo') for r in refs],
         dict(base=[t.answers['base'] for t in turns], tuned=[t.answers['tuned'] for t in turns]),
     )
-    assert compare_turns(one_group)['right_action'].jobs == 1
+    c = compare_turns(one_group)
+    assert c['right_action'].jobs == 1 and 'more code bases' in c['right_action'].verdict
+    assert '1 code base cannot show a difference' in replay_line(one_group, c)
 
 
 def test_an_agent_that_only_marks_does_not_look_good():
@@ -317,6 +327,8 @@ def test_an_agent_that_only_marks_does_not_look_good():
     turns = turns_of(refs, lambda r: kind_of(r.said) == 'bookkeeping', lambda r: True)
     c = compare_turns(turns)['right_action']
     assert (c.baseline.value, c.candidate.value) == (0.0, 1.0)
+    decision = counts_by_group(turns, TESTED['todo_decision']).values()
+    assert sum(p[0][1] for p in decision) == len(refs)  # where todos are due, and where they are not
     floors = floor_actions(refs)
     assert {turns[0].by[name] is not None for name in floors} == {True}
     rows = {r['kind']: r for r in kind_rows(turns) if r['agent_phase'] == 'tactical'}
