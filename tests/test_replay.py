@@ -1,0 +1,546 @@
+"The replay suite: a judge that every kind of mistake flips, answers that are asked once, a verdict that is not given away."
+
+import html
+import importlib.util
+import re
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import agentft.phases.evaluate as ev
+from agentft.arena.catalogue import FAMILIES, make_task
+from agentft.arena.players import Expert, play, say
+from agentft.core.agent import FULL, SHORT
+from agentft.core.records import Message, Reference, ToolCall, read_jsonl, write_jsonl
+from agentft.evaluation.answers import TOO_LONG, Answer, draw_references
+from agentft.evaluation.comparison import holm
+from agentft.evaluation.judging import judge, kind_of, reference_at
+from agentft.evaluation.replay import (
+    TESTED,
+    compare_turns,
+    counts_by_group,
+    floor_actions,
+    judge_turns,
+    kind_rows,
+    least_groups,
+    measure_rows,
+    replay_line,
+)
+from agentft.model.loading import tiny_model
+from agentft.workbench.runs import read_result, write_result
+
+JOB = play(make_task('config', 1), Expert())
+STAGE, _, READ, EDIT, MARK, WRITE, _, END = [reference_at(JOB, i) for i in range(len(JOB.turns))]
+PATH = next(iter(EDIT.files_after))
+OLD, NEW = EDIT.files[PATH], EDIT.files_after[PATH]
+
+
+def call(name, **arguments):
+    return ToolCall(name, arguments)
+
+
+def edit(old, new, path=PATH):
+    return call('edit_file', path=path, old_string=old, new_string=new)
+
+
+TICK = call('todo_complete')
+RIGHT = EDIT.said.tool_calls[0]
+
+
+# --- the judge
+
+
+@pytest.mark.parametrize('rules', [SHORT, FULL], ids=['short', 'full'])
+def test_what_was_recorded_is_right(rules):
+    for family in FAMILIES:
+        job = play(make_task(family, 2), Expert(), rules)
+        for i in range(len(job.turns)):
+            ref = reference_at(job, i)
+            j = judge(ref, ref.said, 9)
+            wrong = [k for k, v in vars(j).items() if v is False]
+            assert not wrong and j.effect and j.same_tools and j.tokens == 9, (job.id, i, wrong, j.why)
+
+
+def test_another_turn_is_not_right_in_its_place():
+    "Of all pairs of turns of a job only those count as right that do the same."
+    for family in FAMILIES:
+        job = play(make_task(family, 2), Expert())
+        refs = [reference_at(job, i) for i in range(len(job.turns))]
+        for a in refs:
+            for b in refs:
+                same = [(c.name, c.arguments) for c in a.said.tool_calls] == [
+                    (c.name, c.arguments) for c in b.said.tool_calls
+                ]
+                assert (judge(a, b.said).effect is True) == same, (family, a.turn, b.turn, judge(a, b.said).why)
+
+
+# field -> (reference, an answer that is right in it, one that is not)
+MUTANTS = {
+    'called': (EDIT, say(RIGHT), say(text='I will set it.')),
+    'well_formed': (EDIT, say(RIGHT), say(ToolCall('edit_file', malformed='{"path": "a'))),
+    'known_tool': (EDIT, say(RIGHT), say(ToolCall('str_replace', RIGHT.arguments))),
+    'valid': (EDIT, say(RIGHT), say(ToolCall('edit_file', dict(RIGHT.arguments, occurrence=1)))),
+    'legal': (EDIT, say(RIGHT), say(call('job_complete', summary='Done.', deliverables=[]))),
+    'first_tool': (EDIT, say(RIGHT, TICK), say(TICK, RIGHT)),
+    'same_tools': (EDIT, say(RIGHT), say(RIGHT, RIGHT)),
+    'effect': (EDIT, say(RIGHT), say(edit('17', '34'))),
+    'applies': (EDIT, say(edit('17', '34')), say(edit('no such text', '33'))),
+    'marks': (MARK, say(TICK), say(call('read_file', path=PATH))),
+    'refrains': (EDIT, say(RIGHT), say(TICK)),
+}
+
+
+@pytest.mark.parametrize('field', MUTANTS)
+def test_a_mutated_answer_flips_the_field(field):
+    ref, right, wrong = MUTANTS[field]
+    assert getattr(judge(ref, right), field) is True
+    assert getattr(judge(ref, wrong), field) is False
+
+
+def test_every_field_is_mutated():
+    named = {k for k, v in vars(judge(EDIT, EDIT.said)).items() if k not in ('todo_share', 'tokens', 'why')}
+    assert named == set(MUTANTS)
+
+
+def effect(ref, *calls, **kw):
+    return judge(replace(ref, **kw) if kw else ref, say(*calls)).effect
+
+
+def test_edits_are_judged_by_the_text_they_leave():
+    assert effect(EDIT, call('write_file', path=PATH, content=NEW)) is True  # a rewrite with the same final text
+    assert effect(EDIT, call('write_file', path=f'/{PATH}', content=NEW + '\n\n')) is True  # blanks at the end
+    assert effect(EDIT, edit(OLD, NEW)) is True  # a bigger edit
+    assert effect(EDIT, edit('17', '99'), edit('99', '33')) is True  # in two steps
+    assert effect(EDIT, call('read_file', path=PATH), RIGHT) is True  # a look beside does no harm
+    assert effect(EDIT, edit('17', '34')) is False
+    assert effect(EDIT, RIGHT, call('write_file', path='other.md', content='x')) is False  # and something else
+    assert effect(EDIT, RIGHT, call('delete_file', path=PATH), tools=[]) is False
+    assert effect(EDIT, RIGHT, TICK) is False  # marks a todo too, which was not recorded
+    assert effect(EDIT, call('read_file', path=PATH)) is False
+    assert effect(EDIT) is False
+
+
+def test_two_edits_in_any_order_and_half_of_them():
+    text = 'a: 1\nb: 2\n'
+    first, second = edit('a: 1', 'a: 3', 'x.yaml'), edit('b: 2', 'b: 4', 'x.yaml')
+    ref = Reference([], say(first, second), files={'x.yaml': text}, files_after={'x.yaml': 'a: 3\nb: 4\n'})
+    assert effect(ref, second, first) is True
+    assert effect(ref, edit(text, 'a: 3\nb: 4\n', 'x.yaml')) is True
+    assert effect(ref, first) is False
+    assert effect(ref, first, second, edit('a: 3', 'a: 5', 'x.yaml')) is False
+
+
+def test_files_that_come_and_go():
+    files = {'a.md': 'text', 'b.md': 'more'}
+    gone = Reference([], say(call('delete_file', path='a.md')), files=files)
+    assert effect(gone, call('delete_file', path='./a.md')) is True
+    assert effect(gone, call('delete_file', path='b.md')) is False
+    assert effect(gone, call('write_file', path='a.md', content='')) is False
+    moved = Reference([], say(call('move_file', source='a.md', dest='c.md')), files=files)
+    assert effect(moved, call('rename_file', path='a.md', new_name='c.md')) is True
+    assert effect(moved, call('write_file', path='c.md', content='text'), call('delete_file', path='a.md')) is True
+    assert effect(moved, call('copy_file', source='a.md', dest='c.md')) is False
+    folder = Reference([], say(call('create_directory', path='out')))
+    assert effect(folder, call('create_directory', path='out/')) is True
+    assert effect(folder, call('create_directory', path='in')) is False
+
+
+def test_what_is_not_known_is_none():
+    blind = Reference([], say(RIGHT), files_after={})  # nobody knows the file
+    assert effect(blind, RIGHT) is True  # the recorded call itself
+    assert effect(blind, edit('17', '34')) is None
+    assert effect(blind, edit('17', '33', 'other.yml')) is False  # another file is another file
+    assert judge(blind, say(edit('17', '34'))).applies is None
+    assert judge(EDIT, say(call('read_file', path=PATH))).applies is False  # an edit was due
+    assert effect(blind, call('read_file', path=PATH)) is False  # no change at all
+    odd_file = Reference([], say(RIGHT), files={PATH: 'another text'})  # the recorded edit does not fit it
+    assert effect(odd_file, call('write_file', path=PATH, content='x')) is None
+    failed = replace(EDIT, results=[replace(m, ok=False) for m in EDIT.results], files_after={})
+    assert effect(failed, edit('17', '34')) is None  # the recorded call did nothing that is known
+    known = replace(blind, files_after={PATH: NEW})  # the text after the turn is known, the one before is not
+    assert effect(known, call('write_file', path=PATH, content=NEW)) is True
+    assert effect(known, call('write_file', path=PATH, content='x')) is False
+    run = Reference([], say(call('run_command', command='make test')))
+    assert effect(run, call('run_command', command=' make   test ')) is True
+    assert effect(run, call('run_command', command='make')) is None
+    assert effect(run, TICK) is False and effect(run) is False
+    log = Reference([], say(call('git_log', max_count=5)))
+    assert effect(log, call('git_log')) is True and effect(log, call('git_status')) is None
+    odd = Reference([], say(RIGHT), tools=[], files={PATH: OLD}, files_after={PATH: NEW})
+    more = ToolCall('edit_file', dict(RIGHT.arguments, old_string='17 ', replace_all=True))  # not in our workspace
+    assert effect(odd, more) is None and judge(odd, say(more)).valid is None  # no schema, nothing said
+
+
+def test_prose_in_other_words():
+    text = 'threads: raised from 17 to 33 because the queue was full\n'
+    ref = Reference([], say(call('write_file', path='note.md', content=text)), files_after={'note.md': text})
+    other = 'threads: raised from 17 to 33 since the queue was full\n'
+    assert effect(ref, call('write_file', path='note.md', content=other)) is None
+    assert effect(ref, call('write_file', path='note.md', content='Done.')) is False
+    assert effect(ref, call('write_file', path='note.yaml', content=text)) is False
+    by_edit = Reference(
+        [], say(edit('17', '33', 'note.md')), files={'note.md': text}, files_after={'note.md': text[:-2]}
+    )
+    assert effect(by_edit, edit('queue', 'pile', 'note.md')) is False  # an edit is meant to the letter
+
+
+def test_reads_and_searches():
+    assert effect(READ, call('read_file', path=PATH, offset=3, limit=5), tools=[]) is True
+    assert effect(READ, call('read_file', path='other.yml')) is False
+    assert effect(READ, call('list_files', path=''), tools=[]) is False
+    test = call('run_command', command='make test')
+    assert effect(READ, READ.said.tool_calls[0], test, tools=[]) is None  # nobody knows what it does
+    assert (
+        kind_of(say(test)) == 'running' and effect(READ, READ.said.tool_calls[0], call('git_status'), tools=[]) is True
+    )
+    two = Reference([], say(call('read_file', path='a.md'), call('read_file', path='b.md')))
+    assert effect(two, call('read_file', path='b.md'), call('read_file', path='a.md')) is True
+    assert effect(two, call('read_file', path='b.md')) is False
+    cat = call('run_command', command='sed -n 1,9p src/a.md src/b.md')
+    assert effect(two, cat) is None and effect(two, call('run_command', command='ls')) is False
+    search = Reference([], say(call('search_files', query='timeout', path='src')))
+    assert effect(search, call('search_files', query='Timeout:', path='src/')) is True
+    assert effect(search, call('search_files', query='retries', path='src')) is None
+    assert effect(search, call('search_files', query='timeout', path='docs')) is False
+    listing = Reference([], say(call('list_files')))
+    assert effect(listing, call('list_files', path='.', depth=3)) is True
+    assert effect(listing, call('get_workspace_summary')) is False
+
+
+def test_bookkeeping():
+    first, second = STAGE.said.tool_calls[0].arguments['todos']
+    plan = lambda *todos: call('next_phase_todos', todos=list(todos))
+    assert effect(STAGE, plan(second, first)) is True
+    j = judge(STAGE, say(plan(first, 'Look around in the workspace')))
+    assert (j.effect, j.todo_share) == (True, 0.5)
+    assert effect(STAGE, plan('Look around in the workspace', 'Think about it')) is False
+    assert effect(STAGE, plan(first, second, 'Look around', 'Look again')) is False  # twice as many
+    assert judge(STAGE, say(TICK)).todo_share == 0
+    assert effect(END, call('job_complete', summary='Other words.', deliverables=[])) is True
+    assert effect(END, call('mark_complete', summary='Other words.', deliverables=[]), tools=[]) is False
+    assert effect(MARK, TICK, TICK) is False  # the second one marks the next todo
+    one, two = call('todo_complete', todo_id='todo_1'), call('todo_complete', todo_id='todo_2')
+    assert effect(MARK, one) is None  # nobody knows which one that is
+    listed = [*MARK.messages, Message('tool', f'TACTICAL\n[ ] todo_1: {MARK.todo}\n[ ] todo_2: Write the note')]
+    assert effect(MARK, one, messages=listed) is True and effect(MARK, two, messages=listed) is False
+    assert judge(replace(MARK, messages=listed), say(two)).marks is False
+    by_id = replace(MARK, said=say(one))
+    assert effect(by_id, TICK) is True and effect(by_id, two) is False
+
+
+def test_marking_in_time():
+    assert judge(replace(EDIT, todo_done=None), say(TICK)).refrains is None  # unknown is unknown
+    assert judge(EDIT, say(RIGHT, TICK)).refrains is None  # did the work first
+    assert judge(EDIT, say(call('read_file', path=PATH), TICK)).refrains is False  # did no work
+    assert judge(MARK, say(call('read_file', path=PATH), TICK)).marks is True
+    assert judge(MARK, say(call('todo_complete', id='x'))).marks is False  # would be refused
+    assert judge(replace(MARK, todo_done=False), say(TICK)).marks is None
+
+
+def test_agents_without_phases_or_with_other_tools():
+    j = judge(replace(EDIT, agent_phase=''), say(call('job_complete', summary='Done.', deliverables=[])))
+    assert j.legal is None and j.valid is True
+    schema = dict(type='object', properties=dict(q=dict(type='string')), required=['q'])
+    tools = [dict(type='function', function=dict(name='lookup', description='', parameters=schema))]
+    ref = Reference([], say(call('lookup', q='price of A1')), tools=tools)
+    assert effect(ref, call('lookup', q='price  of A1')) is True
+    assert effect(ref, call('lookup', q='price of B2')) is None
+    assert judge(ref, say(call('lookup', query='x'))).valid is False
+    assert judge(ref, say(call('read_file', path='a'))).known_tool is False
+    breaks = replace(EDIT, said=say(RIGHT, call('job_complete', summary='', deliverables=[])))
+    assert judge(breaks, say(RIGHT)).legal is None  # this agent's phases allow more than ours
+
+
+def test_words_are_not_judged():
+    ref = Reference([], say(text='Which of the two files do you mean?'), tools=EDIT.tools)
+    quiet, busy = judge(ref, say(text='Which one?')), judge(ref, say(RIGHT))
+    assert (quiet.effect, quiet.called, quiet.same_tools, kind_of(ref.said)) == (None, None, True, 'talking')
+    assert (busy.effect, busy.called, busy.same_tools) == (False, None, False)
+
+
+def test_nothing_leaves_the_scratch_folder(tmp_path):
+    target = tmp_path / 'x.txt'
+    for path in (str(target), '../../x.txt', f'a/../../../../{target}'):
+        judge(replace(EDIT, tools=[]), say(call('write_file', path=path, content='no')))
+        judge(Reference([], say(RIGHT), files={path: 'no'}), say(edit('17', '33')))
+    assert not target.exists() and not list(tmp_path.iterdir())
+
+
+# --- statistics
+
+
+def turns_of(refs, base, tuned):
+    "Judged turns; `base` and `tuned` say whether the recorded action is answered, else a todo is marked."
+    said = lambda f: [Answer(r.id, r.said if f(r) else say(TICK), 900, 20, 'stop') for r in refs]
+    return judge_turns(refs, dict(base=said(base), tuned=said(tuned)))
+
+
+def references(n, seed=1):
+    jobs = [play(make_task('config', s), Expert()) for s in range(seed, seed + n)]
+    return [reference_at(j, i) for j in jobs for i in range(len(j.turns))]
+
+
+def test_verdicts():
+    refs = references(10)
+    yes, no = (lambda r: True), (lambda r: False)
+    assert compare_turns(turns_of(refs, no, yes))['right_action'].verdict == 'better'
+    assert compare_turns(turns_of(refs, yes, no))['right_action'].verdict == 'worse'
+    same = compare_turns(turns_of(refs, yes, yes))
+    assert {c.verdict for c in same.values()} == {'no difference shown'}
+    few = [r for r in refs if r.job in {f'config-{i}-expert' for i in range(1, 6)}]
+    c = compare_turns(turns_of(few, no, yes))['right_action']
+    assert c.verdict.startswith('not enough evidence, about ') and c.jobs == 5
+    six = [r for r in refs if int(r.job.split('-')[1]) <= 6]
+    c6 = compare_turns(turns_of(six, no, yes))['right_action']
+    assert c6.p < 0.05 < c6.p_holm and c6.verdict.startswith('not enough evidence')  # corrected for all six measures
+    least = least_groups(6)
+    assert least == 8 and least_groups(1) == 6
+    assert f'at least {least} are needed' in replay_line(turns_of(few, no, yes), compare_turns(turns_of(few, no, yes)))
+    assert int(re.search(r'about (\d+) more', c.verdict)[1]) >= least - 5
+
+
+def test_jobs_are_the_unit_and_both_have_one_denominator():
+    refs = references(2)
+    turns = turns_of(refs, lambda r: False, lambda r: True)
+    counts = counts_by_group(turns, TESTED['right_action'])
+    assert {k: v[1][1] for k, v in counts.items()} == {'config-1-expert': 3, 'config-2-expert': 3}
+    turns[2].by['base'].effect = None  # a turn that cannot be judged for one of them counts for neither
+    counts = counts_by_group(turns, TESTED['right_action'])
+    assert [[n for _, n in v] for v in counts.values()] == [[2, 2], [3, 3]]
+    row = measure_rows(turns, compare_turns(turns))[0]
+    assert row['not_judged'] == 'base 1, tuned 0' and row['base'].startswith('0 of 5') and row['jobs'] == 2
+    one_group = judge_turns(
+        [replace(r, group='repo') for r in refs],
+        dict(base=[t.answers['base'] for t in turns], tuned=[t.answers['tuned'] for t in turns]),
+    )
+    c = compare_turns(one_group)
+    assert c['right_action'].jobs == 1 and 'more code bases' in c['right_action'].verdict
+    assert '1 code base cannot show a difference' in replay_line(one_group, c)
+
+
+def test_an_agent_that_only_marks_does_not_look_good():
+    refs = references(4)
+    turns = turns_of(refs, lambda r: kind_of(r.said) == 'bookkeeping', lambda r: True)
+    c = compare_turns(turns)['right_action']
+    assert (c.baseline.value, c.candidate.value) == (0.0, 1.0)
+    decision = counts_by_group(turns, TESTED['todo_decision']).values()
+    assert sum(p[0][1] for p in decision) == len(refs)  # where todos are due, and where they are not
+    floors = floor_actions(refs)
+    assert {turns[0].by[name] is not None for name in floors} == {True}
+    rows = {r['kind']: r for r in kind_rows(turns) if r['agent_phase'] == 'tactical'}
+    assert rows['bookkeeping']['always marks a todo'] == '8 of 8' and rows['reading']['always marks a todo'] == '0 of 4'
+
+
+def test_false_alarms_with_few_jobs_of_unequal_size():
+    "Players that are alike, on 5 to 10 jobs: at most about 5 % of the tests of a measure see a difference."
+    from agentft.evaluation.statistics import swap_test
+
+    g, trials, alone, any_of_six = np.random.default_rng(5), 400, 0, 0
+    for k in range(trials):
+        n = g.integers(5, 11)
+        sizes, skill = g.integers(1, 25, n), g.beta(1, 1, n)
+        ps = []
+        for _ in TESTED:
+            a, b = (np.stack([g.binomial(sizes, skill), sizes], 1).tolist() for _ in 'ab')
+            ps.append(swap_test(a, b, seed=k))
+        alone += ps[0] < 0.05
+        any_of_six += min(holm(ps)) < 0.05
+    assert alone / trials <= 0.05 and any_of_six / trials <= 0.05
+
+
+def test_references_are_drawn_evenly():
+    refs = [replace(r, group='big' if i < 30 else f'small{i}') for i, r in enumerate(references(5))]
+    drawn = draw_references(refs, 20)
+    assert Counter(r.group for r in drawn)['big'] == 10 and len(drawn) == 20
+    assert {r.id for r in drawn} == {r.id for r in draw_references(refs[::-1], 20)}
+
+
+# --- the door
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    "A run folder with an adapter of the tiny random model that drowns what the model says without it, and references."
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    folder = tmp_path_factory.mktemp('run')
+    lora = get_peft_model(tiny_model()[0], LoraConfig(r=2, target_modules=['down_proj']))
+    draw = torch.Generator().manual_seed(0)
+    for name, weight in lora.named_parameters():
+        if 'lora_' in name:
+            weight.data = 30 * torch.randn(weight.shape, generator=draw)
+    lora.save_pretrained(folder / '3-train' / 'adapter', safe_serialization=True)
+    write_result(folder / '3-train', 'train', {}, dict(model='tiny-random'))
+    refs = references(3)
+    long = Message('user', 'padding ' * 3000)
+    refs[5] = replace(refs[5], messages=[*refs[5].messages, long])
+    write_jsonl(folder / '2-synthesize' / 'references.jsonl', refs)
+    return folder
+
+
+SMALL = dict(jobs_per_family=1, jobs_per_unseen_family=0, max_new_tokens=6, max_turns=3, batch=4)
+
+
+def door(**kw):
+    getattr(ev.evaluate, '__wrapped__', ev.evaluate)(**SMALL | kw)
+
+
+def test_end_to_end(run, monkeypatch):
+    loads = []
+    engine = ev.Model.engine
+    monkeypatch.setattr(ev.Model, 'engine', lambda self: loads.append(self.adapter) or engine(self))
+    out = run / '4-evaluate'
+    door(out=str(out), max_references=20)
+    assert len(loads) == 2 and len(set(loads)) == 2  # each model once, for arena and replay
+    res = read_result(out)
+    own = [r for r in res['summary'] if r['families'] == 'own turns']
+    assert res['summary'][: len(own)] == own and len(own) == len(TESTED)  # before the arena
+    n = res['numbers']['replay']
+    assert (n['references'], n['turns'], n['too_long_for_the_model'], n['max_len']) == (24, 20, 1, 2048)
+    assert n['judged'] == 19 and n['jobs'] == n['compare']['right_action']['jobs'] == 3
+    assert 'and 20 own turns each' in res['verdict'] and not list(out.glob('.*.part.jsonl'))
+    answers = {k: read_jsonl(out / f'replay-{k}.jsonl', Answer) for k in ('base', 'tuned')}
+    for mine in answers.values():
+        assert [a.finish_reason for a in mine].count(TOO_LONG) == 1 and all(a.said for a in mine if a.tokens)
+    assert [a.said for a in answers['base']] != [a.said for a in answers['tuned']]
+    text = (out / 'replay-judged.jsonl').read_text()
+    assert EDIT.messages[1].content not in text and len(text.splitlines()) == 20
+
+    loads.clear()
+    door(out=str(out), max_references=20)
+    assert not loads  # nothing is asked or played twice
+    door(out=str(out), max_references=24)
+    assert len(loads) == 2  # four more references, and only those
+    assert [a.reference for a in read_jsonl(out / 'replay-base.jsonl', Answer)][:3] == [r.id for r in references(3)][:3]
+
+
+def test_it_goes_on_after_a_stop(run, tmp_path, monkeypatch):
+    import agentft.evaluation.answers as room
+
+    out = tmp_path / '4-evaluate'
+    file = str(run / '2-synthesize' / 'references.jsonl')
+    asked, ask = [], room._ask
+
+    def stops(refs, engine, max_len, max_new_tokens, on_answer):
+        def some(answer):
+            on_answer(answer)
+            asked.append(answer.reference)
+            if len(asked) == 7:
+                raise KeyboardInterrupt
+
+        ask(refs, engine, max_len, max_new_tokens, some)
+
+    monkeypatch.setattr(room, '_ask', stops)
+    with pytest.raises(KeyboardInterrupt):
+        door(out=str(out), train_dir=str(run / '3-train'), replay=file)
+    assert not (out / 'replay-base.jsonl').exists() and not (out / 'result.json').exists()
+    part = out / '.replay-base.part.jsonl'
+    part.write_text(part.read_text() + '{"reference": "torn')
+    door(out=str(out), train_dir=str(run / '3-train'), replay=file)
+    assert len(asked) == 24 + 24 and len(set(asked)) == 24  # nobody was asked twice
+
+
+def test_no_references_no_replay_suite(run, tmp_path):
+    rows, adapter = [], str(run / '3-train')
+    for replay, text in dict(auto='', none=(run / '2-synthesize' / 'references.jsonl').read_text()).items():
+        out = tmp_path / replay / '4-evaluate'
+        (tmp_path / replay / '2-synthesize').mkdir(parents=True)
+        (tmp_path / replay / '2-synthesize' / 'references.jsonl').write_text(text)
+        door(out=str(out), train_dir=adapter, replay=replay)
+        res = read_result(out)
+        rows.append(res['summary'])
+        assert {r['families'] for r in res['summary']} == {'seen'} and not list(out.glob('replay-*'))
+        assert res['numbers']['replay'] == dict(model='tiny-random', max_len=2048, max_new_tokens=6, references=0)
+    assert rows[0] == rows[1]
+
+
+def test_folds_are_pooled(run, tmp_path, monkeypatch):
+    refs, out = references(4), {k: str(tmp_path / k / '4-evaluate') for k in 'abcde'}
+    for k, jobs in dict(a=(1, 2), b=(3, 4), c=(2, 3)).items():
+        write_jsonl(tmp_path / f'{k}.jsonl', [r for r in refs if int(r.job.split('-')[1]) in jobs])
+    shorter = [replace(r, messages=r.messages[1:], id='') for r in refs if r.job == 'config-2-expert']
+    write_jsonl(tmp_path / 'd.jsonl', shorter)
+
+    def fold(k, also='', **kw):
+        door(out=out[k], train_dir=str(run / '3-train'), replay=str(tmp_path / f'{k}.jsonl'), also=also, **kw)
+
+    fold('a')
+    fold('b', also=out['a'])
+    n = read_result(out['b'])['numbers']['replay']
+    assert n['turns'] == len(refs) and n['folds'] == {'': 16, 'a': 16} and n['jobs'] == 4
+    assert Counter(r['fold'] for r in read_jsonl(Path(out['b']) / 'replay-judged.jsonl')) == {'': 16, 'a': 16}
+
+    monkeypatch.setattr(ev, 'play_all', lambda *a, **k: pytest.fail('it was played before the folds were looked at'))
+    with pytest.raises(ValueError, match='reference [0-9a-f]{16} is in another fold too'):
+        fold('c', also=f'{out["a"]}, {out["b"]}')
+    with pytest.raises(ValueError, match='job config-2-expert is in this fold too'):
+        fold('d', also=out['a'])
+    shutil.copy(tmp_path / 'b.jsonl', tmp_path / 'e.jsonl')
+    with pytest.raises(ValueError, match='max_len is 2048 there and 1024 here'):
+        fold('e', also=out['a'], max_len=1024)
+    with pytest.raises(FileNotFoundError, match='has not finished'):
+        fold('e', also=str(tmp_path / 'nowhere'))
+
+
+def test_a_page_with_own_turns(tmp_path, monkeypatch):
+    monkeypatch.setenv('AGENTFT_PAGES', '1')
+    refs = references(3)
+    refs[3].todo = '<script>alert(1)</script>'
+    refs = [Reference(**{**vars(r), 'id': ''}) for r in refs]
+    write_jsonl(tmp_path / 'refs.jsonl', refs)
+    out = tmp_path / '4-evaluate'
+    door(out=str(out), train_dir='none', replay=str(tmp_path / 'refs.jsonl'))
+    page = (out / 'report.html').read_text()
+    assert page.index('Your own jobs, 24 held-out turns') < page.index('seen families, new seeds')
+    shown = html.unescape(page)
+    assert shown.count('recorded</b>') == 12 and 'always marks a todo' in page and 'the recorded call' in shown
+    assert '<script>alert' not in page and (out / 'figures' / 'own-turns.png').exists()
+
+
+# --- the sheet
+
+
+def bench():
+    path = Path(__file__).parents[1] / 'bench' / 'bench_replay.py'
+    spec = importlib.util.spec_from_file_location('bench_replay', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_sheet_is_drawn_and_counted(run, tmp_path, capsys):
+    b, out = bench(), tmp_path / '4-evaluate'
+    write_jsonl(tmp_path / 'refs.jsonl', references(4))
+    door(out=str(out), train_dir=str(run / '3-train'), replay=str(tmp_path / 'refs.jsonl'))
+    capsys.readouterr()
+    b.main(['--show', str(tmp_path)])
+    shown = capsys.readouterr().out
+    assert shown.count('-- judged: ') == 50 and shown.count('-- recorded') == 50
+    b.main(['--blank', str(out)])
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 51 and [r.split(',')[0] for r in rows[1:]] == re.findall(r'^\d+\. (\w+),', shown, re.M)
+    sheet = tmp_path / 'sheet.csv'
+    sheet.write_text('\n'.join(rows))
+    with pytest.raises(ValueError, match="line 2: the verdict is ''"):
+        b.read_sheet(sheet)
+    filled = [
+        r.removesuffix(',,') + (',debatable,two ways' if i % 10 == 0 else ',right,') for i, r in enumerate(rows[1:])
+    ]
+    sheet.write_text('\n'.join([rows[0], *filled]))
+    assert (
+        b.summary(b.read_sheet(sheet))[0]
+        == 'all         50 judged turns: 45 right (90%), 0 wrong (0%), 5 debatable (10%)'
+    )
+    sheet.write_text('\n'.join([rows[0], filled[0], filled[0]]))
+    with pytest.raises(ValueError, match='was read before'):
+        b.read_sheet(sheet)
+
+
+def test_the_kept_sheet_can_be_read():
+    b = bench()
+    assert b.summary(b.read_sheet(b.SHEET))
