@@ -238,7 +238,7 @@ class Preference:
 # %% ../../nbs/core/00_records.ipynb #eba0cda4
 @dataclass
 class Reference:
-    "A recorded turn of a held-out job that was right, with everything that is needed to judge another action in its place."
+    "A right turn of a held-out job, with everything that is needed to judge another action in its place."
 
     messages: list[Message]  # the window that ends where the decision is due
     said: Message  # what the agent did
