@@ -186,7 +186,7 @@ def excerpt(before, edits, context=8):
 
 def fenced(text):
     fence = '~~~' if '```' in text else '```'
-    return f'{fence}\n{text}\n{fence}\n'
+    return f'{fence}\n{text}\n{fence}\n' if text else '(nothing)\n'
 
 
 def page(n, job):
