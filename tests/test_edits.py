@@ -1182,3 +1182,49 @@ def test_a_repository_and_a_session_in_it_stay_on_one_side_of_a_collect(tmp_path
         {e.split for e in here}
     ) == 1
     assert len({e.repo_id for e in es}) == 2 and {e.split for e in es} == {'train', 'test'}
+
+
+# ---- the sheet of two readers
+
+
+def bench():
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location('bench_edits', Path(__file__).parents[1] / 'bench' / 'bench_edits.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_agreement_of_readers_is_that_beyond_chance():
+    kappa = bench().kappa
+    assert kappa([('keep', 'keep'), ('drop', 'drop')]) == 1
+    assert kappa([('keep', 'keep'), ('keep', 'drop'), ('drop', 'keep'), ('drop', 'drop')]) == 0
+    # 20 both keep, 15 both drop, 10 and 5 disagree: observed 0.7, by chance 0.5 (Cohen's usual example)
+    pairs = [('keep', 'keep')] * 20 + [('keep', 'drop')] * 5 + [('drop', 'keep')] * 10 + [('drop', 'drop')] * 15
+    assert kappa(pairs) == pytest.approx(0.4)
+
+
+def test_a_sheet_keeps_verdicts_and_no_text(tmp_path):
+    b = bench()
+    (tmp_path / 'key.csv').write_text('n,id,source,miner\n1,git-a,f00,new\n2,git-b,f00,old\n3,git-c,ba4,new\n')
+    readers = [tmp_path / f'r{k}.csv' for k in (1, 2)]
+    readers[0].write_text('n,verdict,reason\n1,keep,\n2,drop,fragment\n3,keep,\n')
+    readers[1].write_text('n,verdict,reason\n1,keep,\n2,Drop,vague\n3,drop,not told\n')
+    sheet = tmp_path / 'sheets' / 'edits.csv'
+    a = type('A', (), dict(worth=str(sheet), keep=str(tmp_path), files=[str(r) for r in readers]))
+    b.keep(a)
+    found, agreement, rows = b.worth(sheet)
+    assert found['new'] == dict(n=2, sources=2, keep={'reader 1': 2, 'reader 2': 1, 'both': 1})
+    assert found['old']['keep']['both'] == 0 and agreement == pytest.approx(0.4) and len(rows) == 3
+    readers[1].write_text('n,verdict,reason\n1,perhaps,\n2,drop,\n3,drop,\n')
+    with pytest.raises(SystemExit, match='is no verdict'):
+        b.keep(a)
+
+
+def test_the_reading_sheet_does_not_tell_the_miner():
+    b = bench()
+    job = dict(request='Set name_3 to 500', files=[['a.py', 'a.py', A, [['name_3 = 21', 'name_3 = 500']]]], id='git-1')
+    text = b.page(1, job)
+    assert 'name_3 = 500' in text and 'name_0 = 0' in text and 'git-1' not in text
+    assert not re.search(r'(?i)miner|\bold\b(?!_)|\bnew\b(?!_)', text)
