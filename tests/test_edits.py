@@ -984,6 +984,10 @@ def test_no_fragment_of_a_name_is_taught():
         for old, new in readable_edit(config, after):
             words = re.findall(r'\w+', old)
             assert len(words) > 1 and new and old == old.strip(), (old, new)
+    prose = 'Here is what that you may read in the evening\nand more\n'
+    assert readable_edit(prose, prose.replace('that ', '')) == [
+        ('is what that', 'is what')
+    ]  # two words are hard to find
     assert cuts_a_word(config, [('Path', 'C')])  # the check can fail
     assert minimal_edit(config, config.replace('30', '60')) == [('30', '60')]  # the bar of the metric stays
 
