@@ -3,8 +3,10 @@ and no code from a repository is run."""
 
 import json
 import os
+import re
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,14 +18,21 @@ from agentft.arena.faults import Faulty
 from agentft.arena.players import Expert, play
 from agentft.arena.workspace import Workspace
 from agentft.core.records import Job, Message, ToolCall, Turn, from_dict, read_jsonl, to_dict, write_jsonl
-from agentft.core.replacements import edit_cost, minimal_edit
-from agentft.data.histories import compact_example, to_example, to_task
-from agentft.data.verification import check_execution, check_rules, example_task
-from agentft.evidence.changes import KINDS, REASONS, clean_message, file_edits, message_reason
-from agentft.evidence.edits import Edit, Tally, stream_edits, stream_job_edits
+from agentft.core.replacements import edit_cost, minimal_edit, readable_edit
+from agentft.data.histories import compact_example, to_example, to_task, wishes
+from agentft.data.verification import check_execution, check_rules, example_task, groups
+from agentft.evidence.changes import KINDS, REASONS, clean_message, file_edits, is_told, message_reason, told
+from agentft.evidence.edits import Edit, Tally, code_base, stream_edits, stream_job_edits
 from agentft.evidence.memory import compact_pairs, compact_summary, compare_versions, git_compact_pairs
 from agentft.evidence.repositories import _git_env, write_repo
-from agentft.evidence.selection import balance, collect_edits, split_edits
+from agentft.evidence.selection import (
+    balance,
+    collect_edits,
+    distinct,
+    join_code_bases,
+    mark_reverted,
+    split_edits,
+)
 
 BASE = ''.join(f'name_{i} = {i * 7}\n' for i in range(12))
 
@@ -164,7 +173,7 @@ def test_records_survive_the_disk(tmp_path):
 def test_the_same_history_gives_the_same_edits(tmp_path):
     steps = [('First', {'a.py': BASE}), ('Set name_3 to 5', {'a.py': BASE.replace('21', '5')})]
     a, b = (mined(hist(tmp_path, *steps, name=n)[0], name='x')[0] for n in 'ab')
-    assert a == b
+    assert [replace(e, keys=[]) for e in a] == [replace(e, keys=[]) for e in b]  # the folder alone is another one
 
 
 # ---- what is left out
@@ -390,7 +399,7 @@ def test_taken_back_after_the_file_got_another_name(tmp_path):
         ('Small again for now', {'pkg/a.py': A}),
     )
     es, t = mined(repo)
-    assert [e.message for e in es] == ['Small again for now'] and t.left_out['reverted'] == 1
+    assert [e.path_after for e in es] == ['pkg/a.py'] and t.left_out['reverted'] == 1
 
 
 def test_a_revert_that_was_reverted_takes_nothing_back(tmp_path):
@@ -669,20 +678,17 @@ def test_edits_that_an_agent_made_pass_the_same_checks():
     )
     t = Tally()
     es = list(stream_job_edits(job, t))
-    assert [(e.message, e.kind) for e in es] == [
-        ('Set name 9, name 11 and name 4', 'value_change'),
-        ('Set name 9, name 11 and name 4', 'value_change'),
-        ('Raise name_3 for the new pager', 'value_change'),
-    ]
-    assert t.left_out == dict(reverted=1, lock=1) and t.adds_up()
+    # four calls for one wish are one edit; what was tried and undone on the way leaves no trace in it
+    assert [(e.kind, e.changes, e.turns) for e in es] == [('multi_place', 4, [0, 2, 3, 5])]
+    assert [n for _, n in es[0].edits] == ['name_3 = 500', 'name_11 = 8080'] and es[0].request_by == 'completed'
+    assert t.left_out == dict(lock=1) and t.adds_up() and t.files == 5
     assert len({e.repo_id for e in es}) == 1 and {e.repo for e in es} == {'shop'} and {e.source for e in es} == {'job'}
     for e in es:
         assert once(e.before, e.edits) == e.after
         x = to_example(e)
         assert not check_rules(x) and not check_execution(x, example_task(x)) and x.meta['origin'] == 'session'
-    mute = session(('a.py', '= 21', '= 500', True), asked='go')
-    mute.todos = []
-    assert not list(stream_job_edits(mute, t := Tally())) and t.left_out == dict(no_request=1)
+    (mute,) = stream_job_edits(session(('a.py', '= 21', '= 500', True), asked='go'))
+    assert (mute.request_by, mute.message) == ('completed', '') and '500' in mute.details
     from agentft.core.records import Label
 
     wrong = session(('a.py', '= 21', '= 500', True))
@@ -799,3 +805,430 @@ def test_an_edit_outside_the_workspace_stops_nothing(outside):
     tally = Tally()
     edits = list(stream_job_edits(from_dict(Job, json.loads(text)), tally))
     assert {e.path_after for e in edits} == {inside[-1]} and tally.left_out['not_executable'] == 1
+
+
+# ---- the request
+
+
+NO_REQUESTS = [
+    'fix tests', 'vault backup: 2025-05-01', 'clean up docs', 'wip', 'update', 'Merge branch main', 'Bump version to 2.4',
+    'Found it! The pager drops the last row', 'Now let me raise name_3 to 500', 'Now do the same for name_4', 'Fix typo',
+    'I\'ll set name_3 to 500', 'Set name_3 to 500 as the', 'Should name_3 be 500?', 'Update README', 'fixes from review',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('text', NO_REQUESTS)
+def test_what_is_no_request_is_never_asked_alone(text, tmp_path):
+    assert message_reason(clean_message(text)) == 'weak_message'
+    es, t = mined(hist(tmp_path, ('First', {'a.py': A}), (text, {'a.py': B}))[0])
+    es += stream_job_edits(session(('a.py', '= 21', '= 500', True), asked=text))
+    for e in es:
+        ask = to_task(e).instruction
+        assert (e.request_by, e.message) == ('completed', '') and text not in ask and 'name_3 = 500' in ask
+
+
+def test_a_request_that_was_cut_in_the_middle_of_a_word_is_none():
+    whole = (
+        'Set name_3 to 500, because the pager asks for that many rows at once and waits for all of them before it goes'
+    )
+    cut = (whole + ' on ' + 'and on ' * 100)[:255]
+    assert cut[-1].isalnum() and message_reason(clean_message(cut)) == 'weak_message'
+    assert message_reason(clean_message(whole)) == ''
+
+
+@pytest.mark.parametrize(
+    'ask, old, new, determined',
+    [
+        ('Set name_3 to 500', 'name_3 = 21', 'name_3 = 500', True),
+        ('Raise name_3', 'name_3 = 21', 'name_3 = 500', False),  # to what?
+        ('Use 500', 'name_3 = 21', 'name_3 = 500', False),  # where?
+        ('Remove name_3', 'name_3 = 21\n', '', True),
+        ('Remove what nobody reads', 'name_3 = 21\n', '', False),  # a deletion is not told by itself
+        ('Rename name_3 to depth_3', 'name_3', 'depth_3', True),
+        ('Raise all names', 'name_3 = 21', 'name_3 = 22', False),
+    ],
+)
+def test_a_request_determines_an_edit_when_it_names_what_changes(ask, old, new, determined):
+    assert is_told(told(ask, A, A.replace(old, new, 1))[0]) == determined
+
+
+def test_a_name_that_fits_two_places_determines_neither():
+    twice = 'web:\n  timeout: 30\nqueue:\n  timeout: 31\n'
+    score, why = told('Set the timeout to 60', twice, twice.replace('30', '60'))
+    assert not is_told(score) and why == 'other places fit as well'
+
+
+def test_the_request_says_all_that_has_to_be_written(tmp_path):
+    after = B.replace('name_9 = 63\n', '') + 'last = "never guessed"\n'
+    (e,), _ = mined(hist(tmp_path, ('First', {'a.py': A}), ('Tune the pager', {'a.py': after}))[0])
+    ask = to_task(e).instruction
+    assert e.request_by == 'completed' and ask.startswith('Tune the pager')
+    assert all(piece in ask for piece in ('name_3 = 500', 'name_9 = 63', 'last = "never guessed"'))
+
+
+def test_a_message_that_led_to_more_than_the_job_does_is_not_its_request(tmp_path):
+    (e,), t = mined(hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B, 'uv.lock': 'x\n'}))[0])
+    assert t.left_out['added'] >= 1 and (e.request_by, e.message) == ('completed', '')
+
+
+# ---- one wish, one job
+
+
+def test_files_of_one_commit_are_one_job(tmp_path):
+    files = {f'{c}.py': A for c in 'abc'}
+    es, t = mined(hist(tmp_path, ('First', files), ('Set name_3 to 500', {p: B for p in files}))[0])
+    assert (len(es), t.left_out['duplicate']) == (1, 2)  # the same change counts once
+    changed = {f'{c}.py': A.replace('= 21', f'= 50{k}') for k, c in enumerate('abc')}
+    es, t = mined(hist(tmp_path, ('First', files), ('Tune the pager', changed), name='s')[0])
+    assert len(es) == 3 and len(wishes(es)) == 1 and {e.parts for e in es} == {3}
+    x = to_example(es)
+    assert not check_rules(x) and not check_execution(x, example_task(x))
+    made = [c.arguments['path'] for m in x.messages for c in m.tool_calls if c.name == 'edit_file']
+    assert sorted(made) == ['a.py', 'b.py', 'c.py'] and len(x.parents) == 1
+    with pytest.raises(ValueError, match='all edits of one wish, 3 here'):
+        to_example(es[:2])
+
+
+def test_a_wish_that_is_too_large_is_split_by_file_and_completed(tmp_path):
+    base = ''.join(f'name_{i} = {i * 7}\n' for i in range(60))
+    old = {f'{c}.py': base for c in 'abc'}
+    long = {p: base + ''.join(f'{p[0]}_{i} = "{i} of many lines that are added"\n' for i in range(9)) for p in old}
+    es, t = mined(hist(tmp_path, ('First', old), ('Add the many lines', long))[0])
+    assert len(wishes(es)) == 3 and {(e.parts, e.request_by, e.message) for e in es} == {(1, 'completed', '')}
+
+
+def test_a_dozen_edits_for_one_wish_are_one_example():
+    calls = [('a.py', f'name_{i} = {7 * i}\n', f'name_{i} = {7 * i + 1}\n', True) for i in (1, 3, 4, 6, 8, 9)]
+    calls += [('a.py', f'name_{i} = {7 * i + 1}\n', f'name_{i} = {7 * i + 2}\n', True) for i in (1, 3, 4, 6, 8, 9)]
+    job = session(*calls)
+    job.files_before['a.py'] = ''.join(f'name_{i} = {i * 7}\n' for i in range(60))
+    es = list(stream_job_edits(job, t := Tally()))
+    assert len(wishes(es)) == 1 and sum(e.changes for e in es) == t.taken == t.files == 12
+    x = to_example(es)
+    assert not check_execution(x, example_task(x)) and es[0].job in x.parents
+
+
+def test_another_message_of_the_user_is_another_wish_and_going_on_is_none():
+    job = session(*[('a.py', f'name_{i} = {7 * i}\n', f'name_{i} = {i}00\n', True) for i in (1, 3, 5, 7)])
+    for k, said in enumerate(
+        ['Set name_1 to 100', 'continue', 'Set name_5 to 500', '<system-reminder>x</system-reminder>']
+    ):
+        job.turns[k].seen = [Message('user', said)]
+    es = list(stream_job_edits(job))
+    assert [e.turns for e in es] == [[2, 3], [0, 1]] and len(wishes(es)) == 2
+
+
+def test_each_successful_call_is_taken_or_counted():
+    def call(name, ok=True, **arguments):
+        said = Message('assistant', tool_calls=[ToolCall(name, arguments, 'c')])
+        answer = Message('tool', 'Done.' if ok else 'Error: no', tool_call_id='c', name=name, ok=ok)
+        return Turn('', said, results=[answer])
+
+    turns = [
+        call('write_file', path='new.py', content=A),  # nobody knows what stood there
+        call('edit_file', path='seen.py', old_string='name_3 = 21', new_string='name_3 = 500'),
+        call('edit_file', path='unseen.py', old_string='x', new_string='y'),
+        call('edit_file', ok=False, path='seen.py', old_string='nowhere', new_string='y'),
+        call('edit_file', path='seen.py', old_string='name_5 = 35', new_string='name_5=35'),
+        call('edit_file', path='back.py', old_string='name_3 = 21', new_string='name_3 = 2'),
+        call('edit_file', path='back.py', old_string='name_3 = 2\n', new_string='name_3 = 21\n'),
+        call('write_file', path='made.png', content='x'),
+        call('read_file', path='seen.py'),
+    ]
+    job = Job('s', 'claude_code', turns=turns, files_before={'seen.py': A, 'back.py': A})
+    es = list(stream_job_edits(job, t := Tally()))
+    successful = sum(x.results[0].ok and x.results[0].name in ('write_file', 'edit_file') for x in turns)
+    assert t.files == successful == 7 and t.adds_up() and t.taken == sum(e.changes for e in es) == 2
+    assert t.left_out == dict(unknown_text=3, reverted=2)
+
+
+# ---- as a person writes it
+
+
+def cuts_a_word(text, edits):
+    for old, new in edits:
+        i = text.find(old)
+        for k in (i, i + len(old)):
+            if 0 < k < len(text) and re.match(r'\w\w', text[k - 1 : k + 1]):
+                return True
+        text = text.replace(old, new, 1) if old else new
+    return False
+
+
+@quick(200)
+@given(text, text)
+def test_a_readable_edit_leads_there_and_cuts_no_word(before, after):
+    edits = readable_edit(before, after)
+    assert once(before, edits) == after and not cuts_a_word(before, edits)
+
+
+@quick(100)
+@given(odd_text, odd_text)
+def test_a_readable_edit_of_any_text_at_all(before, after):
+    edits = readable_edit(before, after)
+    if before:
+        assert once(before, edits) == after and not cuts_a_word(before, edits)
+    else:
+        assert edits == ([('', after)] if after else [])
+
+
+def test_no_fragment_of_a_name_is_taught():
+    config = 'server:\n  apis: [a, b]\n  timeout: 30\n  DestinationPath: /tmp/out\n'
+    for after in (
+        config.replace('apis', ''),
+        config.replace('DestinationPath', 'C'),
+        config.replace('DestinationPath', 'DestinationPaths'),
+        config.replace('30', '60'),
+        config.replace('/tmp/out', '/tmp/in'),
+    ):
+        for old, new in readable_edit(config, after):
+            words = re.findall(r'\w+', old)
+            assert len(words) > 1 and new and old == old.strip(), (old, new)
+    prose = 'Here is what that you may read in the evening\nand more\n'
+    assert readable_edit(prose, prose.replace('that ', '')) == [
+        ('is what that', 'is what')
+    ]  # two words are hard to find
+    assert cuts_a_word(config, [('Path', 'C')])  # the check can fail
+    assert minimal_edit(config, config.replace('30', '60')) == [('30', '60')]  # the bar of the metric stays
+
+
+# ---- which code base
+
+
+def where(path, name='s', files=None):
+    job = session(('a.py', '= 21', '= 500', True), cwd=str(path))
+    job.id, job.files_before = name, files or job.files_before
+    return job
+
+
+def of_job(job):
+    return list(stream_job_edits(job, where=code_base(job)))
+
+
+def git_run(*args):
+    subprocess.run(
+        ['git', *map(str, args)], check=True, env=_git_env() | {'GIT_ALLOW_PROTOCOL': 'file'}, capture_output=True
+    )
+
+
+def test_one_code_base_is_one_group_however_it_comes(tmp_path):
+    long = A + '# ' + 'a comment of this project, ' * 20 + '\n'
+    repo, _ = hist(
+        tmp_path, ('First', {'a.py': long}), ('Set name_3 to 500', {'a.py': long.replace('21', '500')}), name='shop'
+    )
+    other, _ = hist(
+        tmp_path, ('Other', {'z.py': A}), ('Set name_9 to 64', {'z.py': A.replace('63', '64')}), name='other'
+    )
+    git_run('clone', '-q', f'file://{repo}', tmp_path / 'clone')
+    git_run('-C', repo, 'worktree', 'add', '-q', tmp_path / 'tree')
+    (tmp_path / 'clone' / 'sub').mkdir()
+    jobs = [
+        where(repo, 'in the repository'),
+        where(tmp_path / 'clone' / 'sub', 'in a folder of a clone'),
+        where(tmp_path / 'tree', 'in a worktree'),
+        where(f'{repo}/.claude/worktrees/fix', 'in a worktree that is gone'),
+        where('/home/ada/code/store', 'elsewhere, on the same file', {'a.py': long}),
+    ]
+    alone = where('/home/ada/code/unrelated', 'elsewhere')
+    es = [e for r in (repo, tmp_path / 'clone') for e in mined(r)[0]] + [e for job in jobs for e in of_job(job)]
+    apart = mined(other)[0] + of_job(alone)
+    assert len({e.repo_id for e in es}) > 1  # not yet joined
+    join_code_bases([*es, *apart], [repo, other])
+    assert len({e.repo_id for e in es}) == 1 and len({e.repo_id for e in [*es, *apart]}) == 3
+    for seed in range(20):
+        split_edits([*es, *apart], seed=seed)
+        assert len({e.split for e in es}) == 1
+
+
+def test_the_identity_of_a_session_holds_no_name_and_stays_in_every_collect():
+    a, b = (code_base(where('/home/ada/code/shop', name)) for name in ('one', 'two'))
+    assert (a.id, a.keys) == (b.id, b.keys) and 'ada' not in str(a.keys) and 'shop' not in str(a.keys)
+    assert code_base(where('/home/ada/code/shop2')).id != a.id
+    e, inner = of_job(where('/home/ada/code/shop'))[0], of_job(where('/home/ada/code/shop/web'))[0]
+    assert e.repo_id != inner.repo_id and join_code_bases([e, inner]) == 1
+    home, shop = of_job(where('/home/ada'))[0], of_job(where('/home/ada/code/shop'))[0]
+    assert join_code_bases([home, shop]) == 0  # a home folder is no project
+
+
+def test_redaction_does_not_move_a_session_to_another_code_base(tmp_path):
+    job = where('/home/ada/code/shop')
+    redacted = where('/home/<NAME_7>/code/shop')
+    assert {e.repo_id for e in stream_job_edits(redacted, where=code_base(job))} == {e.repo_id for e in of_job(job)}
+
+
+def test_ids_are_unique(tmp_path):
+    "The same turn of two versions of a session, a file that a commit renamed and changed, and the same job twice."
+    grown = where('/w/shop')
+    grown.turns[0].said.tool_calls[0].arguments['new_string'] = '= 501'
+    es = of_job(where('/w/shop')) + of_job(grown)
+    assert len({e.id for e in es}) == 2
+    kept, left = distinct([*of_job(where('/w/shop')), *of_job(where('/w/shop'))])
+    assert (len(kept), left) == (1, dict(duplicate=1))
+    two = {'a.py': A, 'b.py': A.replace('name', 'label')}
+    es, _ = mined(
+        hist(tmp_path, ('First', two), ('Tune the pager', {p: x.replace('21', '5') for p, x in two.items()}))[0]
+    )
+    assert len({e.id for e in es}) == len(es) == 2
+
+
+@quick(100)
+@given(
+    st.lists(edit, min_size=2, max_size=60, unique_by=lambda e: e.id),
+    st.integers(0, 5),
+    st.sampled_from([0.1, 0.2, 0.4]),
+)
+def test_never_more_than_half_of_the_edits_is_held_out(edits, seed, share):
+    split_edits(edits, heldout_kinds=(), seed=seed, test_share=share)
+    assert sum(e.split == 'test' for e in edits) <= len(edits) / 2
+
+
+def test_of_a_small_and_a_large_code_base_the_small_one_is_held_out(tmp_path):
+    (e,), _ = mined(hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B}))[0])
+    es = [replace(e, id=str(k), wish=str(k), repo_id='small' if k < 8 else 'large') for k in range(60)]
+    for seed in range(20):
+        split_edits(es, seed=seed)
+        assert {x.repo_id for x in es if x.split == 'test'} == {'small'}
+
+
+# ---- taken back by another source
+
+
+def test_what_a_later_session_undid_is_marked_and_left_out():
+    first, second = (where('/w/shop', n, files) for n, files in (('one', {'a.py': A}), ('two', {'a.py': B})))
+    second.turns[0].said.tool_calls[0].arguments |= dict(old_string='= 500', new_string='= 21')
+    for job, day in ((first, 1), (second, 2)):
+        job.meta['started'] = f'2025-05-0{day}T10:00:00Z'
+    es = of_job(first) + of_job(second)
+    assert mark_reverted(es) == 1 and [e.reverted for e in es] == [True, False]
+    with pytest.raises(ValueError, match='taken back later'):
+        to_example(es[0])
+    kept, left = distinct(es)
+    assert [e.job for e in kept] == ['two'] and left == dict(reverted=1)
+
+
+# ---- where an example came from
+
+
+def test_an_example_stands_with_the_other_examples_of_its_job(tmp_path):
+    (e,) = of_job(where('/w/shop', 'session-1'))
+    x = to_example(e)
+    ids = groups({x.id: x.parents, 'a window of the same job': ['session-1'], 'of another': ['session-2']})
+    assert ids[x.id] == ids['a window of the same job'] != ids['of another']
+
+
+def test_origins_are_true(tmp_path):
+    repo, _ = hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B}))
+    (by_person,), (by_agent,) = mined(repo)[0], of_job(where('/w/shop'))
+    notes = '# W\n- Never touch billing/total.py\n## Log\n- read the readme\n- looked around\n'
+    noted, _ = hist(
+        tmp_path,
+        ('a', {'workspace.md': notes}),
+        ('b', {'workspace.md': '# W\n- Never touch billing/total.py\n'}),
+        name='n',
+    )
+    (pair,) = git_compact_pairs(noted)
+    origins = [x.meta['origin'] for x in (to_example(by_person), to_example(by_agent), compact_example(pair))]
+    assert origins == ['git', 'session', 'memory']
+
+
+def write_session(path, cwd, before, old, new, ask):
+    "A session in the form of Claude Code: a request, a file that is read, an edit."
+    base = dict(sessionId='s-1', cwd=str(cwd), version='2.0', isSidechain=False)
+    numbered = '\n'.join(f'{k:6}\t{x}' for k, x in enumerate(before.rstrip('\n').split('\n'), 1))
+    file = f'{cwd}/a.py'
+
+    def use(i, name, **arguments):
+        said = dict(
+            role='assistant',
+            id=f'm{i}',
+            model='m',
+            content=[dict(type='tool_use', id=f't{i}', name=name, input=arguments)],
+        )
+        return dict(
+            type='assistant',
+            uuid=f'u{2 * i}',
+            parentUuid=f'u{2 * i - 1}',
+            message=said,
+            timestamp=f'2025-05-01T10:0{i}:00Z',
+        )
+
+    def answer(i, text):
+        block = dict(type='tool_result', tool_use_id=f't{i}', content=text)
+        return dict(
+            type='user', uuid=f'u{2 * i + 1}', parentUuid=f'u{2 * i}', message=dict(role='user', content=[block])
+        )
+
+    lines = [
+        dict(type='user', uuid='u1', parentUuid=None, message=dict(role='user', content=ask)),
+        use(1, 'Read', file_path=file),
+        answer(1, numbered),
+        use(2, 'Edit', file_path=file, old_string=old, new_string=new),
+        answer(2, f'The file {file} has been updated.'),
+    ]
+    path.write_text(''.join(json.dumps(base | x) + '\n' for x in lines))
+
+
+def test_a_repository_and_a_session_in_it_stay_on_one_side_of_a_collect(tmp_path):
+    from agentft.phases.collect import collect
+
+    repo, _ = hist(tmp_path, ('First', {'a.py': A}), ('Set name_3 to 500', {'a.py': B}), name='shop')
+    other, _ = hist(
+        tmp_path, ('Other', {'z.py': A}), ('Set name_9 to 64', {'z.py': A.replace('63', '64')}), name='other'
+    )
+    folder = tmp_path / 'sessions'
+    folder.mkdir()
+    write_session(folder / 's-1.jsonl', repo, B, 'name_4 = 28', 'name_4 = 29', 'Set name_4 to 29')
+    collect(out=str(tmp_path / 'o'), source='none', sessions=str(folder), repos=f'{repo},{other}')
+    es = read_jsonl(tmp_path / 'o' / 'edits.jsonl', Edit)
+    assert sorted(e.source for e in es) == ['git', 'git', 'job'] and len({e.id for e in es}) == 3
+    here = [e for e in es if e.path_after == 'a.py']
+    assert {e.source for e in here} == {'git', 'job'} and len({e.repo_id for e in here}) == len(
+        {e.split for e in here}
+    ) == 1
+    assert len({e.repo_id for e in es}) == 2 and {e.split for e in es} == {'train', 'test'}
+
+
+# ---- the sheet of two readers
+
+
+def bench():
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location('bench_edits', Path(__file__).parents[1] / 'bench' / 'bench_edits.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_agreement_of_readers_is_that_beyond_chance():
+    kappa = bench().kappa
+    assert kappa([('keep', 'keep'), ('drop', 'drop')]) == 1
+    assert kappa([('keep', 'keep'), ('keep', 'drop'), ('drop', 'keep'), ('drop', 'drop')]) == 0
+    # 20 both keep, 15 both drop, 10 and 5 disagree: observed 0.7, by chance 0.5 (Cohen's usual example)
+    pairs = [('keep', 'keep')] * 20 + [('keep', 'drop')] * 5 + [('drop', 'keep')] * 10 + [('drop', 'drop')] * 15
+    assert kappa(pairs) == pytest.approx(0.4)
+
+
+def test_a_sheet_keeps_verdicts_and_no_text(tmp_path):
+    b = bench()
+    (tmp_path / 'key.csv').write_text('n,id,source,miner\n1,git-a,f00,new\n2,git-b,f00,old\n3,git-c,ba4,new\n')
+    readers = [tmp_path / f'r{k}.csv' for k in (1, 2)]
+    readers[0].write_text('n,verdict,reason\n1,keep,\n2,drop,fragment\n3,keep,\n')
+    readers[1].write_text('n,verdict,reason\n1,keep,\n2,Drop,vague\n3,drop,not told\n')
+    sheet = tmp_path / 'sheets' / 'edits.csv'
+    a = type('A', (), dict(worth=str(sheet), keep=str(tmp_path), files=[str(r) for r in readers]))
+    b.keep(a)
+    found, agreement, rows = b.worth(sheet)
+    assert found['new'] == dict(n=2, sources=2, keep={'reader 1': 2, 'reader 2': 1, 'both': 1})
+    assert found['old']['keep']['both'] == 0 and agreement == pytest.approx(0.4) and len(rows) == 3
+    readers[1].write_text('n,verdict,reason\n1,perhaps,\n2,drop,\n3,drop,\n')
+    with pytest.raises(SystemExit, match='is no verdict'):
+        b.keep(a)
+
+
+def test_the_reading_sheet_does_not_tell_the_miner():
+    b = bench()
+    job = dict(request='Set name_3 to 500', files=[['a.py', 'a.py', A, [['name_3 = 21', 'name_3 = 500']]]], id='git-1')
+    text = b.page(1, job)
+    assert 'name_3 = 500' in text and 'name_0 = 0' in text and 'git-1' not in text
+    assert not re.search(r'(?i)miner|\bold\b(?!_)|\bnew\b(?!_)', text)
