@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ..arena.catalogue import EVAL_SEED, FAMILIES
 from ..core.records import Example, Job, Reference, content_hash, from_dict
 from .expansion import job_example
-from .histories import compact_example, to_example
+from .histories import compact_example, to_example, wishes
 from .seeds import Rejected, Seed
 from .verification import Gate, untrain
 from .windows import Window, group_of, offered, references, used_tools, window_example, windows
@@ -237,25 +237,37 @@ def _refusal(what: str, id: str, reason: str, detail: str, behaviour: str) -> Re
 
 
 def _take(items, make, gate: Gate, most: int, flow: Flow, out: OwnRows, behaviour: str):
-    "Rows that `make` makes of `items`; each other item is counted by its reason."
+    "Rows that `make` makes of `items`, each one thing or several that belong together; others are counted by reason."
+    taken = 0
     for item in items:
-        if flow.kept >= most:
-            flow.reasons[ENOUGH] += 1
+        members = item if isinstance(item, list) else [item]
+        if taken >= most:
+            flow.reasons[ENOUGH] += len(members)
             continue
         try:
             e = make(item)
         except ValueError as error:
-            refused = _refusal(flow.kind, item.id, 'cannot be played', str(error), behaviour)
+            refused = _refusal(flow.kind, members[0].id, 'cannot be played', str(error), behaviour)
         else:
             refused = gate(e)
         if refused:
             out.rejected.append(refused)
-            flow.reasons[refused.reason] += 1
-        else:
-            out.examples.append(e)
-            flow.kept += 1
+            flow.reasons[refused.reason] += len(members)
+            continue
+        out.examples.append(e)
+        flow.kept += len(members)
+        taken += 1
 
-# %% ../../nbs/data/09_own_history.ipynb #80289997
+# %% ../../nbs/data/09_own_history.ipynb #311e11e0
+def _wishes_in_turn(edits: list) -> list[list]:
+    "The edits of each wish, code bases in turn, in an order that depends on ids alone."
+    queues = defaultdict(list)
+    for wish in sorted(wishes(edits), key=lambda wish: content_hash(wish[0].id)):
+        queues[wish[0].repo_id].append(wish)
+    longest = max(map(len, queues.values()), default=0)
+    return [queues[r][i] for i in range(longest) for r in sorted(queues) if i < len(queues[r])]
+
+
 def take_edits(
     found: Found,
     gate: Gate,
@@ -263,16 +275,11 @@ def take_edits(
     held: set[str],
     out: OwnRows,
 ):
-    "Rows of edits, code bases in turn."
+    "Rows of edits, one for each wish, code bases in turn."
     flow = Flow('edits', 'edit', len(found.edits))
     free = [e for e in found.edits if e.split != 'test' and e.repo_id not in held]
     flow.held_out = len(found.edits) - len(free)
-    queues = defaultdict(list)
-    for e in sorted(free, key=lambda e: content_hash(e.id)):
-        queues[e.repo_id].append(e)
-    longest = max(map(len, queues.values()), default=0)
-    order = [queues[r][i] for i in range(longest) for r in sorted(queues) if i < len(queues[r])]
-    _take(order, to_example, gate, most, flow, out, 'edit')
+    _take(_wishes_in_turn(free), to_example, gate, most, flow, out, 'edit')
     out.flows.append(flow)
 
 # %% ../../nbs/data/09_own_history.ipynb #c3557484

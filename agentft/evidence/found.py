@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Found', 'label_turns', 'read_found', 'find_found']
 
-# %% ../../nbs/evidence/12_found.ipynb #96082fcc
+# %% ../../nbs/evidence/12_found.ipynb #59c8a944
+import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,14 @@ def _records(folder: Path, name: str, cls, unreadable: Counter) -> list:
     return out
 
 
+def _place(jobs: list[Job], path: Path):
+    "Say of each session on which code base it worked; sessions and repositories of one code base share its id."
+    places = json.loads(path.read_text()) if path.exists() else {}
+    for job in jobs:
+        if job.id in places:
+            job.meta['code_base'] = places[job.id]
+
+
 def read_found(
     folder,  # of phase 1
 ) -> Found:
@@ -73,6 +82,7 @@ def read_found(
     jobs = _records(folder, 'jobs.jsonl', Job, bad)
     failures = _records(folder, 'failures.jsonl', Failure, bad)
     label_turns(jobs, failures)
+    _place(jobs, folder / 'code_bases.json')
     return Found(
         str(folder),
         jobs,

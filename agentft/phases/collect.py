@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from ..arena.faults import FAULTS, Faulty
@@ -22,7 +23,7 @@ from ..core.metrics import LABELS, TARGETS, job_counts, job_edits, metric_rows, 
 from ..core.records import Job, content_hash, from_dict, read_jsonl, to_dict, write_atomic, write_jsonl
 from ..core.replacements import apply_edits
 from ..evidence.duplicates import repeated_jobs
-from ..evidence.edits import Edit, Tally, stream_job_edits
+from ..evidence.edits import Edit, Tally, code_base, stream_job_edits
 from ..evidence.failures import Failure, detect
 from ..evidence.ledger import Entry, Ledger, stamp_of
 from ..evidence.memory import compact_pairs
@@ -30,7 +31,7 @@ from ..evidence.patterns import JobRow, job_row, read_patterns, write_patterns
 from ..evidence.privacy import Redactor, redact, redact_file, refuse_leaks
 from ..evidence.repositories import unbundled
 from ..evidence.secrets import ALLOW
-from ..evidence.selection import collect_edits, split_edits
+from ..evidence.selection import collect_edits, distinct, join_code_bases, split_edits
 from ..traces.audit_writer import write_audit
 from ..traces.documents import embedded_server, open_source, public_uri
 from ..traces.formats import read_source
@@ -246,6 +247,18 @@ def _wanted(jobs, filters, counts):
             yield job
 
 # %% ../../nbs/1_collect.ipynb #03ffb067
+def _up_to(most, edits) -> tuple:
+    "The first wishes of `edits` until there are `most` edits or more, and how many come behind."
+    kept, rest, wishes = [], 0, set()
+    for e in edits:
+        if len(kept) < most or e.wish in wishes:
+            kept.append(e)
+            wishes.add(e.wish)
+        else:
+            rest += 1
+    return kept, rest
+
+
 def _from_sessions(paths, led, r, p, filters):
     "Jobs of the sessions under `paths` that have changed since they were read."
     for path in paths:
@@ -258,13 +271,18 @@ def _from_sessions(paths, led, r, p, filters):
         for n, job in enumerate(_wanted(found, filters, counts)):
             if p.max_jobs and n >= p.max_jobs:
                 break
+            where = code_base(job)  # before names are replaced in it
             job, facts, pairs = _judge(job, r.redactor)
-            edits = list(islice(stream_job_edits(job, tally, seen=seen), room))
+            edits, over = _up_to(room, stream_job_edits(job, tally, seen=seen, where=where))
             room -= len(edits)
+            counts['edits: more than max_edits'] += over
             facts |= dict(lessons=dict(lessons(job)), edits=[to_dict(e) for e in edits])
+            facts['code_base'] = dict(repo_id=where.id, keys=where.keys)
             led.add(Entry(job.id, look, origin=named, facts=facts), job, compact=pairs)
             yield job
-        rejected = dict(bad) | dict(counts) | {f'edits: {k}': v for k, v in tally.left_out.items()}
+        rejected = (
+            dict(bad) | {k: n for k, n in counts.items() if n} | {f'edits: {k}': v for k, v in tally.left_out.items()}
+        )
         led.add(Entry(f'sessions {named}', look, origin=named, facts=dict(rejected=rejected)))
 
 # %% ../../nbs/1_collect.ipynb #b08a5603
@@ -276,7 +294,7 @@ def _judged_again(led, r):
         except ValueError:
             r.rejected['jobs: collected by another version, no longer readable'] += 1
             continue
-        kept = {k: e.facts[k] for k in ('lessons', 'edits') if k in e.facts}
+        kept = {k: e.facts[k] for k in ('lessons', 'edits', 'code_base') if k in e.facts}
         led.add(Entry(e.id, e.stamp, e.origin, facts=kept | facts), job, compact=pairs)
         yield job
 
@@ -367,7 +385,7 @@ def _all_jobs(r, p, led):
     yield from _judged_again(led, r)
 
 # %% ../../nbs/1_collect.ipynb #ae538501
-def _look_back(r, led):
+def _look_back(r, led, repos=()):
     "What the ledger remembers of all jobs, those of earlier collects included."
     entries = led.entries
     for e in entries:
@@ -381,6 +399,10 @@ def _look_back(r, led):
         r.pairs += facts.get('pairs', [])
         if facts.get('seed'):
             r.seeds.append(facts['seed'])
+    r.code_bases = {e.id: SimpleNamespace(**e.facts['code_base']) for e in entries if 'code_base' in e.facts}
+    join_code_bases([*r.edits, *r.code_bases.values()], repos)
+    r.edits, gone = distinct(r.edits)
+    r.rejected.update({f'edits: {k}': n for k, n in gone.items()})
     split_edits(r.edits)
     r.jobs = [from_dict(JobRow, e.facts['row']) for e in entries if e.size]
     r.new = sum(e.size > 0 for e in led.new.values())  # since the last collect that finished
@@ -410,7 +432,7 @@ def _collect(r, p):
             kept = f'kept in {r.out}: {counted(len(led.new), "job")}; the same command goes on from there'
             raise KeyboardInterrupt(kept) from None
         r.edits = _edits(p, r, led)
-        _look_back(r, led)
+        _look_back(r, led, _folders(p.repos))
         _write(r, led.merge(['compact']))
         if r.redactor.count:
             r.redactor.save()
@@ -426,6 +448,8 @@ def _write(r, into: Path):
     write_jsonl(into / 'seeds.jsonl', r.seeds)
     write_jsonl(into / 'edits.jsonl', r.edits)
     write_patterns(into / 'patterns.json', r.failures, r.jobs)
+    places = {job: place.repo_id for job, place in r.code_bases.items()}
+    write_atomic(into / 'code_bases.json', json.dumps(places, indent=1) + '\n')
     write_atomic(into / 'repeats.json', json.dumps(r.repeats.groups) + '\n')
     write_atomic(into / 'rejected.json', json.dumps(dict(r.rejected), indent=1) + '\n')
     write_atomic(into / 'edits.json', json.dumps(r.edit_report) + '\n')
