@@ -277,6 +277,33 @@ def test_metric_and_detector_share_one_rule(texts, turns, completion, idle):
     assert len(open_todos) == completion[1] - completion[0]
 
 
+@pytest.mark.parametrize('rules', [SHORT, FULL], ids=['short', 'full'])
+def test_a_job_that_does_nothing_but_tick_its_todos(rules):
+    "Stage todos, read a file, mark them all, end: every todo of it was marked without work."
+    from agentft.arena.sessions import Session
+    from agentft.evidence.failures import detect
+
+    todos = [f'Tidy section {n} of the handbook' for n in range(5 if rules.guide else 1)]
+    with Session(make_task('config', 3), rules) as s:
+
+        def do(name, **arguments):
+            s.step(Message('assistant', '', [ToolCall(name, arguments, f'c{len(s.turns)}')]))
+
+        if rules.guide:
+            do('todo_complete', todo_id='todo_1,todo_2,todo_3')
+            do('read_file', path='todo_guide.md')
+        do('next_phase_todos', todos=todos)
+        do('todo_complete')
+        do('read_file', path=[*s.task.files][0])
+        for _ in todos:
+            do('todo_complete')
+        do('job_complete', summary='Done.', deliverables=[])
+        job = s.job('idle')
+    c = job_counts(job)
+    assert c['marked_without_work'] == [len(todos), len(todos)] and c['todo_completion'] == [0, 0]
+    assert any(f.mode == 'todo_without_work' for f in detect(job))
+
+
 def test_a_checker_overrules_the_rule_for_trails():
     job = of_todos([SET], [READ, MARK])
     job.todos[0].work_done, job.todos[0].done_rule = True, 'checker'
