@@ -1,5 +1,6 @@
 "The five numbers: the minimal edit as a property, and the same numbers from a job and from its audit trail."
 
+import copy
 import importlib.util
 import json
 import os
@@ -245,7 +246,8 @@ SET, LOOK, TALK = 'Set timeout to 60 in app.yaml', 'Read app.yaml', 'Decide the 
 
 def of_todos(texts, turns):
     "A job whose todos are marked by its `todo_complete`s, one each."
-    marks = [i for i, t in enumerate(turns) if t is MARK] + [None] * len(texts)
+    turns = [copy.deepcopy(t) for t in turns]  # a turn is known by its object
+    marks = [i for i, t in enumerate(turns) if t.said.tool_calls[0].name == 'todo_complete'] + [None] * len(texts)
     return Job('j', 'dump', turns=turns, todos=[Todo(t, t, completed_turn=i) for t, i in zip(texts, marks)])
 
 
@@ -259,6 +261,8 @@ def of_todos(texts, turns):
         ([SET, 'Raise the timeout value'], [EDIT, MARK, MARK], [2, 2], [0, 2]),  # one effect serves two
         ([SET, 'Install the server'], [EDIT, MARK, MARK], [1, 1], [1, 2]),  # and not any two
         ([LOOK, 'Read notes.md'], [READ, MARK, MARK], [1, 1], [1, 2]),  # an earlier read is no work
+        ([LOOK, SET, 'Verify app.yaml'], [READ, MARK, EDIT, MARK, MARK], [2, 2], [1, 3]),  # nor is the edit itself
+        ([LOOK, SET, 'Verify app.yaml'], [READ, MARK, EDIT, MARK, READ, MARK], [3, 3], [0, 3]),
         ([LOOK, SET], [READ, EDIT], [0, 2], [0, 0]),  # worked on, never marked
         ([TALK], [MARK], [0, 0], [0, 0]),  # nobody can know
         ([SET], [call('edit_file', None, path='app.yaml'), MARK], [0, 0], [0, 0]),  # no result recorded
