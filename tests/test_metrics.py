@@ -1,5 +1,6 @@
 "The five numbers: the minimal edit as a property, and the same numbers from a job and from its audit trail."
 
+import copy
 import importlib.util
 import json
 import os
@@ -176,7 +177,7 @@ def test_recorded_audit_trail():
     assert m['todo_completion'].companions['work_done'].denominator == sum(
         x['tactical_todos_planned'] for x in truth.values()
     )
-    assert set(m['todo_completion'].detail) == {'successful_call'}
+    assert set(m['todo_completion'].detail) == {'effect', 'read', 'no work found'}
     assert m['phase_adherence'].detail == {'unknown_tool': 1, 'malformed call, tool unknown': 2, 'phase_violation': 1}
     by = {truth[j.id]['key']: job_counts(j) for j in jobs}
     assert (
@@ -184,6 +185,11 @@ def test_recorded_audit_trail():
         and by['plan-md-loop']['edit_precision'][0] > by['plan-md-loop']['edit_precision'][1]
     )
     assert by['skeleton-report']['marked_without_work'] == [4, 5]
+    assert sum(c['marked_without_work'][0] for c in by.values()) == 4
+    for key, c in by.items():  # in two jobs the sources were read, and nothing came of it
+        (x,) = [x for x in truth.values() if x['key'] == key]
+        assert c['work_done'][0] == x['tactical_todos_truly_done'] + (key in ('skeleton-report', 'plan-md-loop')), key
+        assert c['todo_completion'][0] + c['marked_without_work'][0] == x['tactical_todos_marked_complete'], key
     assert all(c['tokens_per_job'][1] for c in by.values())
 
 
@@ -231,6 +237,123 @@ def test_odd_arguments_are_no_crash():
             for ok in (True, False, None):
                 job_counts(Job('j', 'x', turns=[call(name, ok=ok, **args)]))
     job_counts(Job('j', 'x', turns=[Turn('', Message('assistant', tool_calls=[ToolCall('x', malformed='{')]))]))
+
+
+MARK, READ = call('todo_complete', text='Completed: x'), call('read_file', path='app.yaml', text='timeout: 30')
+EDIT = call('edit_file', path='app.yaml', old_string='timeout: 30', new_string='timeout: 60')
+SET, LOOK, TALK = 'Set timeout to 60 in app.yaml', 'Read app.yaml', 'Decide the port'
+
+
+def of_todos(texts, turns):
+    "A job whose todos are marked by its `todo_complete`s, one each."
+    turns = [copy.deepcopy(t) for t in turns]  # a turn is known by its object
+    marks = [i for i, t in enumerate(turns) if t.said.tool_calls[0].name == 'todo_complete'] + [None] * len(texts)
+    return Job('j', 'dump', turns=turns, todos=[Todo(t, t, completed_turn=i) for t, i in zip(texts, marks)])
+
+
+@pytest.mark.parametrize(
+    'texts, turns, completion, idle',
+    [
+        ([SET], [READ, MARK], [0, 0], [1, 1]),  # a read is no work on an edit
+        ([SET], [call('edit_file', False, 'Error: not found', path='app.yaml'), MARK], [0, 0], [1, 1]),
+        ([SET], [call('write_file', path='plan.md', content='1. Set the timeout'), MARK], [0, 0], [1, 1]),
+        ([SET], [EDIT, MARK], [1, 1], [0, 1]),
+        ([SET, 'Raise the timeout value'], [EDIT, MARK, MARK], [2, 2], [0, 2]),  # one effect serves two
+        ([SET, 'Install the server'], [EDIT, MARK, MARK], [1, 1], [1, 2]),  # and not any two
+        ([LOOK, 'Read notes.md'], [READ, MARK, MARK], [1, 1], [1, 2]),  # an earlier read is no work
+        ([LOOK, SET, 'Verify app.yaml'], [READ, MARK, EDIT, MARK, MARK], [2, 2], [1, 3]),  # nor is the edit itself
+        ([LOOK, SET, 'Verify app.yaml'], [READ, MARK, EDIT, MARK, READ, MARK], [3, 3], [0, 3]),
+        ([LOOK, SET], [READ, EDIT], [0, 2], [0, 0]),  # worked on, never marked
+        ([TALK], [MARK], [0, 0], [0, 0]),  # nobody can know
+        ([SET], [call('edit_file', None, path='app.yaml'), MARK], [0, 0], [0, 0]),  # no result recorded
+        ([SET], [MARK, EDIT], [1, 1], [0, 1]),  # marked too early, and done
+    ],
+)
+def test_metric_and_detector_share_one_rule(texts, turns, completion, idle):
+    from agentft.evidence.failures import detect
+
+    job = of_todos(texts, turns)
+    c = job_counts(job)
+    assert (c['todo_completion'], c['marked_without_work']) == (completion, idle)
+    accused = [f for f in detect(job) if f.mode == 'todo_without_work']
+    assert bool(accused) == bool(idle[0])
+    open_todos = [f for f in detect(job) if f.mode == 'todo_not_completed']
+    assert len(open_todos) == completion[1] - completion[0]
+
+
+@pytest.mark.parametrize('rules', [SHORT, FULL], ids=['short', 'full'])
+def test_a_job_that_does_nothing_but_tick_its_todos(rules):
+    "Stage todos, read a file, mark them all, end: every todo of it was marked without work."
+    from agentft.arena.sessions import Session
+    from agentft.evidence.failures import detect
+
+    todos = [f'Tidy section {n} of the handbook' for n in range(5 if rules.guide else 1)]
+    with Session(make_task('config', 3), rules) as s:
+
+        def do(name, **arguments):
+            s.step(Message('assistant', '', [ToolCall(name, arguments, f'c{len(s.turns)}')]))
+
+        if rules.guide:
+            do('todo_complete', todo_id='todo_1,todo_2,todo_3')
+            do('read_file', path='todo_guide.md')
+        do('next_phase_todos', todos=todos)
+        do('todo_complete')
+        do('read_file', path=[*s.task.files][0])
+        for _ in todos:
+            do('todo_complete')
+        do('job_complete', summary='Done.', deliverables=[])
+        job = s.job('idle')
+    c = job_counts(job)
+    assert c['marked_without_work'] == [len(todos), len(todos)] and c['todo_completion'] == [0, 0]
+    assert any(f.mode == 'todo_without_work' for f in detect(job))
+
+
+def test_a_checker_overrules_the_rule_for_trails():
+    job = of_todos([SET], [READ, MARK])
+    job.todos[0].work_done, job.todos[0].done_rule = True, 'checker'
+    assert job_counts(job)['todo_completion'] == [1, 1]
+
+
+@pytest.mark.parametrize('rules', [SHORT, FULL], ids=['short', 'full'])
+def test_the_rule_for_trails_agrees_with_the_checkers(rules):
+    "Every todo with a checker, judged again as if there were none: nobody is accused wrongly."
+    from agentft.core.todo_work import todo_work
+
+    agree = n = 0
+    for f in FAMILIES:
+        for mode in [None, *FAULTS]:
+            job = play(make_task(f, 5), Faulty(mode) if mode else Expert(), rules)
+            truth = {t.id: t.work_done for t in job.todos if t.done_rule == 'checker'}
+            for t in job.todos:
+                t.work_done, t.done_rule = None, ''
+            for t, done, _ in todo_work(job):
+                if t.id in truth:
+                    n, agree = n + 1, agree + (done is truth[t.id])
+                    assert done is not False or not truth[t.id], (f, mode, t.text)
+    assert n > 90 and agree / n > 0.97
+
+
+def test_outcomes_that_nobody_stated_are_no_failures():
+    jobs = [Job(f's{i}', 'claude_code') for i in range(30)]
+    m = five(jobs)['task_success']
+    assert (m.value, m.meets, m.denominator, str(m)) == (None, None, 0, 'nobody said (0/0)')
+    m = five([*jobs, Job('a', 'arena', outcome=Outcome('success', 'checker'))])['task_success']
+    assert str(m) == '100.0% (1/1)' and m.unknown == {'jobs whose outcome nobody stated': 30}
+
+
+def test_a_bill_of_nothing_is_no_bill():
+    from agentft.core.records import Usage
+
+    free, paid = (Turn('', Message('assistant', 'Hi'), usage=u) for u in (Usage(0, 0), Usage(9, 1)))
+    assert job_counts(Job('a', 'x', turns=[free, free]))['tokens_per_job'] == [0, 0]
+    assert job_counts(Job('a', 'x', turns=[free, paid]))['tokens_per_job'] == [10, 1]
+
+
+def test_what_a_user_refused_costs_nothing():
+    said = "The user doesn't want to proceed with this tool use. The tool use was rejected."
+    job = Job('j', 'x', turns=[READ, call('edit_file', False, said, path='app.yaml', old_string='a', new_string='b')])
+    c = job_counts(job)
+    assert c['edit_precision'] == [0, 0] and c['unknown']['edit_precision'] == {'stopped before it ran': 1}
 
 
 def test_nothing_drops_out():

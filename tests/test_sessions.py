@@ -537,9 +537,9 @@ def test_todos_that_have_no_counterpart_keep_their_life(tmp_path):
     (job,), bad = read(s.write(tmp_path / 's1.jsonl'))
     assert [c.name for _, c, _ in job.calls()] == ['next_phase_todos', 'TodoWrite', 'TodoWrite']
     assert [(t.text, t.completed_turn, t.done_rule) for t in job.todos] == [
-        (A, 1, 'successful_call'),
+        (A, 1, 'no work found'),
         (B, None, 'dropped'),
-        (C, 2, 'successful_call'),
+        (C, 2, 'no work found'),
     ]
     assert set(bad) == {
         'call: TodoWrite: the list was changed in the middle of the work',
