@@ -9,6 +9,7 @@ __all__ = ['SYSTEM', 'Session', 'match_todos']
 import re
 from dataclasses import replace
 
+from ..core.todo_work import judge_todos
 from fastcore.basics import patch
 
 from .tasks import Task
@@ -129,13 +130,10 @@ def _new(self: Session):
 # %% ../../nbs/arena/04_sessions.ipynb #20decb5f
 @patch
 def _work(self: Session, call: ToolCall) -> tuple:  # (text, did it succeed)
-    "Carry out `call` in the workspace, and note that the current todo was worked on."
+    "Carry out `call` in the workspace."
     text, ok = self.ws.run(call)
     if ok and call.name == 'read_file':
         self.state.note_read(call.arguments['path'])
-    todo = self._todo(self.state.current)
-    if ok and todo is not None:
-        todo.work_done, todo.done_rule = True, 'successful_call'
     return text, ok
 
 # %% ../../nbs/arena/04_sessions.ipynb #7b66155b
@@ -268,8 +266,6 @@ def _judge_todos(self: Session, files):
     for i, todo in enumerate(tactical):
         if i in pairs:
             todo.work_done, todo.done_rule = self.task.items[pairs[i]].check(files), 'checker'
-        else:
-            todo.work_done, todo.done_rule = bool(todo.work_done), 'successful_call'
 
 # %% ../../nbs/arena/04_sessions.ipynb #44370bc7
 @patch
@@ -297,7 +293,7 @@ def job(
     "The record of what happened, judged by the task's checker."
     task, files = self.task, self.ws.files()
     self._judge_todos(files)
-    return Job(
+    job = Job(
         id=f'{task.id}-{player}' if player else task.id,
         source=source,
         description=task.instruction,
@@ -314,3 +310,5 @@ def job(
         meta=self._meta(player, files),
         provenance=dict(content_hash=content_hash(self.turns), importer='arena/1'),
     )
+    judge_todos(job)
+    return job

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PHASES', 'BOOKKEEPING', 'READS', 'TOOLS', 'LEAN', 'FULL', 'SHORT', 'Tool', 'tool_schemas', 'tools_from_schemas',
-           'lean', 'Problem', 'check_call', 'Rules', 'TodoItem', 'AgentState']
+           'contract_of', 'lean', 'Problem', 'check_call', 'Rules', 'TodoItem', 'AgentState']
 
 # %% ../../nbs/core/01_agent.ipynb #ab312794
 import json
@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from fastcore.basics import patch
 
-from .records import ToolCall
+from .records import Job, ToolCall
 
 # %% ../../nbs/core/01_agent.ipynb #90547c36
 PHASES = ('strategic', 'tactical')
@@ -139,6 +139,15 @@ def tools_from_schemas(
         parameters = f.get('parameters') or dict(type='object')
         out[name] = Tool(name, phases, f.get('description') or '', parameters, name in BOOKKEEPING)
     return out
+
+# %% ../../nbs/core/01_agent.ipynb #82af0a2d
+def contract_of(
+    job: Job,
+) -> dict | None:  # name -> Tool; None: nothing is known
+    "The contract that a `job` is judged by: the tools it was offered, else the default table where it has phases."
+    if job.tools:
+        return tools_from_schemas(job.tools)
+    return TOOLS if any(turn.agent_phase for turn in job.turns) else None
 
 # %% ../../nbs/core/01_agent.ipynb #af3f49d1
 _KEPT = ('old_string', 'new_string', 'position', 'todo_id')

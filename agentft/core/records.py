@@ -87,7 +87,7 @@ class Todo:
     staged_turn: int | None = None  # set by `next_phase_todos`; None: predefined
     completed_turn: int | None = None  # set by `todo_complete`; None: never marked
     work_done: bool | None = None  # None: cannot be known
-    done_rule: str = ''  # `checker` (arena) or `successful_call` (audit trail)
+    done_rule: str = ''  # `checker` (arena), `effect` or `read` (a trail), or why nobody can know
 
 # %% ../../nbs/core/00_records.ipynb #89f87113
 @dataclass

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from ..arena.faults import FAULTS, Faulty
 from ..arena.players import Expert, play
-from ..core.metrics import LABELS, TARGETS, job_counts, job_edits, metric_rows, total
+from ..core.metrics import job_counts, job_edits, metric_rows, summed
 from ..core.records import Job, content_hash, from_dict, read_jsonl, to_dict, write_atomic, write_jsonl
 from ..core.replacements import apply_edits
 from ..evidence.duplicates import repeated_jobs
@@ -437,7 +437,7 @@ def _collect(r, p):
         if r.redactor.count:
             r.redactor.save()
         led.publish()
-    r.metrics = {name: total(name, [j.counts for j in r.jobs]) for name in TARGETS}
+    r.metrics = summed([j.counts for j in r.jobs])
     found = read_patterns(r.out / 'patterns.json')
     r.first, r.budget = found['fix_first'], found['budget']
 
@@ -471,11 +471,13 @@ def _how_many_new(r) -> str:
 # %% ../../nbs/1_collect.ipynb #1d7e24f6
 def _verdict(r) -> str:
     "What was read, how much of it failed, and what to fix first."
-    successful = sum(j.outcome.status == 'success' for j in r.jobs)
+    ends = [j.outcome.status for j in r.jobs if j.outcome.status in ('success', 'failed')]
+    of_known = f' of {len(ends):,} whose end is known' if len(ends) < len(r.jobs) else ''
+    successful = f'{ends.count("success")}{of_known or " of them"} successful' if ends else 'nobody said how they ended'
     hit = sum(bool(j.modes) for j in r.jobs)
     jobs = counted(len(r.jobs), 'simulated job' if _simulated(r) else 'job')
     said = [
-        f'{jobs}{_how_many_new(r)}, {successful} of them successful',
+        f'{jobs}{_how_many_new(r)}, {successful}',
         f'{counted(len(r.failures), "failure")} in {counted(hit, "job")}' if hit else 'no failure was found',
     ]
     if r.first:
@@ -486,6 +488,12 @@ def _verdict(r) -> str:
     return '; '.join(said) + '.'
 
 # %% ../../nbs/1_collect.ipynb #acdda20a
+def _success(rows) -> str:
+    "The share of the jobs with a known outcome that ended in success."
+    ends = [j.outcome.status for j in rows if j.outcome.status in ('success', 'failed')]
+    return percent(ends.count('success'), len(ends)) if ends else 'nobody said'
+
+
 def _coverage_row(source, rows) -> dict:
     days = [j.started[:10] for j in rows if j.started]
     said_by = Counter(j.outcome.source or 'nobody' for j in rows)
@@ -498,7 +506,7 @@ def _coverage_row(source, rows) -> dict:
         documents=sum(j.documents for j in rows),
         first=min(days, default=''),
         last=max(days, default=''),
-        success=percent(sum(j.outcome.status == 'success' for j in rows), len(rows)),
+        success=_success(rows),
         said_by=', '.join(f'{k} {n}' for k, n in said_by.most_common(4)),
     )
 
@@ -551,21 +559,12 @@ def _numbers(r) -> dict:
     )
 
 # %% ../../nbs/1_collect.ipynb #90f5f208
-def _left_out(r, row) -> str:
-    "What the number of `row` could not count, or counts although nobody knows it."
-    unknown = sum(j.outcome.status == 'unknown' for j in r.jobs)
-    if row['metric'] != LABELS['task_success'] or not unknown:
-        return row['left_out']
-    return f'{counted(unknown, "job")} with unknown outcome, counted as not successful'
-
-
 def _summary(r) -> list[dict]:
-    "The five numbers of today; a number without a value says why."
+    "The five numbers of today, and what was marked without work; a number without a value says why."
     rows = []
-    for x in metric_rows(r.metrics):
-        now = x['value'] if not x['value'].startswith('–') else '–'
-        row = dict(metric=x['metric'], now=now, target=x['target'], met=x['met'], left_out=_left_out(r, x))
-        rows.append(row)
+    for x in metric_rows(r.metrics, beside=('marked_without_work',)):
+        now = x['value'].removesuffix(' (0/0)')
+        rows.append(dict(metric=x['metric'], now=now, target=x['target'], met=x['met'], left_out=x['left_out']))
     return rows
 
 # %% ../../nbs/1_collect.ipynb #a9632410
@@ -598,6 +597,11 @@ def _doubts(r) -> list[str]:
 # %% ../../nbs/1_collect.ipynb #92c6fe58
 def _to_fix(found, n_jobs) -> str:
     "What to do about one failure mode."
+    if not found['behaviour']:
+        return (
+            f'**{found["mode"]}** ({found["jobs"]} of {counted(n_jobs, "job")}): a cause outside the agent, so no data '
+            f'of phase 2 goes to it. Look at job `{found["job"]}`, turn {found["turn"]}.'
+        )
     return (
         f'Fix **{found["mode"]}** ({found["jobs"]} of {counted(n_jobs, "job")}, {found["where"]}): '
         f'{percent(found["budget"])} of the data of phase 2 goes to it, as behaviour `{found["behaviour"]}`. '
@@ -628,7 +632,7 @@ def next_steps(
 def _caveats(r) -> list[str]:
     "What these numbers do not say."
     out = [
-        'Without a checker a todo counts as worked on when one successful call was made while it was the current one, '
+        'Without a checker a todo counts as worked on when a successful effect (for a reading todo: a read) serves it, '
         'and `frozen` is a claim.',
         'Failures are found by rules: what no rule describes is not found.',
         'A secret without a known shape and without a telling name next to it is not recognised, and neither is the '

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..core.todo_work import judge_todos
 from fastcore.basics import patch
 
 from ..core.agent import TOOLS, tool_schemas
@@ -587,9 +588,6 @@ def _tools(self: _Reader) -> list[dict]:
 @patch
 def _finish(self: _Reader) -> Job:
     "The job, from what was read."
-    for todo in self.todos.every:
-        if todo.work_done is None and todo.done_rule != 'dropped':
-            todo.work_done, todo.done_rule = False, 'successful_call'
     meta = self._meta()
     job = Job(
         self.branch.id,
@@ -605,6 +603,7 @@ def _finish(self: _Reader) -> Job:
         meta=meta,
         outcome=self._outcome(),
     )
+    judge_todos(job)
     files = {self.tree.paths[line.file].name for group in self.branch.groups for line in group.lines}
     return add_provenance(job, files=sorted(files), lines=self.lines)
 

@@ -8,6 +8,7 @@ __all__ = ['TodoList']
 # %% ../../nbs/traces/14_session_todos.ipynb #2ab6e882
 from dataclasses import dataclass, replace
 
+from ..core.todo_work import same_todo
 from fastcore.basics import patch
 
 from ..core.records import Todo, ToolCall
@@ -118,10 +119,6 @@ def complete(
 def worked(self: TodoList):
     "A call that is no todo call succeeded."
     self.growing = None
-    current = [x for x in self.items if x.status == 'in_progress'] or self.open
-    if current:
-        current[0].todo.work_done = True
-        current[0].todo.done_rule = 'successful_call'
 
 # %% ../../nbs/traces/14_session_todos.ipynb #0d556a32
 @patch
@@ -153,13 +150,23 @@ def _set_statuses(self: TodoList, new: list, turn: int, mark: bool = True) -> li
 def _merge(self: TodoList, new: list, turn: int):
     "Replace the list by `new`."
     old = {x.todo.text: x for x in reversed(self.items)}
+    stay = {text: old.pop(text) for text, _ in new if text in old}
     self.items = []
     for text, _ in new:
-        self.items.append(old.pop(text, None) or self._new(text, turn))
+        self.items.append(stay.pop(text, None) or _renamed(old, text) or self._new(text, turn))
     for item in old.values():
         if item.status != 'completed':
-            item.todo.done_rule = item.todo.done_rule or 'dropped'
+            item.todo.done_rule = 'dropped'
     self._set_statuses(new, turn)
+
+
+def _renamed(old: dict, text: str) -> _Item | None:
+    "The open item of `old` (text -> item) that `text` words anew, taken out of it."
+    for before, item in old.items():
+        if item.status != 'completed' and same_todo(before, text):
+            item.todo.text = text
+            return old.pop(before)
+    return None
 
 # %% ../../nbs/traces/14_session_todos.ipynb #3d98a260
 @patch
@@ -222,7 +229,7 @@ def _update(self: TodoList, item: _Item, a: dict):
     status = a.get('status')
     if status == 'deleted':
         self.items.remove(item)
-        item.todo.done_rule = item.todo.done_rule or 'dropped'
+        item.todo.done_rule = 'dropped'
         self.mapped = False
         raise Left('takes a task off the list')
     if status in ('pending', 'in_progress'):
@@ -233,6 +240,7 @@ def _update(self: TodoList, item: _Item, a: dict):
             raise Left('opens a todo again')
         raise Left('only says what is in progress')
     if a.get('subject') or a.get('description'):
+        item.todo.text = first_text(a, 'subject') or item.todo.text
         raise Left('changes the text of a task')
     raise Left('order, owner or notes of a task')
 

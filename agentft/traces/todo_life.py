@@ -8,9 +8,9 @@ __all__ = ['todo_life']
 # %% ../../nbs/traces/06_todo_life.ipynb #877ca07b
 import re
 
+from ..core.todo_work import judge_todos
 from fastcore.basics import patch
 
-from ..core.agent import BOOKKEEPING
 from ..core.records import Job, Todo, Turn
 from .messages import CUT_TAIL
 
@@ -139,7 +139,7 @@ def complete(self: _Ledger, i, turn, answer):
 
 # %% ../../nbs/traces/06_todo_life.ipynb #f6ec7dc7
 @patch
-def follow(self: _Ledger, i, turn, call, result, bookkeeping):
+def follow(self: _Ledger, i, turn, call, result):
     "What one successful call of turn `i` means for the todos."
     if call.name == 'next_phase_todos':
         texts = call.arguments.get('todos')
@@ -152,15 +152,12 @@ def follow(self: _Ledger, i, turn, call, result, bookkeeping):
         for t in self.open:
             t.work_done, t.done_rule = False, 'rewound'
         self.open = []
-    elif call.name not in bookkeeping and self.open:
-        self.open[0].work_done, self.open[0].done_rule = True, 'successful_call'
 
 # %% ../../nbs/traces/06_todo_life.ipynb #b4282d2a
 def todo_life(
     turns: list[Turn],
-    bookkeeping=BOOKKEEPING,  # names of calls that do no work
 ) -> list[Todo]:
-    "The todos of a job as its calls and results show them, with `work_done` by the audit rule."
+    "The todos of a job as its calls and results show them, with `work_done` by the rule for trails."
     ledger = _Ledger()
     for i, turn in enumerate(turns):
         if (turn.agent_phase, turn.agent_phase_number) != ledger.phase:
@@ -168,8 +165,6 @@ def todo_life(
         ledger.fill_in(turn)
         for _, call, result in Job('', '', turns=[turn]).calls():
             if result is not None and result.ok:
-                ledger.follow(i, turn, call, result, bookkeeping)
-    for t in ledger.todos:
-        if t.work_done is None:
-            t.work_done, t.done_rule = False, 'successful_call'
+                ledger.follow(i, turn, call, result)
+    judge_todos(Job('', '', turns=turns, todos=ledger.todos))
     return ledger.todos
