@@ -159,7 +159,7 @@ def test_references_are_right_turns_with_their_context(references):
     assert {r.agent_phase for r in references} >= {'strategic', 'tactical'}
     for r in references:
         assert r.said.tool_calls and r.basis in ('outcome', 'effect')
-        assert r.messages[0].role == 'system' and r.messages[-1].role != 'assistant'
+        assert r.messages[0].role == 'system' and not r.messages[-1].tool_calls
 
 
 def test_rows_pass_the_gate_again_and_fit(examples):
