@@ -604,8 +604,9 @@ def _to_fix(found, n_jobs) -> str:
         )
     return (
         f'Fix **{found["mode"]}** ({found["jobs"]} of {counted(n_jobs, "job")}, {found["where"]}): '
-        f'{percent(found["budget"])} of the data of phase 2 goes to it, as behaviour `{found["behaviour"]}`. '
-        f'Look at job `{found["job"]}`, turn {found["turn"]}; a turn that you correct becomes a seed '
+        f'{percent(found["budget"])} of what phase 2 lets its teacher make against failures goes to it, as behaviour '
+        f'`{found["behaviour"]}` (`even_share` says how much that is). Look at job `{found["job"]}`, turn '
+        f'{found["turn"]}; a turn that you correct becomes a seed '
         '(`data/01_turn_seeds`).'
     )
 

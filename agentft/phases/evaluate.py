@@ -183,12 +183,22 @@ def _own_row(row) -> dict:
     return dict(families=OWN, target='', **same) | {'target met': '–', 'jobs needed': ''}
 
 # %% ../../nbs/4_evaluate.ipynb #0abd9ad8
+def _marked_row(split, five, jobs) -> dict:
+    "Todos that were marked though nothing was done for them: without it a player that only marks looks good."
+    base, tuned = (five[who]['todo_completion'].companions['marked_without_work'] for who in ('base', 'tuned'))
+    row = {'families': split, 'metric': '· marked without work', 'target': '', 'base': str(base), 'tuned': str(tuned)}
+    row |= {'target met': '', 'difference': '', 'p': '', 'verdict': '', 'jobs': jobs, 'jobs needed': ''}
+    return row
+
+
 def _summary(r) -> list[dict]:
     "One row per number: the user's own turns first, then the arena split by split."
     rows = [_own_row(row) for row in measure_rows(r.turns, r.replay)]
     for split, comparisons in r.compare.items():
         for row, (name, c) in zip(compare_rows(comparisons), comparisons.items()):
             rows.append(_summary_row(split, row, c, r.five[split]['tuned'][name]))
+            if name == 'todo_completion':
+                rows.append(_marked_row(split, r.five[split], c.jobs))
     return rows
 
 # %% ../../nbs/4_evaluate.ipynb #b60472bd

@@ -251,6 +251,11 @@ def _caveats(r) -> list[str]:
             'The offline teacher is a script: its jobs vary in names, values, length and wording, not in ideas. '
             'No language model was asked.'
         )
+        share = 1 - r.parameters.get('even_share', 1) if r.failures else 0
+        out.append(
+            f'{percent(share)} of what the teacher was asked for follows the failures of phase 1; '
+            'the rest is spread evenly.'
+        )
     if any(e.meta['origin'] == 'teacher' or e.family in FAMILIES for e in r.examples):
         out.append(
             'Jobs of the teacher and of the arena are simulated, in a real workspace with real checkers; '
