@@ -32,7 +32,10 @@ _RULES = {'short': SHORT, 'full': FULL}
 
 def _answers(messages: list, k: int) -> dict:
     "Results that directly follow message `k`, by call id; ids may come twice in a job, so later ones do not count."
-    return {m.tool_call_id: m for m in takewhile(lambda m: m.role == 'tool', messages[k + 1 :])}
+    results = list(takewhile(lambda m: m.role == 'tool', messages[k + 1 :]))
+    if not any(m.tool_call_id for m in results):  # a source without ids: by place, as `Job.calls` does
+        return {c.id: m for c, m in zip(messages[k].tool_calls, results)}
+    return {m.tool_call_id: m for m in results}
 
 # %% ../../nbs/data/07_verification.ipynb #9e530249
 class _Seen:
@@ -203,11 +206,15 @@ def untrain(
     example: Example,  # of a recorded job
 ) -> Example:
     "`example` with weight 0 for every turn that breaks a rule."
-    bad = {k: p.kind for k, p in rule_problems(example) if k is not None}
+    bad = {k: p.kind for k, p in rule_problems(example) if k is not None and example.weights[k]}
     if not bad:
         return example
     meta = example.meta | dict(wrong_turns=example.meta.get('wrong_turns', []) + [bad[k] for k in sorted(bad)])
-    return replace(example, weights=[0.0 if k in bad else w for k, w in enumerate(example.weights)], meta=meta, id='')
+    weights = [0.0 if k in bad else w for k, w in enumerate(example.weights)]
+    if 'window' not in meta or not any(weights):
+        return replace(example, weights=weights, meta=meta, id='')
+    end = max(k for k, w in enumerate(weights) if w) + 1  # a window ends with its last trained turn
+    return replace(example, messages=example.messages[:end], weights=weights[:end], meta=meta, id='')
 
 # %% ../../nbs/data/07_verification.ipynb #d9822907
 def _different(got, expected) -> Problem:
@@ -246,6 +253,7 @@ def example_text(
     "What is particular about `example`: everything said, asked and answered, without the system prompt and call ids."
     lines, messages = [], example.messages
     if 'window' in example.meta:
+        lines.append(example.meta.get('about', ''))
         messages = messages[2:]  # the head is the same in all windows of a job
     for m in messages:
         if m.role != 'system':
@@ -418,7 +426,7 @@ def split_jobs(
     members = defaultdict(list)
     for r in records:
         members[group[r.id]].append(r)
-    valid = _valid_groups(members, valid_fraction * len(records))
+    valid = _valid_groups(members, valid_fraction * sum(isinstance(r, Example) for r in records))
     sides = dict(train=[], valid=[])
     for r in records:
         r.split = 'valid' if group[r.id] in valid else 'train'

@@ -17,6 +17,7 @@ from ..core.agent import BOOKKEEPING
 from ..core.files import files_at, replay
 from ..core.records import Example, Job, Message, Reference, Turn
 from agentft.data.lean_context import (
+    Known,
     Room,
     contract,
     current_todo,
@@ -24,6 +25,7 @@ from agentft.data.lean_context import (
     head_text,
     lean_turn,
     task_text,
+    told_texts,
 )
 from ..evidence.memory import atoms
 from ..evidence.right_turns import TurnVerdict, judge_turns
@@ -67,7 +69,8 @@ class _Writer:
         self.job, self.verdicts, self.fmt, self.room, self.tools = job, verdicts, fmt, Room(max_len), tools
         self.cache = {}
         self.base = fmt.encode([Message('system', '')], tools)[0]
-        self.out, self.window, self.used, self.head = [], None, 0, ''
+        self.out, self.window, self.used, self.told = [], None, 0, []
+        self.known, self.before = Known(job), ''  # the workspace, and all that was seen, before the present turn
 
     def count(self, text: str) -> int:
         if text not in self.cache:
@@ -79,7 +82,7 @@ class _Writer:
         return focus_words(task_text(self.job), todo.text if todo else '')
 
     def lean(self, turn: int, older: bool = False):
-        return lean_turn(self.job.turns[turn], self.head, self.room, self.count, self.focus(turn), older)
+        return lean_turn(self.job.turns[turn], self.told, self.room, self.count, self.focus(turn), older)
 
 # %% ../../nbs/data/06_windows.ipynb #4bb9eade
 @patch
@@ -100,8 +103,9 @@ def _older(self: _Writer, turn: int, since: int, used: int) -> tuple[int, list[M
 def begin(self: _Writer, turn: int, since: int):
     "Begin a window whose first decision is `turn`; `since` is the first turn of its phase."
     job, room = self.job, self.room
-    self.head = head_text(job, turn, room, self.count)
-    messages = [Message('system', contract(job, turn, room, self.count)), Message('user', self.head)]
+    self.told = told_texts(job, turn)
+    head = head_text(job, turn, room, self.count, self.known)
+    messages = [Message('system', contract(job, turn, room, self.count)), Message('user', head)]
     used = len(self.base) + _size(messages, self.count)
     start, shown = self._older(turn, since, used)
     self.window = Window(job.id, turn, turn, start, messages + shown)
@@ -170,11 +174,11 @@ def shown_text(
 # %% ../../nbs/data/06_windows.ipynb #1a00b0c0
 def _facts(turn: Turn) -> set[str]:
     "What a decision holds that can't be guessed, as `plain_text` text."
-    out = set()
+    out, texts = set(), [turn.said.content]
     for call in turn.said.tool_calls:
-        for text in _strings(call.arguments):
-            for line in text.splitlines():
-                out |= {plain_text(fact) for _, fact in atoms(line)}
+        texts += _strings(call.arguments)
+    for line in (line for text in texts for line in text.splitlines()):
+        out |= {plain_text(fact) for _, fact in atoms(line)}
     return {fact for fact in out if len(fact) > 2} | _replaced(turn)
 
 
@@ -193,15 +197,13 @@ def hidden_facts(
     shown, known = shown_text(window), before + '\n' + '\n'.join(_replaced(turn))
     return sorted(fact for fact in _facts(turn) if fact in known and fact not in shown)
 
-# %% ../../nbs/data/06_windows.ipynb #a6c3caeb
+# %% ../../nbs/data/06_windows.ipynb #f151e6f6
 @patch
-def history(self: _Writer, turn: int) -> str:
-    "Everything that the agent had seen before it decided `turn`."
-    if turn not in self.__dict__.setdefault('_histories', {}):
-        earlier = self.history(turn - 1) if turn else ''
-        new = [self.job.turns[turn - 1].said, *self.job.turns[turn - 1].results] if turn else []
-        self._histories[turn] = earlier + '\n' + shown_text([*new, *self.job.turns[turn].seen])
-    return self._histories[turn]
+def go_on(self: _Writer, turn: int):
+    "Take over what `turn` said and what came of it."
+    this = self.job.turns[turn]
+    self.known.take(this)
+    self.before += '\n' + shown_text([this.said, *this.results])
 
 # %% ../../nbs/data/06_windows.ipynb #f730140f
 UNSEEN = 'uses what the window does not show'
@@ -215,7 +217,7 @@ def why_not(self: _Writer, turn: int, said: Message, prompt: int, answer: int) -
         return self.verdicts[turn].reason
     if prompt + answer > self.room.max_len:
         return TOO_LONG
-    hidden = hidden_facts(self.job.turns[turn], self.window.messages, self.history(turn))
+    hidden = hidden_facts(self.job.turns[turn], self.window.messages, self.before)
     return UNSEEN if hidden else ''
 
 # %% ../../nbs/data/06_windows.ipynb #82131cb9
@@ -262,7 +264,9 @@ def windows(
     for segment in _segments(job):
         writer.begin(segment.start, segment.start)
         for turn in segment:
+            writer.before += '\n' + shown_text(job.turns[turn].seen)
             writer.add(turn, segment.start)
+            writer.go_on(turn)
         writer.close()
     return writer.out
 
@@ -308,7 +312,13 @@ def group_of(
     job: Job,
 ) -> str:
     "What has to stay on one side of the split: the code base that a session worked on, else the job itself."
-    return job.meta.get('code_base') or job.id
+    return job.meta.get('group') or job.meta.get('code_base') or job.id
+
+
+def _about(job: Job, turn: int) -> str:
+    "The task and the todo in short: what tells a window from one of another job that does the same."
+    todo = current_todo(job, turn)
+    return '\n'.join([task_text(job)[:400], todo.text[:200] if todo else ''])
 
 
 def _origin(job: Job) -> str:
@@ -334,6 +344,7 @@ def window_example(
         tokens=w.tokens,
         basis=f'recorded_{basis}',
         group=group_of(job),
+        about=_about(job, w.trained[0]),
     )
     return Example(
         w.messages,

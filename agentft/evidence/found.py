@@ -30,6 +30,7 @@ class Found:
     memory: list[CompactPair] = field(default_factory=list)  # two versions of a memory file each
     seeds: list[dict] = field(default_factory=list)  # as in the files under `seeds/`
     budget: dict = field(default_factory=dict)  # behaviour -> share of the data that answers failures
+    repeats: list[list[str]] = field(default_factory=list)  # ids of jobs that say nearly the same
     unreadable: Counter = field(default_factory=Counter)  # `file: reason` -> lines
 
     def failed_kinds(self) -> list[tuple[str, str]]:
@@ -66,6 +67,16 @@ def _records(folder: Path, name: str, cls, unreadable: Counter) -> list:
     return out
 
 
+def _once(jobs: list[Job], unreadable: Counter) -> list[Job]:
+    "The first job of each id; what has the id of another one is counted."
+    out = {}
+    for job in jobs:
+        out.setdefault(job.id, job)
+    if len(out) < len(jobs):
+        unreadable['jobs.jsonl: a second job with the same id'] += len(jobs) - len(out)
+    return list(out.values())
+
+
 def _place(jobs: list[Job], path: Path):
     "Say of each session on which code base it worked; sessions and repositories of one code base share its id."
     places = json.loads(path.read_text()) if path.exists() else {}
@@ -80,7 +91,7 @@ def read_found(
     "What phase 1 left in `folder`."
     folder, bad = Path(folder), Counter()
     read_result(folder)  # says what to do when it has not finished
-    jobs = _records(folder, 'jobs.jsonl', Job, bad)
+    jobs = _once(_records(folder, 'jobs.jsonl', Job, bad), bad)
     failures = _records(folder, 'failures.jsonl', Failure, bad)
     label_turns(jobs, failures)
     _place(jobs, folder / 'code_bases.json')
@@ -92,6 +103,7 @@ def read_found(
         _records(folder, 'compact.jsonl', CompactPair, bad),
         _records(folder, 'seeds.jsonl', None, bad),
         read_patterns(folder / 'patterns.json')['budget'] if (folder / 'patterns.json').exists() else {},
+        json.loads((folder / 'repeats.json').read_text()) if (folder / 'repeats.json').exists() else [],
         bad,
     )
 

@@ -10,6 +10,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from fastcore.basics import patch
+
 from ..core.agent import BOOKKEEPING, READS
 from ..core.files import replay, succeeded
 from ..core.records import Job, Turn
@@ -71,7 +73,7 @@ def _repeats(turn: Turn, before: Turn | None) -> bool:
 # %% ../../nbs/evidence/13_right_turns.ipynb #a7ba8adc
 def _lines(text: str | None) -> Counter:
     "The lines of `text` that are not blank, with how often each stands there."
-    return Counter(line.strip() for line in (text or '').splitlines() if line.strip())
+    return Counter(line.rstrip() for line in (text or '').splitlines() if line.strip())
 
 
 def kept(
@@ -81,55 +83,70 @@ def kept(
 ) -> bool:
     "Does the change from `before` to `after` still show in `end`?"
     old, new, last = _lines(before), _lines(after), _lines(end)
-    came, went = new - old, old - new
+    came, went, same = new - old, old - new, old & new
     if came:
-        return sum((came & last).values()) >= sum(came.values()) / 2
-    back = sum((went & (last - new)).values())
+        return sum((came & (last - same)).values()) >= sum(came.values()) / 2
+    back = sum((went & (last - same)).values())
     return back < sum(went.values()) / 2 if went else end is not None
 
-# %% ../../nbs/evidence/13_right_turns.ipynb #b95de167
+# %% ../../nbs/evidence/13_right_turns.ipynb #59af6ea6
 class _Fates:
-    "What became of each change to a file."
+    "What became of each change to a file; a file that is moved takes its changes along."
 
     def __init__(self, job: Job):
-        self.changes, self.end = {}, {}  # turn -> its changes; path -> its last state
+        self.changes, self.end = {}, {}  # turn -> [change, path where its text is now]; path -> its last state
         for c in replay(job):
             if c.path:
                 self.end[c.path] = c.now
-            if c.kind != 'read' and c.ok:
-                self.changes.setdefault(c.turn, []).append(c)
+            if c.kind == 'read' or not c.ok:
+                continue
+            if c.kind == 'move' and c.source:
+                self._follow(c.source, c.path)
+            self.changes.setdefault(c.turn, []).append([c, c.path])
+
+    def _follow(self, source: str, dest: str):
+        for changes in self.changes.values():
+            for change in changes:
+                if change[1] == source and change[0].kind != 'move':
+                    change[1] = dest
 
     def undone(self, turn: int) -> bool:
         "Was a file brought back to what it was before `turn`?"
-        for c in self.changes.get(turn, []):
-            end = self.end.get(c.path)
-            if c.kind == 'edit' and c.before is not None and end.text == c.before != c.after:
+        for c, path in self.changes.get(turn, []):
+            end = self.end.get(path)
+            if c.kind == 'edit' and end and c.before is not None and end.text == c.before != c.after:
                 return True
         return False
 
-    def lost(self, turn: int) -> bool | None:
-        "Did the effect of `turn` go; None: nobody knows."
-        out = False
-        for c in self.changes.get(turn, []):
-            end = self.end[c.path]
-            if c.kind not in ('write', 'edit'):
-                continue
-            if c.after is None or end.exists is not False and end.text is None:
-                out = None
-            elif c.kind == 'write' and c.before is None:
-                out = out if kept(None, c.after, end.text) else True
-            elif c.before is None:
-                out = None
-            elif not kept(c.before, c.after, end.text):
-                return True
-        return out
+# %% ../../nbs/evidence/13_right_turns.ipynb #48e88040
+def _lost(c, end) -> bool | None:
+    "Did the effect of change `c` go, when its file ended as `end`; None: nobody knows."
+    if end is None or c.kind not in ('write', 'edit') and end.exists is None:
+        return None
+    if c.kind == 'delete' or c.kind == 'move' and c.source is None:
+        return end.exists
+    if c.kind in ('move', 'copy'):
+        return not end.exists
+    if c.after is None or end.exists is not False and end.text is None:
+        return None
+    if c.before is None and (c.kind == 'edit' or c.was.exists):
+        return None
+    return not kept(c.before, c.after, end.text)
 
-# %% ../../nbs/evidence/13_right_turns.ipynb #ed38c7f6
+
+@patch
+def lost(self: _Fates, turn: int) -> bool | None:
+    "Did any effect of `turn` go; None: nobody knows."
+    fates = [_lost(c, self.end.get(path)) for c, path in self.changes.get(turn, [])]
+    return True if True in fates else None if None in fates else False
+
+# %% ../../nbs/evidence/13_right_turns.ipynb #12c08d45
 _INTERRUPT = re.compile(r"\[Request interrupted by user|user doesn't want to (?:proceed|take this action)", re.I)
 _TAKEN_BACK = re.compile(
-    r"(?i)^\W*(?:no[,.!]|wrong\b|stop\b|undo\b|revert\b|that'?s (?:wrong|not)|this is (?:wrong|not)|"
-    r"you (?:broke|deleted|removed)|don'?t (?:do|change|touch))|\b(?:undo|revert|roll back|take back) (?:that|this|it|"
-    r'your|the last|those|these|all)\b'
+    r"(?i)^\W*(?:no\b(?! need| problem| worries|t)|wrong\b|stop[.!,]|undo\b|revert\b|that'?s (?:wrong|not what)|"
+    r"that is (?:wrong|not what)|this is wrong|you (?:broke|deleted|removed)|"
+    r"don'?t (?:do|change|touch) (?:that|this|it))"
+    r'|\b(?:undo|revert|roll back|take back) (?:that|this|it|your|the last|those|these|all)\b'
 )
 
 
@@ -144,9 +161,10 @@ def _complaint(turn: Turn) -> str:
     answers = '\n'.join(r.content[:400] for r in turn.results)
     if _INTERRUPT.search(said) or _INTERRUPT.search(answers):
         return 'interrupted'
-    return 'taken back by the user' if _TAKEN_BACK.search(said[:300]) else ''
+    own = [m.content for m in turn.seen if m.role == 'user']
+    return 'taken back by the user' if any(_TAKEN_BACK.search(x[:300]) for x in own) else ''
 
-# %% ../../nbs/evidence/13_right_turns.ipynb #3c8d299f
+# %% ../../nbs/evidence/13_right_turns.ipynb #eea10c31
 def _complaints(job: Job) -> dict[int, str]:
     "Turn -> complaint: an interrupt is about the turn before it, words are about all since the person spoke last."
     out, since = {}, 0
@@ -162,7 +180,7 @@ def _complaints(job: Job) -> dict[int, str]:
             since = i
     return out
 
-# %% ../../nbs/evidence/13_right_turns.ipynb #f3c3757a
+# %% ../../nbs/evidence/13_right_turns.ipynb #0bd7994f
 def _ground(job: Job) -> str:
     "On what the turns of `job` can be right: outcome, effect, or '' where somebody says that it failed."
     if job.outcome.status == 'success':
@@ -170,7 +188,7 @@ def _ground(job: Job) -> str:
     judged = job.outcome.source not in ('', 'none', 'running')
     return '' if job.outcome.status == 'failed' and judged else 'effect'
 
-# %% ../../nbs/evidence/13_right_turns.ipynb #3fc5bc9d
+# %% ../../nbs/evidence/13_right_turns.ipynb #aa4b527d
 _LOOKING = re.compile(
     r'(?:sudo )?(?:ls|cat|head|tail|grep|rg|find|wc|pwd|tree|which|file|stat|du|diff|sort|uniq|jq|echo|'
     r'git (?:status|log|diff|show|branch|blame|ls-files)|(?:python3? -m )?(?:pytest|unittest)|'
@@ -189,7 +207,16 @@ def only_looks(
     parts = [part.strip() for part in re.split(r'&&|\|\||[|;\n]', plain) if part.strip()]
     return bool(parts) and all(_LOOKING.match(part) for part in parts)
 
-# %% ../../nbs/evidence/13_right_turns.ipynb #e0179cfc
+# %% ../../nbs/evidence/13_right_turns.ipynb #f1307a2f
+def _sent_back(job: Job) -> int:
+    "How many turns, from the first on, were sent back by a person."
+    times = job.meta.get('feedback', 0)
+    if not times:
+        return 0
+    ends = [i for i, t in enumerate(job.turns) if any(c.name == 'job_complete' for c in t.said.tool_calls)]
+    return ends[min(times, len(ends)) - 1] + 1 if ends else len(job.turns)
+
+# %% ../../nbs/evidence/13_right_turns.ipynb #b0f13ada
 _SHOWN = frozenset('edit_file write_file move_file copy_file rename_file delete_file create_directory'.split())
 
 
@@ -204,16 +231,18 @@ def _by_effect(turn: Turn, fate: bool | None) -> str:
         return 'nothing shows its effect, and nobody judged the job'
     return ''
 
-# %% ../../nbs/evidence/13_right_turns.ipynb #fd8aeb03
+# %% ../../nbs/evidence/13_right_turns.ipynb #c4ca05ad
 def judge_turns(
     job: Job,  # with its labels
 ) -> list[TurnVerdict]:  # one per turn
     "Which turns of `job` are right, on what ground, and why the others are not."
     ground, fates, complaints = _ground(job), _Fates(job), _complaints(job)
-    out, before = [], None
+    out, before, sent_back = [], None, _sent_back(job)
     for i, turn in enumerate(job.turns):
         why = _said_wrong(turn) or _went_wrong(turn) or complaints.get(i, '')
-        if not why and not ground:
+        if not why and i < sent_back:
+            why = 'sent back by a person'
+        elif not why and not ground:
             why = 'the job failed'
         elif not why and _repeats(turn, before):
             why = 'the same as the turn before'

@@ -86,6 +86,8 @@ def _shares(p) -> dict:
     for name in ('jobs_share', 'edits_share', 'memory_share', 'heldout_share'):
         if not 0 <= getattr(p, name) <= 1:
             raise ValueError(f'{name} is a share from 0 to 1, not {getattr(p, name)}')
+    if p.jobs_share + p.edits_share + p.memory_share > 1:
+        raise ValueError('jobs_share, edits_share and memory_share are parts of n_examples: together at most 1')
     n = p.n_examples
     return dict(jobs=round(n * p.jobs_share), edits=round(n * p.edits_share), memory=round(n * p.memory_share))
 
@@ -236,7 +238,10 @@ def _of_own(r) -> list[str]:
     if without:
         out.append(f'Phases of successful jobs that give no row of work: {"; ".join(without[:5])}.')
     if recorded and not r.own.references:
-        out.append('No recorded job is held out, so phase 4 has no replay suite: one job alone can not be both.')
+        out.append(
+            'No recorded job is held out, so phase 4 has no replay suite: it takes two jobs or code bases of a source, '
+            'and `heldout_share` above 0.'
+        )
     if r.found.unreadable:
         lines = ', '.join(f'{n} ({why})' for why, n in r.found.unreadable.items())
         out.append(f'Unreadable lines of phase 1: {lines}.')

@@ -109,10 +109,10 @@ def _random_weights(r) -> bool:
 def _verdict(r) -> str:
     "What was trained, for how long, and how far the loss fell, on held-out jobs too."
     t = r.report
-    line = f'{counted(t.examples, "job")}, {counted(t.tokens, "token")} in {duration(t.seconds)}: '
+    line = f'{counted(t.examples, "row")}, {counted(t.tokens, "token")} in {duration(t.seconds)}: '
     line += f'the loss on trained tokens went from {t.loss_first:.3f} to {t.loss_last:.3f}'
     if t.valid:
-        line += f', on held-out jobs from {t.valid[0][1]:.3f} to {t.valid[-1][1]:.3f}'
+        line += f', on held-out rows from {t.valid[0][1]:.3f} to {t.valid[-1][1]:.3f}'
     if t.stopped:
         line += f'; stopped by {t.stopped} at step {t.steps} of {t.planned_steps}'
     return line + ('. The model has random weights: this only tries the way.' if _random_weights(r) else '.')
@@ -146,14 +146,14 @@ def _summary(r) -> list[dict]:
     rows = [
         ('base model', t.base, base),
         ('trained', counted(t.trained_parameters, 'parameter'), f'LoRA rank {t.recipe["rank"]} on {layers}'),
-        ('jobs', f'{t.examples:,}', f'{counted(t.jobs, "row")} in {counted(t.steps, "step")}{left_out}'),
+        ('rows', f'{t.examples:,}', f'{counted(t.jobs, "row")} trained in {counted(t.steps, "step")}{left_out}'),
         ('tokens', f'{t.tokens:,}', trained),
         ('loss', _fell(t.loss_first, t.loss_last), 'mean of the first and the last tenth of the steps'),
     ]
     if t.valid:
-        remark = f'{counted(r.measured, "job")}, before and after'
-        rows.append(('loss, held-out jobs', _fell(t.valid[0][1], t.valid[-1][1]), remark))
-    speed = f'{t.jobs_per_min:,.1f} jobs/min, threads: {t.threads}; fast pieces: {t.fast}'
+        remark = f'{counted(r.measured, "row")}, before and after'
+        rows.append(('loss, held-out rows', _fell(t.valid[0][1], t.valid[-1][1]), remark))
+    speed = f'{t.jobs_per_min:,.1f} rows/min, threads: {t.threads}; fast pieces: {t.fast}'
     rows.append(('speed', f'{t.tokens_per_s:,.0f} tokens/s', speed))
     rows.append(('time', duration(t.seconds), f'peak memory {t.peak_memory_gb:.1f} GB'))
     return [dict(what=what, value=value, remark=remark) for what, value, remark in rows]
@@ -165,7 +165,7 @@ def _caveats(r) -> list[str]:
     out = [
         'The training loss says how well these examples are reproduced, token by token, with the right past given. '
         'In a job the model lives with its own past: only phase 4 measures that.',
-        'Held-out jobs here come from the same families as the training jobs; they show memorising, not transfer.',
+        'Held-out rows are of the same kinds of work as the training rows; they show memorising, not transfer.',
     ]
     if _random_weights(r):
         out.insert(0, 'The base model has random weights. Nothing here says anything about a real model.')
@@ -201,7 +201,7 @@ def train(
     dropout: float = 0.0,  # LoRA dropout
     lr: float = 0.005,  # peak learning rate
     epochs: float = 1.0,  # times each example is trained
-    batch_size: int = 2,  # jobs per optimizer step
+    batch_size: int = 2,  # rows per optimizer step
     scheduler: str = 'cosine',  # how the rate falls: cosine, linear or constant
     warmup: float = 0.1,  # share of the steps in which it rises
     max_len: int = 0,  # longest row in tokens; longer ones are left out and counted; 0: as phase 2 made them
