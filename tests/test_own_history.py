@@ -36,9 +36,9 @@ def run(tmp_path_factory, monkeypatch_module):
     )
     synthesize(
         out=str(folder / '2-synthesize'),
-        n_examples=600,
-        jobs_share=0.8,
-        edits_share=0.1,
+        n_examples=420,
+        jobs_share=0.82,
+        edits_share=0.12,
         memory_share=0.05,
         max_len=MAX_LEN,
         n_preferences=0,
@@ -180,3 +180,19 @@ def test_another_fold_holds_out_other_jobs(found):
     trail = {j.id for j in found.jobs if j.source == 'export'}
     once = Counter(g for fold in folds for g in fold if g in trail)
     assert set(once.values()) == {1} and len(once) >= 20
+
+
+def test_a_job_that_was_run_twice_stands_on_one_side(found):
+    from dataclasses import replace
+
+    from agentft.data.own_history import held_out_groups, join_groups
+    from agentft.data.windows import group_of
+
+    first = next(j for j in found.jobs if j.source == 'export' and j.outcome.status == 'success')
+    again = replace(first, id='run-again', meta=dict(first.meta))
+    twice = replace(found, jobs=[*found.jobs, again], repeats=[[first.id, again.id]])
+    join_groups(twice)
+    assert group_of(first) == group_of(again)
+    for fold in range(4):
+        held = held_out_groups(twice, 0.25, fold)
+        assert (group_of(first) in held) == (group_of(again) in held)

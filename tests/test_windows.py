@@ -10,6 +10,7 @@ from agentft.arena.catalogue import make_task
 from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import Expert, play
 from agentft.core.agent import FULL
+from agentft.core.files import replay_files
 from agentft.core.records import Job, Label, Message, Outcome, ToolCall, Turn
 from agentft.data.verification import check_rules
 from agentft.data.windows import plain_text, references, shown_text, window_example, windows
@@ -121,7 +122,11 @@ def cut_after(job, turn):
     todos = [t for t in job.todos if t.staged_turn is None or t.staged_turn < turn]
     known = [t.completed_turn if t.completed_turn is not None and t.completed_turn < turn else None for t in todos]
     todos = [replace(t, completed_turn=when) for t, when in zip(todos, known)]
-    return replace(job, turns=job.turns[: turn + 1], todos=todos)
+    cut = replace(job, turns=job.turns[: turn + 1], todos=todos)
+    if not job.files_complete:  # texts that only later reads have shown are not known yet; memory is always shown
+        memory = {p: text for p, text in job.files_before.items() if p == 'workspace.md'}
+        cut.files_before = replay_files(replace(job, turns=job.turns[:turn]))[0] | memory
+    return cut
 
 
 @pytest.mark.parametrize('length', LENGTHS)
@@ -154,3 +159,29 @@ def test_a_hidden_number_keeps_its_turn_from_being_taught():
     write.arguments['content'] = 'The first pressure is 3007.\n'
     (w,) = windows(job, fmt(), 1000)
     assert w.whys == {0: '', 1: ''}
+
+
+def test_one_bad_decision_does_not_cost_its_window():
+    from agentft.data.verification import untrain
+
+    job = full_jobs()[0]
+    w = next(w for w in windows(job, fmt(), 2048) if len(w.trained) > 3)
+    e = window_example(job, w)
+    bad = w.places[w.trained[1]]
+    call = e.messages[bad].tool_calls[0]
+    e.messages[bad] = replace(e.messages[bad], tool_calls=[replace(call, arguments=dict(call.arguments, colour='red'))])
+    mended = untrain(e)
+    assert mended.weights[bad] == 0 and sum(mended.weights) == sum(e.weights) - 1
+    assert check_rules(mended) == []
+
+
+def test_long_jobs_take_time_and_memory_in_proportion():
+    "A thousand turns in one phase: no recursion, and every turn once."
+    turns = []
+    for i in range(1200):
+        call = ToolCall('read_file', dict(path=f'part{i % 7}.txt'), f'c{i}')
+        results = [Message('tool', f'line {i}\n' * 5, [], call.id, ok=True)]
+        turns.append(Turn('', Message('assistant', '', [call]), [Message('user', 'Read on.')] * (i == 0), results))
+    job = Job('long', 'chat', turns=turns, outcome=Outcome('success', 'approved', 1.0))
+    decided = [i for w in windows(job, fmt(), 1200) for i in w.whys]
+    assert decided == list(range(1200))
