@@ -15,7 +15,7 @@ import agentft.phases.evaluate as ev
 from agentft.arena.catalogue import FAMILIES, make_task
 from agentft.arena.players import Expert, play, say
 from agentft.core.agent import FULL, SHORT
-from agentft.core.records import Message, Reference, ToolCall, read_jsonl, write_jsonl
+from agentft.core.records import Message, Reference, ToolCall, read_jsonl, to_dict, write_jsonl
 from agentft.evaluation.answers import TOO_LONG, Answer, draw_references
 from agentft.evaluation.comparison import holm
 from agentft.evaluation.judging import judge, kind_of, reference_at
@@ -24,10 +24,11 @@ from agentft.evaluation.replay import (
     compare_turns,
     counts_by_group,
     floor_actions,
-    judge_turns,
+    judge_answers,
     kind_rows,
     least_groups,
     measure_rows,
+    read_fold,
     replay_line,
 )
 from agentft.model.loading import tiny_model
@@ -122,6 +123,98 @@ def test_edits_are_judged_by_the_text_they_leave():
     assert effect(EDIT, RIGHT, TICK) is False  # marks a todo too, which was not recorded
     assert effect(EDIT, call('read_file', path=PATH)) is False
     assert effect(EDIT) is False
+
+
+def test_blanks_in_a_text_matter():
+    text = 'x:\n  a: 1\n'
+    ref = Reference(
+        [],
+        say(edit('  a: 1', '  a: 2\n  b: 3', 'x.yaml')),
+        files={'x.yaml': text},
+        files_after={'x.yaml': 'x:\n  a: 2\n  b: 3\n'},
+    )
+    assert effect(ref, *ref.said.tool_calls) is True
+    for kw in ({}, dict(files={}), dict(files={}, files_after={})):  # what is not known is never right by its spelling
+        assert effect(ref, edit('  a: 1', '  a: 2\nb: 3', 'x.yaml'), **kw) is not True, kw
+    assert effect(ref, edit('  a: 1', '  a: 2\nb: 3', 'x.yaml')) is False
+    assert effect(ref, edit('a: 1', 'a: 2\n  b: 3', 'x.yaml')) is True  # the same text
+    j = judge(ref, say(edit('   a: 1', '  a: 2\n  b: 3', 'x.yaml')))
+    assert (j.effect, j.applies, j.why) == (False, False, 'the edit does not apply')
+    whole = Reference([], say(call('write_file', path='x.yaml', content=text)), files_after={'x.yaml': text})
+    assert effect(whole, call('write_file', path='x.yaml', content='x:\na: 1\n')) is False
+    script = Reference([], say(call('run_command', command='python - <<E\nif x:\n  a()\n  b()\nE')))
+    assert effect(script, call('run_command', command='python - <<E\nif x:\n  a()\nb()\nE')) is None
+
+
+def test_an_edit_that_does_not_apply_has_no_effect_even_as_recorded():
+    j = judge(replace(EDIT, files={PATH: 'another: text\n'}), EDIT.said)
+    assert (j.effect, j.applies, j.why) == (False, False, 'the edit does not apply')
+    assert effect(EDIT, RIGHT, files={}) is True  # the text is not known
+    run = call('run_command', command='make config')
+    assert effect(replace(EDIT, files={PATH: 'another: text\n'}, said=say(run, RIGHT)), run, RIGHT, tools=[]) is True
+    shown = Reference([], say(edit('b: 2\n', '', 'x.yaml')), files={'x.yaml': 'a: 1\nb: 2'})  # as a read shows it
+    assert effect(shown, *shown.said.tool_calls) is True
+    first, second = edit('a', 'b', 'x'), edit('b', 'c', 'x')
+    blind = Reference([], say(first, second))
+    assert effect(blind, first, second) is True and effect(blind, second, first) is None
+
+
+UNTYPED = [dict(function=dict(name=name, parameters={})) for name in ('write_file', 'edit_file', 'move_file')]
+NO_TEXTS = [
+    call('write_file', path=PATH, content=5),
+    call('write_file', path=PATH, content=None),
+    call('write_file', path=PATH, content=[NEW]),
+    call('write_file', path=5, content=NEW),
+    call('write_file', path=[PATH], content=NEW),
+    call('write_file', path=None, content=NEW),
+    edit(17, '33'),
+    edit('17', 33),
+    edit('17', {'text': '33'}),
+    edit('17', '33', {'path': PATH}),
+    call('move_file', source=5, dest=PATH),
+    call('rename_file', path=PATH, new_name=5),
+    call('read_file', path=5),
+    call('search_files', query=['17']),
+]
+
+
+@pytest.mark.parametrize('tools', [[], UNTYPED, EDIT.tools], ids=['none', 'untyped', 'typed'])
+@pytest.mark.parametrize('odd', NO_TEXTS, ids=lambda c: f'{c.name} {c.arguments}'.replace(PATH, 'p'))
+def test_an_argument_that_is_no_text_is_refused(odd, tools):
+    for ref in (EDIT, READ, replace(EDIT, files={}, files_after={})):
+        j = judge(replace(ref, tools=tools), say(odd))
+        assert (j.effect, j.why) == (False, 'a call that is refused'), (ref.turn, j)
+        assert j.applies is (None if ref is READ else False)
+    recorded = replace(EDIT, said=say(odd), tools=tools, files_after={})
+    judge(recorded, say(RIGHT))  # another agent's tools may take it
+    assert judge(recorded, say(odd)).effect is not None
+
+
+def test_what_the_execution_stumbles_over_has_a_name(monkeypatch):
+    from agentft.arena.workspace import Workspace
+
+    def breaks(*_, **__):
+        raise RecursionError
+
+    monkeypatch.setattr(Workspace, 'do_edit_file', breaks)
+    j = judge(EDIT, say(edit('17', '34')))
+    assert (j.effect, j.applies, j.why) == (None, None, 'not carried out: RecursionError')
+
+
+def test_half_of_a_surrogate_pair():
+    odd = call('write_file', path='a.py', content='x = "\ud83d"')
+    ref = Reference([], say(odd), files={'a.py': ''}, files_after={'a.py': 'x = "?"'})  # as files hold it
+    assert effect(ref, odd) is True and effect(ref, call('write_file', path='/a.py', content='x = "\ud83d"')) is True
+    assert effect(ref, call('write_file', path='\ud83d.py', content='x'), tools=[]) is False
+    assert effect(ref, call('run_command', command='echo \ud83d'), tools=[]) is False
+
+
+def test_a_broken_schema_says_nothing():
+    for broken in (dict(type='str'), dict(properties=[1]), dict(type='object', properties=dict(path=dict(type='any')))):
+        tools = [dict(function=dict(name=RIGHT.name, parameters=broken))]
+        j = judge(replace(EDIT, tools=tools), say(RIGHT))
+        assert (j.effect, j.valid, j.known_tool) == (True, True, True)
+        assert judge(replace(EDIT, tools=tools), say(edit('17', 34))).effect is False
 
 
 def test_two_edits_in_any_order_and_half_of_them():
@@ -228,8 +321,11 @@ def test_bookkeeping():
     listed = [*MARK.messages, Message('tool', f'TACTICAL\n[ ] todo_1: {MARK.todo}\n[ ] todo_2: Write the note')]
     assert effect(MARK, one, messages=listed) is True and effect(MARK, two, messages=listed) is False
     assert judge(replace(MARK, messages=listed), say(two)).marks is False
-    by_id = replace(MARK, said=say(one))
-    assert effect(by_id, TICK) is True and effect(by_id, two) is False
+    by_id, seventh = (replace(MARK, said=say(call('todo_complete', todo_id=i))) for i in ('todo_1', 'todo_7'))
+    assert effect(by_id, two) is False
+    assert effect(by_id, TICK) is None and judge(by_id, say(TICK)).marks is None  # the window does not say which it is
+    assert effect(by_id, TICK, messages=listed) is True
+    assert effect(seventh, TICK, messages=listed) is False and effect(seventh, TICK) is None
 
 
 def test_marking_in_time():
@@ -247,7 +343,8 @@ def test_agents_without_phases_or_with_other_tools():
     schema = dict(type='object', properties=dict(q=dict(type='string')), required=['q'])
     tools = [dict(type='function', function=dict(name='lookup', description='', parameters=schema))]
     ref = Reference([], say(call('lookup', q='price of A1')), tools=tools)
-    assert effect(ref, call('lookup', q='price  of A1')) is True
+    assert effect(ref, call('lookup', q='price of A1')) is True
+    assert effect(ref, call('lookup', q='price  of A1')) is None  # blanks may be a part of a text
     assert effect(ref, call('lookup', q='price of B2')) is None
     assert judge(ref, say(call('lookup', query='x'))).valid is False
     assert judge(ref, say(call('read_file', path='a'))).known_tool is False
@@ -276,7 +373,7 @@ def test_nothing_leaves_the_scratch_folder(tmp_path):
 def turns_of(refs, base, tuned):
     "Judged turns; `base` and `tuned` say whether the recorded action is answered, else a todo is marked."
     said = lambda f: [Answer(r.id, r.said if f(r) else say(TICK), 900, 20, 'stop') for r in refs]
-    return judge_turns(refs, dict(base=said(base), tuned=said(tuned)))
+    return judge_answers(refs, dict(base=said(base), tuned=said(tuned)))
 
 
 def references(n, seed=1):
@@ -313,7 +410,7 @@ def test_jobs_are_the_unit_and_both_have_one_denominator():
     assert [[n for _, n in v] for v in counts.values()] == [[2, 2], [3, 3]]
     row = measure_rows(turns, compare_turns(turns))[0]
     assert row['not_judged'] == 'base 1, tuned 0' and row['base'].startswith('0 of 5') and row['jobs'] == 2
-    one_group = judge_turns(
+    one_group = judge_answers(
         [replace(r, group='repo') for r in refs],
         dict(base=[t.answers['base'] for t in turns], tuned=[t.answers['tuned'] for t in turns]),
     )
@@ -445,6 +542,31 @@ def test_it_goes_on_after_a_stop(run, tmp_path, monkeypatch):
     assert len(asked) == 24 + 24 and len(set(asked)) == 24  # nobody was asked twice
 
 
+def test_no_answer_of_a_model_stops_it(run, tmp_path, monkeypatch):
+    import agentft.evaluation.answers as room
+
+    refs = [replace(r, tools=[]) for r in references(2)]
+    half = call('write_file', path=PATH, content='"\ud83d" and \udc00')
+    odd = [*NO_TEXTS, half, call('\ud83d', x='\ud83d'), call('write_file', path='\ud83d', content=NEW)]
+    said = [say(c) for c in odd] + [say(text='\ud83d'), say(half, *NO_TEXTS)]
+
+    def answers(refs, engine, max_len, _, on_answer):
+        for k, r in enumerate(refs):
+            on_answer(Answer(r.id, said[k % len(said)], 900, 20, 'stop'))
+
+    monkeypatch.setenv('AGENTFT_PAGES', '1')
+    monkeypatch.setattr(room, '_ask', answers)
+    monkeypatch.setattr(room, '_recite', answers)
+    write_jsonl(tmp_path / 'refs.jsonl', [replace(r, id=f'{r.id}{k}') for k in (1, 2) for r in refs])
+    out = tmp_path / '4-evaluate'
+    door(out=str(out), train_dir='none', replay=str(tmp_path / 'refs.jsonl'))
+    kept = read_jsonl(out / 'replay-tuned.jsonl', Answer)
+    contents = [c.arguments.get('content') for a in kept for c in a.said.tool_calls]
+    assert len(kept) == 2 * len(refs) and contents.count('"?" and ?') >= 2
+    judged = read_jsonl(out / 'replay-judged.jsonl')
+    assert [r['by']['tuned'] for r in judged] == [to_dict(t.by['tuned']) for t in read_fold(out)]
+
+
 def test_no_references_no_replay_suite(run, tmp_path):
     rows, adapter = [], str(run / '3-train')
     for replay, text in dict(auto='', none=(run / '2-synthesize' / 'references.jsonl').read_text()).items():
@@ -476,9 +598,9 @@ def test_folds_are_pooled(run, tmp_path, monkeypatch):
     assert Counter(r['fold'] for r in read_jsonl(Path(out['b']) / 'replay-judged.jsonl')) == {'': 16, 'a': 16}
 
     monkeypatch.setattr(ev, 'play_all', lambda *a, **k: pytest.fail('it was played before the folds were looked at'))
-    with pytest.raises(ValueError, match='reference [0-9a-f]{16} is in another fold too'):
+    with pytest.raises(ValueError, match='job config-2-expert is held out in .*a/4-evaluate and in this fold'):
         fold('c', also=f'{out["a"]}, {out["b"]}')
-    with pytest.raises(ValueError, match='job config-2-expert is in this fold too'):
+    with pytest.raises(ValueError, match='job config-2-expert is held out in .*a/4-evaluate and in this fold'):
         fold('d', also=out['a'])
     shutil.copy(tmp_path / 'b.jsonl', tmp_path / 'e.jsonl')
     with pytest.raises(ValueError, match='max_len is 2048 there and 1024 here'):
