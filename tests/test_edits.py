@@ -1106,7 +1106,35 @@ def test_what_a_later_session_undid_is_marked_and_left_out():
     assert [e.job for e in kept] == ['two'] and left == dict(reverted=1)
 
 
+def test_another_file_of_the_same_name_takes_nothing_back():
+    (e,) = of_job(where('/w/shop'))
+    x = replace(e, path_before='x/config.yml', path_after='x/config.yml', time=1)
+    y = replace(e, id='y', wish='y', path_before='y/config.yml', path_after='y/config.yml', time=2)
+    y.before, y.after = 'name_3 = 7', x.before
+    assert mark_reverted([x, y]) == 0
+    moved = replace(x, id='m', wish='m', before=x.after, after='other', path_after='conf.yml', time=2)
+    back = replace(
+        x, id='b', wish='b', before='other', after=x.before, path_before='conf.yml', path_after='conf.yml', time=3
+    )
+    assert mark_reverted([x, moved, back]) == 1 and x.reverted
+
+
 # ---- where an example came from
+
+
+def test_commits_of_one_code_base_stand_on_one_side(tmp_path):
+    repo, _ = hist(
+        tmp_path,
+        ('First', {'a.py': A}),
+        ('Set name_3 to 500', {'a.py': B}),
+        ('Set name_3 to 9', {'a.py': B.replace('500', '9')}),
+    )
+    es, _ = mined(repo)
+    assert len({e.commit for e in es}) == len(es) == 2
+    xs = [to_example(e) for e in es]
+    ids = groups({x.id: x.parents for x in xs} | {'a window of a session there': [es[0].repo_id, 'session-1']})
+    assert len(set(ids.values())) == 1
+    assert [x.parents[0] for x in xs] == [f'{e.repo_id}/{e.commit}' for e in es]
 
 
 def test_an_example_stands_with_the_other_examples_of_its_job(tmp_path):

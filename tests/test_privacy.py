@@ -416,6 +416,39 @@ def test_what_has_to_stay(text):
     assert found(text) == []
 
 
+NATIONAL = [
+    ('mail jörg.müller@firma.de now', 'jörg.müller@firma.de'),
+    ('“jane@firma.de”', 'jane@firma.de'),
+    ('聯繫jane@firma.de', 'jane@firma.de'),
+    ('cd /Users/Jane Doe/proj', 'Jane Doe'),
+    ('cd /Users/jane src/x', 'jane'),
+    (r'{"home":"\/home\/jane\/x"}', 'jane'),
+    (r'dir \\server\home\jane', 'jane'),
+    ('call 0151 23456789', '0151 23456789'),
+    ('office (030) 1234567 or', '(030) 1234567'),
+]
+
+
+@pytest.mark.parametrize('text, secret', NATIONAL)
+def test_people_beyond_ascii_and_north_america(text, secret):
+    assert found(text) == [secret]
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        r'foo\/home\/jane',
+        r'C:\\proj\\home\\jane',
+        'mode (0644) 1234567',
+        'recall 0151 23456789',
+        'f(030) 1234567',
+        '@import "~bootstrap/scss/x"',
+    ],
+)
+def test_what_only_looks_like_them_stays(text):
+    assert found(text) == []
+
+
 def test_a_person_has_one_placeholder_in_every_path():
     r = Redactor()
     text = (

@@ -1,0 +1,128 @@
+"""What counts as work on a todo: commands that only look, runs that a todo asks for, and the list as the agent had it."""
+
+import pytest
+
+from agentft.core.todo_work import only_looks
+
+LOOKS = r'''
+ls -la src
+cat a.py
+head -20 a | tail -3
+grep -rn "a > b; c" . | wc -l
+rg 'x|y' src
+find . -name '*.py' -not -path './x/*' 2>/dev/null
+git status
+git log --oneline --output-indicator-new=x -3
+git diff HEAD~1 -- a.py
+git --no-pager show --stat
+git blame a.py
+git ls-files
+git branch
+git branch -a
+git branch -v
+git branch --list 'x*'
+pytest -q tests/test_a.py::test_b 2>&1
+python -m pytest -q
+python3 -m unittest discover
+npm test
+pnpm lint
+yarn test
+npm run lint
+npx tsc --noEmit
+npx jest
+npx vitest run
+npx eslint src
+make test
+make check lint
+ruff check .
+ruff check --output-format json
+mypy src
+go test ./...
+go vet ./...
+cargo test
+cargo check
+cargo clippy
+cd app
+echo done
+pwd
+tree -L 2
+which python
+file a.bin
+stat a
+du -sh .
+diff a b
+sort -k2,2n a
+uniq -c
+jq .name package.json
+sudo ls /root
+CI=1 pytest
+(cd app && git diff) | head
+diff <(sort a) <(sort b)
+ls &>/dev/null'''.strip().splitlines()
+CHANGES = r'''
+rm -r x
+cat x & rm -rf y
+git branch -D main
+git branch new
+git tag v1
+git log && git push origin status
+git diff --output=x
+git -c alias.x=!rm log
+git grep -O x
+ruff check --fix .
+ruff check --add-noqa .
+ruff format .
+npx eslint --fix src
+npx tsc
+npx jest -u
+npm test -- --updateSnapshot
+sort -o a a
+sort -uo a a
+sort --output=a a
+uniq a b
+tree -o x
+rg --pre rm x
+make
+make install
+make test install
+make test-deploy
+npm run test:deploy
+npm install
+pytest --snapshot-update
+pytest-watch
+find-replace a b
+cat a > b
+cat a >> b
+ls 2> err
+ls >/dev/null2
+ls `rm x`
+ls $(rm x)
+ls "$(rm x)"
+echo "a`rm x`"
+find . -delete
+find . -exec rm {} ;
+find . -execdir rm {} ;
+find . -fprint x
+find . "-delete"
+ls | tee x
+ls || rm x
+ls; rm x
+(ls; rm x)
+diff <(ls) <(rm x)
+ls $'\'' ; rm x '
+ls "a
+ls a#b && rm x
+go test -c
+go test -o x
+mypy --install-types
+cargo clippy --fix'''.strip().splitlines()
+
+
+@pytest.mark.parametrize('command', [*LOOKS, 'ls \\\n -la', 'ls\npwd'])
+def test_what_only_looks_or_checks(command):
+    assert only_looks(command)
+
+
+@pytest.mark.parametrize('command', [*CHANGES, '', 'ls\nrm x', 'ls # look\nrm x'])
+def test_what_may_change_something(command):
+    assert not only_looks(command)
