@@ -174,12 +174,22 @@ class Problem:
     message: str  # as the agent would answer
 
 # %% ../../nbs/core/01_agent.ipynb #f9622c4b
+def _refuse_address(address: str):
+    raise ValueError(f'{address} is not fetched: a schema of a trace is data')
+
+
+_NOT_FETCHED = dict.fromkeys(('http', 'https', 'ftp', 'file', ''), _refuse_address)
+
+
 @lru_cache(maxsize=512)
 def _validator(schema: str):
-    "A compiled check for a JSON schema, given as text."
+    "A compiled check for a JSON schema, given as text; None where it is no schema, or points to another machine."
     import fastjsonschema
 
-    return fastjsonschema.compile(json.loads(schema), use_default=False)
+    try:
+        return fastjsonschema.compile(json.loads(schema), handlers=_NOT_FETCHED, use_default=False)
+    except Exception:  # the compiler has an error of its own for some broken schemas, and stumbles over others
+        return None
 
 # %% ../../nbs/core/01_agent.ipynb #7220a24a
 def _sorted_names(m: re.Match) -> str:
@@ -187,11 +197,14 @@ def _sorted_names(m: re.Match) -> str:
 
 
 def _schema_error(arguments: dict, schema: dict) -> str:
-    "Why `arguments` don't fit the JSON `schema`; empty when they do."
+    "Why `arguments` don't fit the JSON `schema`; empty when they do, or when it is no schema."
     import fastjsonschema
 
+    fits = _validator(json.dumps(schema))
+    if fits is None:
+        return ''
     try:
-        _validator(json.dumps(schema))(arguments)
+        fits(arguments)
     except fastjsonschema.JsonSchemaException as e:
         message = e.message.replace('data.', '').replace('data ', 'arguments ')
         return re.sub(r"\{('[^}]*)\}", _sorted_names, message)  # it prints a set, in the order of the hash seed

@@ -131,13 +131,13 @@ def _expert_job(t: Task) -> Job:
 
 # %% ../../nbs/data/02_histories.ipynb #413b2d1b
 def _parents(edits: list[Edit]) -> list[str]:
-    "Where the edits came from: the commit, or the job and its turns."
+    "Where the edits came from: the commit, or the job and its turns; at last the code base."
     out = {}
     for e in edits:
         out |= dict.fromkeys(
             [e.job, *(f'{e.job}#{turn}' for turn in e.turns)] if e.job else [f'{e.repo_id}/{e.commit}']
         )
-    return list(out)
+    return [*out, *dict.fromkeys(e.repo_id for e in edits if e.repo_id)]
 
 
 def _edit_facts(edits: list[Edit], t: Task) -> dict:

@@ -11,7 +11,16 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.records import Message, Reference, ToolCall, content_hash, read_jsonl, to_dict, write_jsonl
+from agentft.core.records import (
+    Message,
+    Reference,
+    ToolCall,
+    content_hash,
+    from_dict,
+    read_jsonl,
+    to_dict,
+    write_jsonl,
+)
 from .playing import fingerprint
 from ..model.chat import ChatFormat, said_text
 from ..model.engine import Engine, Request
@@ -126,6 +135,17 @@ def _recite(refs, engine, max_len, _, on_answer):
         answer = Answer(ref.id, said, prompt, tokens, 'stop') if fits else Answer(ref.id, None, prompt, 0, TOO_LONG)
         on_answer(answer)
 
+# %% ../../nbs/evaluation/04_answers.ipynb #1945e552
+def _line(record) -> str:
+    "`record` as a line of a file, with `?` for what UTF-8 cannot hold."
+    line = json.dumps(to_dict(record), ensure_ascii=False) + '\n'
+    return line.encode('utf-8', 'replace').decode()
+
+
+def _as_kept(answer: Answer) -> Answer:
+    "`answer` as it is read from its file again."
+    return from_dict(Answer, json.loads(_line(answer)))
+
 # %% ../../nbs/evaluation/04_answers.ipynb #47e2455a
 def _before(files, keys) -> dict:
     "Answers in `files` that were given under the same conditions, by reference."
@@ -157,8 +177,8 @@ def answer_all(
 
             def on_answer(answer):
                 answer.key = keys[answer.reference]
-                have[answer.reference] = answer
-                f.write(json.dumps(to_dict(answer), ensure_ascii=False) + '\n')
+                have[answer.reference] = _as_kept(answer)
+                f.write(_line(answer))
                 f.flush()
                 bar.update()
 

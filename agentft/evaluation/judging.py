@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from ..arena.sessions import match_todos
 from ..arena.workspace import ToolError, Workspace
 from ..core.agent import BOOKKEEPING, READS, TOOLS, check_call, tools_from_schemas
-from ..core.files import Files, clean_path, files_at
+from ..core.files import NO_FIT, Files, clean_path, files_at
 from ..core.records import Job, Message, Reference, ToolCall
 
 # %% ../../nbs/evaluation/02_judging.ipynb #ae167595
@@ -81,6 +81,21 @@ def kind_of(
     return 'bookkeeping' if names else 'talking'
 
 # %% ../../nbs/evaluation/02_judging.ipynb #e6ee5a9d
+_TEXTS = frozenset('path source dest new_name content old_string new_string position query'.split())
+_MAY_BE_NONE = frozenset('old_string new_string position'.split())  # `None` is as good as left out
+
+
+def _no_text(call) -> str:
+    "The first argument of a call on files that has to be a text and is none; '' where all are."
+    if call.name not in CHANGES | LOOKS | FOLDERS:
+        return ''
+    for key, x in call.arguments.items():
+        left_out = x is None and (key in _MAY_BE_NONE or call.name in LOOKS)
+        if key in _TEXTS and not isinstance(x, str) and not left_out:
+            return key
+    return ''
+
+
 def _rules(ref) -> tuple:
     "The contract of `ref`, and the kinds of problems that say nothing there."
     tools = tools_from_schemas(ref.tools) if ref.tools else TOOLS
@@ -98,7 +113,9 @@ def _problems(ref, calls) -> list[set]:
 
 def _carried_out(ref, calls) -> list:
     "Those of `calls` that the agent would not refuse."
-    return [c for c, problems in zip(calls, _problems(ref, calls)) if not problems and not c.malformed]
+    typed = not any(_no_text(c) for c in ref.said.tool_calls)
+    fine = [c for c, problems in zip(calls, _problems(ref, calls)) if not problems and not c.malformed]
+    return [c for c in fine if not (typed and _no_text(c))]
 
 # %% ../../nbs/evaluation/02_judging.ipynb #d5886a5e
 def _steps(ref, calls) -> dict:
@@ -153,8 +170,18 @@ def _inside(call):
     return replace(call, arguments=call.arguments | paths)
 
 
+def _execute(ws, call) -> tuple:
+    "Whether `call` succeeded in `ws` (None: it was not carried out), and why it was not carried out."
+    if _no_text(call):
+        return False, f'{_no_text(call)} is no text'
+    try:
+        return ws.run(_inside(call))[1], ''
+    except Exception as e:  # such as an argument that the agent's own tool has and this one has not
+        return None, f'not carried out: {type(e).__name__}'
+
+
 def _carry_out(ref, calls) -> tuple:
-    "The files after `calls`, and whether each call succeeded; None where it cannot be carried out here."
+    "The files after `calls`, and of each call whether it succeeded (None: it was not carried out), and why not."
     with Workspace({}) as ws:
         for path, text in ref.files.items():
             try:
@@ -162,19 +189,15 @@ def _carry_out(ref, calls) -> tuple:
             except (ToolError, OSError, ValueError):
                 pass  # outside of any workspace: as good as unknown
         ws.known = {ws.path(p) for p in ws.files()}
-        oks = []
-        for call in calls:
-            try:
-                oks.append(ws.run(_inside(call))[1])
-            except TypeError:  # an argument that the agent's own tool has and this one has not
-                oks.append(None)
-        return ws.files(), oks
+        done = [_execute(ws, call) for call in calls]
+        return ws.files(), [ok for ok, _ in done], [why for _, why in done if why]
 
 # %% ../../nbs/evaluation/02_judging.ipynb #f0fa8622
 _PROSE = ('.md', '.txt', '.rst')
 
 
 def _bare(text: str) -> str:
+    text = text.encode('utf-8', 'replace').decode()  # as a file would hold it, also half of a surrogate pair
     return '\n'.join(line.rstrip() for line in text.splitlines()).rstrip()
 
 
@@ -210,7 +233,7 @@ def _changes(ref, calls) -> tuple:
         return True, ''
     if set(wanted) - set(touched):
         return False, 'the recorded change is missing'
-    files, oks = _carry_out(ref, calls)
+    files, oks, whys = _carry_out(ref, calls)
     known = {clean_path(p): text for p, text in ref.files.items()}
     extra = [p for p in touched if p not in wanted and (p not in known or files.get(p) != known[p])]
     if extra:
@@ -221,8 +244,8 @@ def _changes(ref, calls) -> tuple:
         unknown = text is ... or None in oks or path not in files and text is not None and _not_known(ref, path, calls)
         verdicts.append(None if unknown else _same_text(path, text, files.get(path), path in writes))
     if False in verdicts:
-        return False, 'leaves another text' if any(oks) else 'the edit does not apply'
-    return (None, 'another text, or a text that is not known') if None in verdicts else (True, '')
+        return False, 'leaves another text' if any(oks) else ', '.join(whys) or 'the edit does not apply'
+    return (None, ', '.join(whys) or 'another text, or a text that is not known') if None in verdicts else (True, '')
 
 # %% ../../nbs/evaluation/02_judging.ipynb #00428411
 def _applies(ref, calls) -> bool | None:
@@ -298,9 +321,9 @@ def _same_todo(ref, recorded, call) -> bool | None:
     a, b = _ids(recorded), _ids(call)
     if a == b:
         return True
-    if not b:
-        return True if len(a) == 1 else False
-    return _is_current(ref, next(iter(b))) if not a and len(b) == 1 else False
+    if a and b or len(a | b) > 1:
+        return False
+    return _is_current(ref, *(a | b))
 
 # %% ../../nbs/evaluation/02_judging.ipynb #3cd8f8f9
 def _texts(call) -> list:
@@ -345,9 +368,19 @@ _LIMITS = frozenset(
 )
 
 
+_LOOSE = ('command', 'query')  # arguments in which blanks only part words
+
+
+def _single_blanks(text: str) -> str:
+    "`text` with single blanks, unless it has quotes or several lines."
+    text = text.strip()
+    return text if re.search(r'[\'"`\\\n]', text) else ' '.join(text.split())
+
+
 def _command(call) -> str:
-    "A call in one spelling: without limits, with single blanks, paths in their shortest form."
-    args = {k: ' '.join(v.split()) if isinstance(v, str) else v for k, v in call.arguments.items() if k not in _LIMITS}
+    "A call in one spelling: without limits, paths in their shortest form, commands and queries with single blanks."
+    args = {k: v for k, v in call.arguments.items() if k not in _LIMITS}
+    args |= {k: _single_blanks(args[k]) for k in _LOOSE if isinstance(args.get(k), str)}
     if call.name in FOLDERS or 'working_dir' in args:
         args |= {k: clean_path(args[k]) for k in ('path', 'working_dir') if k in args}
     args = {k: v for k, v in args.items() if v not in ('', None)}
@@ -373,8 +406,22 @@ def _commands(ref, calls) -> tuple:
 _PARTS = (_changes, _looks, _books, _commands)
 
 
-def _spelled(calls) -> Counter:
-    return Counter(_command(c) for c in calls if not c.malformed)
+def _to_the_byte(calls) -> tuple:
+    "Calls as they were written: all of them, and those on files in their order."
+    written = [json.dumps([c.name, c.arguments], sort_keys=True) for c in calls if not c.malformed]
+    return Counter(written), [json.dumps(c.arguments, sort_keys=True) for c in _on_files(calls)]
+
+
+def _fails(ref, calls) -> bool:
+    "Is one of `calls` an edit that does not apply, although its text is known?"
+    if any(c.name not in LOOKS | CHANGES | BOOKKEEPING for c in calls):
+        return False  # a command beside it may have changed the file
+    calls, files = _on_files(calls), Files(ref.files)
+    for call, ok in zip(calls, _carry_out(ref, calls)[1]):
+        whys = [change.why for change in files.apply(call, Message('tool', ok=True))]
+        if NO_FIT in whys and ok is False:
+            return True
+    return False
 
 
 def _effect(ref, calls) -> tuple:
@@ -387,8 +434,8 @@ def _effect(ref, calls) -> tuple:
     done = _carried_out(ref, calls)
     if not done:
         return False, 'a call that is refused'
-    if len(done) == len(recorded) and _spelled(done) == _spelled(recorded):
-        return True, 'the recorded call'
+    if len(done) == len(recorded) and _to_the_byte(done) == _to_the_byte(recorded):
+        return (False, 'the edit does not apply') if _fails(ref, done) else (True, 'the recorded call')
     parts = [part(ref, done) for part in _PARTS]
     verdict = _all_of(v for v, _ in parts)
     why = '; '.join(dict.fromkeys(w for v, w in parts if v is verdict and w))

@@ -31,7 +31,9 @@ def stretch_start(b, p, chars, reach):
     return p - len(before) + len(before.rstrip(chars))
 
 # %% ../../nbs/evidence/05_people.ipynb #42376cd4
-_LOCAL_PART = (string.ascii_letters + string.digits + '_.+-').encode()
+_LOCAL_PART = (string.ascii_letters + string.digits + '_.+-').encode() + bytes(range(0x80, 0x100))
+_LOCAL_END = re.compile(r'[\w.+\-\u0300-\u036f]*\Z')
+_ALPHABETS = 0x590  # Latin, Greek, Cyrillic, Armenian: scripts that put blanks between words
 
 _DOMAIN = re.compile(
     rb'''(?:@|%40)(?!(?:self|cls)\.)
@@ -49,12 +51,19 @@ _NOBODY = re.compile(
     re.I | re.X,
 )
 
+# %% ../../nbs/evidence/05_people.ipynb #cc1a1061
+def _local_start(b, p):
+    "Where the local part of an address whose `@` stands at `p` begins."
+    s = stretch_start(b, p, _LOCAL_PART, 64)
+    text = ''.join(c if ord(c) < _ALPHABETS else ' ' for c in as_text(b[s:p]))
+    return p - len(_LOCAL_END.search(text)[0].encode())
+
 # %% ../../nbs/evidence/05_people.ipynb #de03eb39
 def _mails(b, low):
     "E-mail addresses."
     for needle in (b'@', b'%40'):
         for p in places(b, needle):
-            s = stretch_start(b, p, _LOCAL_PART, 64)
+            s = _local_start(b, p)
             while s < p and b[s] in b'.+-_':
                 s += 1
             if s == p or not (m := _DOMAIN.match(b, p)):
@@ -193,6 +202,25 @@ _DIALED = re.compile(
 
 _DIGITS = re.compile(rb'[+(]{0,2}\d(?:[ ()./\-]{0,2}\d){6,14}(?!\w|\.\d)')
 
+# %% ../../nbs/evidence/05_people.ipynb #d571e052
+_AREA = re.compile(
+    rb"""(?<![\w(.\-/])\(0(?!(?:6[046][04]|7[057][057])\))[1-9]\d{1,3}\)    # (030), no (0644)
+    [ ]?[1-9]\d{2,3}(?:[ \-]?\d){2,5}(?!\w|[ ]?[(+*=<>%]|[.,:/\-]\d)""",
+    re.X,
+)
+_CALLED = re.compile(rb"(?<![a-z_])(?:call|dial|ring|text)(?: (?:me|us|her|him|them))?(?: (?:at|on|under))?:? $")
+_NATIONAL = re.compile(rb'0[1-9]\d{1,3}[ /\-][ ]?[1-9]\d{2,3}(?:[ \-]?\d){2,5}(?!\w|[ ]?[(+*=<>%]|[.,:/\-]\d)')
+
+
+def _national_phone(b, low, s, e):
+    "The match of a telephone number with an area code, but no country code, from `s` to `e`; else None."
+    p = b.find(b'0', s, e)
+    if b[p - 1 : p] == b'(':
+        return _AREA.match(b, p - 1, e + 2)
+    if not _CALLED.search(low, max(p - 30, 0), p):
+        return None
+    return _NATIONAL.match(b, p, e + 2)
+
 # %% ../../nbs/evidence/05_people.ipynb #b171e485
 def _phones_between(b, low, shape, s, e, digits):
     "Telephone numbers without `+` between `s` and `e`, where so many `digits` stand."
@@ -200,6 +228,8 @@ def _phones_between(b, low, shape, s, e, digits):
         for m in _US_PHONE.finditer(b, s, min(e + 2, len(b))):
             yield *m.span(), 'PHONE'
     if digits >= 10 and (m := _phone_with_zeros(b, s, e)):
+        yield *m.span(), 'PHONE'
+    if digits >= 9 and (m := _national_phone(b, low, s, e)):
         yield *m.span(), 'PHONE'
     if _DIALED.search(low, max(s - 40, 0), s) and (m := _DIGITS.search(b, s, min(e + 2, len(b)))):
         yield *m.span(), 'PHONE'
@@ -395,12 +425,13 @@ _ROOT = re.compile(
     | (?:^|[^A-Za-z0-9])[A-Za-z]:                         # C:
     | (?:^|[^\w.])(?:/mnt|/cygdrive|/host_mnt|/run/desktop/mnt/host)?/[A-Za-z]    # /mnt/c
     | \[[\d;]*m                                           # a colour of a terminal
+    | (?:^|[\s"'`=(,])\\{2,8}[A-Za-z][\w.\-]{1,30}        # \\server
     )$''',
     re.X,
 )
 
 # %% ../../nbs/evidence/05_people.ipynb #473b79dd
-_SLASHES = rb'(?:/+|\\{1,8}|%2[Ff]|%5[Cc])'
+_SLASHES = rb'(?:\\{1,4}/|/+|\\{1,8}|%2[Ff]|%5[Cc])'
 _HOME = re.compile(
     rb'(?P<root>'
     + _SLASHES
@@ -409,6 +440,7 @@ _HOME = re.compile(
     + rb'''
     (?P<name>
       (?<=\\)[A-Za-z0-9_\x80-\xff][\w.\-\x80-\xff]*(?:[ ][\w.\-\x80-\xff]+){1,2}(?=\\)   # C:\Users\Jane Doe
+    | (?<=Users/)[A-Z][\w.\-\x80-\xff]*\\{0,2}[ ][A-Z][\w.\-\x80-\xff]+(?=\\{0,2}/)   # /Users/Jane Doe/x
     | [A-Za-z0-9_\x80-\xff][\w.\-+\x80-\xff]*)
     (?![<{$(*])''',
     re.X,
@@ -433,11 +465,13 @@ def _name_in_path(b, s):
         s -= 2  # %2F
     while s > 0 and b[s - 1] == b[s] and b[s] in b'/\\':
         s -= 1
+    if b[s] == ord('/'):
+        s = stretch_start(b, s, b'\\', 8)  # a slash that JSON has escaped
     m = _HOME.match(b, s)
     if not m or (m['root'] == b'//' and b[s - 1 : s] == b':') or (m['kind'] == b'users' and b[s - 1 : s] != b':'):
         return None
     name = m['name'].rstrip(b'.-+')
-    if not _ROOT.search(b, max(s - 32, 0), s) or not _is_person(name):
+    if not _ROOT.search(b, max(s - 48, 0), s) or not _is_person(name):
         return None
     return m.start('name'), m.start('name') + len(name)
 

@@ -87,12 +87,15 @@ def mark_reverted(
     edits: list[Edit],  # of any source, with the `repo_id` of `join_code_bases`
 ) -> int:  # how many are marked
     "Set `reverted` where a later edit of the same file leads back to the text before, with the rest of its wish."
-    states, gone = {}, set()
-    for e in sorted(edits, key=lambda e: -e.time):
-        place = e.repo_id, e.path_before.rsplit('/', 1)[-1]
-        if (*place, e.before) in states and states[*place, e.before] > e.time:
+    states, gone, last_place = {}, set(), {}
+    for e in sorted(edits, key=lambda e: -e.time):  # from the end back, so that a file is known by its last path
+        here = e.repo_id, e.path_after
+        place = last_place.get(here, here)
+        if states.get((place, e.before), e.time) > e.time:
             gone.add(e.wish or e.id)
-        states.setdefault((*place, e.after), e.time)
+        states.setdefault((place, e.after), e.time)
+        if e.path_before != e.path_after:
+            last_place[e.repo_id, e.path_before] = place
     for e in edits:
         e.reverted = e.reverted or (e.wish or e.id) in gone
     return sum(e.reverted for e in edits)

@@ -21,7 +21,7 @@ from ..evaluation.playing import held_out, play_all
 from agentft.evaluation.replay import (
     FILES,
     compare_turns,
-    judge_turns,
+    judge_answers,
     judged_rows,
     kind_rows,
     measure_rows,
@@ -118,7 +118,7 @@ def _evaluate(r, p):
             answers[name], _ = answer_all(refs, who, load, r.out / FILES[name], name, r.limits['max_len'])
         load = None
         gc.collect()  # this model goes before the next one comes
-    _keep_turns(r, refs, judge_turns(refs, answers) + others)
+    _keep_turns(r, refs, judge_answers(refs, answers) + others)
     _measure(r)
     _judge(r)
 
