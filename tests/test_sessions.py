@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agentft.core.agent import TOOLS, check_call
 from agentft.core.records import Job, Message, ToolCall, from_dict, to_dict
+from agentft.core.todo_work import current_todo, phase_todos
 from agentft.traces.coding_sessions import with_history
 from agentft.traces.formats import read_source, sniff_source
 from agentft.traces.job_logs import log_line
@@ -545,6 +546,21 @@ def test_todos_that_have_no_counterpart_keep_their_life(tmp_path):
         'call: TodoWrite: the list was changed in the middle of the work',
         'call: TodoWrite: of a list that was left',
     }
+
+
+def test_a_todo_that_was_worded_anew_is_shown_in_the_words_of_its_time(tmp_path):
+    s = Script()
+    s.user('Go')
+    A, B, C = 'Write the parser', 'Tell the team about it', 'Draft the index'
+    s.call('1', 'TodoWrite', todos=todos((A, 'completed'), (B, 'pending')))
+    s.call('2', 'Read', file_path='/w/a.py')
+    s.call('3', 'TodoWrite', todos=todos((A, 'completed'), (C, 'pending'), (f'{B} now', 'pending')))
+    s.call('4', 'Read', file_path='/w/b.py')
+    (job,), _ = read(s.write(tmp_path / 's1.jsonl'))
+    assert len({t.id for t in job.todos}) == len(job.todos) == 3
+    assert [[t.text for t in phase_todos(job, i)] for i in (1, 2, 3)] == [[A, B], [A, B], [A, f'{B} now', C]]
+    assert [current_todo(job, i) and current_todo(job, i).text for i in range(4)] == [None, B, B, f'{B} now']
+    assert from_dict(Job, to_dict(job)).meta['renamed_todos'] == [[job.todos[1].id, 2, B]]
 
 
 def test_noise_is_counted(tmp_path):

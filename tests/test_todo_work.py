@@ -2,7 +2,8 @@
 
 import pytest
 
-from agentft.core.todo_work import only_looks
+from agentft.core.records import Job, Message, Todo, ToolCall, Turn
+from agentft.core.todo_work import only_looks, todo_work
 
 LOOKS = r'''
 ls -la src
@@ -126,3 +127,28 @@ def test_what_only_looks_or_checks(command):
 @pytest.mark.parametrize('command', [*CHANGES, '', 'ls\nrm x', 'ls # look\nrm x'])
 def test_what_may_change_something(command):
     assert not only_looks(command)
+
+
+def verdict(text, name, marked=None, **arguments):
+    call = ToolCall(name, arguments, 'c')
+    turn = Turn(
+        '', Message('assistant', tool_calls=[call]), results=[Message('tool', 'done', tool_call_id='c', ok=True)]
+    )
+    job = Job(
+        'j', 'x', turns=[turn, Turn('', Message('assistant', 'On.'))], todos=[Todo('t', text, completed_turn=marked)]
+    )
+    return todo_work(job)[0][1]
+
+
+@pytest.mark.parametrize('marked', [None, 1])
+@pytest.mark.parametrize('text', ['Run tests and lint', 'Run the test suite', 'Lint the code'])
+def test_a_todo_that_asks_to_run_something_is_not_served_by_a_look(text, marked):
+    assert verdict(text, 'search', marked, pattern='test') is None
+    assert verdict(text, 'run_command', marked, command='grep -rn test .') is None
+    assert verdict(text, 'edit_file', marked, path='a.py', old_string='1', new_string='2') is not True
+    assert verdict(text, 'run_command', marked, command='cd app && pytest -q && ruff check .') is True
+    assert verdict(text, 'run_command', marked, command='./ci.sh') is True
+
+
+def test_a_todo_that_asks_to_read_is_served_by_a_look():
+    assert verdict('Inspect the tests', 'run_command', command='grep -rn test .') is True
