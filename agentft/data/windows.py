@@ -16,11 +16,11 @@ from fastcore.basics import patch
 from ..core.agent import BOOKKEEPING
 from ..core.files import files_at, replay
 from ..core.records import Example, Job, Message, Reference, Turn
+from ..core.todo_work import current_todo
 from agentft.data.lean_context import (
     Known,
     Room,
     contract,
-    current_todo,
     focus_words,
     head_text,
     lean_turn,

@@ -11,12 +11,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core.todo_work import judge_todos
 from fastcore.basics import patch
 
 from ..core.agent import TOOLS, tool_schemas
 from ..core.files import Files, clean_path, numbered
 from ..core.records import Job, Message, Outcome, ToolCall, Turn, Usage, to_dict
+from ..core.todo_work import judge_todos
 from .session_todos import TodoList
 from agentft.traces.session_trees import (
     LineGroup,
@@ -589,6 +589,8 @@ def _tools(self: _Reader) -> list[dict]:
 def _finish(self: _Reader) -> Job:
     "The job, from what was read."
     meta = self._meta()
+    if self.todos.renamed:
+        meta['renamed_todos'] = self.todos.renamed
     job = Job(
         self.branch.id,
         'claude_code',

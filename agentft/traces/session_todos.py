@@ -8,10 +8,10 @@ __all__ = ['TodoList']
 # %% ../../nbs/traces/14_session_todos.ipynb #2ab6e882
 from dataclasses import dataclass, replace
 
-from ..core.todo_work import same_todo
 from fastcore.basics import patch
 
 from ..core.records import Todo, ToolCall
+from ..core.todo_work import same_todo
 from .sources import first_text
 from .tool_mapping import Left
 
@@ -31,6 +31,7 @@ class TodoList:
     def __init__(self):
         self.items: list[_Item] = []  # the list as it stands
         self.every: list[Todo] = []  # every todo that was ever on it
+        self.renamed: list[list] = []  # [id of a todo, turn that worded it anew, text before it]
         self.mapped = False  # do our calls so far describe the list as it stands?
         self.number = 0  # how many lists the session has begun
         self.growing: ToolCall | None = None  # the call that staged a list which nobody has begun to work on
@@ -44,7 +45,11 @@ class TodoList:
 @patch
 def _new(self: TodoList, text: str, turn: int, key: str = '') -> _Item:
     "A todo that appears on the list at `turn`."
-    todo = Todo(f'l{self.number}_todo_{len(self.items) + 1}', text, 'tactical', self.number, turn)
+    taken = {t.id for t in self.every} | {x.todo.id for x in self.items}
+    place = len(self.items) + 1
+    while f'l{self.number}_todo_{place}' in taken:
+        place += 1  # of a list that was changed in the middle of the work
+    todo = Todo(f'l{self.number}_todo_{place}', text, 'tactical', self.number, turn)
     self.every.append(todo)
     return _Item(todo, key=key)
 
@@ -153,18 +158,27 @@ def _merge(self: TodoList, new: list, turn: int):
     stay = {text: old.pop(text) for text, _ in new if text in old}
     self.items = []
     for text, _ in new:
-        self.items.append(stay.pop(text, None) or _renamed(old, text) or self._new(text, turn))
+        self.items.append(stay.pop(text, None) or self._renamed(old, text, turn) or self._new(text, turn))
     for item in old.values():
         if item.status != 'completed':
             item.todo.done_rule = 'dropped'
     self._set_statuses(new, turn)
 
 
-def _renamed(old: dict, text: str) -> _Item | None:
+@patch
+def _reword(self: TodoList, todo: Todo, text: str, turn: int):
+    "Give a todo other words, and keep those that it had."
+    if text != todo.text:
+        self.renamed.append([todo.id, turn, todo.text])
+        todo.text = text
+
+
+@patch
+def _renamed(self: TodoList, old: dict, text: str, turn: int) -> _Item | None:
     "The open item of `old` (text -> item) that `text` words anew, taken out of it."
     for before, item in old.items():
         if item.status != 'completed' and same_todo(before, text):
-            item.todo.text = text
+            self._reword(item.todo, text, turn)
             return old.pop(before)
     return None
 
@@ -224,7 +238,7 @@ def _write_same(self: TodoList, new: list, turn: int) -> tuple:
 
 # %% ../../nbs/traces/14_session_todos.ipynb #e7e99d30
 @patch
-def _update(self: TodoList, item: _Item, a: dict):
+def _update(self: TodoList, item: _Item, a: dict, turn: int):
     "Take over a `TaskUpdate` that completes nothing, and raise `Left` with what it does."
     status = a.get('status')
     if status == 'deleted':
@@ -240,7 +254,7 @@ def _update(self: TodoList, item: _Item, a: dict):
             raise Left('opens a todo again')
         raise Left('only says what is in progress')
     if a.get('subject') or a.get('description'):
-        item.todo.text = first_text(a, 'subject') or item.todo.text
+        self._reword(item.todo, first_text(a, 'subject') or item.todo.text, turn)
         raise Left('changes the text of a task')
     raise Left('order, owner or notes of a task')
 
@@ -263,4 +277,4 @@ def task(
         raise Left('a task of another list')
     if a.get('status') == 'completed' and item.status != 'completed':
         return self.complete([item], turn)
-    self._update(item, a)
+    self._update(item, a, turn)
