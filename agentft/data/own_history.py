@@ -240,7 +240,7 @@ def take_windows(
     flow.held_out, flow.reasons = counts.pop(HELD_OUT, 0), counts
     out.flows.append(flow)
 
-# %% ../../nbs/data/09_own_history.ipynb #2490638b
+# %% ../../nbs/data/09_own_history.ipynb #eced3b0b
 def phases_without_row(
     jobs: list[Job],  # recorded ones
     out: OwnRows,
@@ -259,7 +259,7 @@ def phases_without_row(
                 missing.append(f'{job.id}, {phase or "no"} phase: {Counter(whys).most_common(1)[0][0]}')
     return missing
 
-# %% ../../nbs/data/09_own_history.ipynb #a24e47ba
+# %% ../../nbs/data/09_own_history.ipynb #3e274f0d
 def _refusal(what: str, id: str, reason: str, detail: str, behaviour: str) -> Rejected:
     return Rejected(id, reason, detail[:200], what, behaviour, what, [])
 
@@ -286,7 +286,7 @@ def _take(items, make, gate: Gate, most: int, flow: Flow, out: OwnRows, behaviou
         flow.kept += len(members)
         taken += 1
 
-# %% ../../nbs/data/09_own_history.ipynb #e91aec22
+# %% ../../nbs/data/09_own_history.ipynb #268731ab
 def _wishes_in_turn(edits: list) -> list[list]:
     "The edits of each wish, code bases in turn, in an order that depends on ids alone."
     queues = defaultdict(list)
@@ -315,7 +315,7 @@ def take_edits(
     _take(_wishes_in_turn(free), to_example, gate, most, flow, out, 'edit')
     out.flows.append(flow)
 
-# %% ../../nbs/data/09_own_history.ipynb #93c590d6
+# %% ../../nbs/data/09_own_history.ipynb #eeef960e
 def _of_evaluation(job: Job | None) -> bool:
     "Does the arena keep this job for the evaluation?"
     if job is None or not is_simulated(job):
@@ -348,7 +348,7 @@ def take_memory(
     _take(good, compact_example, gate, most, flow, out, 'compact')
     out.flows.append(flow)
 
-# %% ../../nbs/data/09_own_history.ipynb #1483280e
+# %% ../../nbs/data/09_own_history.ipynb #2088dcf3
 def own_seeds(
     found: Found,
     rejected: list[Rejected],  # gets the unreadable ones
@@ -363,7 +363,7 @@ def own_seeds(
             rejected.append(Rejected(str(d.get('id', '')), 'unreadable_seed', detail, 'seeds', '', '', []))
     return out
 
-# %% ../../nbs/data/09_own_history.ipynb #a50a4ddc
+# %% ../../nbs/data/09_own_history.ipynb #6296d870
 def take_own_history(
     found: Found,
     gate: Gate,

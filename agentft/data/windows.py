@@ -30,7 +30,7 @@ from agentft.data.lean_context import (
 from ..evidence.memory import atoms
 from ..evidence.right_turns import TurnVerdict, judge_turns
 
-# %% ../../nbs/data/06_windows.ipynb #e11f3126
+# %% ../../nbs/data/06_windows.ipynb #e9a0fae3
 @dataclass
 class Window:
     "Some decisions of a job, with what the agent saw of them."
@@ -49,7 +49,7 @@ class Window:
     def trained(self) -> list[int]:
         return [i for i, why in self.whys.items() if not why]
 
-# %% ../../nbs/data/06_windows.ipynb #416c8e12
+# %% ../../nbs/data/06_windows.ipynb #9ac0b05f
 _OVERHEAD = 6  # tokens around a message in a chat format, about
 
 
@@ -61,7 +61,7 @@ def _size(messages, count) -> int:
         total += sum(count(f'{c.name}{c.arguments}{c.malformed}') + _OVERHEAD for c in m.tool_calls)
     return total
 
-# %% ../../nbs/data/06_windows.ipynb #6c2289ca
+# %% ../../nbs/data/06_windows.ipynb #307aa68d
 class _Writer:
     "Writes the windows of one job."
 
@@ -84,7 +84,7 @@ class _Writer:
     def lean(self, turn: int, older: bool = False):
         return lean_turn(self.job.turns[turn], self.told, self.room, self.count, self.focus(turn), older)
 
-# %% ../../nbs/data/06_windows.ipynb #4bb9eade
+# %% ../../nbs/data/06_windows.ipynb #6d4f79d0
 @patch
 def _older(self: _Writer, turn: int, since: int, used: int) -> tuple[int, list[Message]]:
     "The last turns before `turn`, back to `since`, as far as they fit after a head: where they start, their messages."
@@ -98,7 +98,7 @@ def _older(self: _Writer, turn: int, since: int, used: int) -> tuple[int, list[M
         start, shown = start - 1, more + shown
     return start, shown
 
-# %% ../../nbs/data/06_windows.ipynb #a059561d
+# %% ../../nbs/data/06_windows.ipynb #e90a699a
 @patch
 def begin(self: _Writer, turn: int, since: int):
     "Begin a window whose first decision is `turn`; `since` is the first turn of its phase."
@@ -111,7 +111,7 @@ def begin(self: _Writer, turn: int, since: int):
     self.window = Window(job.id, turn, turn, start, messages + shown)
     self.used = used + _size(shown, self.count)
 
-# %% ../../nbs/data/06_windows.ipynb #f7c08fd4
+# %% ../../nbs/data/06_windows.ipynb #e407437a
 @patch
 def close(self: _Writer):
     "Keep the window, without what comes after its last trained decision."
@@ -124,7 +124,7 @@ def close(self: _Writer):
         w.tools = self.tools
     self.out.append(w)
 
-# %% ../../nbs/data/06_windows.ipynb #794df39b
+# %% ../../nbs/data/06_windows.ipynb #22261139
 @patch
 def add(self: _Writer, turn: int, since: int):
     "Put `turn` into the window, or into a new one where this one has no room for it."
@@ -141,7 +141,7 @@ def add(self: _Writer, turn: int, since: int):
     w.messages += [said, *results]
     self.used += asked + answer + _size(results, self.count)
 
-# %% ../../nbs/data/06_windows.ipynb #99528041
+# %% ../../nbs/data/06_windows.ipynb #4b4d298a
 _LINE_NUMBER = re.compile(r'(?m)^ *\d+\t')
 _SPACE = re.compile(r'\s+')
 
@@ -171,7 +171,7 @@ def shown_text(
         rows += [m.content, *(s for c in m.tool_calls for s in _strings(c.arguments))]
     return '\n'.join(map(plain_text, rows))
 
-# %% ../../nbs/data/06_windows.ipynb #1a00b0c0
+# %% ../../nbs/data/06_windows.ipynb #5870d9dd
 def _facts(turn: Turn) -> set[str]:
     "What a decision holds that can't be guessed, as `plain_text` text."
     out, texts = set(), [turn.said.content]
@@ -197,7 +197,7 @@ def hidden_facts(
     shown, known = shown_text(window), before + '\n' + '\n'.join(_replaced(turn))
     return sorted(fact for fact in _facts(turn) if fact in known and fact not in shown)
 
-# %% ../../nbs/data/06_windows.ipynb #f151e6f6
+# %% ../../nbs/data/06_windows.ipynb #63056a29
 @patch
 def go_on(self: _Writer, turn: int):
     "Take over what `turn` said and what came of it."
@@ -205,7 +205,7 @@ def go_on(self: _Writer, turn: int):
     self.known.take(this)
     self.before += '\n' + shown_text([this.said, *this.results])
 
-# %% ../../nbs/data/06_windows.ipynb #f730140f
+# %% ../../nbs/data/06_windows.ipynb #352fb61c
 UNSEEN = 'uses what the window does not show'
 TOO_LONG = 'longer than the window'
 
@@ -220,7 +220,7 @@ def why_not(self: _Writer, turn: int, said: Message, prompt: int, answer: int) -
     hidden = hidden_facts(self.job.turns[turn], self.window.messages, self.before)
     return UNSEEN if hidden else ''
 
-# %% ../../nbs/data/06_windows.ipynb #82131cb9
+# %% ../../nbs/data/06_windows.ipynb #56e46975
 def used_tools(
     jobs: list[Job],
 ) -> set[str]:
@@ -235,7 +235,7 @@ def offered(
     "The tool schemas of `job` that stay."
     return [t for t in job.tools if t.get('function', t).get('name') in used]
 
-# %% ../../nbs/data/06_windows.ipynb #2621db9c
+# %% ../../nbs/data/06_windows.ipynb #ef082543
 def _segments(job: Job) -> list[range]:
     "The turns of each phase."
     out, start = [], 0
@@ -249,7 +249,7 @@ def _segments(job: Job) -> list[range]:
 def _place(turn: Turn) -> tuple:
     return turn.agent_phase, turn.agent_phase_number
 
-# %% ../../nbs/data/06_windows.ipynb #e07d1ee8
+# %% ../../nbs/data/06_windows.ipynb #4d98e2f4
 def windows(
     job: Job,  # with its labels
     fmt,  # ChatFormat of the model
@@ -270,7 +270,7 @@ def windows(
         writer.close()
     return writer.out
 
-# %% ../../nbs/data/06_windows.ipynb #da239472
+# %% ../../nbs/data/06_windows.ipynb #2bc4998f
 _OF_TOOL = dict(
     edit_file='edit',
     next_phase_todos='phase',
@@ -298,7 +298,7 @@ def behaviour_of(
     order = ['compact', 'notes', 'edit', 'tools', 'phase', 'todo']
     return min(kinds, key=order.index, default='tools')
 
-# %% ../../nbs/data/06_windows.ipynb #9d4ce441
+# %% ../../nbs/data/06_windows.ipynb #e63119bb
 def _kind(job: Job, w: Window) -> str:
     "`hand-over`, `phase` for other windows at the beginning of a phase, or `decision`."
     stages = any(c.name == 'next_phase_todos' for i in w.trained for c in job.turns[i].said.tool_calls)
@@ -307,7 +307,7 @@ def _kind(job: Job, w: Window) -> str:
         return 'hand-over'
     return 'phase' if begins else 'decision'
 
-# %% ../../nbs/data/06_windows.ipynb #39fc2781
+# %% ../../nbs/data/06_windows.ipynb #ec64a5c3
 def group_of(
     job: Job,
 ) -> str:
@@ -324,7 +324,7 @@ def _about(job: Job, turn: int) -> str:
 def _origin(job: Job) -> str:
     return 'session' if job.source in ('claude_code', 'codex', 'gemini') else 'job'
 
-# %% ../../nbs/data/06_windows.ipynb #af4428b9
+# %% ../../nbs/data/06_windows.ipynb #8d74999f
 def window_example(
     job: Job,
     w: Window,
@@ -357,7 +357,7 @@ def window_example(
         meta=meta,
     )
 
-# %% ../../nbs/data/06_windows.ipynb #896a6293
+# %% ../../nbs/data/06_windows.ipynb #f630fb4d
 def _todo_done(job: Job, turn: int) -> bool | None:
     "Was the work of the current todo done before `turn`? True where it is marked then, False where work comes first."
     todo, names = current_todo(job, turn), {c.name for c in job.turns[turn].said.tool_calls}
@@ -367,7 +367,7 @@ def _todo_done(job: Job, turn: int) -> bool | None:
         return True if todo.completed_turn == turn and names <= BOOKKEEPING else None
     return False if names - BOOKKEEPING else None
 
-# %% ../../nbs/data/06_windows.ipynb #7b08ab9f
+# %% ../../nbs/data/06_windows.ipynb #e48afde7
 def _touched(job: Job, turn: int) -> tuple[dict, list]:
     "Files that `turn` changed with their text afterwards, and paths that are gone."
     after, gone = {}, []
@@ -380,7 +380,7 @@ def _touched(job: Job, turn: int) -> tuple[dict, list]:
             gone.append(c.path)
     return after, gone
 
-# %% ../../nbs/data/06_windows.ipynb #8fe2610c
+# %% ../../nbs/data/06_windows.ipynb #95e23f03
 def _known_files(job: Job, turn: int, messages) -> dict:
     "The files whose text is known before `turn` and that the window or the turn names."
     shown = shown_text(messages) + shown_text([job.turns[turn].said])
