@@ -884,7 +884,8 @@ def test_files_of_one_commit_are_one_job(tmp_path):
     x = to_example(es)
     assert not check_rules(x) and not check_execution(x, example_task(x))
     made = [c.arguments['path'] for m in x.messages for c in m.tool_calls if c.name == 'edit_file']
-    assert sorted(made) == ['a.py', 'b.py', 'c.py'] and len(x.parents) == 1
+    assert sorted(made) == ['a.py', 'b.py', 'c.py']
+    assert x.parents == [f'{es[0].repo_id}/{es[0].commit}', es[0].repo_id]  # the commit, and its code base
     with pytest.raises(ValueError, match='all edits of one wish, 3 here'):
         to_example(es[:2])
 

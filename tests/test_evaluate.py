@@ -50,7 +50,8 @@ def test_end_to_end(run):
     assert [j.meta['task'] for j in base] == [j.meta['task'] for j in tuned] and len(base) == len(FAMILIES)
     assert all(j.meta['seed'] >= EVAL_SEED and j.turns and j.turns[0].usage.prompt_tokens > 0 for j in base + tuned)
     assert [j.turns[0].said.content for j in base] != [j.turns[0].said.content for j in tuned]  # the adapter was used
-    assert {r['families'] for r in res['summary']} == {'seen', 'unseen'} and len(res['summary']) == 10
+    assert {r['families'] for r in res['summary']} == {'seen', 'unseen'} and len(res['summary']) == 12
+    assert sum(r['metric'] == '· marked without work' for r in res['summary']) == 2  # beside todo completion
     for k in ('seen', 'unseen'):
         m = n['metrics'][k]['tuned']['task_success']
         assert m['denominator'] == sum(FAMILIES[j.family].seen == (k == 'seen') for j in tuned)

@@ -267,7 +267,7 @@ def test_figures_of_any_rows_can_be_drawn():
 
 def test_the_budget_steers_phase_2(tmp_path):
     "All failures are bad edits; the budget file says otherwise, and wins. Without it the counts are in charge."
-    from agentft.phases.synthesize import phase1
+    from agentft.evidence.found import find_found
 
     d = tmp_path / '1-collect'
     d.mkdir()
@@ -276,19 +276,22 @@ def test_the_budget_steers_phase_2(tmp_path):
     write_jsonl(d / 'jobs.jsonl', jobs)
     write_jsonl(d / 'failures.jsonl', failures)
     write_result(d, 'collect', {})
-    found = phase1(str(tmp_path / '2-synthesize'), 'auto')
-    assert found[2] == {}
+    found = find_found(str(tmp_path / '2-synthesize'), 'auto')
+    assert found.budget == {}
     pairs = {('edit', 'config'): 1, ('todo', 'config'): 1}
     from agentft.data.expansion import quotas
 
-    assert quotas(pairs, found[1], 10, 0) == {('edit', 'config'): 10, ('todo', 'config'): 0}
+    assert quotas(pairs, found.failed_kinds(), 10, 0) == {('edit', 'config'): 10, ('todo', 'config'): 0}
     write_patterns(d / 'patterns.json', failures, [job_row(j, [f for f in failures if f.job_id == j.id]) for j in jobs])
     edited = json.loads((d / 'patterns.json').read_text())
     edited['budget'] = dict(todo=0.7, edit=0.3)
     (d / 'patterns.json').write_text(json.dumps(edited))
-    found = phase1(str(tmp_path / '2-synthesize'), 'auto')
-    assert quotas(pairs, found[1], 10, 0, budget=found[2]) == {('edit', 'config'): 3, ('todo', 'config'): 7}
-    assert quotas(pairs, found[1], 10, 1, budget=found[2]) == {
+    found = find_found(str(tmp_path / '2-synthesize'), 'auto')
+    assert quotas(pairs, found.failed_kinds(), 10, 0, budget=found.budget) == {
+        ('edit', 'config'): 3,
+        ('todo', 'config'): 7,
+    }
+    assert quotas(pairs, found.failed_kinds(), 10, 1, budget=found.budget) == {
         ('edit', 'config'): 5,
         ('todo', 'config'): 5,
     }  # an even share of 1 asks nobody
