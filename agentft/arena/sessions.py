@@ -9,13 +9,13 @@ __all__ = ['SYSTEM', 'Session', 'match_todos']
 import re
 from dataclasses import replace
 
-from ..core.todo_work import judge_todos
 from fastcore.basics import patch
 
 from .tasks import Task
 from .workspace import Workspace
 from ..core.agent import BOOKKEEPING, LEAN, SHORT, TOOLS, AgentState, Rules, check_call, tool_schemas
 from ..core.records import Job, Message, Outcome, Todo, ToolCall, Turn, Usage, content_hash
+from ..core.todo_work import judge_todos
 
 # %% ../../nbs/arena/04_sessions.ipynb #3091ca0b
 SYSTEM = (

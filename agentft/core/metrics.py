@@ -12,13 +12,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
-from .todo_work import never_ran, todo_work
 from fastcore.basics import patch
 
 from .agent import check_call, contract_of
 from .files import CUT_ARGUMENTS, NO_RESULT, FileChange, replay, succeeded, written
 from .records import Job, ToolCall
 from .replacements import TOKENIZER, count_tokens, edit_cost, line_edit, minimal_edit
+from .todo_work import never_ran, todo_work
 
 # %% ../../nbs/core/05_metrics.ipynb #1e534450
 @dataclass

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from ..core.todo_work import never_ran, same_todo, skeleton, todo_work
-
 from ..core.agent import BOOKKEEPING, READS, check_call, contract_of
 from ..core.files import clean_path, replay
 from ..core.metrics import job_edits
 from ..core.records import Job, Label, Message, ToolCall, Turn
+from ..core.todo_work import never_ran, same_todo, skeleton, todo_work
 from ..traces.outcomes import deliverables
 from ..workbench.figures import counted
 

@@ -8,9 +8,8 @@ __all__ = ['deliverables', 'outcome_of']
 # %% ../../nbs/traces/07_outcomes.ipynb #4ffdffa4
 import re
 
-from ..core.todo_work import skeleton
-
 from ..core.records import Job, Outcome
+from ..core.todo_work import skeleton
 
 # %% ../../nbs/traces/07_outcomes.ipynb #95aa5a92
 def _claimed(job: Job) -> list | None:

@@ -8,10 +8,10 @@ __all__ = ['todo_life']
 # %% ../../nbs/traces/06_todo_life.ipynb #877ca07b
 import re
 
-from ..core.todo_work import judge_todos
 from fastcore.basics import patch
 
 from ..core.records import Job, Todo, Turn
+from ..core.todo_work import judge_todos
 from .messages import CUT_TAIL
 
 # %% ../../nbs/traces/06_todo_life.ipynb #049ee886
