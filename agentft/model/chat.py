@@ -225,11 +225,12 @@ def ids(
     "Token ids of one piece."
     if marks:
         if text not in self._marker_ids:
-            self._marker_ids[text] = self.tokenizer(text, add_special_tokens=False).input_ids
+            self._marker_ids[text] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
         return self._marker_ids[text]
     if not text:
         return []
-    return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    # verbose=False: longer than the model is no warning here, since windows are cut from it
+    return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids
 
 # %% ../../nbs/model/01_chat.ipynb #3c65e22c
 @patch
