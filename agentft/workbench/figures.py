@@ -8,6 +8,7 @@ __all__ = ['PALETTE', 'use_style', 'alt_text', 'plot_save', 'save_panels', 'perc
 
 # %% ../../nbs/workbench/01_figures.ipynb #90cfac66
 import io
+import itertools
 import math
 import re
 from contextlib import suppress
@@ -229,10 +230,18 @@ def with_counts(
     return [x for x in rows if any(isinstance(v, (int, float)) and v for v in x.values())]
 
 # %% ../../nbs/workbench/01_figures.ipynb #3870bb4d
-def _heights(counts: list[int], least: float, gap: float) -> list[float]:
-    "Heights that sum to 1 with a gap between them, none below `least`."
-    free = 1 - gap * (len(counts) - 1) - least * len(counts)
-    return [least + max(free, 0) * n / sum(counts) for n in counts]
+_LEAST, _GAP = 0.2, 0.05  # height of a line of text, and of the room below it
+
+
+def _height(parts: int) -> float:
+    "How high a band of `parts` has to be for its labels."
+    return max(1, parts * (_LEAST + _GAP))
+
+
+def _heights(counts: list[int]) -> list[float]:
+    "Heights that sum, with a gap after each, to the height of their band."
+    free = _height(len(counts)) - (_LEAST + _GAP) * len(counts)
+    return [_LEAST + free * n / sum(counts) for n in counts]
 
 
 def _ribbon(ax, left: tuple, right: tuple, x: tuple, color):
@@ -248,20 +257,28 @@ def _ribbon(ax, left: tuple, right: tuple, x: tuple, color):
 _TURNED_AWAY = '#9a9a9a'
 
 
-def _band(ax, y: float, label: str, parts: list[tuple], least=0.2, gap=0.05):
-    "One kind of thing between `y` and `y + 1`: its label, its parts, and a ribbon to each."
-    total = sum(n for _, n, _ in parts)
-    ax.fill_between([0, 0.03], y, y + 1, color='#444444', linewidth=0)
-    ax.text(-0.02, y + 0.5, label, ha='right', va='center', fontsize=9)
-    start, end = y + 1, y + 1
-    for (name, n, color), height in zip(parts, _heights([n for _, n, _ in parts], least, gap)):
-        part = n / total
+def _band(ax, top: float, label: str, parts: list[tuple]):
+    "One kind of thing below `top`: its label, its parts, and a ribbon to each."
+    total, high = sum(n for _, n, _ in parts), _height(len(parts)) - _GAP
+    ax.fill_between([0, 0.03], top - high, top, color='#444444', linewidth=0)
+    ax.text(-0.02, top - high / 2, label, ha='right', va='center', fontsize=9)
+    start, end = top, top
+    for (name, n, color), height in zip(parts, _heights([n for _, n, _ in parts])):
+        part = high * n / total
         _ribbon(ax, (start - part, start), (end - height, end), (0.03, 0.5), color)
         ax.fill_between([0.5, 0.52], end - height, end, color=color, linewidth=0)
         ax.text(0.54, end - height / 2, f'{n:,} {name}', ha='left', va='center', fontsize=9)
-        start, end = start - part, end - height - gap
+        start, end = start - part, end - height - _GAP
 
 # %% ../../nbs/workbench/01_figures.ipynb #f1579b03
+def _few(parts: list, most: int) -> list:
+    "At most `most` of `parts`: what is over is one part."
+    if len(parts) <= most:
+        return parts
+    rest = parts[most - 1 :]
+    return [*parts[: most - 1], (f'for {len(rest)} other reasons', sum(p[1] for p in rest), False)]
+
+
 def flow_figure(
     kinds: list[tuple],  # (label, [(name, number, is it kept?), ...]), the first kind on top
     title: str,
@@ -269,15 +286,13 @@ def flow_figure(
 ):  # matplotlib figure
     "What came in and what became of it, one band per kind; kinds without any are left out."
     plt = use_style()
-    shown = [(label, [p for p in parts if p[1]]) for label, parts in kinds]
+    shown = [(label, _few([p for p in parts if p[1]], most)) for label, parts in kinds]
     shown = [(label, parts) for label, parts in shown if parts]
-    fig, ax = plt.subplots(figsize=(7, 1.15 * len(shown) + 0.5))
-    for k, (label, parts) in enumerate(shown):
-        if len(parts) > most:
-            rest = parts[most - 1 :]
-            parts = [*parts[: most - 1], (f'for {len(rest)} other reasons', sum(p[1] for p in rest), False)]
+    tops = [0, *itertools.accumulate(-_height(len(parts)) - 0.2 for _, parts in shown)]
+    fig, ax = plt.subplots(figsize=(7, 0.5 - 1.1 * tops[-1]))
+    for (label, parts), top in zip(shown, tops):
         colors = [PALETTE['blue'] if kept else _TURNED_AWAY for _, _, kept in parts]
-        _band(ax, -1.25 * k, label, [(name, n, c) for (name, n, _), c in zip(parts, colors)])
+        _band(ax, top, label, [(name, n, c) for (name, n, _), c in zip(parts, colors)])
     ax.set(xlim=(-0.45, 1.15), title=title)
     ax.axis('off')
     return fig
