@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IN_PHASES', 'PLAIN', 'SUMMARY', 'Room', 'focus_words', 'cut_text', 'contract', 'task_text', 'Known', 'known_at',
-           'head_text', 'told_texts', 'lean_turn']
+           'head_text', 'state_text', 'told_texts', 'lean_turn']
 
 # %% ../../nbs/data/05_lean_context.ipynb #0e230436
 import re
@@ -233,19 +233,36 @@ def _shown_files(job: Job, turn: int, todo, known: Known) -> dict[str, str]:
     return papers | {p: texts[p] for p in named[:2]}
 
 # %% ../../nbs/data/05_lean_context.ipynb #3409858c
+def _focus(job: Job, turn: int) -> frozenset[str]:
+    "What the lines of a text are chosen by at `turn`."
+    todo = current_todo(job, turn)
+    return focus_words(task_text(job), todo.text if todo else _wish(job, turn))
+
+
 def head_text(
+    job: Job,
+    start: int,  # first turn that is shown
+    room: Room,
+    count,  # text -> tokens
+    turn: int | None = None,  # of the decision, whose todo says what stays of a long text; None: `start`
+) -> str:
+    "What stands before the turns of a window: the task, and of an agent without phases what was wished last."
+    task, wish, focus = task_text(job), _wish(job, start), _focus(job, start if turn is None else turn)
+    parts = [cut_text(task, room.text, count, focus)]
+    if not job.turns[start].agent_phase and wish and wish.strip() != task.strip():
+        parts.append(cut_text(wish, room.text, count, focus))
+    return '\n\n'.join(parts)
+
+# %% ../../nbs/data/05_lean_context.ipynb #961897dc
+def state_text(
     job: Job,
     turn: int,
     room: Room,
     count,  # text -> tokens
     known: Known | None = None,  # of `known_at`, where it is at hand
 ) -> str:
-    "What stands before the turns of a window."
-    task, wish, todo = task_text(job), _wish(job, turn), current_todo(job, turn)
-    focus = focus_words(task, todo.text if todo else wish)
-    parts = [cut_text(task, room.text, count, focus)]
-    if not job.turns[turn].agent_phase and wish and wish.strip() != task.strip():
-        parts.append(cut_text(wish, room.text, count, focus))
+    "Where things stand right before the decision `turn`: memory, files, todos, phase; '' where nothing is known of it."
+    todo, focus, parts = current_todo(job, turn), _focus(job, turn), []
     for path, text in _shown_files(job, turn, todo, known or known_at(job, turn)).items():
         parts.append(f'{path}:\n{cut_text(text.strip(), room.older, count, focus)}')
     if rows := _todo_lines(job, turn, room, count):
@@ -290,9 +307,9 @@ def _said(turn: Turn, older: bool, room: Room, count, focus) -> Message:
     return replace(m, content=cut_text(m.content, room.older, count, focus), tool_calls=calls)
 
 # %% ../../nbs/data/05_lean_context.ipynb #d9f4cbe6
-def told_texts(job: Job, turn: int) -> list[str]:
-    "The task and the last wish, which the head of a window at `turn` holds."
-    return [task_text(job), _wish(job, turn)]
+def told_texts(job: Job, start: int) -> list[str]:
+    "The task and the last wish, which the head of a window holds whose first turn is `start`."
+    return [task_text(job), _wish(job, start)]
 
 
 def lean_turn(

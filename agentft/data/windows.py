@@ -24,6 +24,7 @@ from agentft.data.lean_context import (
     focus_words,
     head_text,
     lean_turn,
+    state_text,
     task_text,
     told_texts,
 )
@@ -103,13 +104,17 @@ def _older(self: _Writer, turn: int, since: int, used: int) -> tuple[int, list[M
 def begin(self: _Writer, turn: int, since: int):
     "Begin a window whose first decision is `turn`; `since` is the first turn of its phase."
     job, room = self.job, self.room
-    self.told = told_texts(job, turn)
-    head = head_text(job, turn, room, self.count, self.known)
-    messages = [Message('system', contract(job, turn, room, self.count)), Message('user', head)]
-    used = len(self.base) + _size(messages, self.count)
+    system = Message('system', contract(job, turn, room, self.count))
+    head = Message('user', head_text(job, turn, room, self.count))
+    state = Message('user', state_text(job, turn, room, self.count, self.known))
+    used, self.told = len(self.base) + _size([system, head, state], self.count), [task_text(job)]
     start, shown = self._older(turn, since, used)
-    self.window = Window(job.id, turn, turn, start, messages + shown)
-    self.used = used + _size(shown, self.count)
+    head.content, self.told = head_text(job, start, room, self.count, turn), told_texts(job, start)
+    if not shown:
+        head.content, state.content = '\n\n'.join(filter(None, (head.content, state.content))), ''
+    messages = [system, head, *shown, *([state] if state.content else [])]
+    self.window = Window(job.id, turn, turn, start, messages)
+    self.used = len(self.base) + _size(messages, self.count)
 
 # %% ../../nbs/data/06_windows.ipynb #e407437a
 @patch
