@@ -3,6 +3,8 @@
     python tools/in_sync.py                   check, and change nothing (make test)
     python tools/in_sync.py --write-readme    README.md from nbs/index.ipynb (make export)
     python tools/in_sync.py --keep quickstart keep results and pages of runs/quickstart in runs/measured/
+    python tools/in_sync.py --counts mine "an audit trail of 8 jobs and a repository of 500 commits"
+                                              keep the counts of runs/mine, which read somebody else's history: no text
 
 The check exports and cleans a scratch copy and compares it with the checkout, so it never touches work in progress.
 """
@@ -114,6 +116,35 @@ def keep(name):
     print(f'kept in {dst.relative_to(ROOT)}: now run nbs/index.ipynb, then make export')
 
 
+COUNTS = dict(  # of `result.json`: numbers by phase that hold nothing of what was read
+    collect=['jobs', 'turns', 'calls', 'outcomes', 'failures', 'jobs_with_failures', 'by_mode', 'edits', 'redacted'],
+    synthesize=['examples', 'tokens', 'by_origin', 'by_phase', 'flows', 'turns', 'turns_by_reason', 'references'],
+    train=['tokens', 'steps'],
+    evaluate=['replay'],
+)
+
+
+def counts(name, about):
+    "Keep what runs/`name` counted of a history that is not the project's own, and no line of that history."
+    from agentft.workbench.runs import PHASES, phase_dir, read_result
+
+    src, dst = ROOT / 'runs' / name, ROOT / 'runs' / 'measured' / name
+    results = {p: read_result(phase_dir(src, p)) for p in PHASES}
+    shutil.rmtree(dst, ignore_errors=True)
+    for p, r in results.items():
+        kept = {k: r[k] for k in ('v', 'phase', 'verdict', 'summary', 'seconds', 'provenance')}
+        kept['numbers'] = {k: r['numbers'][k] for k in COUNTS[p] if k in r['numbers']}
+        kept['numbers'].get('replay', {}).pop('compare', None)
+        to = phase_dir(dst, p)
+        to.mkdir(parents=True)
+        (to / 'result.json').write_text(json.dumps(kept, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+        stamp = json.loads((phase_dir(src, p) / 'phase.json').read_text(encoding='utf-8'))
+        stamp = {k: stamp[k] for k in ('state', 'seconds', 'peak_memory_gb')}
+        (to / 'phase.json').write_text(json.dumps(stamp, indent=1) + '\n', encoding='utf-8')
+    (dst / 'about.json').write_text(json.dumps(dict(about=about), indent=1) + '\n', encoding='utf-8')
+    print(f'kept in {dst.relative_to(ROOT)}: now run nbs/index.ipynb, then make export')
+
+
 def main(args):
     if args[:1] == ['--write-readme']:
         from agentft.core.records import write_atomic
@@ -121,6 +152,8 @@ def main(args):
         write_atomic(ROOT / 'README.md', readme(ROOT / 'nbs' / 'index.ipynb'))
     elif args[:1] == ['--keep']:
         keep(args[1])
+    elif args[:1] == ['--counts']:
+        counts(args[1], args[2])
     elif bad := check():
         sys.exit('\n'.join([*bad, '\nThe notebooks are the source: make export writes the rest from them.']))
     else:

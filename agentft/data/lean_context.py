@@ -253,7 +253,7 @@ def head_text(
         parts.append(cut_text(wish, room.text, count, focus))
     return '\n\n'.join(parts)
 
-# %% ../../nbs/data/05_lean_context.ipynb #961897dc
+# %% ../../nbs/data/05_lean_context.ipynb #0e906d17
 def state_text(
     job: Job,
     turn: int,

@@ -482,6 +482,7 @@ _ACCOUNT = re.compile(
     | (?:USER|LOGNAME|USERNAME|[Oo]wner|[Uu]ser[_\-]?[Ii]d|[Uu]ser[_\-]?[Nn]ame)\\*["']?\s*[:=]\s*\\*["']?
     | [ug]id=\d+\(
     | (?:^|[\s"'])[ab]/(?:home|Users)/                                   # of a diff
+    | (?:^|[\s"'`=:(,])~                                                 # ~jane/x
     )$''',
     re.X,
 )
