@@ -43,7 +43,7 @@ class Room:
 
     def refill(self, head: int) -> int:
         "How long the context is at most where a new window begins after a head: later turns shall find room, too."
-        return head + max(self.prompt - head, 0) // 2
+        return head + max(self.prompt - head, 0) // 4
 
 # %% ../../nbs/data/05_lean_context.ipynb #69f4eda4
 _WORD = re.compile(r'[\w./-]{4,}')
