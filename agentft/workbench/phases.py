@@ -24,7 +24,7 @@ from fastcore.basics import patch
 from ..core.records import write_atomic
 from .figures import markdown_table
 from .recipes import RecipeError, notebook_of
-from .runs import check_disk, write_result
+from .runs import check_disk, is_finished, phase_dir, read_result, write_result
 
 # %% ../../nbs/workbench/05_phases.ipynb #8afa6d7b
 def parameters_of(
@@ -80,11 +80,21 @@ def finish(self: Phase, r: SimpleNamespace) -> Path:
     )
 
 # %% ../../nbs/workbench/05_phases.ipynb #d4a7d9d3
+def _simulated(r) -> list:
+    "The simulated samples that the run rests on, as its phase 1 has found them."
+    if hasattr(r, 'simulated') or not hasattr(r, 'out'):
+        return getattr(r, 'simulated', [])
+    folder = phase_dir(Path(r.out).resolve().parent, 'collect')
+    return read_result(folder)['numbers'].get('simulated', []) if is_finished(folder) else []
+
+
 @patch
 def answer(self: Phase, r: SimpleNamespace) -> str:
     "The verdict and what stands under it, as Markdown: the first thing on the page."
     under = self.head(r) if self.head else markdown_table(self.summary(r))
-    return f'**{self.verdict(r)}**\n\n{under}'
+    samples = _simulated(r)
+    says = [f'What was read is simulated, and no history of a real agent: {", ".join(samples)}.'] * bool(samples)
+    return '\n\n'.join([f'**{self.verdict(r)}**', *says, under])
 
 # %% ../../nbs/workbench/05_phases.ipynb #7721bf6a
 @contextmanager

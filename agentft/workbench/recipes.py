@@ -79,10 +79,10 @@ def _check_keys(path, what, given, known):
 def read_recipe(
     recipe,  # path of a YAML file, or the name of one in `recipes/`
 ) -> dict:
-    "A recipe with `name`, `description`, `file` and `phases`; unknown keys are refused."
+    "A recipe with `name`, `description`, `file`, `samples` and `phases`; unknown keys are refused."
     path = find_recipe(recipe)
     found = _parse(path)
-    _check_keys(path, 'key', found, ('name', 'description', 'phases'))
+    _check_keys(path, 'key', found, ('name', 'description', 'phases', 'samples'))
     phases = found.get('phases') or {}
     if not isinstance(phases, dict) or not phases:
         raise RecipeError(f'{path}: phases is missing: name at least one of {", ".join(PHASES)}')
@@ -94,6 +94,7 @@ def read_recipe(
         name=str(found.get('name') or path.stem),
         description=str(found.get('description') or ''),
         file=str(path),
+        samples=dict(found.get('samples') or {}),
         phases={p: dict(phases[p] or {}) for p in PHASES if p in phases},
     )
 
@@ -166,7 +167,7 @@ def _value(v):
     "A value from the command line, read as YAML."
     import yaml
 
-    if not isinstance(v, str):
+    if not isinstance(v, str) or not v.strip():
         return v
     try:
         return yaml.safe_load(v)
@@ -186,6 +187,14 @@ def _override(given, known, key, value):
     for p in fits:
         given[p][name] = _value(value)
 
+# %% ../../nbs/workbench/03_recipes.ipynb #82abc554
+def _without_samples(recipe, overrides) -> list:
+    "What is put in for samples that nobody asked for: `(key, value)` pairs; none where all of them stay."
+    samples = recipe.get('samples') or {}
+    asked = {str(key) for key, _ in overrides}
+    named = {key for key in samples if asked & {key, key.rpartition('.')[2]}}
+    return [(key, value) for key, value in samples.items() if key not in named] if named else []
+
 # %% ../../nbs/workbench/03_recipes.ipynb #52648618
 def check_parameters(
     recipe: dict,  # from `read_recipe`
@@ -195,7 +204,7 @@ def check_parameters(
     "Parameters of each phase with `overrides` put in, names and types checked against the notebooks."
     known = {p: notebook_parameters(notebook_of(p, nbs)) for p in recipe['phases']}
     given = {p: dict(parameters) for p, parameters in recipe['phases'].items()}
-    for key, value in overrides:
+    for key, value in [*_without_samples(recipe, overrides), *overrides]:
         _override(given, known, key, value)
     out = {}
     for phase, parameters in given.items():
