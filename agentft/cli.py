@@ -187,3 +187,7 @@ def main(
     if argv[0] not in COMMANDS:
         return _not_understood(argv[0])
     return _do(argv[0], argv[1:])
+
+# %% ../nbs/cli.ipynb #73ba6f90
+if __name__ == '__main__' and '__file__' in globals():
+    sys.exit(main())

@@ -1,6 +1,7 @@
 "The project's own history: it comes out the same on every machine, and reads like a real one."
 
 import json
+import shutil
 import lzma
 import sys
 from collections import Counter
@@ -220,3 +221,43 @@ def test_files_of_sessions_are_known_before_and_after(sessions):
     "A record that does not fit the text that the program recorded would leave a file unknown."
     for job in sessions[0]:
         assert job.files_after or not [c for _, c, _ in of_calls(job) if c.name in ('edit_file', 'write_file')]
+
+
+def test_one_source_of_your_own_leaves_no_sample():
+    "Who names their sessions does not train on the project's trail and repository."
+    from agentft.workbench.recipes import check_parameters, read_recipe
+
+    recipe = read_recipe('own-history')
+    names = ('source', 'repos', 'sessions')
+
+    def sources(*overrides):
+        collect = check_parameters(recipe, overrides)['collect']
+        return [collect[k] for k in names]
+
+    assert all(x.startswith('samples/own-history/') for x in sources(('train.seed', 1)))
+    assert sources(('collect.sessions', 'mine')) == ['none', '', 'mine']
+    assert sources(('source', 'dump'), ('collect.repos', 'app')) == ['dump', 'app', '']
+
+
+def test_a_page_says_that_samples_are_simulated(tmp_path, monkeypatch):
+    "Phase 1 knows a sample by the folder it lies in, and every page that rests on it says so."
+    from agentft.phases.collect import collect
+    from agentft.workbench.phases import Phase
+    from agentft.workbench.runs import read_result
+
+    monkeypatch.setenv('AGENTFT_PAGES', '1')
+    sessions = str(KEPT / 'sessions')
+    collect(out=str(tmp_path / '1-collect'), source='none', sessions=sessions)
+    assert read_result(tmp_path / '1-collect')['numbers']['simulated'] == [sessions]
+    assert 'is simulated' in (tmp_path / '1-collect' / 'report.html').read_text()
+
+    class R:
+        out = tmp_path / '4-evaluate'
+
+    later = Phase('evaluate', None, verdict=lambda r: 'Better.', summary=lambda r: [], numbers=dict)
+    assert 'is simulated' in later.answer(R)
+    shutil.copytree(KEPT / 'sessions', tmp_path / 'mine')
+    collect(out=str(tmp_path / 'own' / '1-collect'), source='none', sessions=str(tmp_path / 'mine'))
+    R.out = tmp_path / 'own' / '4-evaluate'
+    assert read_result(tmp_path / 'own' / '1-collect')['numbers']['simulated'] == []
+    assert 'is simulated' not in later.answer(R)

@@ -109,7 +109,8 @@ def _random_weights(r) -> bool:
 def _verdict(r) -> str:
     "What was trained, for how long, and how far the loss fell, on held-out jobs too."
     t = r.report
-    line = f'{counted(t.examples, "row")}, {counted(t.tokens, "token")} in {duration(t.seconds)}: '
+    rows = counted(t.examples, 'row') if t.jobs >= t.examples else f'{t.jobs} of {counted(t.examples, "row")}'
+    line = f'{rows}, {counted(t.tokens, "token")} in {duration(t.seconds)}: '
     line += f'the loss on trained tokens went from {t.loss_first:.3f} to {t.loss_last:.3f}'
     if t.valid:
         line += f', on held-out rows from {t.valid[0][1]:.3f} to {t.valid[-1][1]:.3f}'

@@ -234,8 +234,8 @@ _LEAST, _GAP = 0.2, 0.05  # height of a line of text, and of the room below it
 
 
 def _height(parts: int) -> float:
-    "How high a band of `parts` has to be for its labels."
-    return max(1, parts * (_LEAST + _GAP))
+    "How high a band of `parts` is: room for their labels, and some that shows their shares."
+    return parts * (_LEAST + _GAP) + 0.8
 
 
 def _heights(counts: list[int]) -> list[float]:
