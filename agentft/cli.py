@@ -188,6 +188,6 @@ def main(
         return _not_understood(argv[0])
     return _do(argv[0], argv[1:])
 
-# %% ../nbs/cli.ipynb #73ba6f90
+# %% ../nbs/cli.ipynb #4ad05f05
 if __name__ == '__main__' and '__file__' in globals():
     sys.exit(main())

@@ -203,8 +203,9 @@ def _schema_error(arguments: dict, schema: dict) -> str:
     fits = _validator(json.dumps(schema))
     if fits is None:
         return ''
+    needed = schema.get('required') or []
     try:
-        fits(arguments)
+        fits({k: v for k, v in arguments.items() if v is not None or k in needed})  # null is what is left out
     except fastjsonschema.JsonSchemaException as e:
         message = e.message.replace('data.', '').replace('data ', 'arguments ')
         return re.sub(r"\{('[^}]*)\}", _sorted_names, message)  # it prints a set, in the order of the hash seed
