@@ -14,9 +14,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..core.agent import BOOKKEEPING, READS, check_call, contract_of
-from ..core.files import clean_path, replay
+from ..core.files import clean_path, replay, written
 from ..core.metrics import job_edits
 from ..core.records import Job, Label, Message, ToolCall, Turn
+from ..core.replacements import count_tokens, edit_cost, minimal_edit
 from ..core.todo_work import never_ran, same_todo, skeleton, todo_work
 from ..traces.outcomes import deliverables
 from ..workbench.figures import counted
@@ -192,9 +193,12 @@ def _reminders(turns) -> int:
 
 # %% ../../nbs/evidence/10_failures.ipynb #5a4cd00a
 def _goes_on(v, todo) -> bool:
-    "Was the todo staged again in other words, or did the trail end in the middle of its work?"
+    "Was the todo staged again in other words or marked by another, or did the trail end in the middle of its work?"
     again = (t for t in v.job.todos if t is not todo and (t.staged_turn or 0) > (todo.staged_turn or 0))
     if any(same_todo(t.text, todo.text) for t in again):
+        return True
+    lists = [result.content for *_, call, result in v.calls if call.name == 'todo_list' and result]
+    if any(f'[completed] {todo.text}' in shown for shown in lists):
         return True
     has_phases = any(turn.agent_phase for turn in v.job.turns)
     return bool(_outside(v)) or not has_phases and bool(v.job.turns and v.job.turns[-1].said.tool_calls)
@@ -217,6 +221,21 @@ def _todo_not_completed(v):
         told = f' (reminded {counted(n, "time")})' if n else ''
         yield at, f'never completed: {_quote(todo.text)}{told}', 'todo_complete'
 
+# %% ../../nbs/evidence/10_failures.ipynb #b1f7c2d4
+_TELLS = re.compile(r'\b(?:summar\w+|synthesi[sz]\w+|findings|conclusions?|list of|overview|recommendations?)\b', re.I)
+
+_FILE = re.compile(r'/|\w\.[a-z]\w{0,4}\b', re.I)
+
+
+def _told(v, turn, text) -> bool:
+    "Does the todo `text` ask for something to be told, and is it, with the mark or in the answer after it?"
+    if not _TELLS.search(text) or _FILE.search(text):
+        return False
+    for t in v.job.turns[turn : turn + 2]:
+        if len(t.said.content) >= 400 and all(c.name in BOOKKEEPING for c in t.said.tool_calls):
+            return True
+    return False
+
 # %% ../../nbs/evidence/10_failures.ipynb #4145560d
 @detector(
     'todo_without_work',
@@ -228,7 +247,9 @@ def _todo_without_work(v):
     "At each turn that completed such todos."
     texts = defaultdict(list)
     for todo, done, rule in v.work:
-        if todo.completed_turn is not None and done is False and rule not in ('rewound', 'dropped'):
+        if todo.completed_turn is None or done is not False or rule in ('rewound', 'dropped'):
+            continue
+        if rule == 'checker' or not _told(v, todo.completed_turn, todo.text):
             texts[todo.completed_turn].append(todo.text)
     for i, idle in texts.items():
         yield i, f'completed without work: {_quote("; ".join(idle))}', 'todo_complete'
@@ -733,6 +754,21 @@ def _blind_edit(v):
         known.add(c.path)
 
 # %% ../../nbs/evidence/10_failures.ipynb #34906605
+def _rewrites(v):
+    "`(change, tokens written, tokens of the smallest edit)` of every write over a file whose text is known."
+    lost, whole = {}, {edit.path for edit in v.edits if edit.whole}
+    for c in v.changes:
+        if c.kind in ('delete', 'move') and c.ok and c.source is None:
+            lost[c.path] = c.before
+        before = c.before if c.was.exists else lost.get(c.path)
+        if c.kind != 'write' or not c.ok or c.why or before is None or c.after is None or c.path not in whole:
+            continue
+        if not c.was.exact and c.after.endswith('\n') and not before.endswith('\n'):
+            before += '\n'  # a listing does not show it
+        smallest = minimal_edit(before, c.after, count_tokens)
+        yield c, sum(map(count_tokens, written(c.call))), edit_cost(smallest, count_tokens)
+
+# %% ../../nbs/evidence/10_failures.ipynb #d4c07e92
 @detector(
     'whole_file_rewrite',
     'edit',
@@ -740,11 +776,10 @@ def _blind_edit(v):
     'that the smallest edit needs (workspace.md is meant to be rewritten)',
 )
 def _whole_file_rewrite(v):
-    "At the edit, with its tokens and those of the smallest edit."
-    for edit in v.edits:
-        if edit.whole and not edit.path.endswith('workspace.md') and edit.written > 1.5 * edit.minimal:
-            evidence = f'write_file {edit.path}: {edit.written} tokens written, {edit.minimal} would do'
-            yield edit.turn, evidence, 'write_file'
+    "At the write, with its tokens and those of the smallest edit."
+    for c, tokens, minimal in _rewrites(v):
+        if not c.path.endswith('workspace.md') and tokens > 1.5 * minimal:
+            yield c.turn, f'write_file {c.path}: {tokens} tokens written, {minimal} would do', 'write_file'
 
 # %% ../../nbs/evidence/10_failures.ipynb #dffb62ca
 def _files(v) -> dict:
