@@ -224,17 +224,33 @@ def _todo_not_completed(v):
 # %% ../../nbs/evidence/10_failures.ipynb #b1f7c2d4
 _TELLS = re.compile(r'\b(?:summar\w+|synthesi[sz]\w+|findings|conclusions?|list of|overview|recommendations?)\b', re.I)
 
-_FILE = re.compile(r'/|\w\.[a-z]\w{0,4}\b', re.I)
+_FILE_NAME = re.compile(r'\w\.[a-z]\w{0,4}\b', re.I)
 
 
 def _told(v, turn, text) -> bool:
     "Does the todo `text` ask for something to be told, and is it, with the mark or in the answer after it?"
-    if not _TELLS.search(text) or _FILE.search(text):
+    if not _TELLS.search(text) or _FILE_NAME.search(text):
         return False
     for t in v.job.turns[turn : turn + 2]:
         if len(t.said.content) >= 400 and all(c.name in BOOKKEEPING for c in t.said.tool_calls):
             return True
     return False
+
+# %% ../../nbs/evidence/10_failures.ipynb #c7d03a51
+def _ticked_together(v) -> set:
+    "Turns whose marks, two or more in a row, follow at least as many changes of files."
+    marks = Counter(t.completed_turn for t in v.job.todos if t.completed_turn is not None)
+    changed = [
+        c.turn for c in v.changes if c.ok and c.kind in ('write', 'edit') and not skeleton(c.after or '', c.path)
+    ]
+    out, row, since = set(), [], -1
+    for turn in [*sorted(marks), len(v.job.turns)]:
+        if row and (turn == len(v.job.turns) or any(row[-1] < i <= turn for i in changed)):
+            if 2 <= sum(marks[i] for i in row) <= sum(since < i <= row[-1] for i in changed):
+                out |= {*row}
+            row, since = [], row[-1]
+        row.append(turn)
+    return out
 
 # %% ../../nbs/evidence/10_failures.ipynb #4145560d
 @detector(
@@ -245,11 +261,12 @@ def _told(v, turn, text) -> bool:
 )
 def _todo_without_work(v):
     "At each turn that completed such todos."
-    texts = defaultdict(list)
+    texts, together = defaultdict(list), _ticked_together(v)
     for todo, done, rule in v.work:
         if todo.completed_turn is None or done is not False or rule in ('rewound', 'dropped'):
             continue
-        if rule == 'checker' or not _told(v, todo.completed_turn, todo.text):
+        shared = todo.completed_turn in together and not _FILE_NAME.search(todo.text)
+        if rule == 'checker' or not (shared or _told(v, todo.completed_turn, todo.text)):
             texts[todo.completed_turn].append(todo.text)
     for i, idle in texts.items():
         yield i, f'completed without work: {_quote("; ".join(idle))}', 'todo_complete'
@@ -733,10 +750,18 @@ def _file_of(call) -> str:
     return str(path).rsplit('/', 1)[-1]
 
 
+def _shown_by_shell(call, names) -> bool:
+    "Does a shell command show, or write, one of these files?"
+    command = str(call.arguments.get('command') or '')
+    shows = r'\b(?:cat|head|tail|less|nl|bat|sed -n)\b[^|;&\n]*'
+    return any(name in command and re.search(shows + re.escape(name), command) for name in names)
+
+
 def _was_shown(v, turn, evidence) -> bool:
     "Had the file of the refused edit in `turn` been read or written before?"
     files = {_file_of(call) for i, _, call, _ in v.calls if i == turn and evidence.startswith(_show(call))} - {''}
-    return any(i < turn and _worked(result) and _file_of(call) in files for i, _, call, result in v.calls)
+    before = [call for i, _, call, result in v.calls if i < turn and _worked(result)]
+    return any(_file_of(call) in files or _shown_by_shell(call, files) for call in before)
 
 # %% ../../nbs/evidence/10_failures.ipynb #fe80c518
 @detector('blind_edit', 'edit', 'an existing file was edited or overwritten that had not been read')
