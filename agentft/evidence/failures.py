@@ -472,6 +472,8 @@ _BAD_ARGUMENTS = re.compile(
     re.I,
 )
 
+_RAN = re.compile(r'\s*exit code:?\s*\d', re.I)
+
 
 @detector(
     'malformed_arguments',
@@ -489,7 +491,7 @@ def _malformed_arguments(v):
         if turn.finish_reason == 'tool_calls' and not turn.said.tool_calls and not turn.said.content.strip():
             yield i, 'finish_reason is tool_calls, and the answer holds neither call nor text', ''
     for i, turn, call, result in v.calls:
-        told = _failed(result) and _BAD_ARGUMENTS.search(result.content[:200])
+        told = _failed(result) and not _RAN.match(result.content) and _BAD_ARGUMENTS.search(result.content[:200])
         if (call.malformed or told) and turn.finish_reason != 'length' and (i, call.name) not in seen:
             yield i, f'{_show(call)}: {_quote(result.content, 80)}' if told else _show(call), call.name
 
