@@ -337,6 +337,9 @@ def _problems(v, kind):
     for (i, turn, call, _), problem in v.problems:
         if problem.kind != kind:
             continue
+        guessed = call.name in v.tools and v.tools[call.name].description.startswith('Schema inferred')
+        if guessed and kind == 'malformed_arguments' and not call.malformed:
+            continue  # the program itself tells when arguments do not fit
         only_a_preview = turn.meta.get('arguments') == 'preview' and not call.malformed
         if kind == 'malformed_arguments' and only_a_preview:
             continue
@@ -766,6 +769,12 @@ def _was_shown(v, turn, evidence) -> bool:
     return any(_file_of(call) in files or _shown_by_shell(call, files) for call in before)
 
 # %% ../../nbs/evidence/10_failures.ipynb #fe80c518
+def _pointed_at(v, change) -> bool:
+    "Did a user name the file with an @ before? A program shows such a file to the agent."
+    asked = [m.content for turn in v.job.turns[: change.turn + 1] for m in turn.seen if m.role == 'user']
+    return any('@' in text and re.search('@\\S*' + re.escape(change.path), text) for text in asked)
+
+
 @detector('blind_edit', 'edit', 'an existing file was edited or overwritten that had not been read')
 def _blind_edit(v):
     "At each such refusal, and at each overwriting that succeeded."
@@ -776,7 +785,8 @@ def _blind_edit(v):
     for c in v.changes:
         if not c.ok or c.kind not in ('read', 'write', 'edit'):
             continue
-        if c.kind == 'write' and c.path in v.job.files_before and c.path not in known:
+        unread = c.path in v.job.files_before and c.path not in known
+        if c.kind == 'write' and unread and not _pointed_at(v, c):
             yield c.turn, f'overwritten unread: {_show(c.call)}', c.call.name
         known.add(c.path)
 
