@@ -15,7 +15,8 @@ counted beside it, and once more as if they were all wrong.
 Hits of the kinds `held-out …` are from traces that no rule was written on; they are counted apart. A folder of them
 holds one folder per kind, `FOLDER/sessions` say, and the kind is `held-out sessions`; the file name of an id starts
 below it. At most `--per-mode` hits of a mode are drawn from each kind, by `--seed`; the same evidence counts once, and
-so do hits that the sheet has already. A hit stays in the sheet when a rule is mended later.
+so do hits that the sheet has already. A hit stays in the sheet, as it was found, when a rule is mended later: what was
+read before the mend is then in sample for that rule, and other traces measure it (kinds `… after second mend`).
 
 To draw the hits of an older version, put that version's checkout on PYTHONPATH: the readers of foreign formats are
 this bench's own, so that both see the same jobs."""
@@ -144,9 +145,18 @@ def percent(k, n):
 
 
 HELD_OUT = 'held-out '
+MENDS = ('after mend', 'after second mend', 'after third mend', 'after fourth mend')  # how such kinds end
+LAST_MEND = dict(  # mode -> the mend of its rule after which no hit of it was read that led to another one
+    whole_file_rewrite=1, todo_not_completed=1, blind_edit=4, malformed_arguments=4, todo_without_work=5
+)
 
 
-def precision(rows, found):
+def mends_before(kind):
+    "How many times rules had been mended when hits of this kind were found."
+    return next((n for n, end in enumerate(MENDS, 1) if kind.endswith(f' {end}')), 0)
+
+
+def precision(rows, found, held_out=None):
     "Precision by code, kind and mode; in sample, of the present code only hits that it still reports; held-out apart."
     for code in ('old', 'new'):
         mine = [r for r in rows if r['code'] == code and not r['kind'].startswith(HELD_OUT)]
@@ -155,7 +165,13 @@ def precision(rows, found):
             mine = [r for r in mine if r['id'] in found]
             print(f'\n{len(gone)} hits of the sheet are not reported any more, {len(found)} hits in all')
         tables(f'precision in sample, {code} code', mine)
-    tables('precision held out, new code', [r for r in rows if r['code'] == 'new' and r['kind'].startswith(HELD_OUT)])
+    apart = [r for r in rows if r['code'] == 'new' and r['kind'].startswith(HELD_OUT)]
+    tables('precision held out, new code, as the hits were found', apart)
+    fresh = [r for r in apart if mends_before(r['kind']) >= LAST_MEND.get(r['mode'], 0)]
+    tables('precision held out, only hits that no rule of their mode was mended on', fresh)
+    if held_out is not None:
+        left = [r for r in apart if r['id'] in held_out]
+        tables('the held-out hits that the code of today still reports (partly in sample)', left)
 
 
 def tables(title, rows):
@@ -283,7 +299,9 @@ def main():
             print(f'  {kind:24} {mode:24} {n}')
         if args.show:
             return
-    elif args.show:
+        precision(sheet(), None, set(hits))
+        return
+    if args.show:
         hits, seen = all_hits(args.traces, args.audit)
         drawn = draw(hits, args.n, args.seed)
         for id in drawn:

@@ -18,7 +18,7 @@ from ..core.files import clean_path, replay, written
 from ..core.metrics import job_edits
 from ..core.records import Job, Label, Message, ToolCall, Turn
 from ..core.replacements import count_tokens, edit_cost, minimal_edit
-from ..core.todo_work import never_ran, same_todo, skeleton, todo_work
+from ..core.todo_work import NO_WORK, never_ran, same_todo, skeleton, todo_work
 from ..traces.outcomes import deliverables
 from ..workbench.figures import counted
 
@@ -222,35 +222,18 @@ def _todo_not_completed(v):
         yield at, f'never completed: {_quote(todo.text)}{told}', 'todo_complete'
 
 # %% ../../nbs/evidence/10_failures.ipynb #b1f7c2d4
-_TELLS = re.compile(r'\b(?:summar\w+|synthesi[sz]\w+|findings|conclusions?|list of|overview|recommendations?)\b', re.I)
+def _is_guessed(tool) -> bool:
+    "Was the schema of this tool inferred from calls, as in sessions that record none?"
+    return tool is not None and tool.description.startswith('Schema inferred')
 
-_FILE_NAME = re.compile(r'\w\.[a-z]\w{0,4}\b', re.I)
 
-
-def _told(v, turn, text) -> bool:
-    "Does the todo `text` ask for something to be told, and is it, with the mark or in the answer after it?"
-    if not _TELLS.search(text) or _FILE_NAME.search(text):
+def _may_be_done(v, todo) -> bool:
+    "Can the work of a marked todo not be known, because the agent's tools are guessed and no change of it failed?"
+    if not any(map(_is_guessed, v.tools.values())):
         return False
-    for t in v.job.turns[turn : turn + 2]:
-        if len(t.said.content) >= 400 and all(c.name in BOOKKEEPING for c in t.said.tool_calls):
-            return True
-    return False
-
-# %% ../../nbs/evidence/10_failures.ipynb #c7d03a51
-def _ticked_together(v) -> set:
-    "Turns whose marks, two or more in a row, follow at least as many changes of files."
-    marks = Counter(t.completed_turn for t in v.job.todos if t.completed_turn is not None)
-    changed = [
-        c.turn for c in v.changes if c.ok and c.kind in ('write', 'edit') and not skeleton(c.after or '', c.path)
-    ]
-    out, row, since = set(), [], -1
-    for turn in [*sorted(marks), len(v.job.turns)]:
-        if row and (turn == len(v.job.turns) or any(row[-1] < i <= turn for i in changed)):
-            if 2 <= sum(marks[i] for i in row) <= sum(since < i <= row[-1] for i in changed):
-                out |= {*row}
-            row, since = [], row[-1]
-        row.append(turn)
-    return out
+    first, last = todo.staged_turn or 0, todo.completed_turn
+    tried = [c for c in replay(v.job) if first <= c.turn <= last and c.kind in ('write', 'edit')]
+    return not tried or any(c.ok for c in tried)
 
 # %% ../../nbs/evidence/10_failures.ipynb #4145560d
 @detector(
@@ -261,12 +244,11 @@ def _ticked_together(v) -> set:
 )
 def _todo_without_work(v):
     "At each turn that completed such todos."
-    texts, together = defaultdict(list), _ticked_together(v)
+    texts = defaultdict(list)
     for todo, done, rule in v.work:
         if todo.completed_turn is None or done is not False or rule in ('rewound', 'dropped'):
             continue
-        shared = todo.completed_turn in together and not _FILE_NAME.search(todo.text)
-        if rule == 'checker' or not (shared or _told(v, todo.completed_turn, todo.text)):
+        if rule != NO_WORK or not _may_be_done(v, todo):
             texts[todo.completed_turn].append(todo.text)
     for i, idle in texts.items():
         yield i, f'completed without work: {_quote("; ".join(idle))}', 'todo_complete'
@@ -337,8 +319,7 @@ def _problems(v, kind):
     for (i, turn, call, _), problem in v.problems:
         if problem.kind != kind:
             continue
-        guessed = call.name in v.tools and v.tools[call.name].description.startswith('Schema inferred')
-        if guessed and kind == 'malformed_arguments' and not call.malformed:
+        if _is_guessed(v.tools.get(call.name)) and kind == 'malformed_arguments' and not call.malformed:
             continue  # the program itself tells when arguments do not fit
         only_a_preview = turn.meta.get('arguments') == 'preview' and not call.malformed
         if kind == 'malformed_arguments' and only_a_preview:
