@@ -17,6 +17,9 @@ holds one folder per kind, `FOLDER/sessions` say, and the kind is `held-out sess
 below it. At most `--per-mode` hits of a mode are drawn from each kind, by `--seed`; the same evidence counts once, and
 so do hits that the sheet has already. A hit stays in the sheet, as it was found, when a rule is mended later: what was
 read before the mend is then in sample for that rule, and other traces measure it (kinds `… after second mend`).
+Three tables follow: all hits as they were found, which speaks of the code of their day; hits on which no rule of their
+mode was mended, which leaves out what had failed and is too kind where a mended rule has few hits since; and, given the
+folder, the hits that the code of today still reports.
 
 To draw the hits of an older version, put that version's checkout on PYTHONPATH: the readers of foreign formats are
 this bench's own, so that both see the same jobs."""
