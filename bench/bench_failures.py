@@ -4,12 +4,22 @@ faults, and the first failing step of another agent's labelled runs.
     python bench/bench_failures.py --traces FOLDER [--audit FOLDER]          # the three tables
     python bench/bench_failures.py --traces FOLDER --audit FOLDER --show     # the drawn hits with context, for a reader
     python bench/bench_failures.py --traces FOLDER --show --code old         # hits of an older agentft (see below)
+    python bench/bench_failures.py --held-out FOLDER [--show]                # traces that no rule was written on
 
 `bench/sheets/failures.csv` holds a line per hit: its id (12 hex of sha256 over file name, job id, turn and mode), the
 kind of trace, the mode, whose code found it (`old` or `new`), the verdict of a reader (right, wrong, unsure), the
 reason in the reader's words, and who read it. No text of a trace is in it. A hit is *right* when a person who reads
 the turn would call that a failure of the agent, of that mode. Precision is right / (right + wrong); unsure hits are
 counted beside it, and once more as if they were all wrong.
+
+Hits of the kinds `held-out …` are from traces that no rule was written on; they are counted apart. A folder of them
+holds one folder per kind, `FOLDER/sessions` say, and the kind is `held-out sessions`; the file name of an id starts
+below it. At most `--per-mode` hits of a mode are drawn from each kind, by `--seed`; the same evidence counts once, and
+so do hits that the sheet has already. A hit stays in the sheet, as it was found, when a rule is mended later: what was
+read before the mend is then in sample for that rule, and other traces measure it (kinds `… after second mend`).
+Three tables follow: all hits as they were found, which speaks of the code of their day; hits on which no rule of their
+mode was mended, which leaves out what had failed and is too kind where a mended rule has few hits since; and, given the
+folder, the hits that the code of today still reports.
 
 To draw the hits of an older version, put that version's checkout on PYTHONPATH: the readers of foreign formats are
 this bench's own, so that both see the same jobs."""
@@ -64,6 +74,32 @@ def draw(hits, n, seed):
     return out
 
 
+def held_out_hits(folder):
+    "`all_hits` of each folder in `folder`, with kinds named after them; the same evidence counts once."
+    hits, seen, told = {}, Counter(), set()
+    for sub in sorted(p for p in Path(folder).iterdir() if p.is_dir()):
+        kind = f'held-out {sub.name.replace("-", " ")}'
+        mine, counts = all_hits(sub, None)
+        for (_, what), n in counts.items():
+            seen[kind, what] += n
+        for id, (file, _, job, failure) in sorted(mine.items()):
+            key = (kind, failure.mode, failure.evidence)
+            if key not in told:
+                told.add(key)
+                hits[id] = (file, kind, job, failure)
+    return hits, seen
+
+
+def draw_apart(hits, per_mode, seed, known=()):
+    "At most `per_mode` ids of each mode and kind that are not `known`."
+    groups = defaultdict(list)
+    for id, (_, kind, _, failure) in sorted(hits.items()):
+        if id not in known:
+            groups[kind, failure.mode].append(id)
+    rng = random.Random(seed)
+    return [id for _, ids in sorted(groups.items()) for id in rng.sample(ids, min(per_mode, len(ids)))]
+
+
 def short(x, limit):
     text = x if isinstance(x, str) else json.dumps(x, ensure_ascii=False, default=str)
     text = ' '.join(text.split())
@@ -111,21 +147,45 @@ def percent(k, n):
     return f'{k}/{n} = {k / n:.0%} ({low:.0%} to {high:.0%})'
 
 
-def precision(rows, found):
-    "Precision by code, kind and mode; of the present code only hits that it still reports."
+HELD_OUT = 'held-out '
+MENDS = ('after mend', 'after second mend', 'after third mend', 'after fourth mend')  # how such kinds end
+LAST_MEND = dict(  # mode -> the mend of its rule after which no hit of it was read that led to another one
+    whole_file_rewrite=1, todo_not_completed=1, blind_edit=4, malformed_arguments=4, todo_without_work=5
+)
+
+
+def mends_before(kind):
+    "How many times rules had been mended when hits of this kind were found."
+    return next((n for n, end in enumerate(MENDS, 1) if kind.endswith(f' {end}')), 0)
+
+
+def precision(rows, found, held_out=None):
+    "Precision by code, kind and mode; in sample, of the present code only hits that it still reports; held-out apart."
     for code in ('old', 'new'):
-        mine = [r for r in rows if r['code'] == code]
+        mine = [r for r in rows if r['code'] == code and not r['kind'].startswith(HELD_OUT)]
         if code == 'new' and found is not None:
             gone = [r for r in mine if r['id'] not in found]
             mine = [r for r in mine if r['id'] in found]
             print(f'\n{len(gone)} hits of the sheet are not reported any more, {len(found)} hits in all')
-        if not mine:
-            continue
-        print(f'\nprecision, {code} code, {len(mine)} hits read by hand')
-        for key in ('kind', 'mode'):
-            for value in sorted({r[key] for r in mine}):
-                print_line(f'{key}: {value}', [r for r in mine if r[key] == value])
-        print_line('all', mine)
+        tables(f'precision in sample, {code} code', mine)
+    apart = [r for r in rows if r['code'] == 'new' and r['kind'].startswith(HELD_OUT)]
+    tables('precision held out, new code, as the hits were found', apart)
+    fresh = [r for r in apart if mends_before(r['kind']) >= LAST_MEND.get(r['mode'], 0)]
+    tables('precision held out, only hits that no rule of their mode was mended on', fresh)
+    if held_out is not None:
+        left = [r for r in apart if r['id'] in held_out]
+        tables('the held-out hits that the code of today still reports (partly in sample)', left)
+
+
+def tables(title, rows):
+    "Precision by kind, by mode, and of all."
+    if not rows:
+        return
+    print(f'\n{title}, {len(rows)} hits read by hand')
+    for key in ('kind', 'mode'):
+        for value in sorted({r[key] for r in rows}):
+            print_line(f'{key}: {value}', [r for r in rows if r[key] == value])
+    print_line('all', rows)
 
 
 def print_line(name, rows):
@@ -228,7 +288,22 @@ def main():
     p.add_argument('--code', default='new', choices=['old', 'new'])
     p.add_argument('--n', type=int, default=100)
     p.add_argument('--seed', type=int, default=9)
+    p.add_argument('--held-out', help='folder of traces that no rule was written on, one folder per kind')
+    p.add_argument('--per-mode', type=int, default=12, help='hits of one mode that are drawn from one kind at most')
     args = p.parse_args()
+    if args.held_out:
+        hits, seen = held_out_hits(args.held_out)
+        known = {r['id'] for r in sheet() if r['code'] == 'new'}
+        drawn = draw_apart(hits, args.per_mode, args.seed, known if args.show else ())
+        for id in drawn if args.show else ():
+            show(id, *hits[id])
+        print(f'\n{len(hits)} hits in {dict(seen)}; {len(known & set(hits))} of them in the sheet; {len(drawn)} drawn')
+        for (kind, mode), n in sorted(Counter((h[1], h[3].mode) for h in hits.values()).items()):
+            print(f'  {kind:24} {mode:24} {n}')
+        if args.show:
+            return
+        precision(sheet(), None, set(hits))
+        return
     if args.show:
         hits, seen = all_hits(args.traces, args.audit)
         drawn = draw(hits, args.n, args.seed)

@@ -1,5 +1,5 @@
 """Jobs of agents that are not ours, from a folder of public traces: what agentft reads itself, and a few formats that
-only this bench reads (SWE-agent, mini-swe-agent, OpenHands, tau-bench, pi).
+only this bench reads (SWE-agent, mini-swe-agent, OpenHands, tau-bench, tau2-bench, pi).
 
 Every job comes with its file and its kind. Nothing is written."""
 
@@ -32,12 +32,25 @@ def openai_messages(rows):
             for c in row.get('tool_calls') or []
         ]
         ids = row.get('tool_call_ids') or [row.get('tool_call_id') or '']
-        yield Message(row['role'], str(row.get('content') or ''), calls, ids[0], row.get('name') or '')
+        yield Message(row['role'], text_of(row.get('content')), calls, ids[0], row.get('name') or '')
+
+
+def text_of(content):
+    "The text of a content: a string, nothing, or parts."
+    if isinstance(content, list):
+        return '\n'.join(str(p.get('text') or '') if isinstance(p, dict) else str(p) for p in content)
+    return str(content or '')
 
 
 def mini_swe_messages(rows):
-    "A fenced command in the text is the call, `<returncode>` its result."
+    "A fenced command in the text is the call, or there are calls; `<returncode>` tells the result."
     for row in rows:
+        if row.get('tool_calls') or row['role'] == 'tool':
+            (m,) = openai_messages([row])
+            code = re.search(r'<returncode>(-?\d+)', m.content)
+            m.ok = code[1] == '0' if code else None
+            yield m
+            continue
         text = str(row['content'])
         command = re.search(r'```(?:mswea_bash_command|bash)\n(.*?)\n```', text, re.S)
         code = re.search(r'<returncode>(-?\d+)', text)
@@ -49,18 +62,51 @@ def mini_swe_messages(rows):
             yield Message(row['role'], text)
 
 
+_WRITTEN = re.compile(r'<function=([\w-]+)>(.*?)</function>', re.S)
+_PARAMETER = re.compile(r'<parameter=([\w-]+)>(.*?)</parameter>', re.S)
+
+
+_REFUSES = re.compile(r'No replacement was performed|File already exists at|The path \S+ does not exist|Invalid `')
+
+
+def edit_result(message):
+    "Its editor refuses in these words, and a trajectory keeps no exit code."
+    if message.name == 'str_replace_editor' and _REFUSES.match(message.content):
+        message.ok = False
+    return message
+
+
+def written_call(text):
+    "The call that a model wrote as tags, and the text before it; `None` where there is none."
+    found = _WRITTEN.search(text)
+    if not found:
+        return None
+    arguments = {k: x.removeprefix('\n').removesuffix('\n') for k, x in _PARAMETER.findall(found[2])}
+    return Message('assistant', text[: found.start()], [ToolCall(found[1], arguments)])
+
+
 def swe_agent_messages(rows):
     "History of a trajectory; without calls of its own the `action` is one."
-    called = False
+    called, names = '', {}
     for row in rows:
-        if row['role'] == 'assistant' and not row.get('tool_calls') and row.get('action'):
-            called = True
-            yield Message('assistant', row.get('thought') or '', [ToolCall('bash', dict(command=row['action']))])
+        written = row['role'] == 'assistant' and not row.get('tool_calls') and written_call(text_of(row['content']))
+        if written:
+            called = written.tool_calls[0].name
+            yield written
         elif called and row['role'] == 'user':
-            called = False
-            yield Message('tool', str(row['content']), name='bash')
+            text = text_of(row['content']).removeprefix('OBSERVATION:').lstrip()
+            yield edit_result(Message('tool', text, name=called))
+            called = ''
+        elif row['role'] == 'assistant' and not row.get('tool_calls') and row.get('action'):
+            called = 'bash'
+            yield Message('assistant', row.get('thought') or '', [ToolCall('bash', dict(command=row['action']))])
         else:
-            yield from openai_messages([row | dict(content=row.get('thought') or row['content'])])
+            text = text_of(row.get('thought') or row['content'])
+            text = text.removeprefix('OBSERVATION:').lstrip() if row['role'] == 'tool' else text
+            (m,) = openai_messages([row | dict(content=text)])
+            names |= {c.id: c.name for c in m.tool_calls}
+            m.name = m.name or names.get(m.tool_call_id, '')
+            yield edit_result(m) if m.role == 'tool' else m
 
 
 ACTIONS = 'run run_ipython read write edit browse browse_interactive finish think'.split()
@@ -86,6 +132,17 @@ def openhands_messages(events):
             ok = False if seen == 'error' or str(event.get('content')).startswith('ERROR:') else ok
             yield Message('tool', str(event.get('content') or ''), name=waiting.name, ok=ok)
             waiting = None
+
+
+def tau2_messages(rows):
+    "Messages of a tau2-bench simulation; calls that the simulated user makes are left out."
+    for row in rows:
+        if row.get('requestor') == 'user' or row['role'] == 'user' and row.get('tool_calls'):
+            continue
+        calls = [parse_call(c['name'], c['arguments'], c['id']) for c in row.get('tool_calls') or []]
+        is_result = row['role'] == 'tool'
+        ok = not row['error'] if is_result and 'error' in row else None
+        yield Message(row['role'], text_of(row.get('content')), calls, row['id'] if is_result else '', ok=ok)
 
 
 ENDED = {}  # id of a message object -> why it ended, where a program says so
@@ -124,8 +181,16 @@ def own_formats(path: Path):
     if name == 'tau_dataset_failed.json':
         for run in json.loads(path.read_text(encoding='utf-8')):
             yield f'tau-{run["task_id"]}', openai_messages(run['traj']), 'customer service'
+    elif folder == 'tau' and name.endswith('.json'):
+        for run in json.loads(path.read_text(encoding='utf-8')):
+            yield f'{run["task_id"]}-{run["trial"]}', openai_messages(run['traj']), 'customer service'
+    elif folder == 'tau2' and name.endswith('.json'):
+        rows = json.loads(path.read_text(encoding='utf-8'))
+        for run in rows['simulations'] if isinstance(rows, dict) else rows:
+            yield run['id'], tau2_messages(run['messages']), 'customer service'
     elif folder == 'mini-swe-agent' and name.endswith('.traj.json'):
-        yield name, mini_swe_messages(json.loads(path.read_text(encoding='utf-8'))), 'code agents'
+        rows = json.loads(path.read_text(encoding='utf-8'))
+        yield name, mini_swe_messages(rows['messages'] if isinstance(rows, dict) else rows), 'code agents'
     elif folder == 'swe-agent' and name.endswith('.traj'):
         yield name, swe_agent_messages(json.loads(path.read_text(encoding='utf-8'))['history']), 'code agents'
     elif folder == 'openhands' and name.endswith('.json'):

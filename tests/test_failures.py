@@ -227,3 +227,31 @@ def test_hits_are_drawn_from_each_kind_and_mode():
     assert drawn == m.draw(hits, 30, 1) != m.draw(hits, 30, 2)
     assert sum(hits[id][1] == 'b' for id in drawn) == 10 and {hits[id][3].mode for id in drawn} == {'m0', 'm1', 'm2'}
     assert json.dumps(drawn)
+
+
+def test_held_out_hits_are_drawn_apart_and_none_twice():
+    m = bench('bench_failures')
+
+    class F:
+        def __init__(self, mode):
+            self.mode = mode
+
+    hits = {f'{n:012x}': ('f', 'held-out a', None, F('m0' if n < 50 else f'm{n}')) for n in range(60)}
+    drawn = m.draw_apart(hits, 12, 1, known={f'{50:012x}'})
+    assert drawn == m.draw_apart(hits, 12, 1, known={f'{50:012x}'}) and len({*drawn}) == len(drawn) == 12 + 9
+    assert m.mends_before('held-out a') == 0 and m.mends_before('held-out a after second mend') == 2
+    assert set(m.LAST_MEND) <= set(MODES)
+
+
+def test_a_foreign_trajectory_is_read_with_its_written_calls_and_refusals():
+    m = bench('foreign_traces')
+    said = 'Look.\n<function=str_replace_editor>\n<parameter=command>str_replace</parameter>\n</function>'
+    rows = [
+        dict(role='assistant', content=said),
+        dict(role='user', content='OBSERVATION:\nNo replacement was performed'),
+    ]
+    call, answer = m.swe_agent_messages(rows)
+    assert call.content == 'Look.\n' and call.tool_calls[0].arguments == dict(command='str_replace')
+    assert answer.name == 'str_replace_editor' and answer.ok is False
+    (sent,) = m.tau2_messages([dict(role='tool', id='c', content='Error', error=True, requestor='assistant')])
+    assert sent.ok is False and not [*m.tau2_messages([dict(role='tool', id='c', content='', requestor='user')])]

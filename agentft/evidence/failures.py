@@ -14,10 +14,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..core.agent import BOOKKEEPING, READS, check_call, contract_of
-from ..core.files import clean_path, replay
+from ..core.files import clean_path, replay, written
 from ..core.metrics import job_edits
 from ..core.records import Job, Label, Message, ToolCall, Turn
-from ..core.todo_work import never_ran, same_todo, skeleton, todo_work
+from ..core.replacements import count_tokens, edit_cost, minimal_edit
+from ..core.todo_work import NO_WORK, never_ran, same_todo, skeleton, todo_work
 from ..traces.outcomes import deliverables
 from ..workbench.figures import counted
 
@@ -192,9 +193,12 @@ def _reminders(turns) -> int:
 
 # %% ../../nbs/evidence/10_failures.ipynb #5a4cd00a
 def _goes_on(v, todo) -> bool:
-    "Was the todo staged again in other words, or did the trail end in the middle of its work?"
+    "Was the todo staged again in other words or marked by another, or did the trail end in the middle of its work?"
     again = (t for t in v.job.todos if t is not todo and (t.staged_turn or 0) > (todo.staged_turn or 0))
     if any(same_todo(t.text, todo.text) for t in again):
+        return True
+    lists = [result.content for *_, call, result in v.calls if call.name == 'todo_list' and result]
+    if any(f'[completed] {todo.text}' in shown for shown in lists):
         return True
     has_phases = any(turn.agent_phase for turn in v.job.turns)
     return bool(_outside(v)) or not has_phases and bool(v.job.turns and v.job.turns[-1].said.tool_calls)
@@ -217,6 +221,20 @@ def _todo_not_completed(v):
         told = f' (reminded {counted(n, "time")})' if n else ''
         yield at, f'never completed: {_quote(todo.text)}{told}', 'todo_complete'
 
+# %% ../../nbs/evidence/10_failures.ipynb #b1f7c2d4
+def _is_guessed(tool) -> bool:
+    "Was the schema of this tool inferred from calls, as in sessions that record none?"
+    return tool is not None and tool.description.startswith('Schema inferred')
+
+
+def _may_be_done(v, todo) -> bool:
+    "Can the work of a marked todo not be known, because the agent's tools are guessed and no change of it failed?"
+    if not any(map(_is_guessed, v.tools.values())):
+        return False
+    first, last = todo.staged_turn or 0, todo.completed_turn
+    tried = [c for c in replay(v.job) if first <= c.turn <= last and c.kind in ('write', 'edit')]
+    return not tried or any(c.ok for c in tried)
+
 # %% ../../nbs/evidence/10_failures.ipynb #4145560d
 @detector(
     'todo_without_work',
@@ -228,7 +246,9 @@ def _todo_without_work(v):
     "At each turn that completed such todos."
     texts = defaultdict(list)
     for todo, done, rule in v.work:
-        if todo.completed_turn is not None and done is False and rule not in ('rewound', 'dropped'):
+        if todo.completed_turn is None or done is not False or rule in ('rewound', 'dropped'):
+            continue
+        if rule != NO_WORK or not _may_be_done(v, todo):
             texts[todo.completed_turn].append(todo.text)
     for i, idle in texts.items():
         yield i, f'completed without work: {_quote("; ".join(idle))}', 'todo_complete'
@@ -299,6 +319,8 @@ def _problems(v, kind):
     for (i, turn, call, _), problem in v.problems:
         if problem.kind != kind:
             continue
+        if _is_guessed(v.tools.get(call.name)) and kind == 'malformed_arguments' and not call.malformed:
+            continue  # the program itself tells when arguments do not fit
         only_a_preview = turn.meta.get('arguments') == 'preview' and not call.malformed
         if kind == 'malformed_arguments' and only_a_preview:
             continue
@@ -434,6 +456,8 @@ _BAD_ARGUMENTS = re.compile(
     re.I,
 )
 
+_RAN = re.compile(r'\s*exit code:?\s*\d', re.I)
+
 
 @detector(
     'malformed_arguments',
@@ -451,7 +475,7 @@ def _malformed_arguments(v):
         if turn.finish_reason == 'tool_calls' and not turn.said.tool_calls and not turn.said.content.strip():
             yield i, 'finish_reason is tool_calls, and the answer holds neither call nor text', ''
     for i, turn, call, result in v.calls:
-        told = _failed(result) and _BAD_ARGUMENTS.search(result.content[:200])
+        told = _failed(result) and not _RAN.match(result.content) and _BAD_ARGUMENTS.search(result.content[:200])
         if (call.malformed or told) and turn.finish_reason != 'length' and (i, call.name) not in seen:
             yield i, f'{_show(call)}: {_quote(result.content, 80)}' if told else _show(call), call.name
 
@@ -712,12 +736,26 @@ def _file_of(call) -> str:
     return str(path).rsplit('/', 1)[-1]
 
 
+def _shown_by_shell(call, names) -> bool:
+    "Does a shell command show, or write, one of these files?"
+    command = str(call.arguments.get('command') or '')
+    shows = r'\b(?:cat|head|tail|less|nl|bat|sed -n)\b[^|;&\n]*'
+    return any(name in command and re.search(shows + re.escape(name), command) for name in names)
+
+
 def _was_shown(v, turn, evidence) -> bool:
     "Had the file of the refused edit in `turn` been read or written before?"
     files = {_file_of(call) for i, _, call, _ in v.calls if i == turn and evidence.startswith(_show(call))} - {''}
-    return any(i < turn and _worked(result) and _file_of(call) in files for i, _, call, result in v.calls)
+    before = [call for i, _, call, result in v.calls if i < turn and _worked(result)]
+    return any(_file_of(call) in files or _shown_by_shell(call, files) for call in before)
 
 # %% ../../nbs/evidence/10_failures.ipynb #fe80c518
+def _pointed_at(v, change) -> bool:
+    "Did a user name the file with an @ before? A program shows such a file to the agent."
+    asked = [m.content for turn in v.job.turns[: change.turn + 1] for m in turn.seen if m.role == 'user']
+    return any('@' in text and re.search('@\\S*' + re.escape(change.path), text) for text in asked)
+
+
 @detector('blind_edit', 'edit', 'an existing file was edited or overwritten that had not been read')
 def _blind_edit(v):
     "At each such refusal, and at each overwriting that succeeded."
@@ -728,11 +766,27 @@ def _blind_edit(v):
     for c in v.changes:
         if not c.ok or c.kind not in ('read', 'write', 'edit'):
             continue
-        if c.kind == 'write' and c.path in v.job.files_before and c.path not in known:
+        unread = c.path in v.job.files_before and c.path not in known
+        if c.kind == 'write' and unread and not _pointed_at(v, c):
             yield c.turn, f'overwritten unread: {_show(c.call)}', c.call.name
         known.add(c.path)
 
 # %% ../../nbs/evidence/10_failures.ipynb #34906605
+def _rewrites(v):
+    "`(change, tokens written, tokens of the smallest edit)` of every write over a file whose text is known."
+    lost, whole = {}, {edit.path for edit in v.edits if edit.whole}
+    for c in v.changes:
+        if c.kind in ('delete', 'move') and c.ok and c.source is None:
+            lost[c.path] = c.before
+        before = c.before if c.was.exists else lost.get(c.path)
+        if c.kind != 'write' or not c.ok or c.why or before is None or c.after is None or c.path not in whole:
+            continue
+        if not c.was.exact and c.after.endswith('\n') and not before.endswith('\n'):
+            before += '\n'  # a listing does not show it
+        smallest = minimal_edit(before, c.after, count_tokens)
+        yield c, sum(map(count_tokens, written(c.call))), edit_cost(smallest, count_tokens)
+
+# %% ../../nbs/evidence/10_failures.ipynb #d4c07e92
 @detector(
     'whole_file_rewrite',
     'edit',
@@ -740,11 +794,10 @@ def _blind_edit(v):
     'that the smallest edit needs (workspace.md is meant to be rewritten)',
 )
 def _whole_file_rewrite(v):
-    "At the edit, with its tokens and those of the smallest edit."
-    for edit in v.edits:
-        if edit.whole and not edit.path.endswith('workspace.md') and edit.written > 1.5 * edit.minimal:
-            evidence = f'write_file {edit.path}: {edit.written} tokens written, {edit.minimal} would do'
-            yield edit.turn, evidence, 'write_file'
+    "At the write, with its tokens and those of the smallest edit."
+    for c, tokens, minimal in _rewrites(v):
+        if not c.path.endswith('workspace.md') and tokens > 1.5 * minimal:
+            yield c.turn, f'write_file {c.path}: {tokens} tokens written, {minimal} would do', 'write_file'
 
 # %% ../../nbs/evidence/10_failures.ipynb #dffb62ca
 def _files(v) -> dict:
