@@ -318,6 +318,32 @@ SECRETS = [  # text, what has to go
     ('password=Test1234!', 'Test1234!'),
     ('DB_PWD=/hunter2!', '/hunter2!'),
     ('sha256~' + 'Fake' * 10 + '123', 'sha256~' + 'Fake' * 10 + '123'),
+    ('htpasswd -b /etc/nginx/.htpasswd jane swordfish', 'swordfish'),
+    ('htpasswd -B -b -C 10 .htpasswd jane swordfish', 'swordfish'),
+    ('htpasswd -nb jane swordfish | tee x', 'swordfish'),
+    ("zip -r -P 'sword fish' out.zip d", 'sword fish'),
+    ('cd /x && unzip -o -P swordfish out.zip', 'swordfish'),
+    ('zip out.zip -P swordfish a.txt', 'swordfish'),
+    ('7z a -pswordfish out.7z d', 'swordfish'),
+    ('7za a -t7z -mhe=on -p"sword fish" out.7z d', 'sword fish'),
+    ('smbclient //server/share -U jane%swordfish -c ls', 'swordfish'),
+    (r'smbclient -U "CORP\jane%sword fish" //server/share', 'sword fish'),
+    (r'net use \\server\share swordfish /user:jane', 'swordfish'),
+    (r'net use Z: \\\\server\\nas swordfish /persistent:no /user:jane', 'swordfish'),
+    (r'net use Z: \\server\share /user:jane swordfish', 'swordfish'),
+    ('_auth=YXBwOm5vdC1hLXJlYWwtb25l', 'YXBwOm5vdC1hLXJlYWwtb25l'),
+    ('//registry.example.org/:_auth=Zm9vYmFy0Fake1Fake2Fake3', 'Zm9vYmFy0Fake1Fake2Fake3'),
+    ('variable "db_password" {\n  type = string\n  default = "swordfish"\n}', 'swordfish'),
+    (r'variable \"db_password\" {\n  default = \"swordfish\"\n}', 'swordfish'),
+    ('the password is hunter2...', 'hunter2'),
+    ('the admin password is hunter2, please keep it', 'hunter2'),
+    ('the password for the staging database is hunter2x', 'hunter2x'),
+    ('the password is "swordfish"', 'swordfish'),
+    ('Sure, here is the password: swordfish.', 'swordfish'),
+    ('log in as jane, password: swordfish', 'swordfish'),
+    ('das Passwort lautet swordfish', 'swordfish'),
+    ('das Kennwort ist Sommer24.', 'Sommer24'),
+    ('Passwort: Sommer2024', 'Sommer2024'),
 ]
 PERSONS = [
     ('ruf +49 30 1234567 an', '+49 30 1234567'),
@@ -326,6 +352,12 @@ PERSONS = [
     ('0049 30 1234567', '0049 30 1234567'),
     ('+49\u00a030\u00a012345678', '+49\u00a030\u00a012345678'),
     ('+493012345678,12', '+493012345678'),
+    ('ruf mich an: 0171 / 555 66 77', '0171 / 555 66 77'),
+    ('0151-23456789,', '0151-23456789'),
+    ('030 / 123 45 67', '030 / 123 45 67'),
+    ('appelez le 06 12 34 56 78.', '06 12 34 56 78'),
+    ('06.12.34.56.78', '06.12.34.56.78'),
+    ('$ whoami\njanedoe\n$ pwd', 'janedoe'),
     ('x=+493012345678', '+493012345678'),
     ('HOST=52.14.88.7', '52.14.88.7'),
     ('SERVER_IP="52.14.88.7"', '52.14.88.7'),
@@ -403,7 +435,57 @@ http://home/jane
 /home/about
 /home/index.html
 -home-runner-work
-the-home-page-of'''.splitlines()
+the-home-page-of
+htpasswd -cB /etc/nginx/.htpasswd jane # asks
+htpasswd -b file user "$PASSWORD"
+zip -r out.zip d | grep -P swordfish
+zip -r out.zip src; nmap -Pn host
+ls x.zip -P foo
+gzip -Pfoo x
+zip -P <password> out.zip a
+the zip -P option is insecure
+unzip -p out.zip file.txt
+7z a -p out.7z d
+7z x out.7z | patch -p1file
+smbclient -U jane //server/share
+smbclient -U jane%$PASS //server/share
+net use \\\\server\\share /delete
+net use Z: \\\\server\\share * /user:jane
+the net use of \\\\server\\share and others
+_auth=${NPM_TOKEN}
+self._auth = HTTPBasicAuthentication
+variable "db_password" { type = string } variable "region" { default = "eu-central-1" }
+variable "password_policy" { default = "strict-mode" }
+the password is required.
+the password is stored in the vault
+password is incorrect!
+the password is base64-encoded
+the password is 12characters
+the password is "required"
+the password for the user is required
+the password was reset by user42
+username: string, password: string
+Enter the password: Verifying
+here is the password: prompting
+the password is swordfish
+the password is "incorrect"
+das Passwort lautet derzeit anders
+test_the_password_is_hunter2 PASSED
+das Passwort lautet nicht so
+Kennwort ist abgelaufen
+Passwort: ********
+0171 / 5000 done
+test 0171 / 5556677 passed
+id 0151/1234567
+0171 / 5556677 ms
+0160 2034 4432 1180
+01 02 03 04 05
+00000010: 06 12 34 56 78
+06 12 34 56 78 9a bc
+version 06.12.34.56.78
+06.12.2026 08.15
+$ whoami
+whoami && hostname'''.splitlines()
 
 
 @pytest.mark.parametrize('text, secret', SECRETS + PERSONS)

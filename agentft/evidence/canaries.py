@@ -294,6 +294,28 @@ MACHINES = {
     'RunPod key': 'rpa_{u40}',
 }
 
+# %% ../../nbs/evidence/07_canaries.ipynb #e6a067ba
+MACHINES |= {
+    'htpasswd -b': 'htpasswd -b .htpasswd app «{w12}»',
+    'htpasswd -nb': 'htpasswd -nbB app «{w12}» | tee users',
+    'zip -P': 'zip -r -P «{w12}» out.zip notes',
+    'unzip -P': 'unzip -o -P «{a10}» out.zip',
+    '7z -p': '7z a -mhe=on -p«{w12}» out.7z notes',
+    'smbclient -U': 'smbclient //files.example.org/share -U app%«{w12}» -c ls',
+    'net use': r'net use Z: \\files\share «{w12}» /user:app',
+    'net use, user first': r'net use \\files\share /user:CORP\app «{w12}» && dir Z:',
+    'Terraform variable': 'variable "db_password" {\n  type    = string\n  default = "«{a12}»"\n}',
+    'Terraform variable, one line': 'variable "api_token" { default = "«{w19}4»" }',
+    'password in a sentence': 'the password is «{a6}7»...',
+    'password in a sentence, of what': 'the password for the staging database is «{w7}4x»',
+    'password after a colon': 'Sure, here is the password: «{w7}4»',
+    'password after a colon, letters': 'Sure, here is the password: «{a11}».',
+    'password after a login': 'log in as app, password: «{a11}».',
+    'password, German': 'das Passwort lautet «{a11}»',
+    'password, German: Kennwort': 'unser Kennwort ist «{w7}4»',
+    'password, German, after a colon': 'Passwort: «{w7}4»',
+}
+
 # %% ../../nbs/evidence/07_canaries.ipynb #82b635fa
 def _luhn(digits: str) -> str:
     "`digits` with the check digit of payment cards."
@@ -323,6 +345,11 @@ PEOPLE = {
     'phone, of a table': '«+4930{d8}»,12',
     'phone, US': '(415) 555-{d4}',
     'phone, after a word': 'Telefon: «0171 9{d6}»',
+    'phone, German mobile': '0171 / 5{d2} {d2} {d2}',
+    'phone, German mobile, compact': '0151-9{d7}',
+    'phone, German with a slash': '030 / 9{d2} {d2} {d2}',
+    'phone, French, national': '06 1{d1} {d2} {d2} {d2}',
+    'phone, French, with dots': '01.4{d1}.{d2}.{d2}.{d2}',
     'IPv4': 'from «52.14.88.1{d2}»',
     'IPv4, as a value': 'HOST=«52.14.88.1{d2}»',
     'IPv6': '2a00:1450:4001:82a::{h4}',
@@ -334,6 +361,7 @@ PEOPLE = {
     'home, option of a compiler': 'cc -I/home/«{a7}»/include x.c',
     'home, variable': 'OLDPWD=/home/«{a7}»',
     'home, folder of sessions': 'ls ~/.claude/projects/-Users-«{a7}»-proj',
+    'account, in a terminal': '$ whoami\n«{a7}»\n$ id',
     'denied name': 'Ann Example',
 }
 _COMPUTED = {
@@ -347,6 +375,8 @@ _COMPUTED = {
     'basic header': lambda rng: (
         'Authorization: Basic «' + base64.b64encode(_filled('app:{w14}', rng).encode()).decode() + '»'
     ),
+    'npm _auth': lambda rng: '_auth=«' + base64.b64encode(_filled('app:{w14}', rng).encode()).decode() + '»',
+    'npm _auth, of a registry': lambda rng: '//registry.example.org/:_auth=«{}»'.format(_filled('{b30}7', rng)),
 }
 KINDS = {**FORMS, **NAMED, **MACHINES, **PEOPLE, **_COMPUTED}  # kind -> template, or how to make one
 

@@ -104,7 +104,7 @@ _NUMERIC = b'0123456789 ()./-+'
 
 def _stretches(b, shape):
     "`(start, end)` of every stretch of digits and of what may stand between them."
-    for seed in (b'000', b'00 00 00 00'):
+    for seed in (b'000', b'00 00 00 00', b'00.00.00.00'):
         p, at = shape.find(seed), 0
         while p >= 0:
             s = stretch_start(b, p, _NUMERIC, min(24, p - at))
@@ -221,6 +221,65 @@ def _national_phone(b, low, s, e):
         return None
     return _NATIONAL.match(b, p, e + 2)
 
+# %% ../../nbs/evidence/05_people.ipynb #acae54e37e7d407bbb7b55eff062a284
+_FREE = rb'(?<![\w.,:+\-#])(?<!\d/)(?<!\w\()(?<!\d[ ])'  # nothing of a number, a path or a call before it
+_OVER = rb'(?!\w|[ ]?[(+*=<>%/\d]|[.,:/\-]\d)'  # nothing of a number behind it
+_GROUPED = [
+    rb'01[5-7]\d(?:[ ]?[/\-][ ]?[1-9]\d{2,7}|[ ][1-9]\d{1,3}(?=[ \-]\d))(?:[ \-]\d{2,6}){0,4}',  # 0171 / 555 66 77
+    rb'0[2-9]\d{1,4}[ ]/[ ][1-9]\d{1,3}(?:[ ]\d{2,4}){1,3}',  # 030 / 123 45 67
+    rb'0[1-79](?P<dot>[ .])\d\d(?:(?P=dot)\d\d){3}',  # 06 12 34 56 78
+]
+_GROUPED = [re.compile(_FREE + x + _OVER) for x in _GROUPED]
+
+# %% ../../nbs/evidence/05_people.ipynb #72eea5119410473aa328ad9291626812
+_NUMBERED = re.compile(
+    rb"""(?:(?<![a-z])(?:tests?|ids?|nr|case|ticket|issue|part|page|lines?|rows?|steps?|order|v|version|rev|revision|build
+    |bytes?|hex|epoch|batch|items?|frames?|ports?|code|columns?|cols?|numbers|collected|passed|failed|ran|took|rfc|error|exit|invoice|article)
+    [ \t]?[#:=]?[ \t]{0,2}|(?:\b[0-9a-f]{2}[ .]|[0-9a-f]{4,16}(?::|[ ])[ ]+))\Z""",
+    re.X,
+)
+_MEASURED = re.compile(
+    rb"""[ ]?(?:[0-9a-f]{2}\b|[numk]?s|sec(?:onds)?|[kmg]?i?b|bytes?|rows?|items?|tests?|passed|failed|done|steps?
+    |tokens?|files?|lines?|px|k?m|[cm]m|k?g|of|eur|usd|euro|\xe2\x82\xac)\b""",
+    re.X,
+)
+
+
+def _is_series(x: bytes) -> bool:
+    "Are the groups of `x` equally long or equal steps apart, as in a dump or a list?"
+    groups = re.findall(rb'\d+', x)
+    steps = {int(b) - int(a) for a, b in zip(groups, groups[1:])}
+    dump = len(groups) > 2 and len(groups[0]) == 4 and len({len(g) for g in groups}) == 1
+    return dump or (len(groups) > 2 and len(steps) == 1)
+
+# %% ../../nbs/evidence/05_people.ipynb #9f116720
+_PAIRS = re.compile(rb'[ \t]*[0-9a-f]{2}(?: [0-9a-f]{2})+[ \t]*')
+_FIVE = re.compile(rb'[ \t]*0[1-79](?: \d\d){4}[ \t]*')
+
+
+def _is_row(low, s, e):
+    "Do other lines of pairs stand right before or after the line from `s` to `e`?"
+    start, end = low.rfind(b'\n', 0, s) + 1, low.find(b'\n', e)
+    end = len(low) if end < 0 else end
+    if not _PAIRS.fullmatch(low, start, end):
+        return False
+    before = low[low.rfind(b'\n', 0, max(start - 1, 0)) + 1 : max(start - 1, 0)]
+    after = low[end + 1 : end + 81].partition(b'\n')[0]
+    return any(_PAIRS.fullmatch(x) and not _FIVE.fullmatch(x) for x in (before, after))
+
+# %% ../../nbs/evidence/05_people.ipynb #10185d26023b46108eb7d9f57d49d2b3
+def _grouped_phones(b, low, s, e):
+    "Telephone numbers between `s` and `e` that their groups give away."
+    for form in _GROUPED:
+        for m in form.finditer(b, s, min(e + 2, len(b))):
+            digits = len(re.sub(rb'\D', b'', m[0]))
+            if not 9 <= digits <= 12 or (form is _GROUPED[0] and digits < 10) or _is_series(m[0]):
+                continue
+            if _NUMBERED.search(low, max(m.start() - 30, 0), m.start()) or _MEASURED.match(low, m.end()):
+                continue
+            if not _is_row(low, *m.span()):
+                yield *m.span(), 'PHONE'
+
 # %% ../../nbs/evidence/05_people.ipynb #b171e485
 def _phones_between(b, low, shape, s, e, digits):
     "Telephone numbers without `+` between `s` and `e`, where so many `digits` stand."
@@ -231,6 +290,8 @@ def _phones_between(b, low, shape, s, e, digits):
         yield *m.span(), 'PHONE'
     if digits >= 9 and (m := _national_phone(b, low, s, e)):
         yield *m.span(), 'PHONE'
+    if digits >= 9:
+        yield from _grouped_phones(b, low, s, e)
     if _DIALED.search(low, max(s - 40, 0), s) and (m := _DIGITS.search(b, s, min(e + 2, len(b)))):
         yield *m.span(), 'PHONE'
 
@@ -500,6 +561,19 @@ def _accounts(b, names):
             if prompt or _ACCOUNT.search(b, max(p - 60, 0), p):
                 yield p, e, 'USER'
 
+# %% ../../nbs/evidence/05_people.ipynb #7cdc8c89c7104fffa095e18ddfef8986
+_WHOAMI = re.compile(
+    rb'whoami[ ]*(?:\r?\n|\\{1,4}n)(?:[ ]*\d+\t)?(?P<name>[A-Za-z_][\w.\-]{1,31})[ ]*(?=\r?\n|\\{1,4}n|["\'`]|\Z)'
+)
+
+
+def _answers(b):
+    "Spans of the answers to `whoami` behind a prompt."
+    for p in places(b, b'whoami'):
+        m = _WHOAMI.match(b, p) if b[p - 2 : p] in (b'$ ', b'% ', b'> ') else None
+        if m and _is_person(m['name']):
+            yield m.span('name')
+
 # %% ../../nbs/evidence/05_people.ipynb #6a147fa1
 def home_names(
     b: bytes,  # a text as it was written
@@ -514,6 +588,9 @@ def home_names(
             if hit := (_name_in_folder(b, s) if b[s] == ord('-') else _name_in_path(b, s)):
                 names.add(b[slice(*hit)])
                 yield *hit, 'USER'
+    for hit in _answers(b):
+        names.add(b[slice(*hit)])
+        yield *hit, 'USER'
     yield from _accounts(b, names)
 
 # %% ../../nbs/evidence/05_people.ipynb #aee2194b

@@ -464,6 +464,16 @@ def _is_secret(name: str, value: str, quoted: bool) -> bool:
     camel = len(value) >= 16 and value.isalnum() and bool(re.search('[a-z]', value) and re.search('[A-Z]', value))
     return mixed and (digit or camel)
 
+# %% ../../nbs/evidence/06_secrets.ipynb #acae54e37e7d407bbb7b55eff062a284
+_DESCRIBED = re.compile(
+    r"""(?:base|sha|md|utf|aes|rsa|pbkdf|argon|hmac|oauth|rot|ed|hs|rs|es)[\-_]?\d{1,5}(?:[\-_]?[a-z]+)*
+    | [a-z]*(?:ed|ing|able|ible|ent|ect|ory)\d           # refreshed2
+    | \d+(?:[\-+]\d*)?[\-]?(?:char(?:acter)?|digit|byte|bit|letter|symbol|day|month|hour|minute)s?(?:[\-][a-z]+)*
+    | [\w\-]*-(?:\w*ed|only|long|based|safe|free|like|characters?|chars?|digits?|letters?)     # v2-only
+    | \d+[\-]?(?:zeichen|stellen|tage)""",
+    re.X | re.I,
+)
+
 # %% ../../nbs/evidence/06_secrets.ipynb #1d21e8a3
 _BEFORE = re.compile(rb'[\w.\-]*$')
 _WORD = re.compile(rb'[\w\-]+')
@@ -477,7 +487,7 @@ def _is_told(before, text, value) -> bool:
     flag = before.startswith(b'--')
     if not flag and not _TOLD.match(text):
         return False
-    if not flag and _WORD_2.fullmatch(value):
+    if not flag and (_WORD_2.fullmatch(value) or _DESCRIBED.fullmatch(value)):
         return False
     short = 6 if flag and text[:4].lower() == b'pass' else 8
     return value[0] != '-' and len(value) >= short and bool(re.search(r'\d', value) and re.search('[A-Za-z]', value))
@@ -554,6 +564,117 @@ def _assignments(b, low):
             if word == b'bearer' or word in _LEAD:
                 yield from _beside_word(b, low, word, p)
 
+# %% ../../nbs/evidence/06_secrets.ipynb #72eea5119410473aa328ad9291626812
+_SAID_WORDS = (b'password', b'passphrase', b'passcode', b'passwort', b'kennwort', b'pw:')
+
+_SAID = re.compile(
+    rb"""(?:password|passphrase|passcode|passwort|kennwort|pw)(?![\w\-])
+    (?:[ ](?:for|of|to|on|at|f\xc3\xbcr|von|vom|zum|zur)(?:[ ][\w.@'\-\x80-\xff]+){1,5}?)?    # for the database
+    (?:
+      [ ](?P<lautet>lautet)
+    | [ ](?P<verb>is|was|will[ ]be|ist|war)(?:[ ](?:now|still|set[ ]to|changed[ ]to|jetzt|nun))?
+    | [ ](?P<set>has[ ]been[ ](?:set|changed|reset)[ ]to)
+    | (?P<colon>:)
+    ):?[ ]{1,2}
+    (?:\\{0,3}(?P<q>["'`])(?P<quoted>[^"'`\\\n\0]{6,60})\\{0,3}(?P=q)
+      | (?P<bare>[^\s"'`\\,;<>(){}\[\]\0\x80-\xff]{6,80}))""",
+    re.X | re.I,
+)
+
+# %% ../../nbs/evidence/06_secrets.ipynb #8763a12b2bbd4a93a75aff182afb95dc
+_STATE = re.compile(
+    r"""\w*(?:ed|ing|able|ible|less)                     # required, missing, acceptable
+    | (?:in|un|not?)?(?:correct|valid|secure|safe|known|set|empty|short|long|weak|strong|wrong|right|same|different)
+    | minimum|maximum|please|optional|boolean|integer|number|always|already|never|simply|exactly|either|another|anything
+    | something|nothing|either|required|secret|default|public|private|plain|hidden|unknown|shown|given|sensitive|visible
+    | present|absent|current|unique|random|broken|stolen|written|chosen|forgotten|hardcoded|almost|actually|usually
+    | falsch|richtig|korrekt|erforderlich|notwendig|abgelaufen|ung\w+|leer|sicher|unsicher|nicht|weiterhin|derzeit
+    | aktuell|immer|folgende\w*|anders|geheim|vergessen|gesetzt|gespeichert|bekannt|unbekannt|gesperrt|hinterlegt""",
+    re.X | re.I,
+)
+_NOUN = re.compile(
+    r'\w*(?:string|type|field|user(?:name)?|admin|email|input|value|text|hash|option|flag|word|phrase|param|prompt'
+    r'|login|id|pass)s?',
+    re.I,
+)
+
+
+def _is_mixed(value: str) -> bool:
+    "Has `value` letters with digits or with signs between them, and describes no password?"
+    if ' ' in value or _DESCRIBED.fullmatch(value) or _STATE.fullmatch(value[:-1]):
+        return False
+    if not re.search('[A-Za-z]', value):
+        return False
+    return bool(re.search(r'\d', value) or re.search(r'\w[$#!^]+\w', value))
+
+
+_FUNCTION_WORD = re.compile(
+    r'\b(?:a|an|the|to|for|is|not|of|in|be|must|and|or|than|at|with|too|you|your|was|by|as|on)\b', re.I
+)
+
+
+def _is_words(value: str) -> bool:
+    "May `value`, of letters alone, be a password?"
+    if not re.fullmatch(r'[A-Za-z]+(?: [A-Za-z]+)*', value):
+        return False
+    return not (_FUNCTION_WORD.search(value) if ' ' in value else _STATE.fullmatch(value) or _NOUN.fullmatch(value))
+
+# %% ../../nbs/evidence/06_secrets.ipynb #b118ea5561624da68c537baed56e602f
+_WITH_LOGIN = re.compile(
+    rb"""(?<![\w.\-])(?:user(?:name)?|login|log[ ]in|account|benutzer(?:name)?)(?::|[ ](?:is|ist|as|als))?[ ]
+    ["'`]?[\w.@\-]+["'`]?(?:,|[ ]/|,?[ ](?:and|und|with|mit))(?:[ ](?:the|my|das|dem))?[ ]$""",
+    re.X,
+)
+_DETERMINED = re.compile(rb"(?<![\w\-])(?:(?:here(?:'s| is)|use) (?:the|my|your)|my|our|mein|unser)(?: \w+)? $")
+_SENTENCE_END = re.compile(rb'(?:[\n\t"\'`),\0]| *\Z| *\n|\\)')
+
+
+def _is_announced(b, low, m) -> bool:
+    "Does what stands around the match `m` of `_SAID` announce a password, though it is one of letters alone?"
+    if m['lautet'] or (m['verb'] and m['quoted']):
+        return True
+    start = max(m.start() - 60, 0)
+    before = low[max(start, *(low.rfind(c, start, m.start()) + 1 for c in (b'\n', b'\0', b'"'))) : m.start()]
+    if re.search(rb'\w\(|[{}<>;]| = ', before):
+        return False
+    if not m['bare'] or not (m['bare'][-1:] in b'.!' or _SENTENCE_END.match(b, m.end())):
+        return False
+    return bool(_WITH_LOGIN.search(before) or (m['colon'] and _DETERMINED.search(before)))
+
+# %% ../../nbs/evidence/06_secrets.ipynb #f6fa52606d8c4a75a9b52967216f8f3f
+_ENDING = re.compile(r'\.(?:txt|md|log|csv|json)$')  # of a file whose name is the sentence
+
+
+def _told_in(b, low, m):
+    "The span of the password in the match `m` of `_SAID`, else None."
+    form = 'quoted' if m['quoted'] else 'bare'
+    value, after = as_text(m[form]).rstrip('.?:'), b[m.end() : m.end() + 1]
+    if not m['colon']:
+        value = _ENDING.sub('', value)
+    if len(value) < 6 or _is_code('password', value, quoted=True) or after in (b'(', b'['):
+        return None
+    if form == 'bare' and _BARE_NAME.fullmatch(value):
+        return None
+    if form == 'bare' and m['colon'] and _is_annotation('', m[0], value, after):
+        return None
+    if _is_mixed(value) or (_is_words(value) and _is_announced(b, low, m)):
+        return m.start(form), m.start(form) + len(value.encode()), 'SECRET'
+    return None
+
+# %% ../../nbs/evidence/06_secrets.ipynb #59bbdb311c014d738909a11f9e486628
+_GLUE = (b'_', b'-', b'.', b'$', b'@')  # a name, an option, an attribute
+
+
+def _said(b, low):
+    "Passwords that a sentence tells."
+    for word in _SAID_WORDS:
+        for p in places(low, word):
+            before = b[p - 1 : p]
+            if before.isalnum() or before in _GLUE or not (m := _SAID.match(b, p)):
+                continue
+            if hit := _told_in(b, low, m):
+                yield hit
+
 # %% ../../nbs/evidence/06_secrets.ipynb #792e162e
 _GAP = rb'(?:[\s\\]|\\[nrt]|\d+[\t|])+'  # between words of a file, which may be listed with line numbers
 _REST = rb'(?:[^\n\\\0]|\\\s*\n|\\.){0,400}?(?<=\s)'  # of a command, which may go on in the next line
@@ -594,6 +715,42 @@ _HANDED = {
     b'sudo -': [(b'echo', rb'echo\s+' + _GIVEN + rb'\s*\|\s*sudo\s+(?:-\w+\s+)*-s')],
     b'_session=': [(b'_session=', rb'_session=(?P<bare>(?=[a-z%\-.=]*\d)[\w%\-.=]{20,200})')],  # a cookie
 }
+
+# %% ../../nbs/evidence/06_secrets.ipynb #c3933fab20d04ec698c2621248eb3be0
+_WITHIN = rb'(?:[^\n\\\0|;&]|\\\s*\n|\\.){0,400}?(?<=\s)'  # of one command
+_OPTIONS = rb'(?:-\w+[ \t]+(?:\d+[ \t]+)?)'
+_FLAG_ZIP = rb'(?:-(?-i:[a-zA-Z0-9]*P)[ \t]+|--password[ \t=]+)(?!(?:options?|flags?|switch|is|and|or)\b)'
+_FLAG_SMB = rb'(?:-(?-i:U)[ \t]*|--user(?:name)?[ \t=]+)'
+_UNC = rb'(?:\\{0,3}"[^"\n\0]+"|\\{1,8}(?:[ ]\n)?[\w.\-$\\]+(?:[ ]\n[\w.\-$\\]+)*)'  # \\nas became two lines
+_NET_USE = rb'net use[ \t]+(?:(?:[a-z]:|\*)[ \t]+)?' + _UNC + rb'[ \t]+'
+_ENDS = rb'(?=\t|[ ]*(?:/\S+[ \t]*)*(?:[\n"\'`&|;)\\\0]|[.,](?!\w)|\Z))'  # a command ends, after options
+
+# %% ../../nbs/evidence/06_secrets.ipynb #4dd4641cc4064e0191573fe9c69df29b
+_HANDED |= {
+    b'htpasswd -': [
+        (
+            b'htpasswd',
+            rb'htpasswd[ \t]+(?=%b*-\w*(?-i:b))(?:(?=%b*-\w*n)%b+|%b+[^\s-]\S*[ \t]+)[^\s-]\S*[ \t]+'
+            % ((_OPTIONS,) * 4)
+            + _GIVEN,
+        ),  # -b FILE USER PASSWORD, -nb USER PASSWORD
+    ],
+    b'zip ': [
+        (b'unzip', rb'unzip[ \t]+' + _WITHIN + _FLAG_ZIP + _GIVEN),
+        (b'zip', rb'(?<![.\w\-*])zip[ \t]+' + _WITHIN + _FLAG_ZIP + _GIVEN),
+    ],
+    b'7z': [(b'7z', rb'(?<![.\w\-*])7z[azr]?(?:\.exe)?[ \t]+[a-z]{1,2}[ \t]+' + _WITHIN + rb'-(?-i:p)' + _GIVEN)],
+    b'net use': [
+        (b'net use', _NET_USE + rb'(?:/(?!u)\S+[ \t]+)*(?![/*])' + _GIVEN + rb'(?=[ \t]+(?:/\S+[ \t]+)*/u(?:ser)?:)'),
+        (b'net use', _NET_USE + rb'(?:/(?!u)\S+[ \t]+)*/u(?:ser)?:\S+[ \t]+(?![/*])' + _GIVEN + _ENDS),
+    ],
+}
+for _tool in (b'smbclient', b'rpcclient'):
+    _start = _tool + rb'[ \t]+' + _WITHIN + _FLAG_SMB
+    _HANDED[_tool] = [
+        (_tool, _start + rb'[^\s"\'%]+%' + _GIVEN),
+        (_tool, _start + rb'\\{0,3}["\'][^\s"\'%]+%(?P<quoted>[^"\'\\\n\0]{3,80})'),
+    ]
 _HANDED = {word: [(first, re.compile(x, re.I)) for first, x in rules] for word, rules in _HANDED.items()}
 
 # %% ../../nbs/evidence/06_secrets.ipynb #d3360b4d
@@ -662,6 +819,38 @@ def _basic_logins(b, low):
             login = _decoded(m['secret'] + b'==')
             if login and b':' in login and login.isascii():
                 yield *m.span('secret'), 'BASIC_AUTH'
+
+# %% ../../nbs/evidence/06_secrets.ipynb #277c27b1587741f2af2001be3712ef0d
+_NPM_AUTH = re.compile(
+    rb'_auth\\{0,3}["\']?(?:[ \t]*[=:][ \t]*|[ \t]+)\\{0,3}["\']?(?P<secret>[A-Za-z0-9+/]{8,}={0,2})(?![\w(\[])'
+)
+
+
+def _npm_logins(b, low):
+    "Logins of npm."
+    for p in places(b, b'_auth'):
+        if b[p - 1 : p].isalnum() or b[p - 1 : p] == b'_' or not (m := _NPM_AUTH.match(b, p)):
+            continue
+        login = _decoded(m['secret'] + b'==') or b''
+        whole = b':' in login and login.isascii() and not login.translate(None, _PRINTABLE)
+        long = len(m['secret']) >= 16 and re.search(rb'\d', m['secret'])
+        if whole or (b[p - 1 : p] == b':' and long):
+            yield *m.span('secret'), 'BASIC_AUTH'
+
+# %% ../../nbs/evidence/06_secrets.ipynb #1671c31a24314836a5b85d7ef7fbf015
+_VARIABLE = re.compile(
+    rb"""variable\s+\\{0,3}"(?P<name>[\w\-]*?(?:passw(?:or)?d|passphrase|pwd|secret|token|credentials?|_key))\\{0,3}"\s*\{
+    (?:[^{}\0]|\{[^{}\0]*\}){0,800}?                     # its type, its description, a block of rules
+    \bdefault\s*=\s*\\{0,3}"(?P<secret>[^"\\\n\0]{6,200})\\{0,3}\"""",
+    re.X | re.I,
+)
+
+
+def _terraform(b, low):
+    "Defaults of secret variables in Terraform."
+    for p in places(low, b'variable'):
+        if (m := _VARIABLE.match(b, p)) and _is_secret(as_text(m['name']), as_text(m['secret']), quoted=True):
+            yield *m.span('secret'), 'SECRET'
 
 # %% ../../nbs/evidence/06_secrets.ipynb #92b4907e
 _COOKIE = re.compile(rb'(?i:cookie)\\?["\']?\s*:\s*\\?["\']?(?P<secret>[\w.\-]+=[^"\'\\\n\0]{8,4000})')
@@ -801,10 +990,13 @@ _FINDERS = [
     _logins,
     _url_tokens,
     _assignments,
+    _said,
     _handed,
     _pgpass,
     _aws_secrets,
     _basic_logins,
+    _npm_logins,
+    _terraform,
     _cookies,
     _private_keys,
     _cut_tokens,
