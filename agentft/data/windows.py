@@ -151,17 +151,23 @@ class _Writer:
         return lean_turn(self.job.turns[turn], self.told, self.room, self.count, self.focus(turn), older)
 
 # %% ../../nbs/data/06_windows.ipynb #6d4f79d0
+def _is_work(turn: Turn) -> bool:
+    "Does `turn` call something beside the bookkeeping, with success?"
+    calls = Job('', '', turns=[turn]).calls()
+    return any(call.name not in BOOKKEEPING and succeeded(result) for _, call, result in calls)
+
+
 @patch
 def _older(self: _Writer, turn: int, since: int, used: int) -> tuple[int, list[Message]]:
     "The last turns before `turn`, back to `since`, as far as they fit after a head: where they start, their messages."
-    start, shown, most = turn, [], self.room.refill(used)
+    start, shown, worked, most = turn, [], False, self.room.refill(used)
     while start > since:
         seen, said, results = self.lean(start - 1, older=True)
         more = [*seen, said, *results]
         used += _size(more, self.count)
-        if used > most:
+        if used > (most if worked else self.room.prompt - self.room.older):
             break
-        start, shown = start - 1, more + shown
+        start, shown, worked = start - 1, more + shown, worked or _is_work(self.job.turns[start - 1])
     return start, shown
 
 # %% ../../nbs/data/06_windows.ipynb #e90a699a
@@ -276,9 +282,8 @@ def _marks(turn: Turn) -> bool:
 def _worked(turns: list[Turn]) -> bool:
     "Is there a call in `turns` that succeeded and was no bookkeeping, since the last turn of them that marks?"
     for turn in reversed(turns):
-        for _, call, result in Job('', '', turns=[turn]).calls():
-            if call.name not in BOOKKEEPING and succeeded(result):
-                return True
+        if _is_work(turn):
+            return True
         if _marks(turn):
             return False
     return False
