@@ -18,7 +18,7 @@ from .expansion import job_example
 from .histories import compact_example, to_example, wishes
 from .seeds import Rejected, Seed
 from .verification import Gate, groups, untrain
-from .windows import Window, group_of, offered, references, used_tools, window_example, windows
+from .windows import Window, group_of, offered_to, references, window_example, windows
 from ..evidence.found import Found
 from ..evidence.right_turns import judge_turns
 
@@ -217,12 +217,12 @@ def take_windows(
     out: OwnRows,
 ):
     "Rows of recorded jobs, references of those that are held out, and what became of each turn."
-    rows, taken, used = [], 0, used_tools(jobs)
+    rows, taken, tools = [], 0, offered_to(jobs, fmt, gate.max_len)
     for job in jobs:
         verdicts = judge_turns(job)
         out.right |= {(job.id, v.turn) for v in verdicts if v.right}
         out.held_jobs |= {job.id} if group_of(job) in held else set()
-        for w in windows(job, fmt, gate.max_len, verdicts, offered(job, used)):
+        for w in windows(job, fmt, gate.max_len, verdicts, tools[job.id]):
             out.turns |= {(job.id, i): why for i, why in w.whys.items()}
             if group_of(job) in held:
                 out.references += references(job, w, verdicts)
