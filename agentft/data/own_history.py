@@ -12,6 +12,8 @@ import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from fastcore.basics import patch
+
 from ..arena.catalogue import EVAL_SEED, FAMILIES
 from ..core.records import Example, Job, Reference, content_hash, from_dict
 from .expansion import job_example
@@ -73,12 +75,12 @@ def join_groups(found: Found):
 
 # %% ../../nbs/data/09_own_history.ipynb #16498918
 def _dealt(groups: list[str], share: float, fold: int) -> set[str]:
-    "The groups that are held out in this fold; never all of them."
+    "The groups that are held out in this fold; never all of them, and none where the folds before have had all."
     if share <= 0 or len(groups) < 2:
         return set()
     n = 1 if len(groups) < 5 else min(max(round(share * len(groups)), 1), len(groups) - 1)
     folds = [groups[i : i + n] for i in range(0, len(groups), n)]
-    return set(folds[fold % len(folds)])
+    return set(folds[fold]) if fold < len(folds) else set()
 
 # %% ../../nbs/data/09_own_history.ipynb #41364e34
 def _has_work(job: Job) -> bool:
@@ -101,8 +103,10 @@ def held_out_groups(
     for job in found.jobs:
         if not is_simulated(job) and _has_work(job):
             own[job.source].add(group_of(job))
+    dealt = set()  # of the sources before; the same in every fold
     for _, members in sorted(own.items()):
-        order = sorted(members - out, key=lambda g: (g not in test, content_hash(g)))
+        order = sorted(members - dealt, key=lambda g: (g not in test, content_hash(g)))
+        dealt |= members
         out |= _dealt(order, share, fold)
     return out
 
@@ -178,12 +182,22 @@ class _Row:
     def place(self) -> tuple:
         return self.job.id, self.job.turns[self.window.first].agent_phase_number
 
+    @property
+    def phase(self) -> tuple:
+        return self.job.id, self.job.turns[self.window.first].agent_phase
+
+
+def _best_first(rows: list[_Row], key) -> dict:
+    "`key` of a row -> its rows, those with most work first."
+    out = defaultdict(list)
+    for row in sorted(rows, key=lambda r: (-r.work, content_hash([r.job.id, r.window.first]))):
+        out[key(row)].append(row)
+    return out
+
 
 def _fair(rows: list[_Row]) -> list[_Row]:
     "The best window of each phase of each job first, then the others, jobs in turn."
-    by_place = defaultdict(list)
-    for row in sorted(rows, key=lambda r: (-r.work, content_hash([r.job.id, r.window.first]))):
-        by_place[row.place].append(row)
+    by_place = _best_first(rows, lambda row: row.place)
     order = sorted(by_place, key=content_hash)
     longest = max(map(len, by_place.values()), default=0)
     return [by_place[p][i] for i in range(longest) for p in order if i < len(by_place[p])]
@@ -194,18 +208,81 @@ HELD_OUT = 'held out for the replay suite'
 RULE_BROKEN = 'a rule of the gate is broken'
 
 
-def _settle(row: _Row, gate: Gate, room: bool, out: OwnRows) -> str:
-    "Take the window, or say why not."
-    if not room:
-        return ENOUGH
+def _row_example(row: _Row) -> Example:
+    "The window as a row, without the turns that break a rule."
     e = untrain(window_example(row.job, row.window, row.verdicts[row.window.trained[0]].basis))
-    refused = gate(e)
-    if refused:
-        out.rejected.append(refused)
-        return f'row refused: {refused.reason}'
     e.meta['turns'] = [i for i in row.window.trained if e.weights[row.window.places[i] :][:1] == [1.0]]
-    out.examples.append(e)
-    return ''
+    e.meta['work'] = sum(row.verdicts[i].work for i in e.meta['turns'])
+    return e
+
+
+class _Taker:
+    "Takes windows through the gate, up to so many."
+
+    def __init__(self, gate: Gate, most: int, out: OwnRows):
+        self.gate, self.most, self.out, self.taken, self.seen = gate, most, out, 0, set()
+
+    def note(self, row: _Row, why: str, trained=()):
+        "What became of the turns of a window."
+        self.seen.add(id(row))
+        self.out.turns |= {(row.job.id, i): why or RULE_BROKEN for i in row.window.trained}
+        self.out.turns |= {(row.job.id, i): '' for i in trained}
+
+    def keep(self, row: _Row, e: Example):
+        self.out.examples.append(e)
+        self.taken += 1
+        self.note(row, '', e.meta['turns'])
+
+    def take(self, row: _Row) -> tuple[bool, Rejected | None]:
+        "Take a window: is it a row with work now; what the gate says against it."
+        if self.taken >= self.most:
+            self.note(row, ENOUGH)
+            return False, None
+        e = _row_example(row)
+        refused = self.gate(e)
+        if refused:
+            self.out.rejected.append(refused)
+            self.note(row, f'row refused: {refused.reason}')
+        else:
+            self.keep(row, e)
+        return not refused and e.meta['work'] > 0, refused
+
+# %% ../../nbs/data/09_own_history.ipynb #71824f9a
+@patch
+def keep_alike(self: _Taker, row: _Row, refused: Rejected):
+    "Keep a window that is nearly the same as the row of another job."
+    e, twin = _row_example(row), refused.detail.rsplit(' like ', 1)[-1]
+    e.meta |= dict(alike=twin, tokens=self.gate.count(e))
+    e.parents, e.verified = [*e.parents, twin], ['rules', e.meta['basis'], 'not_in_evaluation']
+    self.out.rejected.remove(refused)
+    self.keep(row, e)
+
+
+@patch
+def cover(self: _Taker, rows: list[_Row]):
+    "A row with work for one phase of one job, from its windows, the best one first."
+    alike = []
+    for row in rows:
+        if self.taken >= self.most:
+            return
+        done, refused = self.take(row)
+        if done:
+            return
+        if refused and refused.reason == 'near_duplicate' and _row_example(row).meta['work']:
+            alike.append((row, refused))
+    if alike:
+        self.keep_alike(*alike[0])
+
+
+def _take_rows(rows: list[_Row], gate: Gate, most: int, out: OwnRows):
+    "Coverage first, then the others with work, then bookkeeping."
+    taker, working = _Taker(gate, most, out), [r for r in rows if r.work]
+    phases = _best_first([r for r in working if r.job.outcome.status == 'success'], lambda row: row.phase)
+    for phase in sorted(phases, key=content_hash):
+        taker.cover(phases[phase])
+    for row in _fair(working) + _fair([r for r in rows if not r.work]):
+        if id(row) not in taker.seen:
+            taker.take(row)
 
 # %% ../../nbs/data/09_own_history.ipynb #e63c6249
 def take_windows(
@@ -217,7 +294,7 @@ def take_windows(
     out: OwnRows,
 ):
     "Rows of recorded jobs, references of those that are held out, and what became of each turn."
-    rows, taken, tools = [], 0, offered_to(jobs, fmt, gate.max_len)
+    rows, tools = [], offered_to(jobs, fmt, gate.max_len)
     for job in jobs:
         verdicts = judge_turns(job)
         out.right |= {(job.id, v.turn) for v in verdicts if v.right}
@@ -229,12 +306,7 @@ def take_windows(
                 out.turns |= {(job.id, i): HELD_OUT for i in w.trained}
             elif w.trained:
                 rows.append(_Row(job, w, verdicts))
-    for row in _fair(rows):
-        why = _settle(row, gate, taken < most, out)
-        taken += not why
-        trained = [] if why else out.examples[-1].meta['turns']
-        out.turns |= {(row.job.id, i): why or RULE_BROKEN for i in row.window.trained}
-        out.turns |= {(row.job.id, i): '' for i in trained}
+    _take_rows(rows, gate, most, out)
     counts = Counter(out.turns.values())
     flow = Flow('turns of recorded jobs', 'turn', sum(len(j.turns) for j in jobs), counts.pop('', 0))
     flow.held_out, flow.reasons = counts.pop(HELD_OUT, 0), counts
