@@ -4,7 +4,7 @@
     python bench/bench_windows.py found [--max_len 1536] [--model smollm2-135m]
 
 A window that begins inside a phase shows the last turns again, as far as they fill a share of the room that its head
-leaves (`Room.refill`). More of them cost room for decisions; fewer may hide what a decision uses. Both are counted
+leaves (`Room.refill`), and in any case back to the last one that did some work. More of them cost room for decisions; fewer may hide what a decision uses. Both are counted
 here on the jobs of a finished phase 1, in all windows, with no limit on rows."""
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agentft.core.records import Job, read_jsonl
 from agentft.data.lean_context import Room
-from agentft.data.windows import TOO_LONG, UNSEEN, offered, used_tools, windows
+from agentft.data.windows import NO_WORK_SHOWN, TOO_LONG, UNSEEN, offered_to, windows
 from agentft.evidence.right_turns import judge_turns
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
@@ -22,11 +22,11 @@ from agentft.workbench.figures import markdown_table
 SHARES = (0, 0.15, 0.25, 0.5)
 
 
-def count(judged, fmt, used, max_len) -> Counter:
+def count(judged, fmt, tools, max_len) -> Counter:
     "Windows of all jobs, their trained turns and tokens, and the right turns that they lose."
     out = Counter()
     for job, verdicts in judged:
-        for w in windows(job, fmt, max_len, verdicts, offered(job, used)):
+        for w in windows(job, fmt, max_len, verdicts, tools[job.id]):
             out.update(w.whys.values())
             if w.trained:
                 out.update(rows=1, turns=len(w.trained), tokens=w.tokens)
@@ -42,13 +42,14 @@ def main(argv=None):
     jobs = list(read_jsonl(Path(a.folder) / 'jobs.jsonl', Job))
     judged = [(job, judge_turns(job)) for job in jobs]
     judged = [(job, verdicts) for job, verdicts in judged if any(v.right for v in verdicts)]
-    fmt, used, rows, now = ChatFormat(load_tokenizer(a.model)), used_tools(jobs), [], Room.refill
+    fmt, rows, now = ChatFormat(load_tokenizer(a.model)), [], Room.refill
+    tools = offered_to(jobs, fmt, a.max_len)
     for share in SHARES:
         Room.refill = lambda self, head, share=share: head + int(max(self.prompt - head, 0) * share)
-        n = count(judged, fmt, used, a.max_len)
+        n = count(judged, fmt, tools, a.max_len)
         price = round(n['tokens'] / n['turns']) if n['turns'] else None
         row = {'share': share, 'rows': n['rows'], 'trained turns': n['turns'], 'tokens per trained turn': price}
-        rows.append(row | {UNSEEN: n[UNSEEN], TOO_LONG: n[TOO_LONG]})
+        rows.append(row | {why: n[why] for why in (UNSEEN, NO_WORK_SHOWN, TOO_LONG)})
     Room.refill = now
     print(markdown_table(rows))
 

@@ -2,21 +2,33 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from functools import lru_cache
+from types import SimpleNamespace
 
 import pytest
 
-from agentft.core.records import Example, Reference, read_jsonl
-from agentft.data.own_history import HELD_OUT, phases_without_row
+from agentft.core.records import Example, Job, Reference, from_dict, read_jsonl, to_dict
+from agentft.data.own_history import (
+    ENOUGH,
+    HELD_OUT,
+    VALIDATES,
+    OwnRows,
+    held_out_groups,
+    join_groups,
+    phases_without_row,
+    take_windows,
+)
 from agentft.data.seeds import Rejected
-from agentft.data.verification import check_rules
+from agentft.data.verification import Gate, Reserved, check_rules, row_length
+from agentft.data.windows import group_of
 from agentft.evidence.found import read_found
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
 from agentft.phases.collect import collect
 from agentft.phases.synthesize import synthesize
 from agentft.training.training import encode_rows
-from agentft.workbench.recipes import project
+from agentft.workbench.recipes import project, read_recipe
 from agentft.workbench.runs import read_result
 
 SAMPLES = project() / 'samples' / 'own-history'
@@ -43,6 +55,8 @@ def run(tmp_path_factory, monkeypatch_module):
         max_len=MAX_LEN,
         n_preferences=0,
     )
+    recipe = read_recipe('own-history')['phases']['synthesize']
+    synthesize(out=str(folder / 'recipe'), collect_dir=str(folder / '1-collect'), **recipe)
     return folder
 
 
@@ -126,23 +140,58 @@ def test_each_turn_is_counted_once(found, turns, numbers, examples):
     assert sorted((t['job'], t['turn']) for t in turns) == sorted(
         (j.id, i) for j in found.jobs for i in range(len(j.turns))
     )
-    trained = {(t['job'], t['turn']) for t in turns if t['why'] == 'trained'}
-    rows = {(e.parents[0], i) for e in examples if 'window' in e.meta for i in e.meta['turns']}
-    assert trained == rows and len(trained) == numbers['turns']['trained']
-    assert numbers['turns']['trained'] >= 0.85 * numbers['turns']['right']
+    for side, why in ('train', 'trained'), ('valid', VALIDATES):
+        told = {(t['job'], t['turn']) for t in turns if t['why'] == why}
+        assert told == {
+            (e.parents[0], i) for e in examples if 'window' in e.meta and e.split == side for i in e.meta['turns']
+        }
+        assert told
+    n = numbers['turns']
+    held = {t['job'] for t in turns if t['why'] == HELD_OUT}
+    assert n['trained'] == sum(t['why'] == 'trained' for t in turns if t['job'] not in held)
+    assert n['validate'] == sum(t['why'] == VALIDATES for t in turns)
+    assert sum(numbers['turns_by_reason'].values()) == len(turns)
+    assert n['trained'] + n['validate'] >= 0.8 * n['right']
 
 
-def test_every_successful_job_gives_a_row_of_work_for_each_phase(found, examples, turns):
-    "With room for all rows."
+def test_each_source_is_told_apart(found, turns, numbers):
+    rows = {x['source']: x for x in numbers['by_source']}
+    assert set(rows) == {j.source for j in found.jobs}
+    for key, why in dict(trained='trained', validate=VALIDATES, held_out=HELD_OUT).items():
+        assert sum(x[key] for x in rows.values()) == sum(t['why'] == why for t in turns)
+    assert sum(x['turns'] for x in rows.values()) == len(turns)
+
+
+def test_every_successful_job_gives_a_row_of_work_for_each_phase(run, found):
+    "With the numbers of the recipe that is shipped, in which not every window is wanted."
+    turns = json.loads((run / 'recipe' / 'turns.json').read_text())
+    examples = read_jsonl(run / 'recipe' / 'examples.jsonl', Example)
     whys = {(t['job'], t['turn']): '' if t['why'] == 'trained' else t['why'] for t in turns}
     held = {t['job'] for t in turns if t['why'] == HELD_OUT}
-    from types import SimpleNamespace
-
+    assert any(t['why'] == ENOUGH for t in turns)
     recorded = [j for j in found.jobs if j.id not in held]
     assert phases_without_row(recorded, SimpleNamespace(turns=whys)) == []
     works = Counter((e.parents[0], e.agent_phase) for e in examples if 'window' in e.meta and e.meta['work'])
     successful = [j for j in recorded if j.outcome.status == 'success' and j.source == 'export']
     assert successful and all(works[j.id, phase] for j in successful for phase in ('strategic', 'tactical'))
+    only_marks = [e for e in examples if 'window' in e.meta and not e.meta['work']]
+    assert not only_marks  # they come last, and there are more windows with work than are wanted
+
+
+def test_the_only_row_of_a_phase_is_kept_although_it_is_like_another_one(found):
+    "A job that was done twice, nearly in the same words: both give a row for each of their phases, on one side."
+    first = next(j for j in found.jobs if j.source == 'export' and j.outcome.status == 'success')
+    again = replace(from_dict(Job, to_dict(first)), id='done-again', instructions='Once more: ' + first.instructions)
+    gate, out = Gate(Reserved(), 6000, row_length(fmt()), near=0.8), OwnRows()  # a phase is one window
+    take_windows([first, again], gate, fmt(), 1000, set(), out)
+    assert phases_without_row([first, again], out) == []
+    alike = [e for e in out.examples if 'alike' in e.meta]
+    kept = {e.id for e in out.examples}
+    assert alike and all(e.meta['alike'] in kept & {*e.parents} and e.meta['work'] for e in alike)
+    assert len({e.parents[0] for e in alike}) == 1 and len(alike) <= 2
+    assert not {e.id for e in alike} & {x.id for x in out.rejected}
+    for e in alike:
+        assert check_rules(e) == [] and 'no_duplicate' not in e.verified
 
 
 def test_held_out_jobs_and_code_bases_are_on_one_side(found, examples, references):
@@ -174,20 +223,18 @@ def test_what_was_turned_away_has_a_reason(run):
 
 
 def test_another_fold_holds_out_other_jobs(found):
-    from agentft.data.own_history import held_out_groups
-
-    folds = [held_out_groups(found, 0.25, fold) for fold in range(4)]
+    everything = held_out_groups(found, 0.25, 0)
+    folds = [everything]
+    while folds[-1]:
+        folds.append(held_out_groups(found, 0.25, len(folds)))
+    once = Counter(g for fold in folds for g in fold)
+    assert set(once.values()) == {1}
+    assert len(folds) > 4 and {j.source for j in found.jobs if group_of(j) in once} == {'export', 'claude_code'}
     trail = {j.id for j in found.jobs if j.source == 'export'}
-    once = Counter(g for fold in folds for g in fold if g in trail)
-    assert set(once.values()) == {1} and len(once) >= 20
+    assert len(trail & {*once}) >= 20
 
 
 def test_a_job_that_was_run_twice_stands_on_one_side(found):
-    from dataclasses import replace
-
-    from agentft.data.own_history import held_out_groups, join_groups
-    from agentft.data.windows import group_of
-
     first = next(j for j in found.jobs if j.source == 'export' and j.outcome.status == 'success')
     again = replace(first, id='run-again', meta=dict(first.meta))
     twice = replace(found, jobs=[*found.jobs, again], repeats=[[first.id, again.id]])

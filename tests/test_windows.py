@@ -11,9 +11,19 @@ from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import Expert, play
 from agentft.core.agent import FULL
 from agentft.core.files import replay_files
-from agentft.core.records import Job, Label, Message, Outcome, ToolCall, Turn
+from agentft.core.records import Job, Label, Message, Outcome, Todo, ToolCall, Turn
+from agentft.core.todo_work import todo_work
 from agentft.data.verification import check_rules
-from agentft.data.windows import plain_text, references, shown_text, window_example, windows
+from agentft.data.windows import (
+    NO_WORK_SHOWN,
+    REWRITES,
+    offered_to,
+    plain_text,
+    references,
+    shown_text,
+    window_example,
+    windows,
+)
 from agentft.evidence.failures import detect
 from agentft.evidence.right_turns import judge_turns
 from agentft.model.chat import ChatFormat
@@ -21,7 +31,8 @@ from agentft.model.loading import load_tokenizer
 from agentft.traces.wanted_jobs import read_jobs
 from agentft.training.training import encode_rows
 
-TRAIL = Path(__file__).resolve().parent.parent / 'samples' / 'own-history' / 'trail'
+HISTORY = Path(__file__).resolve().parent.parent / 'samples' / 'own-history'
+TRAIL = HISTORY / 'trail'
 LENGTHS = (700, 1200, 2048)
 
 
@@ -97,11 +108,12 @@ def test_what_is_trained_is_what_was_said_and_nothing_else():
 def test_a_wrong_turn_is_context_and_its_neighbours_are_trained():
     job = full_jobs()[0]
     wrong = len(job.turns) // 2
+    before = {i: why for w in windows(job, fmt(), 2048) for i, why in w.whys.items()}
     job = replace(job, turns=list(job.turns))
     job.turns[wrong] = replace(job.turns[wrong], labels=[Label('blind_edit', 'as a test')])
     whys = {i: why for w in windows(job, fmt(), 2048) for i, why in w.whys.items()}
     assert whys[wrong] == 'failure: blind_edit'
-    assert [i for i, why in whys.items() if why] == [wrong]
+    assert [i for i, why in whys.items() if why != before[i]] == [wrong] and not before[wrong - 1]
 
 
 @pytest.mark.parametrize('length', LENGTHS)
@@ -120,7 +132,7 @@ def test_a_window_does_not_look_ahead(length):
 def cut_after(job, turn):
     "The job as it stood when `turn` was decided."
     todos = [t for t in job.todos if t.staged_turn is None or t.staged_turn < turn]
-    known = [t.completed_turn if t.completed_turn is not None and t.completed_turn < turn else None for t in todos]
+    known = [t.completed_turn if t.completed_turn is not None and t.completed_turn <= turn else None for t in todos]
     todos = [replace(t, completed_turn=when) for t, when in zip(todos, known)]
     cut = replace(job, turns=job.turns[: turn + 1], todos=todos)
     if not job.files_complete:  # texts that only later reads have shown are not known yet; memory is always shown
@@ -159,6 +171,114 @@ def test_a_hidden_number_keeps_its_turn_from_being_taught():
     write.arguments['content'] = 'The first pressure is 3007.\n'
     (w,) = windows(job, fmt(), 1000)
     assert w.whys == {0: '', 1: ''}
+
+
+def asked_to_write(old, content, path='workspace.md', seen='Go on.', phase='tactical'):
+    "A job that reads `old` at `path`, is told something, and writes `content` there."
+    read = ToolCall('read_file', dict(path=path), 'c1')
+    write = ToolCall('write_file', dict(path=path, content=content), 'c2')
+    turns = [
+        Turn(phase, Message('assistant', '', [read]), [Message('user', 'Keep the notes in order.')]),
+        Turn(phase, Message('assistant', '', [write]), [Message('user', seen)]),
+    ]
+    turns[0].results = [Message('tool', old, [], 'c1', ok=True)]
+    turns[1].results = [Message('tool', 'Written', [], 'c2', ok=True)]
+    return Job('j', 'dump', turns=turns, outcome=Outcome('success', 'checker', 1.0))
+
+
+def why_of_last(job, max_len=1000):
+    return list(windows(job, fmt(), max_len)[-1].whys.values())[-1]
+
+
+def test_a_file_that_is_shown_with_a_gap_is_not_rewritten():
+    "Neither a line that is carried over nor one that is dropped may be hidden."
+    short = '# Notes\n- the pump runs at night\n- ask Ines first\n'
+    long = '\n'.join(f'- remark {i} about the pump that was heard on the tour' for i in range(200))
+    for path in ('workspace.md', 'notes/pump.md'):
+        assert why_of_last(asked_to_write(short, '# Notes\n- ask Ines first\n', path)) == ''
+        assert why_of_last(asked_to_write(long, '# Notes\n- nothing is left\n', path)) == REWRITES
+
+
+def test_a_hidden_sentence_or_small_number_keeps_its_turn_from_being_taught():
+    rows = [f'remark {i} about the pump that was heard on the tour' for i in range(200)]
+    rows[100] = 'Ines wants the valve closed on Sundays'
+    rows[101] = 'the level is 47 then'
+    job = asked_to_write('\n'.join(rows), 'x', 'log.txt')
+    write = job.turns[1].said.tool_calls[0]
+    for content, taught in {
+        'Ines wants the valve closed on Sundays\n': False,
+        'The level is 47.\n': False,
+        'Nobody wants the valve closed on Mondays\n': True,
+        'The level is 470.\n': True,
+    }.items():
+        write.arguments |= dict(path='output/note.md', content=content)
+        assert (why_of_last(job) == '') == taught, content
+
+
+@pytest.mark.parametrize('length', LENGTHS)
+def test_no_todo_is_marked_without_its_work_in_the_window(length):
+    "In rows and in references: something else than bookkeeping was called between the start of the window and the mark."
+    marks = 0
+    for job, verdicts, w in all_windows(length):
+        for i in w.trained:
+            if all(c.name != 'todo_complete' for c in job.turns[i].said.tool_calls):
+                continue
+            done = [c.name for t in job.turns[w.start : i + 1] for c in t.said.tool_calls if c.name != 'todo_complete']
+            assert done, (job.id, i)
+            marks += 1
+        assert {r.turn for r in references(job, w, verdicts)} == set(w.trained)
+    assert marks > 10
+
+
+def test_a_new_window_shows_the_last_work():
+    "Marks are still taught where a window begins: what was done for the todo is told before them, if it fits."
+    begins = []
+    for job, verdicts, w in all_windows(1536):
+        marked = [done for t, done, _ in todo_work(job) if t.completed_turn == w.first]
+        if marked and all(marked) and verdicts[w.first].right:
+            begins.append(w)
+    hidden = [w for w in begins if w.whys[w.first] == NO_WORK_SHOWN]  # the work is too long for the rest of the row
+    assert len(begins) > 10 and len(hidden) <= len(begins) / 5
+
+
+def test_marks_of_several_todos_at_once_need_work_for_each():
+    edit = ToolCall('edit_file', dict(path='a.yaml', old_string='port: 1', new_string='port: 2'), 'c1')
+    marks = [ToolCall('todo_complete', dict(todo_id=f'todo_{k}'), f'm{k}') for k in (1, 2)]
+    answers = [Message('tool', 'Completed', [], c.id, ok=True) for c in marks]
+    turns = [
+        Turn('', Message('assistant', '', [edit]), [Message('user', 'port: 1')]),
+        Turn('', Message('assistant', '', marks), [], answers),
+    ]
+    turns[0].results = [Message('tool', 'Edited', [], 'c1', ok=True)]
+    todos = [Todo('todo_1', 'Set the port in a.yaml', staged_turn=-1, completed_turn=1)]
+    todos.append(Todo('todo_2', 'Write the manual in doc.md', staged_turn=-1, completed_turn=1))
+    job = Job('j', 'dump', turns=turns, todos=todos, outcome=Outcome('success', 'checker', 1.0))
+    assert why_of_last(job) == NO_WORK_SHOWN
+    todos[1].text = 'Change the port everywhere'
+    assert why_of_last(job) == ''
+
+
+def test_offered_tools_tell_nothing_of_what_a_session_calls_later():
+    sessions = list(read_jobs_of_sessions())
+    tools = offered_to(sessions, fmt(), 1536)
+    assert len({tuple(t['function']['name'] for t in x) for x in tools.values()}) == 1
+    for k, job in enumerate(sessions):
+        first = job.turns[: max(len(job.turns) // 3, 1)]
+        called = {c.name for t in first for c in t.said.tool_calls}
+        cut = replace(job, turns=first, tools=[t for t in job.tools if t['function']['name'] in called])
+        rest = sessions[:k] + sessions[k + 1 :]
+        elsewhere = {c.name for j in rest for t in j.turns for c in t.said.tool_calls}
+        now = {t['function']['name'] for t in offered_to([*rest, cut], fmt(), 1536)[job.id]}
+        assert now == {t['function']['name'] for t in tools[job.id]} & (elsewhere | called)
+        assert len(now) > len(called) or len(elsewhere - called) == 0
+
+
+def read_jobs_of_sessions():
+    from collections import Counter
+
+    from agentft.traces.coding_sessions import read_claude
+
+    return read_claude(sorted((HISTORY / 'sessions').rglob('*.jsonl')), Counter())
 
 
 def test_one_bad_decision_does_not_cost_its_window():

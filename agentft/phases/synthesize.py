@@ -15,8 +15,11 @@ from ..arena.faults import FAULTS
 from ..core.records import Example, write_atomic, write_jsonl
 from ..data.expansion import expand, quotas
 from agentft.data.own_history import (
+    VALIDATES,
+    by_source,
     in_turn,
     is_simulated,
+    note_split,
     own_seeds,
     phases_without_row,
     take_own_history,
@@ -119,6 +122,7 @@ def _synthesize(r, p):
     r.examples = in_turn(r.own.examples + made)
     r.preferences = _pairs(r.examples, p.n_preferences)
     r.split = split_jobs(r.examples + r.preferences, p.valid_fraction)
+    note_split(r.own)
     r.model, r.max_len = p.model, p.max_len
     _write(r)
 
@@ -139,25 +143,34 @@ _ORIGINS = dict(
 )
 
 
+def _recorded(r) -> list:
+    "Jobs of phase 1 that were not played in the arena."
+    return [j for j in r.found.jobs if not is_simulated(j)]
+
+
 def _by_origin(r) -> dict:
     "Rows by where they come from, in the words of the report."
     by = Counter(e.meta['origin'] for e in r.examples)
     return {words: by[key] for key, words in _ORIGINS.items() if by[key]}
 
 
-def _own_turns(r) -> tuple[int, int, int]:
-    "Turns of the recorded jobs that are not held out; how many are right; how many of those are trained."
-    own = [key for key in r.own.turns if key[0] not in r.own.held_jobs]
-    return len(own), sum(key in r.own.right for key in own), sum(not r.own.turns[key] for key in own)
+def _own_turns(r) -> dict:
+    "Turns of the recorded jobs that are not held out: all, right ones, trained ones, those in rows to validate with."
+    own = {key: why for key, why in r.own.turns.items() if key[0] not in r.own.held_jobs}
+    counts = Counter(own.values())
+    right = sum(key in r.own.right for key in own)
+    return dict(not_held_out=len(own), right=right, trained=counts[''], validate=counts[VALIDATES])
 
 
 def _verdict(r) -> str:
     "How many examples there are, where they come from, and what did not get through."
     origin = ', '.join(f'{n} from {words}' for words, n in _by_origin(r).items())
     said = [f'{counted(len(r.examples), "verified example")} ({origin})', counted(len(r.preferences), 'pair')]
-    _, right, trained = _own_turns(r)
+    n = _own_turns(r)
     if r.own.turns:
-        said.append(f'{percent(trained, right)} of the own right turns are trained ({trained} of {right})')
+        valid = f', {n["validate"]} more in rows to validate with' if n['validate'] else ''
+        share = percent(n['trained'], n['right'])
+        said.append(f'{share} of the own right turns are trained ({n["trained"]} of {n["right"]}{valid})')
     if r.own.references:
         jobs = len({x.job for x in r.own.references})
         said.append(f'{counted(len(r.own.references), "turn")} of {counted(jobs, "job")} held out to measure with')
@@ -199,7 +212,9 @@ def _numbers(r) -> dict:
         model=r.model,
         max_len=r.max_len,
         flows=[vars(f) | dict(reasons=dict(f.reasons)) for f in r.own.flows],
-        turns=dict(zip(('not_held_out', 'right', 'trained'), _own_turns(r)), all=len(r.own.turns)),
+        turns=_own_turns(r) | dict(all=len(r.own.turns)),
+        by_source=by_source(_recorded(r), r.own),
+        alike=sum('alike' in e.meta for e in r.own.examples),
         turns_by_reason=count(r.own.turns.values(), lambda why: why or 'trained'),
         references=len(r.own.references),
         held_out_jobs=len({x.job for x in r.own.references}),
@@ -209,12 +224,15 @@ def _numbers(r) -> dict:
 # %% ../../nbs/2_synthesize.ipynb #38e7113c
 def _summary(r) -> list[dict]:
     "Examples, pairs and what was turned away; what there is none of is left out."
-    n, (turns, right, trained) = _numbers(r), _own_turns(r)
+    n, own = _numbers(r), _own_turns(r)
+    share = f'{percent(own["trained"], own["right"])} of {own["right"]}'
     rows = [
         ('examples', n['examples'], f'{n["train"]} to train, {n["valid"]} to validate'),
         *((f'from {words}', count, '') for words, count in _by_origin(r).items()),
-        ('own turns', turns, f'{right} of them right; recorded jobs that are not held out'),
-        ('own right turns that are trained', trained, f'{percent(trained, right)} of {right}'),
+        ('own turns', own['not_held_out'], f'{own["right"]} of them right; recorded jobs that are not held out'),
+        ('own right turns that are trained', own['trained'], share),
+        ('own right turns in rows to validate with', own['validate'], 'not trained'),
+        ('rows kept although they are like another one', n['alike'], 'the only row with work of their job and phase'),
         ('held-out turns', n['references'], f'of {counted(n["held_out_jobs"], "job")}: the replay suite of phase 4'),
         ('examples with a wrong turn that is not trained', n['recovered'], 'the model sees how to recover'),
         ('examples that were replayed in the arena', n['executed'], 'same results, checker holds'),
@@ -226,7 +244,7 @@ def _summary(r) -> list[dict]:
 # %% ../../nbs/2_synthesize.ipynb #b94fafc1
 def _of_own(r) -> list[str]:
     "What is to be known about the rows of the user's own history."
-    recorded, out = [j for j in r.found.jobs if not is_simulated(j)], []
+    recorded, out = _recorded(r), []
     if recorded:
         claims = sum(j.outcome.source in ('frozen', 'goal_achieved') for j in recorded)
         out.append(
@@ -234,13 +252,17 @@ def _of_own(r) -> list[str]:
             f'effect was kept; nobody looked at it. Of {counted(len(recorded), "recorded job")} {claims} say '
             'themselves that they succeeded.'
         )
+    for row in by_source(recorded, r.own):
+        if not row['trained'] + row['validate'] + row['held_out']:
+            given = f'{counted(row["jobs"], "job")} of {row["source"]} with {counted(row["turns"], "turn")} give no row'
+            out.append(f'{given}, mostly because: {row["most_often_against"]}.')
     without = phases_without_row(recorded, r.own)
     if without:
         out.append(f'Phases of successful jobs that give no row of work: {"; ".join(without[:5])}.')
     if recorded and not r.own.references:
         out.append(
             'No recorded job is held out, so phase 4 has no replay suite: it takes two jobs or code bases of a source, '
-            'and `heldout_share` above 0.'
+            '`heldout_share` above 0, and a `fold` that has some left.'
         )
     if r.found.unreadable:
         lines = ', '.join(f'{n} ({why})' for why, n in r.found.unreadable.items())
@@ -291,7 +313,7 @@ def synthesize(
     edits_share: float = 0.2,  # at most this share from the edits of git histories and sessions
     memory_share: float = 0.05,  # at most this share from good rewrites of memory files
     heldout_share: float = 0.25,  # of the recorded jobs of each source, held out: the replay suite of phase 4
-    fold: int = 0,  # another number holds out other jobs; all folds together hold out each once
+    fold: int = 0,  # another number holds out other jobs; all folds together hold out each job once
     spelled_share: float = 0.25,  # of the teacher's: from seeds that people spelled out; the rest: the arena's families
     even_share: float = 0.5,  # of the teacher's arena jobs: spread evenly; the rest follows the failures
     evolve_share: float = 0.2,  # of the teacher's jobs: made harder

@@ -589,6 +589,7 @@ def _tools(self: _Reader) -> list[dict]:
 def _finish(self: _Reader) -> Job:
     "The job, from what was read."
     meta = self._meta()
+    meta['tools'] = 'called'  # a session does not say which were offered
     if self.todos.renamed:
         meta['renamed_todos'] = self.todos.renamed
     job = Job(

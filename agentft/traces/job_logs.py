@@ -398,7 +398,7 @@ def job(self: _LogJob) -> Job | None:
     used = [name for name in TOOLS if name in called]
     job = Job(self.id, 'job_log', self.asked[:500], self.asked, self.model, turns=self.turns, outcome=self.outcome)
     job.tools = tool_schemas(used) if used else []
-    job.todos, job.meta = self._life(), self._meta()
+    job.todos, job.meta = self._life(), self._meta() | dict(tools='called')
     return add_provenance(job, file=self.file, lines=self.lines)
 
 # %% ../../nbs/traces/17_job_logs.ipynb #93ae5d13
