@@ -1,8 +1,8 @@
 "The project's own history: it comes out the same on every machine, and reads like a real one."
 
 import json
-import shutil
 import lzma
+import shutil
 import sys
 from collections import Counter
 

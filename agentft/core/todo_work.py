@@ -485,6 +485,27 @@ def _verdict(a: _Asked, sure: set, perhaps: set) -> tuple[bool | None, str]:
         return None, 'unknown: nothing visible'
     return False, NO_WORK
 
+# %% ../../nbs/core/04_todo_work.ipynb #f12a0a8b
+_GUESSED = 'Schema inferred'  # how the description begins of a tool that was known by its calls only
+
+
+def _guesses_tools(job: Job) -> bool:
+    return any(str(t.get('function', t).get('description')).startswith(_GUESSED) for t in job.tools)
+
+
+def _unseen(todo: Todo, changes: list[tuple]) -> bool:
+    "Was `todo` marked, and no change that failed speaks against it? `changes`: (turn, did it succeed)."
+    if todo.completed_turn is None:
+        return False
+    tried = [ok for turn, ok in changes if (todo.staged_turn or 0) <= turn <= todo.completed_turn]
+    return not tried or any(ok is not False for ok in tried)
+
+
+def _changes(job: Job) -> list[tuple]:
+    "`(turn, did it succeed)` of each call that changes a file."
+    at = {id(turn): i for i, turn in enumerate(job.turns)}
+    return [(at[id(turn)], result and result.ok) for turn, call, result in job.calls() if call.name in _CHANGES]
+
 # %% ../../nbs/core/04_todo_work.ipynb #884f5ca0
 def todo_work(
     job: Job,
@@ -501,6 +522,10 @@ def todo_work(
         perhaps = _list_served(loosely, [x for x in mine if x.ok is not False])
         for a in asked:
             verdicts[id(a.todo)] = _verdict(a, sure, perhaps)
+    if _guesses_tools(job):
+        changes = _changes(job)
+        idle = [t for t in job.todos if verdicts.get(id(t)) == (False, NO_WORK) and _unseen(t, changes)]
+        verdicts |= {id(t): (None, 'unknown: its tools are guessed') for t in idle}
     return [(t, *verdicts.get(id(t), (t.work_done, t.done_rule or 'recorded'))) for t in job.todos]
 
 

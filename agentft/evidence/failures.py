@@ -18,7 +18,7 @@ from ..core.files import clean_path, replay, written
 from ..core.metrics import job_edits
 from ..core.records import Job, Label, Message, ToolCall, Turn
 from ..core.replacements import count_tokens, edit_cost, minimal_edit
-from ..core.todo_work import NO_WORK, never_ran, same_todo, skeleton, todo_work
+from ..core.todo_work import never_ran, same_todo, skeleton, todo_work
 from ..traces.outcomes import deliverables
 from ..workbench.figures import counted
 
@@ -221,20 +221,6 @@ def _todo_not_completed(v):
         told = f' (reminded {counted(n, "time")})' if n else ''
         yield at, f'never completed: {_quote(todo.text)}{told}', 'todo_complete'
 
-# %% ../../nbs/evidence/10_failures.ipynb #b1f7c2d4
-def _is_guessed(tool) -> bool:
-    "Was the schema of this tool inferred from calls, as in sessions that record none?"
-    return tool is not None and tool.description.startswith('Schema inferred')
-
-
-def _may_be_done(v, todo) -> bool:
-    "Can the work of a marked todo not be known, because the agent's tools are guessed and no change of it failed?"
-    if not any(map(_is_guessed, v.tools.values())):
-        return False
-    first, last = todo.staged_turn or 0, todo.completed_turn
-    tried = [c for c in replay(v.job) if first <= c.turn <= last and c.kind in ('write', 'edit')]
-    return not tried or any(c.ok for c in tried)
-
 # %% ../../nbs/evidence/10_failures.ipynb #4145560d
 @detector(
     'todo_without_work',
@@ -246,9 +232,7 @@ def _todo_without_work(v):
     "At each turn that completed such todos."
     texts = defaultdict(list)
     for todo, done, rule in v.work:
-        if todo.completed_turn is None or done is not False or rule in ('rewound', 'dropped'):
-            continue
-        if rule != NO_WORK or not _may_be_done(v, todo):
+        if todo.completed_turn is not None and done is False and rule not in ('rewound', 'dropped'):
             texts[todo.completed_turn].append(todo.text)
     for i, idle in texts.items():
         yield i, f'completed without work: {_quote("; ".join(idle))}', 'todo_complete'
@@ -312,6 +296,11 @@ def _todos_refused(v):
     for i, turn, call, result in v.calls:
         if call.name == 'next_phase_todos' and _failed(result) and turn.agent_phase != 'tactical':
             yield i, _quote(result.content), call.name
+
+# %% ../../nbs/evidence/10_failures.ipynb #7fb27b941602401d91542211134fc71a
+def _is_guessed(tool) -> bool:
+    "Was the schema of this tool inferred from calls, as in sessions that record none?"
+    return tool is not None and tool.description.startswith('Schema inferred')
 
 # %% ../../nbs/evidence/10_failures.ipynb #47b1e787
 def _problems(v, kind):
