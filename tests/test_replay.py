@@ -2,6 +2,7 @@
 
 import html
 import importlib.util
+import os
 import re
 import shutil
 from collections import Counter
@@ -296,7 +297,8 @@ def test_reads_and_searches():
     cat = call('run_command', command='sed -n 1,9p src/a.md src/b.md')
     assert effect(two, cat) is None and effect(two, call('run_command', command='ls')) is False
     search = Reference([], say(call('search_files', query='timeout', path='src')))
-    assert effect(search, call('search_files', query='Timeout:', path='src/')) is True
+    assert effect(search, call('search_files', query='Timeout', path='src/')) is True
+    assert effect(search, call('search_files', query='Timeout:', path='src/')) is None  # the texts are not known
     assert effect(search, call('search_files', query='retries', path='src')) is None
     assert effect(search, call('search_files', query='timeout', path='docs')) is False
     listing = Reference([], say(call('list_files')))
@@ -307,13 +309,18 @@ def test_reads_and_searches():
 def test_bookkeeping():
     first, second = STAGE.said.tool_calls[0].arguments['todos']
     plan = lambda *todos: call('next_phase_todos', todos=list(todos))
-    assert effect(STAGE, plan(second, first)) is True
+    assert effect(STAGE, plan(second, first)) is False  # in another order
+    assert effect(STAGE, plan(f'{first}.', second)) is True
     j = judge(STAGE, say(plan(first, 'Look around in the workspace')))
-    assert (j.effect, j.todo_share) == (True, 0.5)
+    assert (j.effect, j.todo_share) == (False, 0.5)
     assert effect(STAGE, plan('Look around in the workspace', 'Think about it')) is False
     assert effect(STAGE, plan(first, second, 'Look around', 'Look again')) is False  # twice as many
     assert judge(STAGE, say(TICK)).todo_share == 0
-    assert effect(END, call('job_complete', summary='Other words.', deliverables=[])) is True
+    named = END.said.tool_calls[0].arguments['deliverables']
+    end = lambda *paths: call('job_complete', summary='Other words.', deliverables=list(paths))
+    assert named and effect(END, end(*(f'./{x}' for x in named))) is True
+    assert effect(END, end()) is False and effect(END, end('other.md')) is False
+    assert effect(END, end(*named[1:])) is False
     assert effect(END, call('mark_complete', summary='Other words.', deliverables=[]), tools=[]) is False
     assert effect(MARK, TICK, TICK) is False  # the second one marks the next todo
     one, two = call('todo_complete', todo_id='todo_1'), call('todo_complete', todo_id='todo_2')
@@ -326,6 +333,158 @@ def test_bookkeeping():
     assert effect(by_id, TICK) is None and judge(by_id, say(TICK)).marks is None  # the window does not say which it is
     assert effect(by_id, TICK, messages=listed) is True
     assert effect(seventh, TICK, messages=listed) is False and effect(seventh, TICK) is None
+
+
+def audit():
+    "Right turns of the jobs that the real agent recorded, where they lie beside the project."
+    from agentft.evidence.right_turns import judge_turns
+    from agentft.traces.wanted_jobs import read_jobs
+
+    folder = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2] / 'shared' / 'audit')
+    if not (folder / 'jobs.json').exists():
+        pytest.skip(f'no recorded audit documents at {folder} (set AGENTFT_AUDIT)')
+    jobs = list(read_jobs(folder / 'export'))
+    return [reference_at(j, i) for j in jobs for i, v in enumerate(judge_turns(j)) if v.right]
+
+
+def test_what_a_real_agent_did_is_right_to_the_letter():
+    refs = audit()
+    assert len(refs) > 50 and {kind_of(r.said) for r in refs} >= {'reading', 'writing', 'bookkeeping'}
+    for r in refs:
+        if r.said.tool_calls:
+            j = judge(r, r.said)
+            assert (j.effect, j.why) == (True, 'the recorded call'), (r.job, r.turn, j)
+
+
+REFUSED = {
+    'not offered': call('delete_everything', path='b.md'),
+    'not offered, of another agent': call('git_status'),
+    'malformed': ToolCall('read_file', malformed='{"path": '),
+    'invalid arguments': call('todo_complete', file='b.md'),
+    'another phase': call('job_complete', summary='Done.', deliverables=[]),
+}
+
+
+@pytest.mark.parametrize('what', REFUSED)
+def test_a_refused_call_beside_the_recorded_one_is_not_right(what):
+    for ref in (READ, EDIT, WRITE):
+        few = [t for t in ref.tools if t['function']['name'] != 'git_status']
+        j = judge(replace(ref, tools=few), say(*ref.said.tool_calls, REFUSED[what]))
+        assert (j.effect, j.why) == (False, 'a call that is refused'), (what, ref.turn, j)
+        assert judge(replace(ref, tools=few), ref.said).effect is True
+    last = judge(END, say(*END.said.tool_calls, REFUSED['not offered']))
+    assert last.effect is False
+
+
+def test_an_edit_that_does_not_apply_beside_the_right_one():
+    assert effect(EDIT, edit(OLD, NEW), edit('no such text', 'x')) is False
+    assert effect(EDIT, edit('17', '33'), edit('no such text', 'x')) is False
+
+
+def test_a_read_shows_half_of_what_was_read():
+    lines = ''.join(f'line {k}\n' for k in range(1, 11))
+    ref = Reference([], say(call('read_file', path='a.md')), files={'a.md': lines})
+    told = replace(ref, files={}, results=[Message('tool', lines, ok=True)])
+    part = lambda **kw: call('read_file', path='a.md', **kw)
+    for r in (ref, told):
+        assert effect(r, part(limit=5)) is True and effect(r, part(offset=1, limit=2000)) is True
+        assert effect(r, part(limit=3), part(offset=9)) is True  # in two parts
+        assert effect(r, part(limit=4)) is False
+        assert effect(r, part(offset=9000, limit=1)) is False and effect(r, part(offset=11)) is False
+        assert effect(r, part(limit=-5)) is False
+    blind = replace(ref, files={})
+    assert effect(blind, part(offset=9000, limit=1)) is None and effect(blind, part(offset=1)) is True
+    middle = Reference([], say(part(offset=4, limit=2)), files={'a.md': lines})
+    assert effect(middle, part()) is True and effect(middle, part(offset=6, limit=2)) is False
+    assert effect(ref, part(page_start=9)) is None  # pages are no lines
+    empty = Reference([], say(part()), files={'a.md': ''})
+    assert effect(empty, part(limit=100)) is True and effect(empty, part(offset=9000)) is False
+
+
+def test_a_search_finds_nearly_the_same():
+    code = {
+        f'src/{x}.py': f'def {x}(timeout):\n    wait(timeout)\n    return {x}\n# the end\ntotal = 1\nset(1)\n'
+        for x in 'abc'
+    }
+    search = lambda query, path='src': call('search_files', query=query, path=path)
+    ref = Reference([], say(search('timeout')), files=code)
+    assert effect(ref, search('TIMEOUT')) is True and effect(ref, search('imeout')) is True
+    assert effect(ref, search('timeout', '')) is True and effect(ref, search('timeout', 'src/a.py')) is False
+    for query in ('t', 'e', '', ' ', 'wait(', 'retries'):
+        assert effect(ref, search(query)) is (True if query == 'wait(' else False), query  # half of the lines
+    escaped = Reference([], say(search(r'wait\(timeout\)')), files={})
+    assert effect(escaped, search('wait(timeout)')) is True and effect(escaped, search('t')) is None
+    told = replace(
+        escaped, files=code, said=say(search('gone')), results=[Message('tool', 'src/z.py: L1: gone', ok=True)]
+    )
+    assert effect(told, search('t')) is False  # finds more than was answered
+
+
+def test_a_listing_shows_half_of_what_was_listed():
+    answer = Message('tool', 'Contents of .:\ndocs/\ndocs/a.md\ndocs/b.md\ndocs/c.md\nd.py', ok=True)
+    ref = Reference([], say(call('list_files', path='', depth=2)), results=[answer])
+    assert effect(ref, call('list_files', depth=3)) is True
+    assert effect(ref, call('list_files', path='.')) is False  # two of five
+    assert effect(ref, call('list_files', path='', depth=2, pattern='*.zz')) is False
+    assert effect(ref, call('list_files', path='', depth=2, pattern='*.md')) is True
+
+
+def test_looks_are_not_free():
+    recorded = READ.said.tool_calls[0]
+    more = [call('read_file', path=f'{k}.md') for k in range(5)]
+    assert effect(READ, recorded, more[0]) is True
+    j = judge(READ, say(recorded, *more[:2]))
+    assert (j.effect, j.why) == (False, 'looks at more than was recorded')
+    assert effect(READ, *more, recorded) is False and effect(EDIT, *more[:2], edit(OLD, NEW)) is False
+    assert effect(EDIT, more[0], edit(OLD, NEW)) is True
+    runs = [call('run_command', command=x) for x in ('ls', 'cat x')]
+    assert effect(READ, recorded, *runs, tools=[]) is False
+
+
+def test_a_plan_has_four_in_five_todos_in_their_order():
+    todos = [f'Read documents/visit_{k}.md and note its {k + 3} facts in notes/facts.md' for k in range(10)]
+    plan = lambda *todos: call('next_phase_todos', todos=list(todos))
+    ref = Reference([], say(plan(*todos)))
+    worded = [t.replace('and note', 'and write down') for t in todos]
+    assert effect(ref, plan(*worded)) is True and effect(ref, plan(*worded[:8])) is True
+    assert effect(ref, plan(*todos[:7])) is False  # 7 of 10
+    assert effect(ref, plan(*todos[:5])) is False
+    assert effect(ref, plan(*todos[::-1])) is False
+    assert effect(ref, plan(*todos[1:], todos[0])) is True and effect(ref, plan(*todos[3:], *todos[:3])) is False
+    for no in ('Do not ', "Don't ", 'Never ', 'Skip: '):
+        assert effect(ref, plan(*(f'{no}{t[0].lower()}{t[1:]}' for t in todos))) is False, no
+        assert effect(ref, plan(*todos[:9], no + todos[9])) is False, no
+    assert effect(ref, plan(*todos, 'Look', 'Think')) is True
+    assert effect(ref, plan(*todos, 'Look', 'Think', 'Rest')) is False
+    assert effect(ref, plan(*(re.sub(r'\d+ facts', '77 facts', t) for t in todos))) is False
+    assert effect(ref, plan(*(t.replace('documents/', 'archive/').replace('notes/', 'out/') for t in todos))) is False
+
+
+def test_prose_with_other_facts_is_wrong():
+    text = '# Report\n- hill store: 5.2 bar, 4549 h (documents/visit_3.md)\n- see [[Plan]], ticket TAX-118\n'
+    window = [Message('user', 'The loom runs empty for 12 minutes.')]
+    ref = Reference(window, say(call('write_file', path='r.md', content=text)), files_after={'r.md': text})
+    write = lambda text: effect(ref, call('write_file', path='r.md', content=text))
+    worded = text.replace('see [[Plan]], ticket', 'as in [[Plan]] (ticket') + ')'
+    assert write(text) is True and write(worded) is None and write(worded + 'It was 12.\n') is None
+    for old, new in (
+        ('5.2', '6.3'),
+        ('4549', '4594'),
+        ('visit_3', 'visit_4'),
+        ('TAX-118', 'TAX-119'),
+        ('[[Plan]]', 'Plan'),
+    ):
+        assert write(worded.replace(old, new)) is False, old
+    assert write(worded.replace('4549 h ', '')) is False  # a fact is missing
+    assert write(worded + 'It was 13.\n') is False  # a number from nowhere
+    assert write(re.sub(r'\d', '7', text)) is False
+
+
+def test_silence_is_no_decision():
+    refused = call('delete_everything')
+    assert judge(EDIT, say(RIGHT)).refrains is True and judge(EDIT, READ.said).refrains is True
+    for said in (say(), say(text='I will wait.'), say(refused), say(ToolCall('read_file', malformed='{'))):
+        assert judge(EDIT, said).refrains is False
 
 
 def test_marking_in_time():
