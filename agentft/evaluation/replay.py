@@ -24,7 +24,7 @@ from .statistics import Interval
 from ..workbench.figures import counted
 from ..workbench.runs import read_result
 
-# %% ../../nbs/evaluation/05_replay.ipynb #e9720a7f
+# %% ../../nbs/evaluation/05_replay.ipynb #2ba023d6
 def _most_frequent(refs) -> ToolCall:
     "The first call that most of `refs` make: the most frequent tool, with its most frequent arguments."
     working = [r for r in refs if kind_of(r.said) not in ('bookkeeping', 'talking')]
