@@ -31,6 +31,8 @@ from agentft.evaluation.replay import (
     measure_rows,
     read_fold,
     replay_line,
+    step_rows,
+    unit_of,
 )
 from agentft.model.loading import tiny_model
 from agentft.workbench.runs import read_result, write_result
@@ -586,9 +588,79 @@ def test_an_agent_that_only_marks_does_not_look_good():
     decision = counts_by_group(turns, TESTED['todo_decision']).values()
     assert sum(p[0][1] for p in decision) == len(refs)  # where todos are due, and where they are not
     floors = floor_actions(refs)
-    assert {turns[0].by[name] is not None for name in floors} == {True}
+    assert list(turns[0].by) == ['base', 'tuned', *floors]
     rows = {r['kind']: r for r in kind_rows(turns) if r['agent_phase'] == 'tactical'}
-    assert rows['bookkeeping']['always marks a todo'] == '8 of 8' and rows['reading']['always marks a todo'] == '0 of 4'
+    best = {kind: rows[kind]['best_without_content'] for kind in ('bookkeeping', 'reading')}
+    assert best == dict(bookkeeping='8 of 8', reading='4 of 4')  # who marks, and who reads what the todo names
+
+
+def test_floors_look_at_the_window_and_never_at_the_record():
+    refs = references(3)
+    floors = floor_actions(refs)
+    assert len(floors) == 5
+    for name, says in floors.items():
+        for r in refs:
+            blind = replace(r, said=say(text='x'), results=[], files={}, files_after={}, todo_done=None)
+            assert says(blind) == says(r), name
+    read = next(r for r in refs if kind_of(r.said) == 'reading')
+    calls = {name: says(read).tool_calls for name, says in floors.items()}
+    assert calls['says nothing'] == [] and [c.name for c in calls['reads named']] == ['read_file']
+    assert calls['reads named'][0].arguments['path'] in read.todo and calls['reads all named'][-1].name == 'list_files'
+    nowhere = replace(read, todo='', messages=[Message('user', 'Look around, e.g. in the folder.')])
+    assert floors['reads named'](nowhere).tool_calls == [call('list_files', path='')]
+    asked = replace(nowhere, messages=[Message('user', 'Read a.md and src/b.py.'), Message('assistant', 'c.md')])
+    assert floors['reads named'](asked).tool_calls == [call('read_file', path='src/b.py')]
+    assert floors['reads named'](replace(asked, todo='Write d.md')).tool_calls == [call('read_file', path='d.md')]
+    paths = [c.arguments['path'] for c in floors['reads all named'](asked).tool_calls]
+    assert paths == ['a.md', 'src/b.py', 'c.md', '']
+
+
+def test_the_best_floor_stands_beside_every_measure():
+    turns = turns_of(references(4), lambda r: False, lambda r: True)
+    c = compare_turns(turns)
+    rows = {r['metric'].split(' (')[0]: r['best_without_content'] for r in measure_rows(turns, c)}
+    steps = {r['what'].split(' (')[0]: r for r in step_rows(turns)}
+    floors = list(floor_actions([t.ref for t in turns]))
+    for what, row in steps.items():
+        if what in rows:
+            counts = [[int(x) for x in row[f].split(' of ')] for f in floors if row[f] != '–']
+            right, n = (int(x) for x in rows[what].split(' of '))
+            assert right / n == max(a / b for a, b in counts), what
+    assert rows['right action'] == '4 of 12' and 'best player without content 4 of 12' in replay_line(turns, c)
+
+
+def test_who_reads_everything_that_is_named_is_not_right():
+    turns = turns_of(references(4), lambda r: False, lambda r: True)
+    row = next(r for r in step_rows(turns) if r['what'].startswith('right action'))
+    assert row['reads all named'] == row['says nothing'] == '0 of 12' and row['reads named'] == '4 of 12'
+
+
+def test_a_group_is_called_what_it_is():
+    turns = turns_of(references(4), lambda r: False, lambda r: True)
+    ids = sorted({t.ref.job for t in turns})
+
+    def grouped(**group):
+        return [replace(t, ref=replace(t.ref, group=group.get(t.ref.job.split('-')[1], t.ref.job))) for t in turns]
+
+    one, two = {f'{k}': 'base' for k in (1, 2)}, {f'{k}': f'base {k % 2}' for k in (1, 2, 3, 4)}
+    units = [unit_of(turns), unit_of(grouped(**one)), unit_of(grouped(**two)), unit_of(grouped(**{'1': 'base'}))]
+    assert units == ['job', 'group', 'code base', 'job'] and len(ids) == 4
+    mixed = grouped(**one)
+    said = replay_line(mixed, compare_turns(mixed))
+    assert 'of 3 groups' in said and said.count('A group is one job, or several') == 1 and '(1 of 3 here)' in said
+    assert 'more groups' in compare_turns(mixed)['right_action'].verdict
+    assert 'A group is' not in replay_line(turns, compare_turns(turns))
+    repeats = grouped(**{'1': ids[1]})  # two jobs that repeat each other, called after one of them
+    assert unit_of(repeats) == 'group'
+
+
+def test_what_nobody_could_judge_is_counted():
+    turns = turns_of(references(2), lambda r: False, lambda r: True)
+    work = [t for t in turns if t.kind not in ('bookkeeping', 'talking')]
+    for player in ('base', 'tuned'):
+        work[0].by[player].effect = None
+    row = measure_rows(turns, compare_turns(turns))[0]
+    assert row['not_judged'] == 'base 1, tuned 1' and row['base'].startswith('0 of 5')
 
 
 def test_false_alarms_with_few_jobs_of_unequal_size():
@@ -779,7 +851,13 @@ def test_a_page_with_own_turns(tmp_path, monkeypatch):
     page = (out / 'report.html').read_text()
     assert page.index('Your own jobs, 24 held-out turns') < page.index('seen families, new seeds')
     shown = html.unescape(page)
-    assert shown.count('recorded</b>') == 12 and 'always marks a todo' in page and 'the recorded call' in shown
+    assert (
+        shown.count('recorded</b>') == 12
+        and 'always marks' in page
+        and 'best without content' in page
+        and 'not judged' in page
+        and 'the recorded call' in shown
+    )
     assert '<script>alert' not in page and (out / 'figures' / 'own-turns.png').exists()
 
 
