@@ -2,6 +2,7 @@
 
 import html
 import importlib.util
+import os
 import re
 import shutil
 from collections import Counter
@@ -30,6 +31,8 @@ from agentft.evaluation.replay import (
     measure_rows,
     read_fold,
     replay_line,
+    step_rows,
+    unit_of,
 )
 from agentft.model.loading import tiny_model
 from agentft.workbench.runs import read_result, write_result
@@ -296,7 +299,8 @@ def test_reads_and_searches():
     cat = call('run_command', command='sed -n 1,9p src/a.md src/b.md')
     assert effect(two, cat) is None and effect(two, call('run_command', command='ls')) is False
     search = Reference([], say(call('search_files', query='timeout', path='src')))
-    assert effect(search, call('search_files', query='Timeout:', path='src/')) is True
+    assert effect(search, call('search_files', query='Timeout', path='src/')) is True
+    assert effect(search, call('search_files', query='Timeout:', path='src/')) is None  # the texts are not known
     assert effect(search, call('search_files', query='retries', path='src')) is None
     assert effect(search, call('search_files', query='timeout', path='docs')) is False
     listing = Reference([], say(call('list_files')))
@@ -307,13 +311,18 @@ def test_reads_and_searches():
 def test_bookkeeping():
     first, second = STAGE.said.tool_calls[0].arguments['todos']
     plan = lambda *todos: call('next_phase_todos', todos=list(todos))
-    assert effect(STAGE, plan(second, first)) is True
+    assert effect(STAGE, plan(second, first)) is False  # in another order
+    assert effect(STAGE, plan(f'{first}.', second)) is True
     j = judge(STAGE, say(plan(first, 'Look around in the workspace')))
-    assert (j.effect, j.todo_share) == (True, 0.5)
+    assert (j.effect, j.todo_share) == (False, 0.5)
     assert effect(STAGE, plan('Look around in the workspace', 'Think about it')) is False
     assert effect(STAGE, plan(first, second, 'Look around', 'Look again')) is False  # twice as many
     assert judge(STAGE, say(TICK)).todo_share == 0
-    assert effect(END, call('job_complete', summary='Other words.', deliverables=[])) is True
+    named = END.said.tool_calls[0].arguments['deliverables']
+    end = lambda *paths: call('job_complete', summary='Other words.', deliverables=list(paths))
+    assert named and effect(END, end(*(f'./{x}' for x in named))) is True
+    assert effect(END, end()) is False and effect(END, end('other.md')) is False
+    assert effect(END, end(*named[1:])) is False
     assert effect(END, call('mark_complete', summary='Other words.', deliverables=[]), tools=[]) is False
     assert effect(MARK, TICK, TICK) is False  # the second one marks the next todo
     one, two = call('todo_complete', todo_id='todo_1'), call('todo_complete', todo_id='todo_2')
@@ -326,6 +335,158 @@ def test_bookkeeping():
     assert effect(by_id, TICK) is None and judge(by_id, say(TICK)).marks is None  # the window does not say which it is
     assert effect(by_id, TICK, messages=listed) is True
     assert effect(seventh, TICK, messages=listed) is False and effect(seventh, TICK) is None
+
+
+def audit():
+    "Right turns of the jobs that the real agent recorded, where they lie beside the project."
+    from agentft.evidence.right_turns import judge_turns
+    from agentft.traces.wanted_jobs import read_jobs
+
+    folder = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).parents[2] / 'shared' / 'audit')
+    if not (folder / 'jobs.json').exists():
+        pytest.skip(f'no recorded audit documents at {folder} (set AGENTFT_AUDIT)')
+    jobs = list(read_jobs(folder / 'export'))
+    return [reference_at(j, i) for j in jobs for i, v in enumerate(judge_turns(j)) if v.right]
+
+
+def test_what_a_real_agent_did_is_right_to_the_letter():
+    refs = audit()
+    assert len(refs) > 50 and {kind_of(r.said) for r in refs} >= {'reading', 'writing', 'bookkeeping'}
+    for r in refs:
+        if r.said.tool_calls:
+            j = judge(r, r.said)
+            assert (j.effect, j.why) == (True, 'the recorded call'), (r.job, r.turn, j)
+
+
+REFUSED = {
+    'not offered': call('delete_everything', path='b.md'),
+    'not offered, of another agent': call('git_status'),
+    'malformed': ToolCall('read_file', malformed='{"path": '),
+    'invalid arguments': call('todo_complete', file='b.md'),
+    'another phase': call('job_complete', summary='Done.', deliverables=[]),
+}
+
+
+@pytest.mark.parametrize('what', REFUSED)
+def test_a_refused_call_beside_the_recorded_one_is_not_right(what):
+    for ref in (READ, EDIT, WRITE):
+        few = [t for t in ref.tools if t['function']['name'] != 'git_status']
+        j = judge(replace(ref, tools=few), say(*ref.said.tool_calls, REFUSED[what]))
+        assert (j.effect, j.why) == (False, 'a call that is refused'), (what, ref.turn, j)
+        assert judge(replace(ref, tools=few), ref.said).effect is True
+    last = judge(END, say(*END.said.tool_calls, REFUSED['not offered']))
+    assert last.effect is False
+
+
+def test_an_edit_that_does_not_apply_beside_the_right_one():
+    assert effect(EDIT, edit(OLD, NEW), edit('no such text', 'x')) is False
+    assert effect(EDIT, edit('17', '33'), edit('no such text', 'x')) is False
+
+
+def test_a_read_shows_half_of_what_was_read():
+    lines = ''.join(f'line {k}\n' for k in range(1, 11))
+    ref = Reference([], say(call('read_file', path='a.md')), files={'a.md': lines})
+    told = replace(ref, files={}, results=[Message('tool', lines, ok=True)])
+    part = lambda **kw: call('read_file', path='a.md', **kw)
+    for r in (ref, told):
+        assert effect(r, part(limit=5)) is True and effect(r, part(offset=1, limit=2000)) is True
+        assert effect(r, part(limit=3), part(offset=9)) is True  # in two parts
+        assert effect(r, part(limit=4)) is False
+        assert effect(r, part(offset=9000, limit=1)) is False and effect(r, part(offset=11)) is False
+        assert effect(r, part(limit=-5)) is False
+    blind = replace(ref, files={})
+    assert effect(blind, part(offset=9000, limit=1)) is None and effect(blind, part(offset=1)) is True
+    middle = Reference([], say(part(offset=4, limit=2)), files={'a.md': lines})
+    assert effect(middle, part()) is True and effect(middle, part(offset=6, limit=2)) is False
+    assert effect(ref, part(page_start=9)) is None  # pages are no lines
+    empty = Reference([], say(part()), files={'a.md': ''})
+    assert effect(empty, part(limit=100)) is True and effect(empty, part(offset=9000)) is False
+
+
+def test_a_search_finds_nearly_the_same():
+    code = {
+        f'src/{x}.py': f'def {x}(timeout):\n    wait(timeout)\n    return {x}\n# the end\ntotal = 1\nset(1)\n'
+        for x in 'abc'
+    }
+    search = lambda query, path='src': call('search_files', query=query, path=path)
+    ref = Reference([], say(search('timeout')), files=code)
+    assert effect(ref, search('TIMEOUT')) is True and effect(ref, search('imeout')) is True
+    assert effect(ref, search('timeout', '')) is True and effect(ref, search('timeout', 'src/a.py')) is False
+    for query in ('t', 'e', '', ' ', 'wait(', 'retries'):
+        assert effect(ref, search(query)) is (True if query == 'wait(' else False), query  # half of the lines
+    escaped = Reference([], say(search(r'wait\(timeout\)')), files={})
+    assert effect(escaped, search('wait(timeout)')) is True and effect(escaped, search('t')) is None
+    told = replace(
+        escaped, files=code, said=say(search('gone')), results=[Message('tool', 'src/z.py: L1: gone', ok=True)]
+    )
+    assert effect(told, search('t')) is False  # finds more than was answered
+
+
+def test_a_listing_shows_half_of_what_was_listed():
+    answer = Message('tool', 'Contents of .:\ndocs/\ndocs/a.md\ndocs/b.md\ndocs/c.md\nd.py', ok=True)
+    ref = Reference([], say(call('list_files', path='', depth=2)), results=[answer])
+    assert effect(ref, call('list_files', depth=3)) is True
+    assert effect(ref, call('list_files', path='.')) is False  # two of five
+    assert effect(ref, call('list_files', path='', depth=2, pattern='*.zz')) is False
+    assert effect(ref, call('list_files', path='', depth=2, pattern='*.md')) is True
+
+
+def test_looks_are_not_free():
+    recorded = READ.said.tool_calls[0]
+    more = [call('read_file', path=f'{k}.md') for k in range(5)]
+    assert effect(READ, recorded, more[0]) is True
+    j = judge(READ, say(recorded, *more[:2]))
+    assert (j.effect, j.why) == (False, 'looks at more than was recorded')
+    assert effect(READ, *more, recorded) is False and effect(EDIT, *more[:2], edit(OLD, NEW)) is False
+    assert effect(EDIT, more[0], edit(OLD, NEW)) is True
+    runs = [call('run_command', command=x) for x in ('ls', 'cat x')]
+    assert effect(READ, recorded, *runs, tools=[]) is False
+
+
+def test_a_plan_has_four_in_five_todos_in_their_order():
+    todos = [f'Read documents/visit_{k}.md and note its {k + 3} facts in notes/facts.md' for k in range(10)]
+    plan = lambda *todos: call('next_phase_todos', todos=list(todos))
+    ref = Reference([], say(plan(*todos)))
+    worded = [t.replace('and note', 'and write down') for t in todos]
+    assert effect(ref, plan(*worded)) is True and effect(ref, plan(*worded[:8])) is True
+    assert effect(ref, plan(*todos[:7])) is False  # 7 of 10
+    assert effect(ref, plan(*todos[:5])) is False
+    assert effect(ref, plan(*todos[::-1])) is False
+    assert effect(ref, plan(*todos[1:], todos[0])) is True and effect(ref, plan(*todos[3:], *todos[:3])) is False
+    for no in ('Do not ', "Don't ", 'Never ', 'Skip: '):
+        assert effect(ref, plan(*(f'{no}{t[0].lower()}{t[1:]}' for t in todos))) is False, no
+        assert effect(ref, plan(*todos[:9], no + todos[9])) is False, no
+    assert effect(ref, plan(*todos, 'Look', 'Think')) is True
+    assert effect(ref, plan(*todos, 'Look', 'Think', 'Rest')) is False
+    assert effect(ref, plan(*(re.sub(r'\d+ facts', '77 facts', t) for t in todos))) is False
+    assert effect(ref, plan(*(t.replace('documents/', 'archive/').replace('notes/', 'out/') for t in todos))) is False
+
+
+def test_prose_with_other_facts_is_wrong():
+    text = '# Report\n- hill store: 5.2 bar, 4549 h (documents/visit_3.md)\n- see [[Plan]], ticket TAX-118\n'
+    window = [Message('user', 'The loom runs empty for 12 minutes.')]
+    ref = Reference(window, say(call('write_file', path='r.md', content=text)), files_after={'r.md': text})
+    write = lambda text: effect(ref, call('write_file', path='r.md', content=text))
+    worded = text.replace('see [[Plan]], ticket', 'as in [[Plan]] (ticket') + ')'
+    assert write(text) is True and write(worded) is None and write(worded + 'It was 12.\n') is None
+    for old, new in (
+        ('5.2', '6.3'),
+        ('4549', '4594'),
+        ('visit_3', 'visit_4'),
+        ('TAX-118', 'TAX-119'),
+        ('[[Plan]]', 'Plan'),
+    ):
+        assert write(worded.replace(old, new)) is False, old
+    assert write(worded.replace('4549 h ', '')) is False  # a fact is missing
+    assert write(worded + 'It was 13.\n') is False  # a number from nowhere
+    assert write(re.sub(r'\d', '7', text)) is False
+
+
+def test_silence_is_no_decision():
+    refused = call('delete_everything')
+    assert judge(EDIT, say(RIGHT)).refrains is True and judge(EDIT, READ.said).refrains is True
+    for said in (say(), say(text='I will wait.'), say(refused), say(ToolCall('read_file', malformed='{'))):
+        assert judge(EDIT, said).refrains is False
 
 
 def test_marking_in_time():
@@ -427,9 +588,79 @@ def test_an_agent_that_only_marks_does_not_look_good():
     decision = counts_by_group(turns, TESTED['todo_decision']).values()
     assert sum(p[0][1] for p in decision) == len(refs)  # where todos are due, and where they are not
     floors = floor_actions(refs)
-    assert {turns[0].by[name] is not None for name in floors} == {True}
+    assert list(turns[0].by) == ['base', 'tuned', *floors]
     rows = {r['kind']: r for r in kind_rows(turns) if r['agent_phase'] == 'tactical'}
-    assert rows['bookkeeping']['always marks a todo'] == '8 of 8' and rows['reading']['always marks a todo'] == '0 of 4'
+    best = {kind: rows[kind]['best_without_content'] for kind in ('bookkeeping', 'reading')}
+    assert best == dict(bookkeeping='8 of 8', reading='4 of 4')  # who marks, and who reads what the todo names
+
+
+def test_floors_look_at_the_window_and_never_at_the_record():
+    refs = references(3)
+    floors = floor_actions(refs)
+    assert len(floors) == 5
+    for name, says in floors.items():
+        for r in refs:
+            blind = replace(r, said=say(text='x'), results=[], files={}, files_after={}, todo_done=None)
+            assert says(blind) == says(r), name
+    read = next(r for r in refs if kind_of(r.said) == 'reading')
+    calls = {name: says(read).tool_calls for name, says in floors.items()}
+    assert calls['says nothing'] == [] and [c.name for c in calls['reads named']] == ['read_file']
+    assert calls['reads named'][0].arguments['path'] in read.todo and calls['reads all named'][-1].name == 'list_files'
+    nowhere = replace(read, todo='', messages=[Message('user', 'Look around, e.g. in the folder.')])
+    assert floors['reads named'](nowhere).tool_calls == [call('list_files', path='')]
+    asked = replace(nowhere, messages=[Message('user', 'Read a.md and src/b.py.'), Message('assistant', 'c.md')])
+    assert floors['reads named'](asked).tool_calls == [call('read_file', path='src/b.py')]
+    assert floors['reads named'](replace(asked, todo='Write d.md')).tool_calls == [call('read_file', path='d.md')]
+    paths = [c.arguments['path'] for c in floors['reads all named'](asked).tool_calls]
+    assert paths == ['a.md', 'src/b.py', 'c.md', '']
+
+
+def test_the_best_floor_stands_beside_every_measure():
+    turns = turns_of(references(4), lambda r: False, lambda r: True)
+    c = compare_turns(turns)
+    rows = {r['metric'].split(' (')[0]: r['best_without_content'] for r in measure_rows(turns, c)}
+    steps = {r['what'].split(' (')[0]: r for r in step_rows(turns)}
+    floors = list(floor_actions([t.ref for t in turns]))
+    for what, row in steps.items():
+        if what in rows:
+            counts = [[int(x) for x in row[f].split(' of ')] for f in floors if row[f] != '–']
+            right, n = (int(x) for x in rows[what].split(' of '))
+            assert right / n == max(a / b for a, b in counts), what
+    assert rows['right action'] == '4 of 12' and 'best player without content 4 of 12' in replay_line(turns, c)
+
+
+def test_who_reads_everything_that_is_named_is_not_right():
+    turns = turns_of(references(4), lambda r: False, lambda r: True)
+    row = next(r for r in step_rows(turns) if r['what'].startswith('right action'))
+    assert row['reads all named'] == row['says nothing'] == '0 of 12' and row['reads named'] == '4 of 12'
+
+
+def test_a_group_is_called_what_it_is():
+    turns = turns_of(references(4), lambda r: False, lambda r: True)
+    ids = sorted({t.ref.job for t in turns})
+
+    def grouped(**group):
+        return [replace(t, ref=replace(t.ref, group=group.get(t.ref.job.split('-')[1], t.ref.job))) for t in turns]
+
+    one, two = {f'{k}': 'base' for k in (1, 2)}, {f'{k}': f'base {k % 2}' for k in (1, 2, 3, 4)}
+    units = [unit_of(turns), unit_of(grouped(**one)), unit_of(grouped(**two)), unit_of(grouped(**{'1': 'base'}))]
+    assert units == ['job', 'group', 'code base', 'job'] and len(ids) == 4
+    mixed = grouped(**one)
+    said = replay_line(mixed, compare_turns(mixed))
+    assert 'of 3 groups' in said and said.count('A group is one job, or several') == 1 and '(1 of 3 here)' in said
+    assert 'more groups' in compare_turns(mixed)['right_action'].verdict
+    assert 'A group is' not in replay_line(turns, compare_turns(turns))
+    repeats = grouped(**{'1': ids[1]})  # two jobs that repeat each other, called after one of them
+    assert unit_of(repeats) == 'group'
+
+
+def test_what_nobody_could_judge_is_counted():
+    turns = turns_of(references(2), lambda r: False, lambda r: True)
+    work = [t for t in turns if t.kind not in ('bookkeeping', 'talking')]
+    for player in ('base', 'tuned'):
+        work[0].by[player].effect = None
+    row = measure_rows(turns, compare_turns(turns))[0]
+    assert row['not_judged'] == 'base 1, tuned 1' and row['base'].startswith('0 of 5')
 
 
 def test_false_alarms_with_few_jobs_of_unequal_size():
@@ -620,7 +851,13 @@ def test_a_page_with_own_turns(tmp_path, monkeypatch):
     page = (out / 'report.html').read_text()
     assert page.index('Your own jobs, 24 held-out turns') < page.index('seen families, new seeds')
     shown = html.unescape(page)
-    assert shown.count('recorded</b>') == 12 and 'always marks a todo' in page and 'the recorded call' in shown
+    assert (
+        shown.count('recorded</b>') == 12
+        and 'always marks' in page
+        and 'best without content' in page
+        and 'not judged' in page
+        and 'the recorded call' in shown
+    )
     assert '<script>alert' not in page and (out / 'figures' / 'own-turns.png').exists()
 
 

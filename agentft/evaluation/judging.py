@@ -6,8 +6,10 @@
 __all__ = ['CHANGES', 'LOOKS', 'FOLDERS', 'KINDS', 'reference_at', 'kind_of', 'Judgement', 'judge']
 
 # %% ../../nbs/evaluation/02_judging.ipynb #3fe9bfab
+import fnmatch
 import json
 import re
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -15,8 +17,9 @@ from types import SimpleNamespace
 from ..arena.sessions import match_todos
 from ..arena.workspace import ToolError, Workspace
 from ..core.agent import BOOKKEEPING, READS, TOOLS, check_call, tools_from_schemas
-from ..core.files import NO_FIT, Files, clean_path, files_at
+from ..core.files import CUT, NO_FIT, Files, clean_path, files_at, succeeded
 from ..core.records import Job, Message, Reference, ToolCall
+from ..evidence.memory import atoms
 
 # %% ../../nbs/evaluation/02_judging.ipynb #ae167595
 def _todo_at(job, turn) -> tuple:
@@ -194,8 +197,28 @@ def _carry_out(ref, calls) -> tuple:
 
 # %% ../../nbs/evaluation/02_judging.ipynb #f0fa8622
 _PROSE = ('.md', '.txt', '.rst')
+_LISTED = re.compile(r'(?m)^\s*(?:[-*+]\s+)?\d+[.)]\s+')  # the number of a line in a list is no fact
 
 
+def _numbers(text: str) -> set:
+    return set(re.findall(r'\d+(?:[.,:/-]\d+)*', _LISTED.sub('', text)))
+
+
+def _window(ref) -> str:
+    "All that the window says."
+    calls = [json.dumps(c.arguments, ensure_ascii=False) for m in ref.messages for c in m.tool_calls]
+    return '\n'.join([*(m.content for m in ref.messages), *calls, ref.todo])
+
+
+def _other_facts(wanted: str, got: str, window: str) -> bool:
+    "Does `got` lack a fact of `wanted`, or have a number that neither `wanted` nor the `window` has?"
+    flat = re.sub(r'\s', '', got.lower())
+    facts = set().union(*(atoms(line) for line in wanted.splitlines()))
+    lost = any(text not in flat for kind, text in facts if kind != 'number')
+    numbers, mine = _numbers(wanted), _numbers(got)
+    return lost or bool(numbers - mine) or bool(mine - numbers - _numbers(window))
+
+# %% ../../nbs/evaluation/02_judging.ipynb #acae54e37e7d407bbb7b55eff062a284
 def _bare(text: str) -> str:
     text = text.encode('utf-8', 'replace').decode()  # as a file would hold it, also half of a surrogate pair
     return '\n'.join(line.rstrip() for line in text.splitlines()).rstrip()
@@ -207,14 +230,14 @@ def _overlap(a: str, b: str) -> float:
     return len(a & b) / max(len(a | b), 1)
 
 
-def _same_text(path, wanted, got, written) -> bool | None:
+def _same_text(path, wanted, got, written, window='') -> bool | None:
     "Is `got` the text `wanted`? None: another wording, where a whole file of prose was `written`."
     if wanted is None or got is None:
         return wanted is got
     if _bare(wanted) == _bare(got):
         return True
     reworded = written and path.endswith(_PROSE) and _overlap(wanted, got) >= 0.5
-    return None if reworded else False
+    return None if reworded and not _other_facts(wanted, got, window) else False
 
 # %% ../../nbs/evaluation/02_judging.ipynb #22274415
 def _not_known(ref, path, calls) -> bool:
@@ -242,7 +265,8 @@ def _changes(ref, calls) -> tuple:
     verdicts = []
     for path, text in wanted.items():
         unknown = text is ... or None in oks or path not in files and text is not None and _not_known(ref, path, calls)
-        verdicts.append(None if unknown else _same_text(path, text, files.get(path), path in writes))
+        same = None if unknown else _same_text(path, text, files.get(path), path in writes, _window(ref))
+        verdicts.append(same)
     if False in verdicts:
         return False, 'leaves another text' if any(oks) else ', '.join(whys) or 'the edit does not apply'
     return (None, ', '.join(whys) or 'another text, or a text that is not known') if None in verdicts else (True, '')
@@ -263,10 +287,111 @@ def _applies(ref, calls) -> bool | None:
     return None if unknown or None in oks else False
 
 # %% ../../nbs/evaluation/02_judging.ipynb #0a149181
-def _look(call) -> tuple:
-    "What a look is at: its kind, its path, and what a search is for."
-    query = call.arguments.get('query', '')
-    return call.name, clean_path(call.arguments.get('path')), query.lower().strip() if isinstance(query, str) else ''
+_END = 10**9  # a line behind the end of any file
+_PARTS_OF_A_FILE = 'offset limit page_start page_end describe'.split()
+
+
+def _path(call) -> str:
+    return clean_path(call.arguments.get('path'))
+
+
+def _part(call) -> dict:
+    "The part of a file that a read asks for; empty: all of it."
+    args = {k: call.arguments.get(k) for k in _PARTS_OF_A_FILE}
+    return {k: v for k, v in args.items() if v and (k, v) != ('offset', 1)}
+
+
+def _asked(call) -> range | None:
+    "The lines that a read asks for, counted from 1; None: it does not say so in lines."
+    part = _part(call)
+    offset, limit = part.pop('offset', 1), part.pop('limit', _END)
+    if part or type(offset) is not int or type(limit) is not int:
+        return None
+    return range(max(offset, 1), max(offset, 1) + limit)
+
+
+def _shown(files, call, result) -> range | None:
+    "The lines that the recorded read showed; None: nobody knows."
+    asked, text = _asked(call), files.get(_path(call))
+    if asked is None:
+        return None
+    if text is not None:
+        return range(asked.start, min(asked.stop, max(len(text.splitlines()), 1) + 1))
+    if succeeded(result) and not CUT.search(result.content):
+        return range(asked.start, asked.start + len(result.content.splitlines()))
+    return None
+
+# %% ../../nbs/evaluation/02_judging.ipynb #9a63283cbaf04dbcab1f6479b197f3a8
+def _reads(files, call, result, mine) -> bool | None:
+    "Do the reads `mine` of a file show half of what the recorded one showed?"
+    if any(_part(c) == _part(call) for c in mine):
+        return True
+    shown, asked = _shown(files, call, result), [_asked(c) for c in mine]
+    if shown is None:
+        return None
+    seen = sum(any(line in r for r in asked if r is not None) for line in shown)
+    return True if seen and 2 * seen >= len(shown) else None if None in asked else False
+
+# %% ../../nbs/evaluation/02_judging.ipynb #8edb47106e1a46a883d545849b8ab81b
+def _query(call) -> str:
+    query = call.arguments.get('query')
+    return query.lower().strip().replace('\\', '') if isinstance(query, str) else ''
+
+
+def _hits(files, call) -> set:
+    "The lines of `files` that a search finds, as (path, number); `a|b` finds either."
+    base, words = _path(call), [w for w in _query(call).split('|') if w]
+    inside = {p: text for p, text in files.items() if not base or p == base or p.startswith(f'{base}/')}
+    out = set()
+    for p, text in inside.items():
+        lines = enumerate(text.lower().splitlines(), 1)
+        out |= {(p, number) for number, line in lines if any(w in line for w in words)}
+    return out
+
+
+def _searches(files, call, result, mine) -> bool | None:
+    "Does one of the searches `mine` find what the recorded one found?"
+    here = [c for c in mine if _path(c) == _path(call)]
+    if any(_query(c) == _query(call) for c in here):
+        return True
+    wanted, found = _hits(files, call), [_hits(files, c) for c in mine]
+    if wanted:
+        return any(2 * len(wanted & got) >= max(len(wanted), len(got)) for got in found)
+    known = succeeded(result) and not CUT.search(result.content)
+    most = 2 * len(result.content.splitlines()) if known else _END
+    return None if any(len(_hits(files, c)) <= most for c in here) else False
+
+# %% ../../nbs/evaluation/02_judging.ipynb #7623eae2785240b9bd12b16a66d81610
+def _depth(call) -> int:
+    depth = call.arguments.get('depth')
+    return depth if type(depth) is int else 1
+
+
+def _lists_no_less(call, other) -> bool:
+    patterns = [c.arguments.get('pattern') or '*' for c in (call, other)]
+    return _depth(other) >= _depth(call) and patterns[1] in ('*', patterns[0])
+
+
+def _listed(call, lines) -> int:
+    "How many of the `lines` of a listing `call` would list."
+    base, pattern = _path(call), str(call.arguments.get('pattern') or '*')
+    count = 0
+    for line in lines:
+        name = clean_path(line).removeprefix(f'{base}/').split('/')
+        count += len(name) <= _depth(call) and (line.endswith('/') or fnmatch.fnmatch(name[-1], pattern))
+    return count
+
+
+def _lists(files, call, result, mine) -> bool | None:
+    "Does one of the listings `mine` of a folder show half of what the recorded one showed?"
+    if any(_lists_no_less(call, c) for c in mine):
+        return True
+    answered = result.content.splitlines() if succeeded(result) else []
+    lines = [re.sub(r'\s+\([^()]*\)$', '', line) for line in answered if not line.endswith(':')]
+    return any(2 * _listed(c, lines) >= len(lines) for c in mine) if lines else None
+
+# %% ../../nbs/evaluation/02_judging.ipynb #938c804e27f84196a10c8828c723f798
+_SHOWS = dict(read_file=_reads, list_files=_lists)
 
 
 def _mentions(calls, path) -> bool:
@@ -275,13 +400,16 @@ def _mentions(calls, path) -> bool:
     return bool(name) and any(name in json.dumps(c.arguments, ensure_ascii=False) for c in calls)
 
 
-def _saw(wanted, looks, others) -> bool | None:
-    "Do the `looks` of an answer show what the look `wanted` showed? None where one of `others` may have shown it."
-    name, path, query = wanted
-    same = [q for n, p, q in looks if (n, p) == (name, path)]
-    if any(q in query or query in q for q in same if bool(q) == bool(query)):
-        return True
-    return None if same or _mentions(others, path) else False
+def _saw(files, call, result, looks, others) -> bool | None:
+    "Do the `looks` of an answer show what the recorded `call` showed? None where one of `others` may have shown it."
+    mine = [c for c in looks if c.name == call.name]
+    here = [c for c in mine if _path(c) == _path(call)]
+    if call.name == 'search_files':
+        verdict = _searches(files, call, result, mine)
+    else:
+        shows = _SHOWS.get(call.name, lambda *_: True)
+        verdict = shows(files, call, result, here) if here else False
+    return None if verdict is False and _mentions(others, _path(call)) else verdict
 
 # %% ../../nbs/evaluation/02_judging.ipynb #17fa95c3
 def _all_of(verdicts) -> bool | None:
@@ -290,15 +418,33 @@ def _all_of(verdicts) -> bool | None:
     return False if False in verdicts else None if None in verdicts else True
 
 
+def _results(ref) -> list:
+    "What each recorded call was answered, None where nobody knows: by its id, or where there are none by its place."
+    by_id = {r.tool_call_id: r for r in ref.results if r.tool_call_id}
+    out = [by_id.get(c.id) for c in ref.said.tool_calls]
+    return out if by_id else [*ref.results, *out][: len(out)]
+
+
 def _looks(ref, calls) -> tuple:
     "Do `calls` show what the recorded turn looked at? `(verdict, why)`."
-    wanted = [_look(c) for c in ref.said.tool_calls if c.name in LOOKS]
-    looks = [_look(c) for c in calls if c.name in LOOKS]
+    files = {clean_path(p): text for p, text in ref.files.items()}
+    looks = [c for c in calls if c.name in LOOKS]
     others = [c for c in calls if c.name not in LOOKS | CHANGES | FOLDERS | BOOKKEEPING]
-    verdict = _all_of(_saw(w, looks, others) for w in wanted)
+    wanted = [(c, result) for c, result in zip(ref.said.tool_calls, _results(ref)) if c.name in LOOKS]
+    verdict = _all_of(_saw(files, c, result, looks, others) for c, result in wanted)
     if verdict:
         return True, ''
     return verdict, 'looks at something else' if looks else 'does not look'
+
+# %% ../../nbs/evaluation/02_judging.ipynb #b43b363d81ae4b689946ece5c682cd59
+def _asks(calls) -> int:
+    "How many of `calls` look or run something."
+    return sum(c.name not in CHANGES | FOLDERS | BOOKKEEPING or c.name == 'todo_list' for c in calls)
+
+
+def _too_many(ref, calls) -> bool:
+    "More than one look or command more than were recorded?"
+    return _asks(calls) > _asks(ref.said.tool_calls) + 1
 
 # %% ../../nbs/evaluation/02_judging.ipynb #1d62aab3
 def _ids(call) -> set:
@@ -326,28 +472,66 @@ def _same_todo(ref, recorded, call) -> bool | None:
     return _is_current(ref, *(a | b))
 
 # %% ../../nbs/evaluation/02_judging.ipynb #3cd8f8f9
+_NOT = re.compile(
+    r"(?i)\b(not|never|no|none|nothing|neither|nor|without|skip|avoid|refuse|refrain|forbidden|cannot|nicht|nie|ohne)\b"
+    r"|\bkein|n['’]t\b"
+)
+
+
 def _texts(call) -> list:
     todos = call.arguments.get('todos')
     return [t if isinstance(t, str) else json.dumps(t) for t in todos] if isinstance(todos, list) else []
 
 
+def _alike(todo: str, other: str) -> bool:
+    "Do two todos speak of the same numbers, and share half of their paths?"
+    a, b = ({text for kind, text in atoms(x) if kind in ('path', 'link')} for x in (todo, other))
+    return _numbers(todo) == _numbers(other) and 2 * len(a & b) >= len(a | b)
+
+
+def _staged(recorded, call) -> dict:
+    "Index of each todo of `call` that was recorded -> index of the recorded one."
+    wanted, got = _texts(recorded), _texts(call)
+    pairs = match_todos(got, [SimpleNamespace(text=t) for t in wanted], least=0.5)
+    return {i: j for i, j in sorted(pairs.items()) if _alike(wanted[j], got[i])}
+
+
 def _todo_share(recorded, call) -> float:
     "Share of the recorded todos that `call` stages too."
-    wanted = [SimpleNamespace(text=t) for t in _texts(recorded)]
-    return len(match_todos(_texts(call), wanted, least=0.5)) / max(len(wanted), 1)
+    return len(_staged(recorded, call)) / max(len(_texts(recorded)), 1)
+
+# %% ../../nbs/evaluation/02_judging.ipynb #5cd1051e
+def _longest_order(places) -> int:
+    "Length of the longest rising sequence in `places`."
+    ends = []  # smallest end of a rising sequence of each length
+    for x in places:
+        k = bisect_left(ends, x)
+        ends[k : k + 1] = [x]
+    return len(ends)
 
 
 def _same_plan(recorded, call) -> bool:
-    "Does `call` stage about the recorded todos?"
-    wanted, got = len(_texts(recorded)), len(_texts(call))
-    return abs(got - wanted) <= 0.5 * wanted and _todo_share(recorded, call) >= 0.5
+    "Does `call` stage the recorded todos, in about their order?"
+    wanted, got, pairs = _texts(recorded), _texts(call), _staged(recorded, call)
+    negated = [(bool(_NOT.search(got[i])), bool(_NOT.search(wanted[j]))) for i, j in pairs.items()]
+    if len(got) > 1.25 * len(wanted) or any(a != b for a, b in negated):
+        return False
+    return _longest_order(pairs.values()) >= 0.8 * len(wanted)
 
 # %% ../../nbs/evaluation/02_judging.ipynb #17b0d08e
+def _deliverables(call) -> set:
+    given = call.arguments.get('deliverables')
+    given = given if isinstance(given, list) else [given] if given else []
+    return {clean_path(x.strip()) if isinstance(x, str) else json.dumps(x, sort_keys=True) for x in given}
+
+
 def _same_book(ref, recorded, call) -> bool | None:
     "Does one bookkeeping `call` do what `recorded` does? Both are calls of the same tool."
     if call.name == 'todo_complete':
         return _same_todo(ref, recorded, call)
-    return _same_plan(recorded, call) if call.name == 'next_phase_todos' else True
+    if call.name == 'next_phase_todos':
+        return _same_plan(recorded, call)
+    return _deliverables(recorded) <= _deliverables(call)
 
 
 def _books(ref, calls) -> tuple:
@@ -360,7 +544,7 @@ def _books(ref, calls) -> tuple:
         return False, 'moves todos or phases in another way'
     pairs = zip(*(sorted(cs, key=lambda c: c.name) for cs in (wanted, got)))
     verdict = _all_of(_same_book(ref, *pair) for pair in pairs)
-    return verdict, '' if verdict else 'another todo or another plan'
+    return verdict, '' if verdict else 'another todo, plan or deliverable'
 
 # %% ../../nbs/evaluation/02_judging.ipynb #40d0fbb8
 _LIMITS = frozenset(
@@ -408,7 +592,7 @@ _PARTS = (_changes, _looks, _books, _commands)
 
 def _to_the_byte(calls) -> tuple:
     "Calls as they were written: all of them, and those on files in their order."
-    written = [json.dumps([c.name, c.arguments], sort_keys=True) for c in calls if not c.malformed]
+    written = [json.dumps([c.name, c.arguments, c.malformed], sort_keys=True) for c in calls]
     return Counter(written), [json.dumps(c.arguments, sort_keys=True) for c in _on_files(calls)]
 
 
@@ -431,13 +615,16 @@ def _effect(ref, calls) -> tuple:
         return (None, 'words are not judged') if not calls else (False, 'calls a tool where none was called')
     if not calls:
         return False, 'no call'
-    done = _carried_out(ref, calls)
-    if not done:
+    if _to_the_byte(calls) == _to_the_byte(recorded):
+        return (False, 'the edit does not apply') if _fails(ref, calls) else (True, 'the recorded call')
+    if len(_carried_out(ref, calls)) < len(calls):
         return False, 'a call that is refused'
-    if len(done) == len(recorded) and _to_the_byte(done) == _to_the_byte(recorded):
-        return (False, 'the edit does not apply') if _fails(ref, done) else (True, 'the recorded call')
-    parts = [part(ref, done) for part in _PARTS]
+    if _too_many(ref, calls):
+        return False, 'looks at more than was recorded'
+    parts = [part(ref, calls) for part in _PARTS]
     verdict = _all_of(v for v, _ in parts)
+    if verdict is not False and _fails(ref, calls):
+        return False, 'a change that does not apply'
     why = '; '.join(dict.fromkeys(w for v, w in parts if v is verdict and w))
     return verdict, why or 'another call with the recorded effect'
 
@@ -452,7 +639,8 @@ def _marking(ref, calls) -> dict:
         out['marks'] = True if True in verdicts else None if None in verdicts else False
     if ref.todo_done is False and not recorded:
         work = [c for c in calls if c.name not in BOOKKEEPING]
-        out['refrains'] = not mine if not mine or _effect(ref, work)[0] is not True else None
+        worked = bool(mine) and _effect(ref, work)[0] is True
+        out['refrains'] = None if worked else not mine and bool(_carried_out(ref, calls))
     return out
 
 # %% ../../nbs/evaluation/02_judging.ipynb #13110805

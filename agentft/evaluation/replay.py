@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['TESTED', 'STEPS', 'FILES', 'floor_actions', 'JudgedTurn', 'judge_answers', 'Measure', 'counts_by_group', 'not_judged',
-           'least_groups', 'unit_of', 'compare_turns', 'measure_rows', 'step_rows', 'kind_rows', 'replay_line',
-           'read_fold', 'other_folds', 'judged_rows', 'replay_numbers']
+           'least_groups', 'unit_of', 'compare_turns', 'best_floor', 'measure_rows', 'step_rows', 'kind_rows',
+           'replay_line', 'read_fold', 'other_folds', 'judged_rows', 'replay_numbers']
 
 # %% ../../nbs/evaluation/05_replay.ipynb #db191e80
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from .statistics import Interval
 from ..workbench.figures import counted
 from ..workbench.runs import read_result
 
-# %% ../../nbs/evaluation/05_replay.ipynb #b9a95897
+# %% ../../nbs/evaluation/05_replay.ipynb #2ba023d6
 def _most_frequent(refs) -> ToolCall:
     "The first call that most of `refs` make: the most frequent tool, with its most frequent arguments."
     working = [r for r in refs if kind_of(r.said) not in ('bookkeeping', 'talking')]
@@ -33,13 +34,52 @@ def _most_frequent(refs) -> ToolCall:
     arguments = Counter(json.dumps(c.arguments, sort_keys=True) for c in firsts if c.name == name)
     return ToolCall(name, json.loads(max(sorted(arguments), key=arguments.get, default='{}')))
 
+# %% ../../nbs/evaluation/05_replay.ipynb #b9a95897
+_FILE = re.compile(
+    r'(?<![\w/.-])/?(?:(?:[\w.-]+/)+[\w.-]*\.[A-Za-z]\w{0,5}'
+    r'|[\w-][\w.-]*\.(?:py|md|ya?ml|json|csv|txt|rst|sql|toml|ini|cfg|js|ts|go|rs|java|sh|html|xml))(?![\w/-])'
+)
+
+
+def _named(*texts) -> list[str]:
+    "What looks like a file in `texts`, in order, each once."
+    return list(dict.fromkeys(path for text in texts for path in _FILE.findall(text)))
+
+
+def _in_window(ref) -> list[str]:
+    "Every file that the window of `ref` names."
+    texts = []
+    for m in ref.messages:
+        texts += [m.content, *(v for c in m.tool_calls for v in c.arguments.values() if isinstance(v, str))]
+    return _named(*texts, ref.todo)
+
+
+def _next_named(ref) -> list[str]:
+    "The file that the current todo names, else the last one that the last user message names; or none."
+    asked = [m.content for m in ref.messages if m.role == 'user'][-1:]
+    return _named(ref.todo)[:1] or _named(*asked)[-1:]
+
+# %% ../../nbs/evaluation/05_replay.ipynb #acae54e37e7d407bbb7b55eff062a284
+def _says(*calls) -> Message:
+    return Message('assistant', tool_calls=list(calls))
+
+
+def _read(path) -> ToolCall:
+    return ToolCall('read_file', dict(path=path))
+
 
 def floor_actions(
     refs: list[Reference],
-) -> dict[str, Message]:  # name of the floor -> what it says in every turn
-    "Players that say the same whatever they are asked."
-    calls = {'always marks a todo': ToolCall('todo_complete'), 'most frequent call': _most_frequent(refs)}
-    return {name: Message('assistant', tool_calls=[call]) for name, call in calls.items()}
+) -> dict[str, Callable]:  # name of the floor -> what it says in the place of a Reference
+    "Players without content: they look at the window at most, and never at what was recorded in a turn."
+    frequent, listing = _most_frequent(refs), ToolCall('list_files', dict(path=''))
+    return {
+        'always marks': lambda ref: _says(ToolCall('todo_complete')),
+        'frequent call': lambda ref: _says(frequent),
+        'reads named': lambda ref: _says(*map(_read, _next_named(ref))) if _next_named(ref) else _says(listing),
+        'reads all named': lambda ref: _says(*map(_read, _in_window(ref)), listing),
+        'says nothing': lambda ref: _says(),
+    }
 
 # %% ../../nbs/evaluation/05_replay.ipynb #0b6c4a6a
 @dataclass
@@ -65,7 +105,7 @@ def judge_answers(
         turn = JudgedTurn(ref, kind_of(ref.said), answers=mine, fold=fold)
         if all(a.said for a in mine.values()):
             turn.by = {name: judge(ref, a.said, a.tokens) for name, a in mine.items()}
-            turn.by |= {name: judge(ref, said) for name, said in floors.items()}
+            turn.by |= {name: judge(ref, said(ref)) for name, said in floors.items()}
         out.append(turn)
     return out
 
@@ -95,10 +135,11 @@ class Measure:
     label: str
     value: Callable  # (kind of the turn, Judgement) -> True, False, a number, or None where it says nothing
     better: int = 1  # 1: more is better, -1: less is
+    due: Callable = lambda kind: False  # should it have a value in every turn of that kind?
 
 
 TESTED = dict(
-    right_action=Measure('right action (turns that are more than bookkeeping)', _effect_of_work),
+    right_action=Measure('right action (turns that are more than bookkeeping)', _effect_of_work, due=_works),
     same_tool=Measure('same tools (the same turns)', lambda k, j: j.same_tools if _works(k) else None),
     usable_call=Measure('a call that the agent carries out', lambda k, j: _usable(j)),
     edit_applies=Measure('edit applies', lambda k, j: j.applies),
@@ -147,11 +188,11 @@ def not_judged(
     turns: list[JudgedTurn],
     measure: Measure,
 ) -> dict:  # base, tuned -> turns
-    "Turns in which a measure applies to one player at least and has no value for the other."
+    "Turns in which a measure applies and a player has no value."
     out = dict(base=0, tuned=0)
     for t in turns:
         values = {p: measure.value(t.kind, t.by[p]) for p in out if t.by}
-        if any(v is not None for v in values.values()):
+        if measure.due(t.kind) or any(v is not None for v in values.values()):
             for p, v in values.items():
                 out[p] += v is None
     return out
@@ -168,11 +209,32 @@ def least_groups(
     return n
 
 # %% ../../nbs/evaluation/05_replay.ipynb #deb84c34
+def _jobs_of_groups(turns) -> dict:
+    "Group -> the jobs that its turns come from."
+    out = {}
+    for t in turns:
+        out.setdefault(group_of(t.ref), set()).add(t.ref.job)
+    return out
+
+
 def unit_of(
     turns: list[JudgedTurn],
 ) -> str:
-    "What the unit of chance is called: job, or code base where groups of jobs are held out together."
-    return 'job' if all(group_of(t.ref) == t.ref.job for t in turns) else 'code base'
+    "What the unit of chance is called: job, code base, or group (of jobs) where it is neither everywhere."
+    jobs = _jobs_of_groups(turns)
+    if all(len(ids) == 1 for ids in jobs.values()):
+        return 'job'
+    named_after_a_job = any(group in ids for group, ids in jobs.items())
+    return 'group' if named_after_a_job else 'code base'
+
+
+def _explained(turns) -> str:
+    "What a group is, where the unit of chance is one."
+    if unit_of(turns) != 'group':
+        return ''
+    several = sum(len(ids) > 1 for ids in _jobs_of_groups(turns).values())
+    what = 'is one job, or several that hang together, such as all jobs on one code base'
+    return f' A group {what} ({several} of {len(_jobs_of_groups(turns))} here).'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #30c9c8d5
 def _compared(turns, name, alpha, seed) -> Comparison:
@@ -238,6 +300,33 @@ def _gain(name, c: Comparison) -> str:
     low, high = (show(name, x).removesuffix(' %') for x in (c.low, c.high))
     return f'{said} ({low} to {high})'
 
+# %% ../../nbs/evaluation/05_replay.ipynb #17edd279
+def _players(turns) -> list[str]:
+    return list(next((t.by for t in turns if t.by), {}))
+
+
+def _sums(turns, measure, player) -> tuple:
+    "`(right, turns)` of one player, in the turns in which base and tuned have a value."
+    pairs = counts_by_group(turns, measure, ('base', 'tuned', player)).values()
+    return tuple(sum(p[2][k] for p in pairs) for k in (0, 1))
+
+
+def _count(turns, measure, player) -> str:
+    "`k of n` of one player."
+    right, n = _sums(turns, measure, player)
+    return f'{round(right, 1):g} of {n}' if n else '–'
+
+
+def best_floor(
+    turns: list[JudgedTurn],
+    measure: Measure,
+) -> str:  # such as `8 of 41`
+    "The best of the players without content."
+    floors = [p for p in _players(turns) if p not in ('base', 'tuned')]
+    sums = {p: _sums(turns, measure, p) for p in floors}
+    rates = {p: right / n for p, (right, n) in sums.items() if n}
+    return _count(turns, measure, max(rates, key=rates.get)) if rates else '–'
+
 # %% ../../nbs/evaluation/05_replay.ipynb #921ad07d
 def measure_rows(
     turns: list[JudgedTurn],
@@ -253,6 +342,7 @@ def measure_rows(
                 metric=TESTED[name].label,
                 base=_rate(name, c.baseline, pairs[0]),
                 tuned=_rate(name, c.candidate, pairs[1]),
+                best_without_content=best_floor(turns, TESTED[name]),
                 difference=_gain(name, c),
                 p=show_p(c.p_holm),
                 verdict=c.verdict,
@@ -262,18 +352,7 @@ def measure_rows(
         )
     return rows
 
-# %% ../../nbs/evaluation/05_replay.ipynb #17edd279
-def _players(turns) -> list[str]:
-    return list(next((t.by for t in turns if t.by), {}))
-
-
-def _count(turns, measure, player) -> str:
-    "`k of n` of one player, in the turns in which base and tuned have a value."
-    pairs = counts_by_group(turns, measure, ('base', 'tuned', player)).values()
-    right, n = (sum(p[2][k] for p in pairs) for k in (0, 1))
-    return f'{round(right, 1):g} of {n}' if n else '–'
-
-
+# %% ../../nbs/evaluation/05_replay.ipynb #72eea5119410473aa328ad9291626812
 def step_rows(
     turns: list[JudgedTurn],
 ) -> list[dict]:
@@ -282,8 +361,8 @@ def step_rows(
     rows = []
     for m in measures.values():
         row = dict(what=m.label) | {p: _count(turns, m, p) for p in _players(turns)}
-        rows.append(row | dict(jobs=len(counts_by_group(turns, m))))
-    return [row for row in rows if row['jobs']]
+        rows.append(row | {f'{unit_of(turns)}s': len(counts_by_group(turns, m))})
+    return [row for row in rows if row[f'{unit_of(turns)}s']]
 
 # %% ../../nbs/evaluation/05_replay.ipynb #e51fe8b9
 _EFFECT = Measure('same effect', _whole('effect'))
@@ -297,8 +376,9 @@ def kind_rows(
     places = sorted({(t.ref.agent_phase, list(KINDS).index(t.kind), t.kind) for t in turns if t.by})
     for phase, _, kind in places:
         mine = [t for t in turns if t.by and (t.ref.agent_phase, t.kind) == (phase, kind)]
-        row = dict(agent_phase=phase or 'none', kind=kind, turns=len(mine), jobs=len({group_of(t.ref) for t in mine}))
-        row |= {p: _count(mine, _EFFECT, p) for p in _players(turns)}
+        row = dict(agent_phase=phase or 'none', kind=kind, turns=len(mine), jobs=len({t.ref.job for t in mine}))
+        row |= {p: _count(mine, _EFFECT, p) for p in ('base', 'tuned')}
+        row['best_without_content'] = best_floor(mine, _EFFECT)
         unknown = {p: sum(t.by[p].effect is None for t in mine) for p in ('base', 'tuned')}
         rows.append(row | dict(not_judged=f'base {unknown["base"]}, tuned {unknown["tuned"]}'))
     return rows
@@ -327,8 +407,10 @@ def replay_line(
         return 'Your own held-out turns: none that is more than bookkeeping could be judged.'
     base, tuned = (sum(p[side][0] for p in pairs) for side in (0, 1))
     where = f'{counted(n, "turn")} of {counted(c.jobs, unit_of(turns))} that are more than bookkeeping'
-    said = f'right action tuned {tuned} of {n}, base {base} of {n}'
-    return f'Your own held-out turns ({where}): {said}; {c.verdict}.{_few(comparisons, unit_of(turns))}'
+    floor = best_floor(turns, TESTED['right_action'])
+    said = f'right action tuned {tuned} of {n}, base {base} of {n}, best player without content {floor}'
+    more = _few(comparisons, unit_of(turns)) + _explained(turns)
+    return f'Your own held-out turns ({where}): {said}; {c.verdict}.{more}'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #f0c8e948
 FILES = dict(references='replay-references.jsonl', base='replay-base.jsonl', tuned='replay-tuned.jsonl')

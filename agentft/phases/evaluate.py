@@ -29,6 +29,7 @@ from agentft.evaluation.replay import (
     replay_line,
     replay_numbers,
     step_rows,
+    unit_of,
 )
 from ..model.players import Model, Script
 from ..workbench.figures import counted, markdown_table
@@ -179,7 +180,8 @@ OWN = 'own turns'  # stands in the place of a split
 
 def _own_row(row) -> dict:
     "A measure of the replay suite as a row of the summary."
-    same = {k: row[k] for k in ('metric', 'base', 'tuned', 'difference', 'p', 'verdict', 'jobs')}
+    columns = ('metric', 'base', 'tuned', 'best_without_content', 'difference', 'p', 'verdict', 'jobs', 'not_judged')
+    same = {k.replace('_', ' '): row[k] for k in columns}
     return dict(families=OWN, target='', **same) | {'target met': '–', 'jobs needed': ''}
 
 # %% ../../nbs/4_evaluate.ipynb #0abd9ad8
@@ -236,16 +238,29 @@ def _own_words(r) -> str:
     return f'{"; ".join(said)}.'
 
 # %% ../../nbs/4_evaluate.ipynb #2444e582
-_OWN_COLUMNS = ('metric', 'base', 'tuned', 'difference', 'p', 'verdict', 'jobs')
+_OWN_COLUMNS = 'metric,base,tuned,best without content,difference,p,verdict,jobs,not judged'.split(',')
+_OWN_NOTE = (
+    'An interval is of one measure by itself, uncorrected, and where a rate is 0 or 100 % it follows from the number '
+    'of groups alone; p is corrected over all measures (Holm), so it may be large beside an interval without 0. '
+    'Best without content: the best of the players that do not know the work, such as one that reads the file that '
+    'the todo names.'
+)
+
+
+def _own_table(r, rows) -> str:
+    "The table of the user's own turns, with how to read it."
+    unit = f'{unit_of(r.turns)}s'
+    own = [{unit if k == 'jobs' else k: row[k] for k in _OWN_COLUMNS} for row in rows]
+    title = f'*Your own jobs, {counted(len(r.turns), "held-out turn")}*'
+    return '\n\n'.join([title, markdown_table(own), f'{_own_words(r)} {_OWN_NOTE}'])
 
 
 def _head(r) -> str:
     "What stands under the verdict: one table per split, who played, and how to read it."
     parts, rows = [], _summary(r)
-    own = [{k: v for k, v in x.items() if k in _OWN_COLUMNS} for x in rows if x['families'] == OWN]
+    own = [x for x in rows if x['families'] == OWN]
     if own:
-        turns = counted(len(r.turns), 'held-out turn')
-        parts.append(f'*Your own jobs, {turns}*\n\n{markdown_table(own)}\n\n{_own_words(r)}')
+        parts.append(_own_table(r, own))
     for split, positions in r.groups.items():
         mine = [{k: v for k, v in x.items() if k not in ('families', 'jobs')} for x in rows if x['families'] == split]
         parts.append(f'*{SPLITS[split]}, {counted(len(positions), "job")}*\n\n{markdown_table(mine)}')
@@ -267,6 +282,8 @@ _OWN_CAVEATS = [
     'and may be right too. What cannot be judged is left out of the rates, and counted.',
     'Turns are judged one by one, each after the recorded history: how far a model gets by itself is what '
     'the arena shows.',
+    'Where a job ends only its deliverables and its phase are judged, not the summary. Prose with the recorded facts '
+    'in other words is not judged.',
     'A verdict on own turns is read off the paired test; with few jobs the intervals are a little too narrow.',
 ]
 
