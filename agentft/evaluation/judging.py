@@ -500,7 +500,7 @@ def _todo_share(recorded, call) -> float:
     "Share of the recorded todos that `call` stages too."
     return len(_staged(recorded, call)) / max(len(_texts(recorded)), 1)
 
-# %% ../../nbs/evaluation/02_judging.ipynb #5cd1051e
+# %% ../../nbs/evaluation/02_judging.ipynb #2a96dfb9
 def _longest_order(places) -> int:
     "Length of the longest rising sequence in `places`."
     ends = []  # smallest end of a rising sequence of each length
