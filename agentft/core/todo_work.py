@@ -485,7 +485,7 @@ def _verdict(a: _Asked, sure: set, perhaps: set) -> tuple[bool | None, str]:
         return None, 'unknown: nothing visible'
     return False, NO_WORK
 
-# %% ../../nbs/core/04_todo_work.ipynb #86c1568f
+# %% ../../nbs/core/04_todo_work.ipynb #f34e4141
 _GUESSED = 'Schema inferred'  # how the description begins of a tool that was known by its calls only
 
 
