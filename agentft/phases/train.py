@@ -114,7 +114,7 @@ def _verdict(r) -> str:
     line += f'the loss on trained tokens went from {t.loss_first:.3f} to {t.loss_last:.3f}'
     if t.valid:
         line += f', on held-out rows from {t.valid[0][1]:.3f} to {t.valid[-1][1]:.3f}'
-    if t.stopped:
+    if t.stopped and t.steps < t.planned_steps:
         line += f'; stopped by {t.stopped} at step {t.steps} of {t.planned_steps}'
     return line + ('. The model has random weights: this only tries the way.' if _random_weights(r) else '.')
 
