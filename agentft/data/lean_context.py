@@ -29,12 +29,12 @@ class Room:
     @property
     def text(self) -> int:
         "One result, one message of a person, the task, the memory."
-        return self.max_len // 6
+        return self.max_len // 4
 
     @property
     def older(self) -> int:
         "The same, and an argument of a call, where a window begins after it."
-        return self.max_len // 12
+        return self.max_len // 8
 
     @property
     def prompt(self) -> int:

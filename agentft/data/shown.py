@@ -80,6 +80,20 @@ class Seen:
         "Stands the `line`, of `plain_text`, there? A short one has to be a line of its own."
         return line in self.lines or len(line) >= _LINE and line in self.text
 
+# %% ../../nbs/data/06_shown.ipynb #00d5edee
+_WORD = re.compile(r'\w{2,}')
+
+
+def _hidden_lines_of(turn: Turn, shown: Seen, before: Seen) -> set[str]:
+    "Whole lines that `turn` writes, that were seen, and of which the window does not even show every word."
+    out = set()
+    for line in (line for text in _written(turn) for line in text.splitlines()):
+        plain = plain_text(line)
+        if len(plain) >= _LINE and plain in before.lines and plain not in shown.text:
+            if any(word not in shown.text for word in _WORD.findall(line.lower())):
+                out.add(plain)
+    return out
+
 # %% ../../nbs/data/06_shown.ipynb #5870d9dd
 def _written(turn: Turn) -> list[str]:
     "Every text of a decision."
@@ -108,9 +122,8 @@ def hidden_facts(
     "What `turn` uses of what the agent had seen, and the window does not show."
     shown = Seen(window)
     facts = {x for x in _facts(turn) if x in before.text} | _replaced(turn)
-    lines, numbers = set().union(*map(_plain_lines, _written(turn))), set().union(*map(_numbers, _written(turn)))
-    lines = {x for x in lines if len(x) >= _LINE and x in before.lines}
-    hidden = {x for x in facts | lines if x not in shown.text}
+    numbers = set().union(*map(_numbers, _written(turn)))
+    hidden = {x for x in facts if x not in shown.text} | _hidden_lines_of(turn, shown, before)
     return sorted(hidden | (numbers & before.numbers - shown.numbers))
 
 # %% ../../nbs/data/06_shown.ipynb #8763a12b2bbd4a93a75aff182afb95dc
