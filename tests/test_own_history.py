@@ -243,3 +243,24 @@ def test_a_job_that_was_run_twice_stands_on_one_side(found):
     for fold in range(4):
         held = held_out_groups(twice, 0.25, fold)
         assert (group_of(first) in held) == (group_of(again) in held)
+
+
+def test_one_project_has_a_verdict_too(tmp_path, monkeypatch):
+    "Sessions of one code base are held out by job: references in the folds, and no row of a job that is held out."
+    monkeypatch.setenv('AGENTFT_PAGES', '0')
+    collect(out=str(tmp_path / '1-collect'), source='none', sessions=str(SAMPLES / 'sessions'))
+    jobs = [json.loads(line) for line in (tmp_path / '1-collect' / 'jobs.jsonl').read_text().splitlines()]
+    base_of = json.loads((tmp_path / '1-collect' / 'code_bases.json').read_text())
+    base = Counter(base_of.values()).most_common(1)[0][0]
+    kept = [j for j in jobs if base_of.get(j['id']) == base]
+    assert len(kept) > 2
+    (tmp_path / '1-collect' / 'jobs.jsonl').write_text(''.join(json.dumps(j) + '\n' for j in kept))
+    held = []
+    for fold in range(2):
+        out = tmp_path / f'fold{fold}'
+        synthesize(out=str(out), collect_dir=str(tmp_path / '1-collect'), n_examples=20, n_preferences=0, fold=fold)
+        refs = {r.job for r in read_jsonl(out / 'references.jsonl', Reference)}
+        rows = {p for e in read_jsonl(out / 'examples.jsonl', Example) for p in e.parents}
+        assert refs and not refs & rows
+        held.append(refs)
+    assert not held[0] & held[1]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from fastcore.basics import patch
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES
+from ..core.files import replay
 from ..core.records import Example, Job, Reference, content_hash, from_dict
 from .expansion import job_example
 from .histories import compact_example, to_example, wishes
@@ -62,7 +63,25 @@ def _ties(found: Found) -> dict[str, list[str]]:
                 ties[f'job:{id}'].append(f'repeat:{same[0]}')
     return ties
 
+# %% ../../nbs/data/10_own_history.ipynb #7fb27b941602401d91542211134fc71a
+def _has_work(job: Job) -> bool:
+    "Is there a right turn that is more than bookkeeping?"
+    return any(v.right and v.work for v in judge_turns(job))
 
+
+def _part_lone_bases(found: Found):
+    "Where all work of a source is of one code base, make each job a group; near repeats stay together."
+    same, by_source = {id: ids[0] for ids in found.repeats for id in ids}, defaultdict(list)
+    for job in found.jobs:
+        if not is_simulated(job):
+            by_source[job.source].append(job)
+    for jobs in by_source.values():
+        bases = {group_of(job) for job in jobs if _has_work(job)}
+        if len(bases) == 1 and len({same.get(job.id, job.id) for job in jobs if _has_work(job)}) > 1:
+            for job in (j for j in jobs if group_of(j) in bases):
+                job.meta |= dict(group=same.get(job.id, job.id), one_base=group_of(job))
+
+# %% ../../nbs/data/10_own_history.ipynb #acae54e37e7d407bbb7b55eff062a284
 def join_groups(found: Found):
     "Write into each job the name of its group, and give edits of one group one `repo_id`."
     roots, names = groups(_ties(found)), {}
@@ -72,6 +91,7 @@ def join_groups(found: Found):
         job.meta['group'] = names[roots[f'job:{job.id}']]
     for e in found.edits:
         e.repo_id = names[roots[f'base:{e.repo_id}']]
+    _part_lone_bases(found)
 
 # %% ../../nbs/data/10_own_history.ipynb #16498918
 def _dealt(groups: list[str], share: float, fold: int) -> set[str]:
@@ -83,11 +103,6 @@ def _dealt(groups: list[str], share: float, fold: int) -> set[str]:
     return set(folds[fold]) if fold < len(folds) else set()
 
 # %% ../../nbs/data/10_own_history.ipynb #41364e34
-def _has_work(job: Job) -> bool:
-    "Is there a right turn that is more than bookkeeping?"
-    return any(v.right and v.work for v in judge_turns(job))
-
-
 def _test_bases(edits) -> set[str]:
     "Code bases of which phase 1 trains no edit."
     return {e.repo_id for e in edits} - {e.repo_id for e in edits if e.split != 'test'}
@@ -400,6 +415,15 @@ def _take(items, make, gate: Gate, most: int, flow: Flow, out: OwnRows, behaviou
         flow.kept += len(members)
         taken += 1
 
+# %% ../../nbs/data/10_own_history.ipynb #8dd0d8092fe74a7c96281538738b07e2
+def _touched_by(jobs: list[Job], held: set[str]) -> set[tuple]:
+    "`(code base, path)` of what held-out jobs changed where jobs of their code base are trained: a commit may hold it."
+    out = set()
+    for job in jobs:
+        if group_of(job) in held and 'one_base' in job.meta:
+            out |= {(job.meta['one_base'], c.path) for c in replay(job) if c.ok and c.kind in ('write', 'edit')}
+    return out
+
 # %% ../../nbs/data/10_own_history.ipynb #268731ab
 def _wishes_in_turn(edits: list) -> list[list]:
     "The edits of each wish, code bases in turn, in an order that depends on ids alone."
@@ -420,9 +444,11 @@ def take_edits(
     "Rows of edits, one for each wish, code bases in turn."
     flow = Flow('edits', 'edit', len(found.edits))
     test, dealt = _test_bases(found.edits), {group_of(j) for j in found.jobs}
-    free = []
+    free, touched, by_id = [], _touched_by(found.jobs, held), {j.id: j for j in found.jobs}
     for e in found.edits:
         other_fold = e.repo_id in test & dealt  # a code base with sessions, which another fold holds out
+        if (e.repo_id, e.path_after) in touched or e.job in by_id and group_of(by_id[e.job]) in held:
+            continue
         if e.repo_id not in held and (e.split != 'test' or other_fold or not held):
             free.append(e)
     flow.held_out = len(found.edits) - len(free)
@@ -449,6 +475,7 @@ def take_memory(
 ):
     "Rows of good rewrites of memory files."
     flow, good, jobs = Flow('versions of memory files', 'version', len(found.memory)), [], {j.id: j for j in found.jobs}
+    verdicts = {id: judge_turns(job) for id, job in jobs.items() if any(p.job == id for p in found.memory)}
     for p in sorted(found.memory, key=lambda p: content_hash(p.id)):
         job = jobs.get(p.job)
         if p.job and job is None:
@@ -457,6 +484,10 @@ def take_memory(
             flow.held_out += 1
         elif not p.good:
             flow.reasons['load-bearing lines lost' if p.lost else _CHANGES.get(p.change, p.change)] += 1
+        elif job is not None and not verdicts[job.id][p.turn].right:
+            flow.reasons['its turn is not right'] += 1
+        elif p.lines_after >= p.lines_before:
+            flow.reasons['no line fewer'] += 1
         else:
             good.append(p)
     _take(good, compact_example, gate, most, flow, out, 'compact')

@@ -80,7 +80,7 @@ class Seen:
         "Stands the `line`, of `plain_text`, there? A short one has to be a line of its own."
         return line in self.lines or len(line) >= _LINE and line in self.text
 
-# %% ../../nbs/data/06_shown.ipynb #00d5edee
+# %% ../../nbs/data/06_shown.ipynb #fc1cff3e
 _WORD = re.compile(r'\w{2,}')
 
 
