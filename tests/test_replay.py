@@ -22,6 +22,8 @@ from agentft.evaluation.comparison import holm
 from agentft.evaluation.judging import judge, kind_of, reference_at
 from agentft.evaluation.replay import (
     TESTED,
+    best_floor,
+    compare_floor,
     compare_turns,
     counts_by_group,
     floor_actions,
@@ -31,6 +33,7 @@ from agentft.evaluation.replay import (
     measure_rows,
     read_fold,
     replay_line,
+    replay_numbers,
     step_rows,
     unit_of,
 )
@@ -591,7 +594,9 @@ def test_an_agent_that_only_marks_does_not_look_good():
     assert list(turns[0].by) == ['base', 'tuned', *floors]
     rows = {r['kind']: r for r in kind_rows(turns) if r['agent_phase'] == 'tactical'}
     best = {kind: rows[kind]['best_without_content'] for kind in ('bookkeeping', 'reading')}
-    assert best == dict(bookkeeping='8 of 8', reading='4 of 4')  # who marks, and who reads what the todo names
+    assert best == dict(
+        bookkeeping='8 of 8 (tuned 8)', reading='4 of 4 (tuned 4)'
+    )  # who marks, and who reads what the todo names
 
 
 def test_floors_look_at_the_window_and_never_at_the_record():
@@ -624,9 +629,25 @@ def test_the_best_floor_stands_beside_every_measure():
     for what, row in steps.items():
         if what in rows:
             counts = [[int(x) for x in row[f].split(' of ')] for f in floors if row[f] != '–']
-            right, n = (int(x) for x in rows[what].split(' of '))
-            assert right / n == max(a / b for a, b in counts), what
-    assert rows['right action'] == '4 of 12' and 'best player without content 4 of 12' in replay_line(turns, c)
+            right, n, tuned = (int(x) for x in re.fullmatch(r'(\d+) of (\d+) \(tuned (\d+)\)', rows[what]).groups())
+            assert right / n == max(a / b for a, b in counts) and tuned == n, what
+    assert rows['right action'] == '4 of 12 (tuned 12)'
+
+
+def test_the_headline_compares_with_the_floor_in_the_same_turns():
+    refs, no = references(10), lambda r: False
+    only_reads = turns_of(refs, no, lambda r: kind_of(r.said) == 'reading')
+    both = only_reads, turns_of(refs, no, lambda r: True)
+    said = [replay_line(t, compare_turns(t)) for t in both]
+    assert 'better than its base; beside a player that only reads what is named 10 to 10 of 30, no diff' in said[0]
+    assert '; beside a player that only reads what is named 30 to 10 of 30, better.' in said[1]
+    assert '(of them turns that write: tuned 0 of 20)' in said[0] and 'that write: tuned 20 of 20)' in said[1]
+    work = next(t for t in both[1] if t.kind == 'writing')
+    work.by['reads named'].effect = None  # a turn that is not judged for the floor counts for neither
+    f = replay_numbers(both[1], compare_turns(both[1]))['floor']
+    assert (f['name'], f['tuned'], f['floor'], f['verdict']) == ('reads named', [29, 29], [10, 29], 'better')
+    assert f['p'] < 0.05 and best_floor(both[1], TESTED['right_action']) == '10 of 29 (tuned 29)'
+    assert compare_floor(only_reads)['p'] == 1 and compare_floor(turns_of(refs[:8], no, lambda r: True))['p'] >= 0.05
 
 
 def test_who_reads_everything_that_is_named_is_not_right():

@@ -243,7 +243,7 @@ _OWN_NOTE = (
     'An interval is of one measure by itself, uncorrected, and where a rate is 0 or 100 % it follows from the number '
     'of groups alone; p is corrected over all measures (Holm), so it may be large beside an interval without 0. '
     'Best without content: the best of the players that do not know the work, such as one that reads the file that '
-    'the todo names.'
+    'the todo names; in brackets the tuned model in the same turns.'
 )
 
 
