@@ -280,6 +280,8 @@ def test_prose_in_other_words():
     other = 'threads: raised from 17 to 33 since the queue was full\n'
     assert effect(ref, call('write_file', path='note.md', content=other)) is None
     assert effect(ref, call('write_file', path='note.md', content='Done.')) is False
+    most = 'We gave the threads 33 in place of 17, as too much work was waiting.\n'  # as the caveats of phase 4 say
+    assert effect(ref, call('write_file', path='note.md', content=most)) is False
     assert effect(ref, call('write_file', path='note.yaml', content=text)) is False
     by_edit = Reference(
         [], say(edit('17', '33', 'note.md')), files={'note.md': text}, files_after={'note.md': text[:-2]}
@@ -782,7 +784,7 @@ def run(tmp_path_factory):
     return folder
 
 
-SMALL = dict(jobs_per_family=1, jobs_per_unseen_family=0, max_new_tokens=6, max_turns=3, batch=4)
+SMALL = dict(jobs_per_family=1, jobs_per_unseen_family=0, max_new_tokens=48, max_turns=3, batch=4)
 
 
 def door(**kw):
@@ -879,8 +881,30 @@ def test_no_references_no_replay_suite(run, tmp_path):
         res = read_result(out)
         rows.append(res['summary'])
         assert {r['families'] for r in res['summary']} == {'seen'} and not list(out.glob('replay-*'))
-        assert res['numbers']['replay'] == dict(model='tiny-random', max_len=2048, max_new_tokens=6, references=0)
+        assert res['numbers']['replay'] == dict(
+            model='tiny-random', max_len=2048, max_new_tokens=48, references=0, recorded_answer_too_long=0
+        )
     assert rows[0] == rows[1]
+
+
+def test_a_recorded_answer_that_is_too_long_to_write_is_left_out(run, tmp_path, monkeypatch):
+    monkeypatch.setenv('AGENTFT_PAGES', '1')
+    refs = references(2)
+    text = 'a long note ' * 40
+    longer = [replace(r, id=f'{r.id}x', said=say(call('write_file', path='a.md', content=text))) for r in refs[:3]]
+    write_jsonl(tmp_path / 'refs.jsonl', [*refs, *longer])
+    out = tmp_path / '4-evaluate'
+    door(out=str(out), train_dir=str(run / '3-train'), replay=str(tmp_path / 'refs.jsonl'), max_references=12)
+    n = read_result(out)['numbers']['replay']
+    assert (n['references'], n['recorded_answer_too_long'], n['turns']) == (19, 3, 12)  # not drawn, so not asked
+    assert not {a.reference for a in read_jsonl(out / 'replay-base.jsonl', Answer)} & {r.id for r in longer}
+    said = (
+        '12 held-out turns of 19 asked, drawn evenly over their jobs; 2 jobs; 3 whose recorded answer is longer than 48'
+    )
+    assert said in (out / 'report.html').read_text()
+    write_jsonl(tmp_path / 'refs.jsonl', longer)
+    door(out=str(out), train_dir=str(run / '3-train'), replay=str(tmp_path / 'refs.jsonl'))
+    assert 'only 3 held-out turns whose recorded answer is longer than 48 tokens' in (out / 'report.html').read_text()
 
 
 def test_folds_are_pooled(run, tmp_path, monkeypatch):
