@@ -79,7 +79,7 @@ def draw_references(
     drawn = sorted(refs, key=lambda r: place[r.id])[: most or None]
     return sorted(drawn, key=lambda r: (group_of(r), r.job, r.turn, r.id))
 
-# %% ../../nbs/evaluation/04_answers.ipynb #a7fc4344
+# %% ../../nbs/evaluation/04_answers.ipynb #8360fb60
 def answerable(
     refs: list[Reference],
     fmt: ChatFormat,  # of the model
