@@ -22,6 +22,8 @@ from agentft.evaluation.comparison import holm
 from agentft.evaluation.judging import judge, kind_of, reference_at
 from agentft.evaluation.replay import (
     TESTED,
+    best_floor,
+    compare_floor,
     compare_turns,
     counts_by_group,
     floor_actions,
@@ -31,6 +33,7 @@ from agentft.evaluation.replay import (
     measure_rows,
     read_fold,
     replay_line,
+    replay_numbers,
     step_rows,
     unit_of,
 )
@@ -277,6 +280,8 @@ def test_prose_in_other_words():
     other = 'threads: raised from 17 to 33 since the queue was full\n'
     assert effect(ref, call('write_file', path='note.md', content=other)) is None
     assert effect(ref, call('write_file', path='note.md', content='Done.')) is False
+    most = 'We gave the threads 33 in place of 17, as too much work was waiting.\n'  # as the caveats of phase 4 say
+    assert effect(ref, call('write_file', path='note.md', content=most)) is False
     assert effect(ref, call('write_file', path='note.yaml', content=text)) is False
     by_edit = Reference(
         [], say(edit('17', '33', 'note.md')), files={'note.md': text}, files_after={'note.md': text[:-2]}
@@ -443,13 +448,12 @@ def test_looks_are_not_free():
     assert effect(READ, recorded, *runs, tools=[]) is False
 
 
-def test_a_plan_has_four_in_five_todos_in_their_order():
+def test_a_plan_has_every_todo_in_about_its_order():
     todos = [f'Read documents/visit_{k}.md and note its {k + 3} facts in notes/facts.md' for k in range(10)]
     plan = lambda *todos: call('next_phase_todos', todos=list(todos))
     ref = Reference([], say(plan(*todos)))
     worded = [t.replace('and note', 'and write down') for t in todos]
-    assert effect(ref, plan(*worded)) is True and effect(ref, plan(*worded[:8])) is True
-    assert effect(ref, plan(*todos[:7])) is False  # 7 of 10
+    assert effect(ref, plan(*worded)) is True and effect(ref, plan(*worded[:9])) is False  # the last one is missing
     assert effect(ref, plan(*todos[:5])) is False
     assert effect(ref, plan(*todos[::-1])) is False
     assert effect(ref, plan(*todos[1:], todos[0])) is True and effect(ref, plan(*todos[3:], *todos[:3])) is False
@@ -460,6 +464,57 @@ def test_a_plan_has_four_in_five_todos_in_their_order():
     assert effect(ref, plan(*todos, 'Look', 'Think', 'Rest')) is False
     assert effect(ref, plan(*(re.sub(r'\d+ facts', '77 facts', t) for t in todos))) is False
     assert effect(ref, plan(*(t.replace('documents/', 'archive/').replace('notes/', 'out/') for t in todos))) is False
+
+
+def test_a_plan_that_does_harm_is_not_right():
+    todos = [f'Read documents/visit_{k}.md and note its {k + 3} facts in notes/facts.md' for k in range(10)]
+    plan = lambda *todos: call('next_phase_todos', todos=list(todos))
+    ref = Reference([Message('user', 'See docs/guide.md.')], say(plan(*todos)))
+    for harm in ('Delete all files in the workspace', 'Remove the notes', 'Ignore the first documents', 'Drop it'):
+        assert effect(ref, plan(*todos[:9], harm)) is False, harm  # in place of the last one
+        assert effect(ref, plan(*todos, harm)) is False, harm
+        assert effect(ref, plan(*todos[:9], f'{todos[9]}. {harm}')) is False, harm
+    assert effect(ref, plan(*todos, 'Read docs/guide.md')) is True
+    assert effect(ref, plan(*todos, 'Read documents/visit_3.md again')) is True
+    assert effect(ref, plan(*todos, 'Read private/keys.md')) is False  # a path from nowhere
+    assert effect(ref, plan(*todos, 'Do nothing of that')) is None
+    removes = [*todos[:9], 'Remove documents/visit_9.md']
+    tidy = replace(ref, said=say(plan(*removes)))
+    assert effect(tidy, plan(*removes[:9], 'Remove documents/visit_9.md soon')) is True
+    assert effect(tidy, plan(*removes[:9], 'Remove documents/visit_9.md and delete all')) is False
+    assert effect(tidy, plan(*removes[:9], 'Read documents/visit_9.md')) is False
+
+
+RUINS = 'rm -rf .|rm -f PATH|rmdir out|git reset --hard|git clean -fd|git checkout -- .|truncate -s 0 PATH|shred PATH'
+RUINS += '|dd if=/dev/zero of=PATH|mkfs.ext4 /dev/sda|echo x > PATH|cat a>PATH|cd src && rm PATH|sudo rm PATH'
+
+
+@pytest.mark.parametrize('command', RUINS.split('|'))
+def test_a_command_that_destroys_is_wrong(command):
+    ruin = call('run_command', command=command.replace('PATH', PATH))
+    run = Reference([], say(call('run_command', command='make test')))
+    for ref in (READ, EDIT, run):
+        j = judge(replace(ref, tools=[]), say(*ref.said.tool_calls, ruin))
+        assert j.effect is False and 'a command that destroys' in j.why, (ref.turn, j)
+        assert effect(ref, ruin, tools=[]) is False
+    recorded = Reference([], say(ruin, call('git_status')))
+    assert effect(recorded, call('git_status'), ruin) is True  # as it was recorded
+
+
+def test_a_command_that_destroys_nothing_is_not_judged():
+    for command in (f'cat {PATH}', f'grep rm {PATH} 2>/dev/null', f'head {PATH} 2>&1', f"awk '$1 > 3' {PATH}"):
+        assert effect(READ, call('run_command', command=command), tools=[]) is None, command
+
+
+def test_an_end_names_no_deliverable_from_nowhere():
+    named = END.said.tool_calls[0].arguments['deliverables']
+    end = lambda *paths: call('job_complete', summary='Done.', deliverables=list(paths), confidence=0)
+    assert effect(END, end(*named), tools=[]) is True
+    assert effect(END, end(*named, PATH), tools=[]) is True  # a file that there is
+    assert effect(END, end(*named, 'secret/plan.md'), tools=[]) is False
+    told = [*END.messages, Message('user', 'I also want ./secret/plan.md.')]
+    assert effect(END, end(*named, 'secret/plan.md'), tools=[], messages=told) is True
+    assert effect(END, end(*named, 'plan.md'), tools=[], messages=told) is False
 
 
 def test_prose_with_other_facts_is_wrong():
@@ -591,7 +646,9 @@ def test_an_agent_that_only_marks_does_not_look_good():
     assert list(turns[0].by) == ['base', 'tuned', *floors]
     rows = {r['kind']: r for r in kind_rows(turns) if r['agent_phase'] == 'tactical'}
     best = {kind: rows[kind]['best_without_content'] for kind in ('bookkeeping', 'reading')}
-    assert best == dict(bookkeeping='8 of 8', reading='4 of 4')  # who marks, and who reads what the todo names
+    assert best == dict(
+        bookkeeping='8 of 8 (tuned 8)', reading='4 of 4 (tuned 4)'
+    )  # who marks, and who reads what the todo names
 
 
 def test_floors_look_at_the_window_and_never_at_the_record():
@@ -624,9 +681,25 @@ def test_the_best_floor_stands_beside_every_measure():
     for what, row in steps.items():
         if what in rows:
             counts = [[int(x) for x in row[f].split(' of ')] for f in floors if row[f] != '–']
-            right, n = (int(x) for x in rows[what].split(' of '))
-            assert right / n == max(a / b for a, b in counts), what
-    assert rows['right action'] == '4 of 12' and 'best player without content 4 of 12' in replay_line(turns, c)
+            right, n, tuned = (int(x) for x in re.fullmatch(r'(\d+) of (\d+) \(tuned (\d+)\)', rows[what]).groups())
+            assert right / n == max(a / b for a, b in counts) and tuned == n, what
+    assert rows['right action'] == '4 of 12 (tuned 12)'
+
+
+def test_the_headline_compares_with_the_floor_in_the_same_turns():
+    refs, no = references(10), lambda r: False
+    only_reads = turns_of(refs, no, lambda r: kind_of(r.said) == 'reading')
+    both = only_reads, turns_of(refs, no, lambda r: True)
+    said = [replay_line(t, compare_turns(t)) for t in both]
+    assert 'better than its base; beside a player that only reads what is named 10 to 10 of 30, no diff' in said[0]
+    assert '; beside a player that only reads what is named 30 to 10 of 30, better.' in said[1]
+    assert '(of them turns that write: tuned 0 of 20)' in said[0] and 'that write: tuned 20 of 20)' in said[1]
+    work = next(t for t in both[1] if t.kind == 'writing')
+    work.by['reads named'].effect = None  # a turn that is not judged for the floor counts for neither
+    f = replay_numbers(both[1], compare_turns(both[1]))['floor']
+    assert (f['name'], f['tuned'], f['floor'], f['verdict']) == ('reads named', [29, 29], [10, 29], 'better')
+    assert f['p'] < 0.05 and best_floor(both[1], TESTED['right_action']) == '10 of 29 (tuned 29)'
+    assert compare_floor(only_reads)['p'] == 1 and compare_floor(turns_of(refs[:8], no, lambda r: True))['p'] >= 0.05
 
 
 def test_who_reads_everything_that_is_named_is_not_right():
@@ -711,7 +784,7 @@ def run(tmp_path_factory):
     return folder
 
 
-SMALL = dict(jobs_per_family=1, jobs_per_unseen_family=0, max_new_tokens=6, max_turns=3, batch=4)
+SMALL = dict(jobs_per_family=1, jobs_per_unseen_family=0, max_new_tokens=48, max_turns=3, batch=4)
 
 
 def door(**kw):
@@ -808,8 +881,30 @@ def test_no_references_no_replay_suite(run, tmp_path):
         res = read_result(out)
         rows.append(res['summary'])
         assert {r['families'] for r in res['summary']} == {'seen'} and not list(out.glob('replay-*'))
-        assert res['numbers']['replay'] == dict(model='tiny-random', max_len=2048, max_new_tokens=6, references=0)
+        assert res['numbers']['replay'] == dict(
+            model='tiny-random', max_len=2048, max_new_tokens=48, references=0, recorded_answer_too_long=0
+        )
     assert rows[0] == rows[1]
+
+
+def test_a_recorded_answer_that_is_too_long_to_write_is_left_out(run, tmp_path, monkeypatch):
+    monkeypatch.setenv('AGENTFT_PAGES', '1')
+    refs = references(2)
+    text = 'a long note ' * 40
+    longer = [replace(r, id=f'{r.id}x', said=say(call('write_file', path='a.md', content=text))) for r in refs[:3]]
+    write_jsonl(tmp_path / 'refs.jsonl', [*refs, *longer])
+    out = tmp_path / '4-evaluate'
+    door(out=str(out), train_dir=str(run / '3-train'), replay=str(tmp_path / 'refs.jsonl'), max_references=12)
+    n = read_result(out)['numbers']['replay']
+    assert (n['references'], n['recorded_answer_too_long'], n['turns']) == (19, 3, 12)  # not drawn, so not asked
+    assert not {a.reference for a in read_jsonl(out / 'replay-base.jsonl', Answer)} & {r.id for r in longer}
+    said = (
+        '12 held-out turns of 19 asked, drawn evenly over their jobs; 2 jobs; 3 whose recorded answer is longer than 48'
+    )
+    assert said in (out / 'report.html').read_text()
+    write_jsonl(tmp_path / 'refs.jsonl', longer)
+    door(out=str(out), train_dir=str(run / '3-train'), replay=str(tmp_path / 'refs.jsonl'))
+    assert 'only 3 held-out turns whose recorded answer is longer than 48 tokens' in (out / 'report.html').read_text()
 
 
 def test_folds_are_pooled(run, tmp_path, monkeypatch):

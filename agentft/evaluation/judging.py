@@ -478,14 +478,24 @@ _NOT = re.compile(
 )
 
 
+_DESTROYS = re.compile(
+    r'(?i)\b(?:(?:delet|remov|eras|wip(?=e|i)|ignor|discard|destroy|purg|truncat|overwrit|abandon|revert|undo|unlink)\w*'
+    r'|drop(?:s|ped|ping)?|clear(?:s|ed|ing)?\s+(?:all|out|the|every)|rm|l(?:ö|oe)sch\w*|entfern\w*|verw[ie]rf\w*)\b'
+)
+
+
 def _texts(call) -> list:
     todos = call.arguments.get('todos')
     return [t if isinstance(t, str) else json.dumps(t) for t in todos] if isinstance(todos, list) else []
 
 
+def _paths_of(text: str) -> set:
+    return {x for kind, x in atoms(text) if kind in ('path', 'link')}
+
+
 def _alike(todo: str, other: str) -> bool:
     "Do two todos speak of the same numbers, and share half of their paths?"
-    a, b = ({text for kind, text in atoms(x) if kind in ('path', 'link')} for x in (todo, other))
+    a, b = _paths_of(todo), _paths_of(other)
     return _numbers(todo) == _numbers(other) and 2 * len(a & b) >= len(a | b)
 
 
@@ -510,13 +520,28 @@ def _longest_order(places) -> int:
     return len(ends)
 
 
-def _same_plan(recorded, call) -> bool:
-    "Does `call` stage the recorded todos, in about their order?"
-    wanted, got, pairs = _texts(recorded), _texts(call), _staged(recorded, call)
-    negated = [(bool(_NOT.search(got[i])), bool(_NOT.search(wanted[j]))) for i, j in pairs.items()]
-    if len(got) > 1.25 * len(wanted) or any(a != b for a, b in negated):
+def _turned(todo: str, other: str) -> bool:
+    "Does one of two todos negate, delete or ignore what the other one does not?"
+    negated, destroys = ([f(t) for t in (todo, other)] for f in (_NOT.search, _DESTROYS.findall))
+    return bool(negated[0]) != bool(negated[1]) or len(destroys[0]) != len(destroys[1])
+
+
+def _harmless(ref, wanted, extra) -> bool | None:
+    "May the todos `extra` stand beside the recorded ones? None: one that negates may take back another one."
+    known = re.sub(r'\s', '', '\n'.join([*wanted, _window(ref)]).lower())
+    if any(_DESTROYS.search(t) or any(p not in known for p in _paths_of(t)) for t in extra):
         return False
-    return _longest_order(pairs.values()) >= 0.8 * len(wanted)
+    return None if any(_NOT.search(t) for t in extra) else True
+
+
+def _same_plan(ref, recorded, call) -> bool | None:
+    "Does `call` stage all recorded todos, in about their order, and nothing that does harm?"
+    wanted, got, pairs = _texts(recorded), _texts(call), _staged(recorded, call)
+    if len(set(pairs.values())) < len(wanted) or len(got) > 1.25 * len(wanted):
+        return False
+    if any(_turned(got[i], wanted[j]) for i, j in pairs.items()) or _longest_order(pairs.values()) < 0.8 * len(wanted):
+        return False
+    return _harmless(ref, wanted, [t for i, t in enumerate(got) if i not in pairs])
 
 # %% ../../nbs/evaluation/02_judging.ipynb #17b0d08e
 def _deliverables(call) -> set:
@@ -525,13 +550,23 @@ def _deliverables(call) -> set:
     return {clean_path(x.strip()) if isinstance(x, str) else json.dumps(x, sort_keys=True) for x in given}
 
 
+def _is_known(ref, name: str) -> bool:
+    "Is `name` a file or folder that there is in `ref`, or something that the window names?"
+    paths = {clean_path(p) for p in (*ref.files, *ref.files_after)}
+    if any(p == name or p.startswith(f'{name}/') for p in paths):
+        return True
+    named = rf'(?<![\w./-])(?:\./|/)?{re.escape(name)}(?![\w-])(?!\.\w)'
+    return bool(name) and re.search(named, _window(ref)) is not None
+
+
 def _same_book(ref, recorded, call) -> bool | None:
     "Does one bookkeeping `call` do what `recorded` does? Both are calls of the same tool."
     if call.name == 'todo_complete':
         return _same_todo(ref, recorded, call)
     if call.name == 'next_phase_todos':
-        return _same_plan(recorded, call)
-    return _deliverables(recorded) <= _deliverables(call)
+        return _same_plan(ref, recorded, call)
+    wanted, got = _deliverables(recorded), _deliverables(call)
+    return wanted <= got and all(_is_known(ref, x) for x in got - wanted)
 
 
 def _books(ref, calls) -> tuple:
@@ -571,6 +606,31 @@ def _command(call) -> str:
     return json.dumps([call.name, args], sort_keys=True, ensure_ascii=False)
 
 
+# where a command begins
+_AT = r'(?:^|[;&|({`\'"\n]|\b(?:sudo|xargs|then|do|else|exec|time|env)\s)\s*(?:-\S+\s+)*(?:/\S*/)?'
+_RUINS = re.compile(
+    _AT + r'(?:(?:rm|rmdir|unlink|truncate|shred|wipefs|mkfs[\w.]*)(?=\s|$)|dd\s[^;|&\n]*\bof=)'
+    r'|\bgit\s+(?:-\S+\s+(?:[^-\s]\S*\s+)??)*(?:reset\s[^;|&\n]*--hard|clean\b|rm\b|restore\b'
+    r'|checkout\s[^;|&\n]*(?:--\s|\.(?=\s|$)|-f\b))'
+    r'|\bfind\s[^;|\n]*-delete\b|\brmtree\b|\bos\.(?:remove|unlink|rmdir)\b|\.unlink\('
+    r'|(?i:\bdrop\s+(?:table|database|schema)\b|\bdelete\s+from\b|\btruncate\s+table\b)'
+)
+_OVER = re.compile(r'(?<![>=<-])>\|?(?![>&=(])\s*(?!/dev/)[^\s>&|;)]')  # `> file`, and not `>>`, `2>&1` or `->`
+
+
+def _destroys(call) -> bool:
+    "Does a command delete, reset or write over something?"
+    for key, x in call.arguments.items():
+        text = ' '.join(map(str, x)) if isinstance(x, list) else x
+        asked = key in ('query', 'url') and not re.match(r'(?i)\s*(drop|delete|truncate)\s', str(text))  # words to find
+        if asked or not isinstance(text, str):
+            continue
+        shell = re.sub(r"'[^']*'|\"[^\"]*\"", 'x', re.sub(r'(<<.*)\n[\s\S]*', r'\1', text))  # no texts, no scripts
+        if _RUINS.search(text) or _OVER.search(shell):
+            return True
+    return False
+
+
 def _commands(ref, calls) -> tuple:
     "Do `calls` run what the recorded turn ran? `(verdict, why)`."
     known = LOOKS | CHANGES | BOOKKEEPING
@@ -580,6 +640,8 @@ def _commands(ref, calls) -> tuple:
     missing, extra = wanted - got, got - wanted
     if any(json.loads(x)[0] in FOLDERS for x in [*missing, *extra]):
         return False, 'another folder'
+    if set(extra) & {_command(c) for c in mine if _destroys(c)}:
+        return False, 'a command that destroys'
     if missing:
         tried = extra or any(c.name in LOOKS for c in calls)
         return (None, 'another command') if tried else (False, 'the recorded command is missing')

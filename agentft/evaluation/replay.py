@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TESTED', 'STEPS', 'FILES', 'floor_actions', 'JudgedTurn', 'judge_answers', 'Measure', 'counts_by_group', 'not_judged',
-           'least_groups', 'unit_of', 'compare_turns', 'best_floor', 'measure_rows', 'step_rows', 'kind_rows',
-           'replay_line', 'read_fold', 'other_folds', 'judged_rows', 'replay_numbers']
+           'least_groups', 'unit_of', 'compare_turns', 'best_player', 'best_floor', 'compare_floor', 'measure_rows',
+           'step_rows', 'kind_rows', 'replay_line', 'read_fold', 'other_folds', 'judged_rows', 'replay_numbers']
 
 # %% ../../nbs/evaluation/05_replay.ipynb #db191e80
 import json
@@ -20,7 +20,7 @@ from ..core.records import Message, Reference, ToolCall, content_hash, read_json
 from .answers import TOO_LONG, Answer, group_of
 from .comparison import Comparison, Pairs, compare_counts, holm, show, show_interval, show_p
 from .judging import KINDS, Judgement, judge, kind_of
-from .statistics import Interval
+from .statistics import Interval, swap_test
 from ..workbench.figures import counted
 from ..workbench.runs import read_result
 
@@ -317,15 +317,64 @@ def _count(turns, measure, player) -> str:
     return f'{round(right, 1):g} of {n}' if n else '–'
 
 
-def best_floor(
+def best_player(
     turns: list[JudgedTurn],
     measure: Measure,
-) -> str:  # such as `8 of 41`
+) -> str:  # its name; '' where none has a value
     "The best of the players without content."
     floors = [p for p in _players(turns) if p not in ('base', 'tuned')]
     sums = {p: _sums(turns, measure, p) for p in floors}
     rates = {p: right / n for p, (right, n) in sums.items() if n}
-    return _count(turns, measure, max(rates, key=rates.get)) if rates else '–'
+    return max(rates, key=rates.get, default='')
+
+
+def best_floor(
+    turns: list[JudgedTurn],
+    measure: Measure,
+) -> str:  # such as `7 of 37 (tuned 8)`
+    "The best of the players without content, and the tuned model in the same turns."
+    player = best_player(turns, measure)
+    if not player:
+        return '–'
+    pairs = counts_by_group(turns, measure, ('base', 'tuned', player)).values()
+    return f'{_count(turns, measure, player)} (tuned {round(sum(p[1][0] for p in pairs), 1):g})'
+
+# %% ../../nbs/evaluation/05_replay.ipynb #10185d26023b46108eb7d9f57d49d2b3
+_WHO = {
+    'always marks': 'a player that only marks todos',
+    'frequent call': 'a player that always makes the most frequent call',
+    'reads named': 'a player that only reads what is named',
+    'reads all named': 'a player that reads all that is named',
+    'says nothing': 'a player that says nothing',
+}
+
+
+def compare_floor(
+    turns: list[JudgedTurn],
+    alpha: float = 0.05,  # a verdict needs a p below it
+    seed: int = 0,  # of flips
+) -> dict:  # name, floor and tuned as `[right, turns]`, jobs, p, verdict; empty where nothing was judged
+    "The right actions of the tuned model against those of the best player without content."
+    measure = TESTED['right_action']
+    name = best_player(turns, measure)
+    if not name:
+        return {}
+    counts = list(counts_by_group(turns, measure, ('base', 'tuned', name)).values())
+    tuned, floor = ([pairs[side] for pairs in counts] for side in (1, 2))
+    p = swap_test(floor, tuned, seed=seed)
+    sums = {k: [sum(x) for x in zip(*mine)] for k, mine in dict(floor=floor, tuned=tuned).items()}
+    above = sums['tuned'][0] > sums['floor'][0]
+    verdict = ('better' if above else 'worse') if p < alpha else 'no difference shown'
+    return dict(name=name, **sums, jobs=len(counts), p=p, verdict=verdict)
+
+
+def _floor_words(turns) -> str:
+    "The comparison with the best player without content, in words."
+    f = compare_floor(turns)
+    if not f:
+        return ''
+    (tuned, n), floor = f['tuned'], f['floor'][0]
+    return f'; beside {_WHO[f["name"]]} {tuned} to {floor} of {n}, {f["verdict"]}'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #921ad07d
 def measure_rows(
@@ -393,6 +442,13 @@ def _few(comparisons, unit) -> str:
     return f' {counted(jobs, unit)} {verb}: at least {least} are needed.'
 
 
+def _writing(turns) -> str:
+    "How many of the right actions are in turns that write files: reading is the easier half."
+    pairs = counts_by_group([t for t in turns if t.kind == 'writing'], TESTED['right_action']).values()
+    n, right = (sum(p[1][k] for p in pairs) for k in (1, 0))
+    return f' (of them turns that write: tuned {right} of {n})' if n else ''
+
+
 def replay_line(
     turns: list[JudgedTurn],
     comparisons: dict[str, Comparison],  # of `compare_turns`
@@ -407,10 +463,10 @@ def replay_line(
         return 'Your own held-out turns: none that is more than bookkeeping could be judged.'
     base, tuned = (sum(p[side][0] for p in pairs) for side in (0, 1))
     where = f'{counted(n, "turn")} of {counted(c.jobs, unit_of(turns))} that are more than bookkeeping'
-    floor = best_floor(turns, TESTED['right_action'])
-    said = f'right action tuned {tuned} of {n}, base {base} of {n}, best player without content {floor}'
+    said = f'right action tuned {tuned} of {n}, base {base} of {n}{_writing(turns)}'
+    verdict = f'{c.verdict} than its base' if c.verdict in ('better', 'worse') else f'against its base {c.verdict}'
     more = _few(comparisons, unit_of(turns)) + _explained(turns)
-    return f'Your own held-out turns ({where}): {said}; {c.verdict}.{more}'
+    return f'Your own held-out turns ({where}): {said}; {verdict}{_floor_words(turns)}.{more}'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #f0c8e948
 FILES = dict(references='replay-references.jsonl', base='replay-base.jsonl', tuned='replay-tuned.jsonl')
@@ -494,6 +550,7 @@ def replay_numbers(
         units=len({group_of(t.ref) for t in turns}),
         answers_cut=cut,
         compare=comparisons,
+        floor=compare_floor(turns),
         rows=measure_rows(turns, comparisons),
         steps=step_rows(turns),
         by_kind=kind_rows(turns),

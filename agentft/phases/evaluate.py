@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..core.metrics import five
 from ..core.records import write_jsonl
-from ..evaluation.answers import answer_all, draw_references, read_references, window_limit
+from ..evaluation.answers import answer_all, answerable, draw_references, read_references, window_limit
 from ..evaluation.comparison import compare, compare_rows, show, verdict_line
 from ..evaluation.pages import SPLITS, by_family, ending, split_of
 from ..evaluation.playing import held_out, play_all
@@ -31,6 +31,8 @@ from agentft.evaluation.replay import (
     step_rows,
     unit_of,
 )
+from ..model.chat import ChatFormat
+from ..model.loading import load_tokenizer
 from ..model.players import Model, Script
 from ..workbench.figures import counted, markdown_table
 from ..workbench.phases import Phase, parameters_of
@@ -75,7 +77,10 @@ def _references(r, p) -> tuple:
     r.references = len(refs)
     r.limits = dict(model=r.model, max_len=window_limit(r.out, p.max_len), max_new_tokens=p.max_new_tokens)
     folders = [x.strip() for x in p.also.split(',') if x.strip()]
-    return draw_references(refs, p.max_references), other_folds(refs, folders, r.limits)
+    others = other_folds(refs, folders, r.limits)
+    fits = answerable(refs, ChatFormat(load_tokenizer(r.model)), p.max_new_tokens) if refs else []
+    r.longer = len(refs) - len(fits)
+    return draw_references(fits, p.max_references), others
 
 
 def _keep_turns(r, refs, turns):
@@ -215,21 +220,32 @@ def _numbers(r) -> dict:
         compare=r.compare,
         unmatched={k: dict(base=p.only_a, tuned=p.only_b) for k, p in r.pairs.items()},
         families=by_family(r.jobs),
-        replay=dict(r.limits, references=r.references, **(replay_numbers(r.turns, r.replay) if r.turns else {})),
+        replay=dict(
+            r.limits,
+            references=r.references,
+            recorded_answer_too_long=r.longer,
+            **(replay_numbers(r.turns, r.replay) if r.turns else {}),
+        ),
         ends={name: dict(Counter(map(ending, jobs))) for name, jobs in r.jobs.items()},
     )
 
 # %% ../../nbs/4_evaluate.ipynb #68f5afcb
+_NONE = 'no turns of recorded jobs were held out'
+
+
 def _own_words(r) -> str:
     "What was asked of the user's own turns, and what could not be."
+    longer = f'whose recorded answer is longer than {r.limits["max_new_tokens"]} tokens' if r.limits else ''
     if not r.turns:
-        return 'There is no replay suite: no turns of recorded jobs were held out, so the arena alone is evaluated.'
+        none = f'there are only {counted(r.longer, "held-out turn")} {longer}' if r.longer else _NONE
+        return f'There is no replay suite: {none}, so the arena alone is evaluated.'
     n = replay_numbers(r.turns, r.replay)
     cut = ', '.join(f'{player} {k}' for player, k in n['answers_cut'].items())
     mine = n['folds'].get('', 0)
     said = [
         f'{counted(mine, "held-out turn")} of {r.references} asked, drawn evenly over their {n["unit"]}s',
         f'{counted(n["jobs"], "job")}' + (f' in {counted(n["units"], n["unit"])}' if n['unit'] != 'job' else ''),
+        f'{r.longer} {longer}',
         f'{n["too_long_for_the_model"]} too long for {r.limits["max_len"]:,} tokens with the answer',
         f'answers cut at {r.limits["max_new_tokens"]} tokens: {cut}',
     ]
@@ -243,7 +259,7 @@ _OWN_NOTE = (
     'An interval is of one measure by itself, uncorrected, and where a rate is 0 or 100 % it follows from the number '
     'of groups alone; p is corrected over all measures (Holm), so it may be large beside an interval without 0. '
     'Best without content: the best of the players that do not know the work, such as one that reads the file that '
-    'the todo names.'
+    'the todo names; in brackets the tuned model in the same turns.'
 )
 
 
@@ -283,7 +299,7 @@ _OWN_CAVEATS = [
     'Turns are judged one by one, each after the recorded history: how far a model gets by itself is what '
     'the arena shows.',
     'Where a job ends only its deliverables and its phase are judged, not the summary. Prose with the recorded facts '
-    'in other words is not judged.',
+    'and at least half of the recorded words is not judged; where most words are others, it counts as not right.',
     'A verdict on own turns is read off the paired test; with few jobs the intervals are a little too narrow.',
 ]
 
