@@ -5,7 +5,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
-from agentft.data.shown import plain_text, shown_text
 
 from agentft.arena.catalogue import make_task
 from agentft.arena.faults import FAULTS, Faulty
@@ -14,6 +13,7 @@ from agentft.core.agent import FULL
 from agentft.core.files import replay_files
 from agentft.core.records import Job, Label, Message, Outcome, Todo, ToolCall, Turn
 from agentft.core.todo_work import todo_work
+from agentft.data.shown import plain_text, shown_text
 from agentft.data.verification import check_rules
 from agentft.data.windows import NO_WORK_SHOWN, REWRITES, offered_to, references, window_example, windows
 from agentft.evidence.failures import detect
