@@ -261,13 +261,13 @@ def _of_own(r) -> list[str]:
         out.append(f'Phases of successful jobs that give no row of work: {"; ".join(without[:5])}.')
     if any('one_base' in j.meta and j.id in r.own.held_jobs for j in recorded):
         out.append(
-            'Where all jobs of a source worked on one code base, they are held out by job: the same files stand on both '
-            'sides, so the verdict speaks of further work on this code base and of no other one.'
+            'Where all jobs of a source worked on one code base, they are held out by job: the same files stand on '
+            'both sides, so the verdict speaks of further work on this code base and of no other one.'
         )
     if recorded and not r.own.references:
         out.append(
-            'No recorded job is held out, so phase 4 has no replay suite: it takes two jobs of a source that have right turns, '
-            '`heldout_share` above 0, and a `fold` that has some left.'
+            'No recorded job is held out, so phase 4 has no replay suite: it takes two jobs of a source that have '
+            'right turns, `heldout_share` above 0, and a `fold` that has some left.'
         )
     if r.found.unreadable:
         lines = ', '.join(f'{n} ({why})' for why, n in r.found.unreadable.items())
