@@ -6,6 +6,7 @@ import json
 import lzma
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -428,7 +429,7 @@ def test_task_tools(tmp_path):
         and calls[1][0] == 'TaskUpdate'
         and calls[3:] == [('todo_complete', {}), ('todo_complete', {})]
     )
-    assert [(t.completed_turn, t.work_done) for t in job.todos] == [(3, True), (4, False)]
+    assert [(t.completed_turn, t.work_done) for t in job.todos] == [(3, True), (4, None)]
     assert dict(bad) == {'call: TaskUpdate: only says what is in progress': 1}
     assert job.turns[3].results[0].content == 'Completed: Write the parser\nRemaining: 1 tasks\nNext: Write the tests'
 
@@ -538,9 +539,9 @@ def test_todos_that_have_no_counterpart_keep_their_life(tmp_path):
     (job,), bad = read(s.write(tmp_path / 's1.jsonl'))
     assert [c.name for _, c, _ in job.calls()] == ['next_phase_todos', 'TodoWrite', 'TodoWrite']
     assert [(t.text, t.completed_turn, t.done_rule) for t in job.todos] == [
-        (A, 1, 'no work found'),
+        (A, 1, 'unknown: its tools are guessed'),
         (B, None, 'dropped'),
-        (C, 2, 'no work found'),
+        (C, 2, 'unknown: its tools are guessed'),
     ]
     assert set(bad) == {
         'call: TodoWrite: the list was changed in the middle of the work',
@@ -1055,3 +1056,42 @@ def test_a_packed_file_that_was_cut_keeps_what_came_before(tmp_path, begin, end)
     jobs, bad = read_source(tmp_path / 'rows.jsonl')
     n = len(list(jobs))
     assert 100 < n < 300 and bad == {'row: truncated end': 1}
+
+
+def test_the_last_word_of_the_user_is_heard(tmp_path):
+    "A session that ends with a complaint: the words are kept, redacted like the rest, and take back what they are about."
+    from agentft.evidence.privacy import Redactor, redact
+    from agentft.evidence.right_turns import judge_turns
+
+    def line(n, kind, content):
+        parent = f'u{n - 1}' if n else None
+        message = dict(role=kind, content=content) | (dict(id=f'm{n}', model='m') if kind == 'assistant' else {})
+        return dict(
+            type=kind,
+            uuid=f'u{n}',
+            parentUuid=parent,
+            sessionId='s',
+            cwd='/w',
+            message=message,
+            timestamp=f'2026-01-01T00:00:0{n}Z',
+        )
+
+    call = dict(type='tool_use', id='c', name='Read', input=dict(file_path='/w/a.md'))
+    rows = [
+        line(0, 'user', 'Shorten a.md'),
+        line(1, 'assistant', [call]),
+        line(2, 'user', [dict(type='tool_result', tool_use_id='c', content='     1→a')]),
+        line(3, 'assistant', [dict(type='text', text='Done.')]),
+    ]
+    last = line(4, 'user', 'No, undo that. My key is sk-ant-api03-AbCdEf0123456789AbCdEf0123456789')
+
+    def read(lines, name):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 's.jsonl').write_text(''.join(json.dumps(x) + '\n' for x in lines))
+        return next(iter(read_source(str(tmp_path / name), Counter())))
+
+    quiet, heard = read(rows, 'quiet'), read([*rows, last], 'heard')
+    assert 'last_words' not in quiet.meta and heard.meta['last_words'].startswith('No, undo that.')
+    assert [v.reason for v in judge_turns(quiet)][0] == ''
+    assert [v.reason for v in judge_turns(heard)][0] == 'taken back by the user'
+    assert 'AbCdEf0123' not in str(redact(heard, Redactor())[0].meta)

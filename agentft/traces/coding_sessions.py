@@ -558,6 +558,14 @@ def _links(self: _Reader, first: SessionLine) -> dict:
         links |= dict(sidechain=True, started_by=call, sidechain_of=group.owner.id if is_owned else first.session)
     return links
 
+# %% ../../nbs/traces/16_coding_sessions.ipynb #a8822c1e
+@patch
+def _last_words(self: _Reader) -> str:
+    "What the user said after the last answer."
+    lines = [line for group in self.branch.unanswered if group.kind == 'user' for line in group.lines]
+    read = [self.tree.read(line) for line in lines]
+    return '\n'.join(filter(None, (self._user_text(d).strip() for d in read if d.get('isMeta') is not True)))
+
 # %% ../../nbs/traces/16_coding_sessions.ipynb #5f7f4b50
 @patch
 def _meta(self: _Reader) -> dict:
@@ -570,6 +578,7 @@ def _meta(self: _Reader) -> dict:
         started=self.times[0] if self.times else '',
         ended=self.times[-1] if self.times else '',
         calls_left=dict(self.left.most_common()),
+        last_words=self._last_words(),
         **self.count,
     )
     facts |= self._links(self.branch.groups[0].lines[0])

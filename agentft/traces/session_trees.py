@@ -295,6 +295,7 @@ class SessionBranch:
     groups: list[LineGroup]
     fork: LineGroup | None = None  # of another branch, that it left from
     id: str = ''  # job id
+    unanswered: list[LineGroup] = field(default_factory=list)  # what came after its last answer
 
 # %% ../../nbs/traces/15_session_trees.ipynb #23fe601a
 def last_answer(
@@ -318,8 +319,8 @@ def _claim(self: SessionTree, group: LineGroup) -> SessionBranch:
         group = group.parent
     branch.groups, branch.fork = path[::-1], group
     while branch.groups and branch.groups[-1].kind != 'answer':
-        unanswered = branch.groups.pop()
-        self.bad['line: message without an answer'] += len(unanswered.lines)
+        branch.unanswered.insert(0, branch.groups.pop())
+        self.bad['line: message without an answer'] += len(branch.unanswered[0].lines)
     return branch
 
 # %% ../../nbs/traces/15_session_trees.ipynb #1357fea8
