@@ -6,7 +6,6 @@ import json
 import lzma
 import subprocess
 import sys
-from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -1085,12 +1084,13 @@ def test_the_last_word_of_the_user_is_heard(tmp_path):
     ]
     last = line(4, 'user', 'No, undo that. My key is sk-ant-api03-AbCdEf0123456789AbCdEf0123456789')
 
-    def read(lines, name):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / 's.jsonl').write_text(''.join(json.dumps(x) + '\n' for x in lines))
-        return next(iter(read_source(str(tmp_path / name), Counter())))
+    def one_job(lines, name):
+        path = tmp_path / f'{name}.jsonl'
+        path.write_text(''.join(json.dumps(x) + '\n' for x in lines))
+        ((job,), _) = read(path)
+        return job
 
-    quiet, heard = read(rows, 'quiet'), read([*rows, last], 'heard')
+    quiet, heard = one_job(rows, 'quiet'), one_job([*rows, last], 'heard')
     assert 'last_words' not in quiet.meta and heard.meta['last_words'].startswith('No, undo that.')
     assert [v.reason for v in judge_turns(quiet)][0] == ''
     assert [v.reason for v in judge_turns(heard)][0] == 'taken back by the user'

@@ -558,7 +558,7 @@ def _links(self: _Reader, first: SessionLine) -> dict:
         links |= dict(sidechain=True, started_by=call, sidechain_of=group.owner.id if is_owned else first.session)
     return links
 
-# %% ../../nbs/traces/16_coding_sessions.ipynb #a8822c1e
+# %% ../../nbs/traces/16_coding_sessions.ipynb #b7754b73
 @patch
 def _last_words(self: _Reader) -> str:
     "What the user said after the last answer."
