@@ -852,6 +852,38 @@ def _terraform(b, low):
         if (m := _VARIABLE.match(b, p)) and _is_secret(as_text(m['name']), as_text(m['secret']), quoted=True):
             yield *m.span('secret'), 'SECRET'
 
+# %% ../../nbs/evidence/06_secrets.ipynb #28d3efd5258a48a79c179ea5c6759f01
+_Q = rb'\\{0,3}["\']'
+_BETWEEN = rb'(?P<secret>[^"\'\\\n\0]{4,100})' + _Q
+_TELLING = rb'[\w.\-]*?(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?key)\w*'
+_WORDLESS = rb'(?P<secret>[^"\'\s=\\\0]{4,200})'
+_NEXT_LINE = rb'[ \t\\]*(?:\\n|\n)[ \t\\]*(?:\d+(?:\\?\t|\\{1,3}t|\xe2\x86\x92))?\s*'  # in a listing, too, and in JSON
+_APART = {  # word -> the pattern that begins with it, and what the value is called where no name stands there
+    b'with password': rb'with\s+password\s+' + _Q + _BETWEEN,  # ALTER ROLE x WITH PASSWORD '...'
+    b'encrypted password': rb'encrypted\s+password\s+' + _Q + _BETWEEN,
+    b'identified': rb'identified\s+(?:with\s+\S{1,40}\s+)?by\s+(?:password\s+)?' + _Q + _BETWEEN,
+    b'set password': rb'set\s+password\s+for\s+[^=;\n\0]{1,80}=\s*(?:password\s*\(\s*)?' + _Q + _BETWEEN,
+    b'httpbasicauth': rb'httpbasicauth\s*\(\s*' + _Q + rb'[^"\'\\\n\0]{1,80}' + _Q + rb'\s*,\s*' + _Q + _BETWEEN,
+    b'auth=(': rb'auth=\(\s*' + _Q + rb'[^"\'\\\n\0]{1,80}' + _Q + rb'\s*,\s*' + _Q + _BETWEEN,
+    b'.login(': rb'\.login\(\s*' + _Q + rb'[^"\'\\\n\0]{1,80}' + _Q + rb'\s*,\s*' + _Q + _BETWEEN + rb'\s*\)',
+    b'aws secret access key': rb'aws secret access key(?:\s*\[[^\]\n\0]{0,40}\])?:\s*(?P<secret>[A-Za-z0-9/+]{40})\b',
+    b'aws_secret_access_key ': rb'aws_secret_access_key[ \t]+(?P<secret>[A-Za-z0-9/+]{40})\b',
+    b'- name:': rb'- name:\s*["\']?(?P<name>' + _TELLING + rb')["\']?' + _NEXT_LINE + rb'value:\s*["\']?' + _WORDLESS,
+    b'env ': rb'env[ \t]+(?P<name>' + _TELLING + rb')[ \t]+["\']?' + _WORDLESS + rb'(?=[\s"\'\\]|$)',
+}
+_APART = {word: re.compile(pattern, re.I) for word, pattern in _APART.items()}
+
+
+def _named_apart(b, low):
+    "Secrets that stand apart from the word that says what they are."
+    for word, pattern in _APART.items():
+        for p in places(low, word):
+            inside = word[:1].isalnum() and b[p - 1 : p].isalnum()  # of a longer word
+            m = None if inside else pattern.match(b, p)
+            name = as_text(m['name']) if m and 'name' in pattern.groupindex else 'password'
+            if m and _is_secret(name, as_text(m['secret']), quoted=True):
+                yield *m.span('secret'), 'SECRET'
+
 # %% ../../nbs/evidence/06_secrets.ipynb #92b4907e
 _COOKIE = re.compile(rb'(?i:cookie)\\?["\']?\s*:\s*\\?["\']?(?P<secret>[\w.\-]+=[^"\'\\\n\0]{8,4000})')
 
@@ -997,6 +1029,7 @@ _FINDERS = [
     _basic_logins,
     _npm_logins,
     _terraform,
+    _named_apart,
     _cookies,
     _private_keys,
     _cut_tokens,
