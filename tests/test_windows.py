@@ -15,11 +15,12 @@ from agentft.core.records import Job, Label, Message, Outcome, Todo, ToolCall, T
 from agentft.core.todo_work import todo_work
 from agentft.data.shown import plain_text, shown_text
 from agentft.data.verification import check_rules
-from agentft.data.windows import NO_WORK_SHOWN, REWRITES, offered_to, references, window_example, windows
+from agentft.data.windows import NO_WORK_SHOWN, NOT_OFFERED, REWRITES, offered_to, references, window_example, windows
 from agentft.evidence.failures import detect
 from agentft.evidence.right_turns import judge_turns
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
+from agentft.traces.tool_mapping import MAPPERS, CallContext, map_call
 from agentft.traces.wanted_jobs import read_jobs
 from agentft.training.training import encode_rows
 
@@ -263,6 +264,49 @@ def test_offered_tools_tell_nothing_of_what_a_session_calls_later():
         now = {t['function']['name'] for t in offered_to([*rest, cut], fmt(), 1536)[job.id]}
         assert now == {t['function']['name'] for t in tools[job.id]} & (elsewhere | called)
         assert len(now) > len(called) or len(elsewhere - called) == 0
+
+
+ASKED = dict(
+    Read=dict(file_path='a.md'),
+    Write=dict(file_path='a.md', content='x'),
+    Edit=dict(file_path='a.md', old_string='a', new_string='b'),
+    MultiEdit=dict(file_path='a.md', edits=[dict(old_string='a', new_string='b')]),
+    Bash=dict(command='ls'),
+    Glob=dict(pattern='*.md'),
+    LS=dict(path='.'),
+    Grep=dict(pattern='port'),
+    WebSearch=dict(query='port'),
+)  # a call of each tool that is mapped
+
+
+def calls_tools(id, calls, **meta):
+    "A session of one source whose turns call these `(name, arguments)`, with success."
+    turns = [Turn('', Message('assistant', tool_calls=[ToolCall(c, a, f'c{k}')])) for k, (c, a) in enumerate(calls)]
+    for t in turns:
+        call = t.said.tool_calls[0]
+        t.results = [Message('tool', 'a', tool_call_id=call.id, name=call.name, ok=True)]
+    turns[0].seen = [Message('user', 'Look at a.md and change it.')]
+    tools = [dict(type='function', function=dict(name=c, parameters=dict(properties={}))) for c in dict(calls)]
+    return Job(id, 'claude_code', turns=turns, tools=tools, meta=dict(tools='called') | meta)
+
+
+@pytest.mark.parametrize('name', sorted({*MAPPERS} - {'NotebookEdit'}))
+def test_one_tool_is_not_offered_under_two_names(name):
+    "Whatever a mapped call is in our tools, its name in the agent's own words is not offered beside it."
+    (ours, *_) = map_call(name, ASKED[name], CallContext(ok=True))
+    jobs = [calls_tools('a', [(name, {}), ('Task', {})]), calls_tools('b', [(ours.name, ours.arguments)])]
+    offers = {t['function']['name'] for t in offered_to(jobs, fmt(), 3000)['a']}
+    assert offers == {ours.name, 'Task'}
+    alone = {t['function']['name'] for t in offered_to(jobs[:1], fmt(), 3000)['a']}
+    assert alone == {name, 'Task'}  # without its counterpart it is the only name of the tool
+
+
+def test_a_call_by_the_name_that_is_not_offered_is_context():
+    job = calls_tools('a', [('read_file', dict(path='a.md')), ('Read', dict(file_path='a.md')), ('Task', {})])
+    job.outcome = Outcome('success', 'checker', 1.0)
+    tools = offered_to([job], fmt(), 3000)[job.id]
+    whys = {i: why for w in windows(job, fmt(), 3000, tools=tools) for i, why in w.whys.items()}
+    assert whys == {0: '', 1: NOT_OFFERED, 2: ''}
 
 
 def read_jobs_of_sessions():

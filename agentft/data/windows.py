@@ -192,6 +192,24 @@ def offered(
     "The tool schemas of `job` that stay."
     return [t for t in job.tools if t.get('function', t).get('name') in used]
 
+# %% ../../nbs/data/07_windows.ipynb #be3834cb
+_OURS = dict(
+    Read='read_file',
+    Write='write_file',
+    Edit='edit_file',
+    MultiEdit='edit_file',
+    Bash='run_command',
+    Glob='list_files',
+    LS='list_files',
+    Grep='search_files',
+    WebSearch='web_search',
+)  # their tool -> ours, to which the reader maps its calls where it can
+
+
+def _once_each(names: set[str]) -> set[str]:
+    "`names` of tools without those whose counterpart among our tools is there, too."
+    return {name for name in names if _OURS.get(name) not in names}
+
 # %% ../../nbs/data/07_windows.ipynb #b43b363d81ae4b689946ece5c682cd59
 def _merged(schemas: list[dict]) -> dict:
     "One tool schema that knows the arguments of all; required are those that all require."
@@ -212,7 +230,7 @@ def _of_source(jobs: list[Job], fmt, most: int) -> list[dict]:
     for job in jobs:
         for tool in job.tools:
             schemas.setdefault(tool.get('function', tool).get('name'), []).append(tool)
-    for name in sorted(schemas, key=lambda name: (-calls[name], name)):
+    for name in sorted(_once_each({*schemas}), key=lambda name: (-calls[name], name)):
         tool = _merged(schemas[name])
         if len(fmt.encode([Message('system', '')], [*out, tool])[0]) > most:
             break
