@@ -866,8 +866,8 @@ _APART = {  # word -> the pattern that begins with it, and what the value is cal
     b'httpbasicauth': rb'httpbasicauth\s*\(\s*' + _Q + rb'[^"\'\\\n\0]{1,80}' + _Q + rb'\s*,\s*' + _Q + _BETWEEN,
     b'auth=(': rb'auth=\(\s*' + _Q + rb'[^"\'\\\n\0]{1,80}' + _Q + rb'\s*,\s*' + _Q + _BETWEEN,
     b'.login(': rb'\.login\(\s*' + _Q + rb'[^"\'\\\n\0]{1,80}' + _Q + rb'\s*,\s*' + _Q + _BETWEEN + rb'\s*\)',
-    b'aws secret access key': rb'aws secret access key(?:\s*\[[^\]\n\0]{0,40}\])?:\s*(?P<secret>[A-Za-z0-9/+]{40})\b',
-    b'aws_secret_access_key ': rb'aws_secret_access_key[ \t]+(?P<secret>[A-Za-z0-9/+]{40})\b',
+    b'aws secret access key': rb'aws secret access key(?:\s*\[[^\]\n\0]{0,40}\])?:\s*(?P<secret>[A-Za-z0-9/+]{40})(?![\w/+])',
+    b'aws_secret_access_key ': rb'aws_secret_access_key[ \t]+(?P<secret>[A-Za-z0-9/+]{40})(?![\w/+])',
     b'- name:': rb'- name:\s*["\']?(?P<name>' + _TELLING + rb')["\']?' + _NEXT_LINE + rb'value:\s*["\']?' + _WORDLESS,
     b'env ': rb'env[ \t]+(?P<name>' + _TELLING + rb')[ \t]+["\']?' + _WORDLESS + rb'(?=[\s"\'\\]|$)',
 }
