@@ -858,6 +858,7 @@ _BETWEEN = rb'(?P<secret>[^"\'\\\n\0]{4,100})' + _Q
 _TELLING = rb'[\w.\-]*?(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?key)\w*'
 _WORDLESS = rb'(?P<secret>[^"\'\s=\\\0]{4,200})'
 _NEXT_LINE = rb'[ \t\\]*(?:\\n|\n)[ \t\\]*(?:\d+(?:\\?\t|\\{1,3}t|\xe2\x86\x92))?\s*'  # in a listing, too, and in JSON
+_CLOUD_KEY = rb'(?P<secret>[A-Za-z0-9/+]{40})(?![\w/+])'
 _APART = {  # word -> the pattern that begins with it, and what the value is called where no name stands there
     b'with password': rb'with\s+password\s+' + _Q + _BETWEEN,  # ALTER ROLE x WITH PASSWORD '...'
     b'encrypted password': rb'encrypted\s+password\s+' + _Q + _BETWEEN,
@@ -866,8 +867,8 @@ _APART = {  # word -> the pattern that begins with it, and what the value is cal
     b'httpbasicauth': rb'httpbasicauth\s*\(\s*' + _Q + rb'[^"\'\\\n\0]{1,80}' + _Q + rb'\s*,\s*' + _Q + _BETWEEN,
     b'auth=(': rb'auth=\(\s*' + _Q + rb'[^"\'\\\n\0]{1,80}' + _Q + rb'\s*,\s*' + _Q + _BETWEEN,
     b'.login(': rb'\.login\(\s*' + _Q + rb'[^"\'\\\n\0]{1,80}' + _Q + rb'\s*,\s*' + _Q + _BETWEEN + rb'\s*\)',
-    b'aws secret access key': rb'aws secret access key(?:\s*\[[^\]\n\0]{0,40}\])?:\s*(?P<secret>[A-Za-z0-9/+]{40})(?![\w/+])',
-    b'aws_secret_access_key ': rb'aws_secret_access_key[ \t]+(?P<secret>[A-Za-z0-9/+]{40})(?![\w/+])',
+    b'aws secret access key': rb'aws secret access key(?:\s*\[[^\]\n\0]{0,40}\])?:\s*' + _CLOUD_KEY,
+    b'aws_secret_access_key ': rb'aws_secret_access_key[ \t]+' + _CLOUD_KEY,
     b'- name:': rb'- name:\s*["\']?(?P<name>' + _TELLING + rb')["\']?' + _NEXT_LINE + rb'value:\s*["\']?' + _WORDLESS,
     b'env ': rb'env[ \t]+(?P<name>' + _TELLING + rb')[ \t]+["\']?' + _WORDLESS + rb'(?=[\s"\'\\]|$)',
 }
