@@ -1091,7 +1091,13 @@ def test_the_last_word_of_the_user_is_heard(tmp_path):
         return job
 
     quiet, heard = one_job(rows, 'quiet'), one_job([*rows, last], 'heard')
-    assert 'last_words' not in quiet.meta and heard.meta['last_words'].startswith('No, undo that.')
+    assert 'last_words' not in quiet.meta and heard.meta['last_words'][0].startswith('No, undo that.')
     assert [v.reason for v in judge_turns(quiet)][0] == ''
     assert [v.reason for v in judge_turns(heard)][0] == 'taken back by the user'
     assert 'AbCdEf0123' not in str(redact(heard, Redactor())[0].meta)
+    thanks = one_job([*rows, line(4, 'user', 'Thanks, that works.\nNo further changes.')], 'thanks')
+    assert thanks.meta['last_words'] and judge_turns(thanks)[0].right
+    stopped = [line(4, 'user', '[Request interrupted by user]'), line(5, 'user', 'No, that is not what I asked for.')]
+    assert judge_turns(one_job([*rows, *stopped], 'stopped'))[0].reason == 'taken back by the user'
+    path = tmp_path / 'heard.jsonl'
+    assert read(path)[1]['line: message without an answer'] == 1  # kept, and counted as before

@@ -196,11 +196,10 @@ def _complaints(job: Job) -> dict[int, str]:
 
 def _last_complaint(job: Job, since: int) -> dict[int, str]:
     "The same of the words that nobody answered, which a reader keeps in `Job.meta['last_words']`."
-    words, n = job.meta.get('last_words') or '', len(job.turns)
-    if _INTERRUPT.search(words):
-        return {n - 1: 'interrupted'} if n else {}
-    taken_back = any(_TAKEN_BACK.search(x[:300]) for x in words.split('\n'))
-    return {i: 'taken back by the user' for i in range(since, n)} if taken_back else {}
+    words, n = job.meta.get('last_words') or [], len(job.turns)
+    if any(_TAKEN_BACK.search(x[:300]) for x in words):
+        return {i: 'taken back by the user' for i in range(since, n)}
+    return {n - 1: 'interrupted'} if n and any(map(_INTERRUPT.search, words)) else {}
 
 # %% ../../nbs/evidence/13_right_turns.ipynb #0bd7994f
 def _ground(job: Job) -> str:

@@ -560,11 +560,11 @@ def _links(self: _Reader, first: SessionLine) -> dict:
 
 # %% ../../nbs/traces/16_coding_sessions.ipynb #b7754b73
 @patch
-def _last_words(self: _Reader) -> str:
-    "What the user said after the last answer."
+def _last_words(self: _Reader) -> list[str]:
+    "The messages of the user after the last answer."
     lines = [line for group in self.branch.unanswered if group.kind == 'user' for line in group.lines]
     read = [self.tree.read(line) for line in lines]
-    return '\n'.join(filter(None, (self._user_text(d).strip() for d in read if d.get('isMeta') is not True)))
+    return [text for d in read if d.get('isMeta') is not True and (text := self._user_text(d).strip())]
 
 # %% ../../nbs/traces/16_coding_sessions.ipynb #5f7f4b50
 @patch
