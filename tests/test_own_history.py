@@ -8,7 +8,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from agentft.core.records import Example, Job, Reference, from_dict, read_jsonl, to_dict
+from agentft.core.records import (
+    Example,
+    Job,
+    Message,
+    Outcome,
+    Reference,
+    ToolCall,
+    Turn,
+    from_dict,
+    read_jsonl,
+    to_dict,
+)
 from agentft.data.own_history import (
     ENOUGH,
     HELD_OUT,
@@ -17,12 +28,15 @@ from agentft.data.own_history import (
     held_out_groups,
     join_groups,
     phases_without_row,
+    take_memory,
+    take_own_history,
     take_windows,
 )
 from agentft.data.seeds import Rejected
 from agentft.data.verification import Gate, Reserved, check_rules, row_length
 from agentft.data.windows import group_of
-from agentft.evidence.found import read_found
+from agentft.evidence.found import Found, read_found
+from agentft.evidence.memory import compact_pairs
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
 from agentft.phases.collect import collect
@@ -264,3 +278,90 @@ def test_one_project_has_a_verdict_too(tmp_path, monkeypatch):
         assert refs and not refs & rows
         held.append(refs)
     assert not held[0] & held[1]
+
+
+def one_base(run):
+    "The sessions and edits of one code base, as a user with one project has them; and the code base."
+    fresh = read_found(run / '1-collect')
+    bases = Counter(j.meta['code_base'] for j in fresh.jobs if 'code_base' in j.meta)
+    base, n = bases.most_common(1)[0]
+    assert n > 3
+    jobs = [j for j in fresh.jobs if j.meta.get('code_base') == base]
+    return replace(fresh, jobs=jobs, edits=[e for e in fresh.edits if e.repo_id == base]), base
+
+
+def changed_paths(job):
+    calls = [c for t in job.turns for c in t.said.tool_calls if c.name in ('edit_file', 'write_file')]
+    return {c.arguments['path'] for c in calls}
+
+
+def test_folds_of_one_project_hold_out_each_job_once(run):
+    "And neither a row, nor a commit to the files of a held-out job, nor an edit of one stands on the other side."
+    once, fold = Counter(), 0
+    while True:
+        found, base = one_base(run)
+        gate = Gate(Reserved(), MAX_LEN, row_length(fmt()))
+        own = take_own_history(found, gate, fmt(), 200, 200, 10, held_share=0.4, fold=fold)
+        held = {r.group for r in own.references}
+        if not held:
+            break
+        assert held == own.held_jobs and {r.job for r in own.references} == held
+        once.update(held)
+        assert not held & {p.partition('#')[0] for e in own.examples for p in e.parents}
+        files = {path for j in found.jobs if j.id in held for path in changed_paths(j)}
+        trained = {p for e in own.examples for p in e.parents}
+        commits = {e.commit for e in found.edits if not e.job and e.path_after in files}
+        assert not any(f'{base}/{c}' in trained for c in commits)
+        assert any(e.meta['origin'] == 'git' for e in own.examples)  # commits to other files are trained
+        edits = next(f for f in own.flows if f.kind == 'edits')
+        assert edits.held_out >= len(commits) and 'cannot be played' not in edits.reasons
+        fold += 1
+    assert fold > 1 and once == {j.id: 1 for j in found.jobs}
+
+
+def test_near_repeats_in_one_project_stay_together(run):
+    found, _ = one_base(run)
+    a, b = sorted(j.id for j in found.jobs)[:2]
+    found.repeats = [[a, b]]
+    join_groups(found)
+    group = {j.id: group_of(j) for j in found.jobs}
+    assert group[a] == group[b] and len(set(group.values())) == len(group) - 1
+
+
+LOG = ['# Workspace', '## Rules', '- Never touch legacy/auth.py.', '## Log', '- read a.md', '- read b.md', '- ran it']
+
+
+def rewrites(id, after, status='success', then=()):
+    "A job that reads its memory file, writes it anew as `after`, and is told these words."
+    before = '\n'.join(LOG) + '\n'
+    calls = [('read_file', dict(path='workspace.md'), before)]
+    calls.append(('write_file', dict(path='workspace.md', content=after), 'Written: workspace.md'))
+    turns = []
+    for k, (name, a, text) in enumerate(calls):
+        said = Message('assistant', tool_calls=[ToolCall(name, a, f'c{k}')])
+        turns.append(Turn('', said, results=[Message('tool', text, tool_call_id=f'c{k}', name=name, ok=True)]))
+    turns += [Turn('', Message('assistant', 'Well.'), seen=[Message('user', x)]) for x in then]
+    start = {'workspace.md': before}
+    return Job(id, 'dump', turns=turns, files_before=start, outcome=Outcome(status, 'checker', 1.0))
+
+
+def memory_flow(*jobs):
+    "What became of the versions of memory files of `jobs`."
+    pairs = [p for job in jobs for p in compact_pairs(job)]
+    assert len(pairs) == len(jobs) and all(p.good for p in pairs)
+    out = OwnRows()
+    take_memory(Found(jobs=[*jobs], memory=pairs), Gate(Reserved()), 10, set(), out)
+    out.flows[0].check()
+    return out.flows[0].kept, dict(out.flows[0].reasons)
+
+
+def test_a_memory_file_teaches_only_where_its_turn_is_right_and_it_shrank():
+    short = '\n'.join(LOG[:3]) + '\n'
+    assert memory_flow(rewrites('a', short)) == (1, {})
+    wrong = dict(status='failed'), dict(then=['No, undo that.'])
+    for kw in wrong:
+        assert memory_flow(rewrites('b', short, **kw)) == (0, {'its turn is not right': 1})
+    a_word = '\n'.join(LOG).replace('- ran it', '- ran') + '\n'
+    assert memory_flow(rewrites('c', a_word)) == (0, {'hardly shorter': 1})
+    a_tenth = '\n'.join([*LOG[:4], '- read', '- read b', '- ran']) + '\n'
+    assert memory_flow(rewrites('d', a_tenth)) == (1, {})  # as many lines, and fewer words

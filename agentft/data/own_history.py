@@ -421,7 +421,18 @@ def _touched_by(jobs: list[Job], held: set[str]) -> set[tuple]:
     out = set()
     for job in jobs:
         if group_of(job) in held and 'one_base' in job.meta:
-            out |= {(job.meta['one_base'], c.path) for c in replay(job) if c.ok and c.kind in ('write', 'edit')}
+            changes = [c for c in replay(job) if c.ok and c.kind != 'read']
+            out |= {(job.meta['one_base'], path) for c in changes for path in (c.path, c.source) if path}
+    return out
+
+# %% ../../nbs/data/10_own_history.ipynb #d2612266
+def _of_held_jobs(found: Found, held: set[str]) -> set[str]:
+    "Wishes that a held-out job made, or that change what a held-out job of the same code base changed."
+    touched, out = _touched_by(found.jobs, held), set()
+    held_jobs = {job.id for job in found.jobs if group_of(job) in held}
+    for e in found.edits:
+        if e.job in held_jobs or {(e.repo_id, e.path_before), (e.repo_id, e.path_after)} & touched:
+            out.add(e.wish or e.id)
     return out
 
 # %% ../../nbs/data/10_own_history.ipynb #268731ab
@@ -443,13 +454,11 @@ def take_edits(
 ):
     "Rows of edits, one for each wish, code bases in turn."
     flow = Flow('edits', 'edit', len(found.edits))
-    test, dealt = _test_bases(found.edits), {group_of(j) for j in found.jobs}
-    free, touched, by_id = [], _touched_by(found.jobs, held), {j.id: j for j in found.jobs}
+    test, dealt = _test_bases(found.edits), {j.meta.get('one_base', group_of(j)) for j in found.jobs}
+    free, out_with = [], _of_held_jobs(found, held)
     for e in found.edits:
-        other_fold = e.repo_id in test & dealt  # a code base with sessions, which another fold holds out
-        if (e.repo_id, e.path_after) in touched or e.job in by_id and group_of(by_id[e.job]) in held:
-            continue
-        if e.repo_id not in held and (e.split != 'test' or other_fold or not held):
+        other_fold = e.repo_id in test & dealt  # a code base with sessions, of which another fold holds out some
+        if (e.wish or e.id) not in out_with and e.repo_id not in held and (e.split != 'test' or other_fold or not held):
             free.append(e)
     flow.held_out = len(found.edits) - len(free)
     _take(_wishes_in_turn(free), to_example, gate, most, flow, out, 'edit')
@@ -464,6 +473,11 @@ def _of_evaluation(job: Job | None) -> bool:
 
 
 _CHANGES = dict(same='nothing changed', grew='it grew', bloated='it bloated', filled='it was filled in')
+
+
+def _shrinks(p) -> bool:
+    "Did a rewrite of a memory file save a line, or a tenth of the tokens?"
+    return p.lines_after < p.lines_before or p.tokens_after <= 0.9 * p.tokens_before
 
 
 def take_memory(
@@ -486,8 +500,8 @@ def take_memory(
             flow.reasons['load-bearing lines lost' if p.lost else _CHANGES.get(p.change, p.change)] += 1
         elif job is not None and not verdicts[job.id][p.turn].right:
             flow.reasons['its turn is not right'] += 1
-        elif p.lines_after >= p.lines_before:
-            flow.reasons['no line fewer'] += 1
+        elif not _shrinks(p):
+            flow.reasons['hardly shorter'] += 1
         else:
             good.append(p)
     _take(good, compact_example, gate, most, flow, out, 'compact')
