@@ -4,8 +4,9 @@
     python bench/bench_windows.py found [--max_len 1536] [--model smollm2-135m]
 
 A window that begins inside a phase shows the last turns again, as far as they fill a share of the room that its head
-leaves (`Room.refill`), and in any case back to the last one that did some work. More of them cost room for decisions; fewer may hide what a decision uses. Both are counted
-here on the jobs of a finished phase 1, in all windows, with no limit on rows."""
+leaves (`Room.refill`), and in any case back to the last one that did some work. More of them cost room for decisions;
+fewer may hide what a decision uses. Both are counted here on the jobs of a finished phase 1, in all windows, with no
+limit on rows."""
 
 import argparse
 from collections import Counter

@@ -92,20 +92,32 @@ def check() -> list:
         return bad
 
 
-def keep(name):
-    "Copy results and pages of a finished run to runs/measured/."
-    from agentft.workbench.reports import report
-    from agentft.workbench.runs import PHASES, cache_dir, phase_dir, read_result
+def _places(name) -> tuple:
+    "The folder of runs/`name`, which has to be finished, and an emptied one in runs/measured/ with a folder per phase."
+    from agentft.workbench.runs import PHASES, phase_dir, read_result
 
     src, dst = ROOT / 'runs' / name, ROOT / 'runs' / 'measured' / name
     for p in PHASES:
         read_result(phase_dir(src, p))
     shutil.rmtree(dst, ignore_errors=True)
     for p in PHASES:
-        to = phase_dir(dst, p)
-        to.mkdir(parents=True)
+        phase_dir(dst, p).mkdir(parents=True)
+    return src, dst
+
+
+def _say_kept(dst):
+    print(f'kept in {dst.relative_to(ROOT)}: now run nbs/index.ipynb, then make export')
+
+
+def keep(name):
+    "Copy results and pages of a finished run to runs/measured/."
+    from agentft.workbench.reports import report
+    from agentft.workbench.runs import PHASES, cache_dir, phase_dir
+
+    src, dst = _places(name)
+    for p in PHASES:
         for f in ('result.json', 'phase.json', 'report.html'):
-            shutil.copy2(phase_dir(src, p) / f, to / f)
+            shutil.copy2(phase_dir(src, p) / f, phase_dir(dst, p) / f)
     shutil.copy2(src / 'recipe.json', dst / 'recipe.json')
     for f in [x for x in dst.rglob('*') if x.is_file()]:  # where it was run is nobody's business
         text = f.read_text(encoding='utf-8')
@@ -113,7 +125,7 @@ def keep(name):
             text = text.replace(folder, short)
         f.write_text(text, encoding='utf-8')
     report(dst)
-    print(f'kept in {dst.relative_to(ROOT)}: now run nbs/index.ipynb, then make export')
+    _say_kept(dst)
 
 
 COUNTS = dict(  # of `result.json`: numbers by phase that hold nothing of what was read
@@ -128,21 +140,18 @@ def counts(name, about):
     "Keep what runs/`name` counted of a history that is not the project's own, and no line of that history."
     from agentft.workbench.runs import PHASES, phase_dir, read_result
 
-    src, dst = ROOT / 'runs' / name, ROOT / 'runs' / 'measured' / name
-    results = {p: read_result(phase_dir(src, p)) for p in PHASES}
-    shutil.rmtree(dst, ignore_errors=True)
-    for p, r in results.items():
+    src, dst = _places(name)
+    for p in PHASES:
+        r, to = read_result(phase_dir(src, p)), phase_dir(dst, p)
         kept = {k: r[k] for k in ('v', 'phase', 'verdict', 'summary', 'seconds', 'provenance')}
         kept['numbers'] = {k: r['numbers'][k] for k in COUNTS[p] if k in r['numbers']}
         kept['numbers'].get('replay', {}).pop('compare', None)
-        to = phase_dir(dst, p)
-        to.mkdir(parents=True)
         (to / 'result.json').write_text(json.dumps(kept, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
         stamp = json.loads((phase_dir(src, p) / 'phase.json').read_text(encoding='utf-8'))
         stamp = {k: stamp[k] for k in ('state', 'seconds', 'peak_memory_gb')}
         (to / 'phase.json').write_text(json.dumps(stamp, indent=1) + '\n', encoding='utf-8')
     (dst / 'about.json').write_text(json.dumps(dict(about=about), indent=1) + '\n', encoding='utf-8')
-    print(f'kept in {dst.relative_to(ROOT)}: now run nbs/index.ipynb, then make export')
+    _say_kept(dst)
 
 
 def main(args):

@@ -76,8 +76,9 @@ def _part_lone_bases(found: Found):
         if not is_simulated(job):
             by_source[job.source].append(job)
     for jobs in by_source.values():
-        bases = {group_of(job) for job in jobs if _has_work(job)}
-        if len(bases) == 1 and len({same.get(job.id, job.id) for job in jobs if _has_work(job)}) > 1:
+        working = [job for job in jobs if _has_work(job)]
+        bases = {group_of(job) for job in working}
+        if len(bases) == 1 and len({same.get(job.id, job.id) for job in working}) > 1:
             for job in (j for j in jobs if group_of(j) in bases):
                 job.meta |= dict(group=same.get(job.id, job.id), one_base=group_of(job))
 
@@ -489,7 +490,7 @@ def take_memory(
 ):
     "Rows of good rewrites of memory files."
     flow, good, jobs = Flow('versions of memory files', 'version', len(found.memory)), [], {j.id: j for j in found.jobs}
-    verdicts = {id: judge_turns(job) for id, job in jobs.items() if any(p.job == id for p in found.memory)}
+    verdicts = {id: judge_turns(jobs[id]) for id in {p.job for p in found.memory} & {*jobs}}
     for p in sorted(found.memory, key=lambda p: content_hash(p.id)):
         job = jobs.get(p.job)
         if p.job and job is None:

@@ -116,11 +116,10 @@ def _replaced(turn: Turn) -> set[str]:
 
 def hidden_facts(
     turn: Turn,
-    window: list[Message],  # what the model sees before it
+    shown: Seen,  # what the model sees before it
     before: Seen,  # everything that the agent had seen
 ) -> list[str]:
     "What `turn` uses of what the agent had seen, and the window does not show."
-    shown = Seen(window)
     facts = {x for x in _facts(turn) if x in before.text} | _replaced(turn)
     numbers = set().union(*map(_numbers, _written(turn)))
     hidden = {x for x in facts if x not in shown.text} | _hidden_lines_of(turn, shown, before)
@@ -129,11 +128,11 @@ def hidden_facts(
 # %% ../../nbs/data/06_shown.ipynb #8763a12b2bbd4a93a75aff182afb95dc
 def hidden_lines(
     turn: Turn,
-    window: list[Message],  # what the model sees before it
+    shown: Seen,  # what the model sees before it
     known: Known,  # of the workspace, right before it
 ) -> list[str]:
     "Lines of files that `turn` writes anew, of the versions that the agent knew, which the window does not show."
-    shown, texts, out = Seen(window), known.files.texts(), set()
+    texts, out = known.files.texts(), set()
     always = {'workspace.md'} if turn.agent_phase else set()
     for path in (clean_path(c.arguments.get('path')) for c in turn.said.tool_calls if c.name == 'write_file'):
         if path in known.met | always:

@@ -29,6 +29,7 @@ from agentft.data.lean_context import (
 )
 from .shown import Seen, hidden_facts, hidden_lines, is_mark_without_work, is_work, plain_text, shown_text
 from ..evidence.right_turns import TurnVerdict, judge_turns
+from ..traces.tool_mapping import COUNTERPARTS
 
 # %% ../../nbs/data/07_windows.ipynb #e9a0fae3
 @dataclass
@@ -170,9 +171,9 @@ def why_not(self: _Writer, turn: int, said: Message, prompt: int, answer: int) -
         return TOO_LONG
     if self.names and any(c.name not in self.names for c in said.tool_calls):
         return NOT_OFFERED
-    this, shown = self.job.turns[turn], self.window.messages
     if is_mark_without_work(self.job, self.window.start, turn):
         return NO_WORK_SHOWN
+    this, shown = self.job.turns[turn], Seen(self.window.messages)
     if hidden_lines(this, shown, self.known):
         return REWRITES
     return UNSEEN if hidden_facts(this, shown, self.before) else ''
@@ -193,22 +194,9 @@ def offered(
     return [t for t in job.tools if t.get('function', t).get('name') in used]
 
 # %% ../../nbs/data/07_windows.ipynb #be3834cb
-_OURS = dict(
-    Read='read_file',
-    Write='write_file',
-    Edit='edit_file',
-    MultiEdit='edit_file',
-    Bash='run_command',
-    Glob='list_files',
-    LS='list_files',
-    Grep='search_files',
-    WebSearch='web_search',
-)  # their tool -> ours, to which the reader maps its calls where it can
-
-
 def _once_each(names: set[str]) -> set[str]:
     "`names` of tools without those whose counterpart among our tools is there, too."
-    return {name for name in names if _OURS.get(name) not in names}
+    return {name for name in names if COUNTERPARTS.get(name) not in names}
 
 # %% ../../nbs/data/07_windows.ipynb #b43b363d81ae4b689946ece5c682cd59
 def _merged(schemas: list[dict]) -> dict:

@@ -76,7 +76,7 @@ def floor_actions(
     return {
         'always marks': lambda ref: _says(ToolCall('todo_complete')),
         'frequent call': lambda ref: _says(frequent),
-        'reads named': lambda ref: _says(*map(_read, _next_named(ref))) if _next_named(ref) else _says(listing),
+        'reads named': lambda ref: _says(*([*map(_read, _next_named(ref))] or [listing])),
         'reads all named': lambda ref: _says(*map(_read, _in_window(ref)), listing),
         'says nothing': lambda ref: _says(),
     }
@@ -407,11 +407,11 @@ def step_rows(
 ) -> list[dict]:
     "What stands behind the tested measures: one row per measure, one column per player."
     measures = {k: m for k, m in TESTED.items() if k != 'tokens_per_turn'} | STEPS
-    rows = []
+    rows, units = [], f'{unit_of(turns)}s'
     for m in measures.values():
         row = dict(what=m.label) | {p: _count(turns, m, p) for p in _players(turns)}
-        rows.append(row | {f'{unit_of(turns)}s': len(counts_by_group(turns, m))})
-    return [row for row in rows if row[f'{unit_of(turns)}s']]
+        rows.append(row | {units: len(counts_by_group(turns, m))})
+    return [row for row in rows if row[units]]
 
 # %% ../../nbs/evaluation/05_replay.ipynb #e51fe8b9
 _EFFECT = Measure('same effect', _whole('effect'))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from ..core.agent import BOOKKEEPING, READS, check_call, contract_of
+from ..core.agent import BOOKKEEPING, READS, check_call, contract_of, is_guessed
 from ..core.files import clean_path, replay, written
 from ..core.metrics import job_edits
 from ..core.records import Job, Label, Message, ToolCall, Turn
@@ -297,18 +297,14 @@ def _todos_refused(v):
         if call.name == 'next_phase_todos' and _failed(result) and turn.agent_phase != 'tactical':
             yield i, _quote(result.content), call.name
 
-# %% ../../nbs/evidence/10_failures.ipynb #7fb27b941602401d91542211134fc71a
-def _is_guessed(tool) -> bool:
-    "Was the schema of this tool inferred from calls, as in sessions that record none?"
-    return tool is not None and tool.description.startswith('Schema inferred')
-
 # %% ../../nbs/evidence/10_failures.ipynb #47b1e787
 def _problems(v, kind):
     "Findings of the calls with a problem of that `kind`."
     for (i, turn, call, _), problem in v.problems:
         if problem.kind != kind:
             continue
-        if _is_guessed(v.tools.get(call.name)) and kind == 'malformed_arguments' and not call.malformed:
+        guessed = call.name in v.tools and is_guessed(v.tools[call.name].description)
+        if guessed and kind == 'malformed_arguments' and not call.malformed:
             continue  # the program itself tells when arguments do not fit
         only_a_preview = turn.meta.get('arguments') == 'preview' and not call.malformed
         if kind == 'malformed_arguments' and only_a_preview:

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from ..core.agent import BOOKKEEPING, READS
 from ..core.files import replay, succeeded
 from ..core.records import Job, Turn
-from ..core.todo_work import only_looks
+from ..core.todo_work import OWN_PAPERS, only_looks
 
 # %% ../../nbs/evidence/13_right_turns.ipynb #5653c080
 @dataclass
@@ -219,13 +219,10 @@ def _sent_back(job: Job) -> int:
     return ends[min(times, len(ends)) - 1] + 1 if ends else len(job.turns)
 
 # %% ../../nbs/evidence/13_right_turns.ipynb #8dd0d8092fe74a7c96281538738b07e2
-_OWN_PAPER = re.compile(r'(?:^|/)(?:plan|workspace|todo\w*)\.md$', re.I)
-
-
 @patch
 def written_over(self: _Fates, turn: int) -> bool:
     "Did a text that `turn` wrote or edited, other than a paper of the agent's own, go?"
-    mine = [x for x in self.changes.get(turn, []) if x[0].kind in ('write', 'edit') and not _OWN_PAPER.search(x[1])]
+    mine = [x for x in self.changes.get(turn, []) if x[0].kind in ('write', 'edit') and not OWN_PAPERS.search(x[1])]
     return any(_lost(c, self.end.get(path)) for c, path in mine)
 
 # %% ../../nbs/evidence/13_right_turns.ipynb #44932205

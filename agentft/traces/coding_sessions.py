@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from ..core.agent import TOOLS, tool_schemas
+from ..core.agent import GUESSED, TOOLS, tool_schemas
 from ..core.files import Files, clean_path, numbered
 from ..core.records import Job, Message, Outcome, ToolCall, Turn, Usage, to_dict
 from ..core.todo_work import judge_todos
@@ -514,7 +514,7 @@ class _Signature:
         properties = {k: dict(type=v) for k, v in self.types.items()}
         required = [k for k, n in self.times.items() if n == self.calls]
         parameters = dict(type='object', properties=properties, required=required)
-        function = dict(name=name, description='Schema inferred from the calls.', parameters=parameters)
+        function = dict(name=name, description=f'{GUESSED} from the calls.', parameters=parameters)
         return dict(type='function', function=function)
 
 # %% ../../nbs/traces/16_coding_sessions.ipynb #005f9d14
