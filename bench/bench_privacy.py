@@ -2,7 +2,7 @@
 
     python bench/bench_privacy.py [--traces FOLDER] [--only canaries,wrong,speed] [FILE.bson[.gz] ...]
 
-Canaries: every kind of `evidence/07_canaries`, ten of each by a seed that was not developed on (`--seed`), each in five
+Canaries: every kind of `evidence/09_canaries`, ten of each by a seed that was not developed on (`--seed`), each in five
 fields of a job. Caught means that no two thirds of the secret are left.
 
 Wrong replacements: everything under `--traces` (JSON, JSONL or text) is redacted file by file. Each replacement has a

@@ -194,9 +194,9 @@ def _phone_with_zeros(b, s, e):
 
 # %% ../../nbs/evidence/05_people.ipynb #5a425ade
 _DIALED = re.compile(
-    rb'''(?<![a-z])(?:tele)?(?:phone|fax|mobile?|t\xc3\xa9l|tel|cell)(?:efon|fon)?    # phone, Telefon, mobil
+    rb'''(?<![a-z])(?:tele)?(?:phone|fax|mobile?|t\xc3\xa9l|tel|cell|handy|ruf)(?:efon|fon)?    # phone, Telefon, mobil
     (?:[ _\-]?(?:no|nr|number|num|nummer))?\.?\\?["']?
-    \s{0,3}[:=]?\s{0,3}\\?["']?[+(]{0,2}$''',
+    (?:\s{0,3}[:=]?\s{0,3}\\?["']?|[ ](?:is|ist)[ ]?)[+(]{0,2}$''',
     re.X,
 )
 
@@ -208,8 +208,16 @@ _AREA = re.compile(
     [ ]?[1-9]\d{2,3}(?:[ \-]?\d){2,5}(?!\w|[ ]?[(+*=<>%]|[.,:/\-]\d)""",
     re.X,
 )
-_CALLED = re.compile(rb"(?<![a-z_])(?:call|dial|ring|text)(?: (?:me|us|her|him|them))?(?: (?:at|on|under))?:? $")
+_CALLED = re.compile(
+    rb"""(?<![a-z_])(?:(?:call|dial|ring|text)(?:[ ](?:me|us|her|him|them))?(?:[ ](?:at|on|under))?
+    | ruf(?:e|en|t)?(?:[ ](?:mich|uns|sie|ihn))?(?:[ ](?:bitte|an))?(?:[ ]unter)?
+    | (?:my|our|his|her|their|meine|unsere|seine|ihre)[ ](?:[a-z]+[ ])?
+      (?:number|nummer|cell|handynummer)(?:[ ](?:is|ist))?)
+    :?[ ]$""",
+    re.X,
+)
 _NATIONAL = re.compile(rb'0[1-9]\d{1,3}[ /\-][ ]?[1-9]\d{2,3}(?:[ \-]?\d){2,5}(?!\w|[ ]?[(+*=<>%]|[.,:/\-]\d)')
+_COMPACT = re.compile(rb'0(?!123456)[1-9]\d{8,10}(?!\w|[.,]\d)')
 
 
 def _national_phone(b, low, s, e):
@@ -219,7 +227,7 @@ def _national_phone(b, low, s, e):
         return _AREA.match(b, p - 1, e + 2)
     if not _CALLED.search(low, max(p - 30, 0), p):
         return None
-    return _NATIONAL.match(b, p, e + 2)
+    return _NATIONAL.match(b, p, e + 2) or _COMPACT.match(b, p, e + 2)
 
 # %% ../../nbs/evidence/05_people.ipynb #acae54e37e7d407bbb7b55eff062a284
 _FREE = rb'(?<![\w.,:+\-#])(?<!\d/)(?<!\w\()(?<!\d[ ])'  # nothing of a number, a path or a call before it
@@ -485,6 +493,8 @@ _ROOT = re.compile(
       (?:/(?:var|usr|export|mnt|data|nfs|net|private|System/Volumes/Data))?
     | (?:^|[^A-Za-z0-9])[A-Za-z]:                         # C:
     | (?:^|[^\w.])(?:/mnt|/cygdrive|/host_mnt|/run/desktop/mnt/host)?/[A-Za-z]    # /mnt/c
+    | vscode-remote://[\w%+.\-]{1,40}                     # wsl%2Bubuntu
+    | \\wsl(?:\$|\.localhost)\\{1,4}[\w.\-]{1,30}
     | \[[\d;]*m                                           # a colour of a terminal
     | (?:^|[\s"'`=(,])\\{2,8}[A-Za-z][\w.\-]{1,30}        # \\server
     )$''',
@@ -593,6 +603,45 @@ def home_names(
         yield *hit, 'USER'
     yield from _accounts(b, names)
 
+# %% ../../nbs/evidence/05_people.ipynb #02fefeeb
+_SIGNED = re.compile(
+    rb'''(?<![\w\-])(?:author|commit(?:ter)?|signed-off-by|co-authored-by|reviewed-by|tagger|from|to|cc):[ \t]+
+    ["']?(?P<name>[^\s<>"'\n:][^<>"'\n:]{1,60}?)["']?$''',
+    re.X | re.I,
+)
+_ROBOT = re.compile(rb'<[^>\n]*(?:no-?reply|\[bot\]|\bbot\b)', re.I)
+_GIT_NAME = re.compile(rb'''user\.name[ \t]+\\{0,3}(?P<q>["'])(?P<name>[^"'\\\n\0<${]{2,60})\\{0,3}(?P=q)''', re.I)
+
+
+def _signed_names(b, low):
+    "Names of people beside their address, and those that git is told."
+    for at in places(b, b'@'):
+        p = b.rfind(b' <', max(at - 64, 0), at)
+        if p < 0 or b.find(b'>', p, at) >= 0 or _ROBOT.match(b, p + 1):
+            continue
+        start = max(p - 90, 0)
+        if m := _SIGNED.search(b[start:p]):
+            yield start + m.start('name'), start + m.end('name'), 'NAME'
+    for p in places(low, b'user.name'):
+        if m := _GIT_NAME.match(b, p):
+            yield *m.span('name'), 'NAME'
+
+# %% ../../nbs/evidence/05_people.ipynb #13f82e74
+_MAC = re.compile(rb'(?<![\w:\-])(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(?![\w:]|-\w)')
+_LOGIN_AT = re.compile(rb'(?:-\w+[ ]+(?:[^\s\-]\S*[ ]+)?)*(?P<name>[a-z][\w.\-]*)@(?!github|gitlab|bitbucket)[\w.\-]+')
+
+
+def _machines(b, low):
+    "Hardware addresses, and accounts behind `ssh` and `scp`."
+    for p in places(b.translate(_HEX_SHAPE), b'hh:hh:hh:hh:hh:hh'):
+        if (m := _MAC.match(b, p)) and len(set(m[0].split(b':'))) > 2:  # no 00:00:00:00:00:00
+            yield *m.span(), 'MAC'
+    for word in (b'ssh ', b'scp '):
+        for p in places(low, word):
+            m = None if b[p - 1 : p].isalnum() or b[p - 1 : p] in (b'-', b'_') else _LOGIN_AT.match(b, p + 4)
+            if m and _is_person(m['name']):
+                yield *m.span('name'), 'USER'
+
 # %% ../../nbs/evidence/05_people.ipynb #aee2194b
 def find_people(
     b: bytes,  # a text, escapes for line ends already turned into spaces
@@ -603,3 +652,5 @@ def find_people(
     yield from _mails(b, low)
     yield from _numbers(b, low)
     yield from home_names(raw)
+    yield from _signed_names(b, low)
+    yield from _machines(b, low)
