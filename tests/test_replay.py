@@ -508,13 +508,15 @@ def test_a_command_that_destroys_nothing_is_not_judged():
 
 def test_an_end_names_no_deliverable_from_nowhere():
     named = END.said.tool_calls[0].arguments['deliverables']
-    end = lambda *paths: call('job_complete', summary='Done.', deliverables=list(paths), confidence=0)
+    end = lambda *paths: call('job_complete', summary='Done.', deliverables=list(paths), confidence=0.9)
     assert effect(END, end(*named), tools=[]) is True
     assert effect(END, end(*named, PATH), tools=[]) is True  # a file that there is
     assert effect(END, end(*named, 'secret/plan.md'), tools=[]) is False
     told = [*END.messages, Message('user', 'I also want ./secret/plan.md.')]
     assert effect(END, end(*named, 'secret/plan.md'), tools=[], messages=told) is True
     assert effect(END, end(*named, 'plan.md'), tools=[], messages=told) is False
+    for said in (dict(summary='Nothing was done.'), dict(summary='I failed.'), dict(summary='Done.', confidence=0.1)):
+        assert effect(END, call('job_complete', **dict(confidence=0.9) | said, deliverables=named), tools=[]) is False
 
 
 def test_prose_with_other_facts_is_wrong():
@@ -535,6 +537,20 @@ def test_prose_with_other_facts_is_wrong():
     assert write(worded.replace('4549 h ', '')) is False  # a fact is missing
     assert write(worded + 'It was 13.\n') is False  # a number from nowhere
     assert write(re.sub(r'\d', '7', text)) is False
+    prose = 'The loom runs empty while the store is at 5.2 bar.\nVisit three found ticket TAX-118 open.\n'
+    ref = Reference(window, say(call('write_file', path='r.md', content=prose)), files_after={'r.md': prose})
+    assert write(prose.replace('runs', 'idly runs')) is None
+    assert write(prose.replace('is at', 'is not at')) is False
+    assert write('\n'.join(' '.join(line.split()[::-1]) for line in prose.splitlines())) is False  # words in no order
+
+
+def test_a_plan_in_other_words_is_not_shown_to_be_right():
+    (plan,) = [r for r in references(1) if any(c.name == 'next_phase_todos' for c in r.said.tool_calls)][:1]
+    todos = plan.said.tool_calls[0].arguments['todos']
+    stage = lambda texts: effect(plan, call('next_phase_todos', todos=texts))
+    assert stage(todos) is True
+    assert stage([f'Corrupt: {x}' for x in todos]) is not True
+    assert stage([re.sub(r'^\w+', 'Break', x) for x in todos]) is not True
 
 
 def test_silence_is_no_decision():
@@ -621,11 +637,12 @@ def test_jobs_are_the_unit_and_both_have_one_denominator():
     turns = turns_of(refs, lambda r: False, lambda r: True)
     counts = counts_by_group(turns, TESTED['right_action'])
     assert {k: v[1][1] for k, v in counts.items()} == {'config-1-expert': 3, 'config-2-expert': 3}
-    turns[2].by['base'].effect = None  # a turn that cannot be judged for one of them counts for neither
+    turns[2].by['tuned'].effect = None  # an action that nobody can judge is not shown to be right
     counts = counts_by_group(turns, TESTED['right_action'])
-    assert [[n for _, n in v] for v in counts.values()] == [[2, 2], [3, 3]]
+    assert [v[1] for v in counts.values()] == [[2, 3], [3, 3]]
     row = measure_rows(turns, compare_turns(turns))[0]
-    assert row['not_judged'] == 'base 1, tuned 0' and row['base'].startswith('0 of 5') and row['jobs'] == 2
+    assert row['not_judged'] == 'base 0, tuned 1' and row['tuned'].startswith('5 of 6') and row['jobs'] == 2
+    assert 'count as not right (tuned 1, base 0)' in replay_line(turns, compare_turns(turns))
     one_group = judge_answers(
         [replace(r, group='repo') for r in refs],
         dict(base=[t.answers['base'] for t in turns], tuned=[t.answers['tuned'] for t in turns]),
@@ -695,10 +712,10 @@ def test_the_headline_compares_with_the_floor_in_the_same_turns():
     assert '; beside a player that only reads what is named 30 to 10 of 30, better.' in said[1]
     assert '(of them turns that write: tuned 0 of 20)' in said[0] and 'that write: tuned 20 of 20)' in said[1]
     work = next(t for t in both[1] if t.kind == 'writing')
-    work.by['reads named'].effect = None  # a turn that is not judged for the floor counts for neither
+    work.by['reads named'].effect = None  # not shown to be right
     f = replay_numbers(both[1], compare_turns(both[1]))['floor']
-    assert (f['name'], f['tuned'], f['floor'], f['verdict']) == ('reads named', [29, 29], [10, 29], 'better')
-    assert f['p'] < 0.05 and best_floor(both[1], TESTED['right_action']) == '10 of 29 (tuned 29)'
+    assert (f['name'], f['tuned'], f['floor'], f['verdict']) == ('reads named', [30, 30], [10, 30], 'better')
+    assert f['p'] < 0.05 and best_floor(both[1], TESTED['right_action']) == '10 of 30 (tuned 30)'
     assert compare_floor(only_reads)['p'] == 1 and compare_floor(turns_of(refs[:8], no, lambda r: True))['p'] >= 0.05
 
 
@@ -733,7 +750,7 @@ def test_what_nobody_could_judge_is_counted():
     for player in ('base', 'tuned'):
         work[0].by[player].effect = None
     row = measure_rows(turns, compare_turns(turns))[0]
-    assert row['not_judged'] == 'base 1, tuned 1' and row['base'].startswith('0 of 5')
+    assert row['not_judged'] == 'base 1, tuned 1' and row['tuned'].startswith('5 of 6')
 
 
 def test_false_alarms_with_few_jobs_of_unequal_size():

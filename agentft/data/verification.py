@@ -405,12 +405,19 @@ def groups(
     return {i: root(i) for i in parents}
 
 # %% ../../nbs/data/08_verification.ipynb #222c5a19
+def _may_validate(records: list, wanted: float) -> bool:
+    "Is a group small enough for validation, and without a row of a user's own history?"
+    metas = [getattr(r, 'meta', {}) for r in records]
+    own = any('window' in meta or meta.get('origin') in ('session', 'git', 'memory') for meta in metas)
+    return not own and len(records) <= max(wanted, 1)
+
+
 def _valid_groups(members: dict, wanted: float) -> set:
     "Groups for validation: rarest family first, then by the hash of the group's name, up to `wanted` records."
-    order = sorted(members, key=content_hash)
-    valid, have = set(), Counter()
-    while sum(have.values()) < wanted and len(order) > len(valid) + 1:
-        rest = [g for g in order if g not in valid]
+    free = sorted((g for g, records in members.items() if _may_validate(records, wanted)), key=content_hash)
+    most, valid, have = min(len(free), len(members) // 2), set(), Counter()
+    while sum(have.values()) < wanted and len(valid) < most:
+        rest = [g for g in free if g not in valid]
         chosen = min(rest, key=lambda g: (have[members[g][0].family], rest.index(g)))
         valid.add(chosen)
         have[members[chosen][0].family] += len(members[chosen])

@@ -12,6 +12,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from types import SimpleNamespace
 
 from ..arena.sessions import match_todos
@@ -230,14 +231,31 @@ def _overlap(a: str, b: str) -> float:
     return len(a & b) / max(len(a | b), 1)
 
 
+_NOT = re.compile(
+    r"(?i)\b(not|never|no|none|nothing|neither|nor|without|skip|avoid|refuse|refrain|forbidden|cannot|nicht|nie|ohne)\b"
+    r"|\bkein|n['’]t\b"
+)
+
+
+def _denies(a: str, b: str) -> bool:
+    "Do two texts differ in how often they negate?"
+    return len(_NOT.findall(a)) != len(_NOT.findall(b))
+
+
+def _in_order(a: str, b: str) -> float:
+    "Share of the words of two texts that stand in the same order in both."
+    words = [re.findall(r'\w+', x.lower()) for x in (a, b)]
+    return SequenceMatcher(None, *words, autojunk=False).ratio()
+
+
 def _same_text(path, wanted, got, written, window='') -> bool | None:
     "Is `got` the text `wanted`? None: another wording, where a whole file of prose was `written`."
     if wanted is None or got is None:
         return wanted is got
     if _bare(wanted) == _bare(got):
         return True
-    reworded = written and path.endswith(_PROSE) and _overlap(wanted, got) >= 0.5
-    return None if reworded and not _other_facts(wanted, got, window) else False
+    reworded = written and path.endswith(_PROSE) and _overlap(wanted, got) >= 0.5 and _in_order(wanted, got) >= 0.5
+    return None if reworded and not _denies(wanted, got) and not _other_facts(wanted, got, window) else False
 
 # %% ../../nbs/evaluation/02_judging.ipynb #22274415
 def _not_known(ref, path, calls) -> bool:
@@ -472,14 +490,9 @@ def _same_todo(ref, recorded, call) -> bool | None:
     return _is_current(ref, *(a | b))
 
 # %% ../../nbs/evaluation/02_judging.ipynb #3cd8f8f9
-_NOT = re.compile(
-    r"(?i)\b(not|never|no|none|nothing|neither|nor|without|skip|avoid|refuse|refrain|forbidden|cannot|nicht|nie|ohne)\b"
-    r"|\bkein|n['’]t\b"
-)
-
-
 _DESTROYS = re.compile(
-    r'(?i)\b(?:(?:delet|remov|eras|wip(?=e|i)|ignor|discard|destroy|purg|truncat|overwrit|abandon|revert|undo|unlink)\w*'
+    r'(?i)\b(?:(?:delet|remov|eras|wip(?=e|i)|ignor|discard|destroy|purg|truncat|overwrit|abandon|revert|undo)\w*'
+    r'|unlink\w*'
     r'|drop(?:s|ped|ping)?|clear(?:s|ed|ing)?\s+(?:all|out|the|every)|rm|l(?:ö|oe)sch\w*|entfern\w*|verw[ie]rf\w*)\b'
 )
 
@@ -534,13 +547,20 @@ def _harmless(ref, wanted, extra) -> bool | None:
     return None if any(_NOT.search(t) for t in extra) else True
 
 
+def _verb(todo: str) -> str:
+    "What a todo asks to do, by its first word."
+    return next(iter(re.findall(r'\w+', todo.lower())), '')
+
+
 def _same_plan(ref, recorded, call) -> bool | None:
-    "Does `call` stage all recorded todos, in about their order, and nothing that does harm?"
+    "Does `call` stage all recorded todos, in about their order, and nothing that does harm? None: in other words."
     wanted, got, pairs = _texts(recorded), _texts(call), _staged(recorded, call)
     if len(set(pairs.values())) < len(wanted) or len(got) > 1.25 * len(wanted):
         return False
     if any(_turned(got[i], wanted[j]) for i, j in pairs.items()) or _longest_order(pairs.values()) < 0.8 * len(wanted):
         return False
+    if any(_verb(got[i]) != _verb(wanted[j]) for i, j in pairs.items()):
+        return None
     return _harmless(ref, wanted, [t for i, t in enumerate(got) if i not in pairs])
 
 # %% ../../nbs/evaluation/02_judging.ipynb #17b0d08e
@@ -559,12 +579,26 @@ def _is_known(ref, name: str) -> bool:
     return bool(name) and re.search(named, _window(ref)) is not None
 
 
+_FAILED = re.compile(
+    r'(?i)\b(?:fail\w*|unable|unfinished|incomplete|unsuccessful\w*|gave up|gescheitert|unvollst\w+)\b'
+)
+
+
+def _gives_up(call) -> bool:
+    "Does the report at the end of a job say that the work was not done?"
+    said, sure = call.arguments.get('summary') or '', call.arguments.get('confidence')
+    doubts = isinstance(sure, (int, float)) and not isinstance(sure, bool) and sure < 0.5
+    return doubts or bool(_FAILED.search(str(said)) or _NOT.search(str(said)))
+
+
 def _same_book(ref, recorded, call) -> bool | None:
     "Does one bookkeeping `call` do what `recorded` does? Both are calls of the same tool."
     if call.name == 'todo_complete':
         return _same_todo(ref, recorded, call)
     if call.name == 'next_phase_todos':
         return _same_plan(ref, recorded, call)
+    if _gives_up(recorded) != _gives_up(call):
+        return False
     wanted, got = _deliverables(recorded), _deliverables(call)
     return wanted <= got and all(_is_known(ref, x) for x in got - wanted)
 

@@ -121,11 +121,16 @@ def _usable(j) -> bool | None:
 
 
 def _effect_of_work(kind, j) -> bool | None:
-    return j.effect if _works(kind) else None
+    "An action that nobody can judge is not shown to be right, so it counts as not right."
+    return j.effect is True if _works(kind) else None
 
 
 def _decision(kind, j) -> bool | None:
     return j.refrains if j.marks is None else j.marks
+
+
+def _unknown(kind, j) -> bool:
+    return _works(kind) and j.effect is None
 
 # %% ../../nbs/evaluation/05_replay.ipynb #1bb1f659
 @dataclass(frozen=True)
@@ -135,11 +140,11 @@ class Measure:
     label: str
     value: Callable  # (kind of the turn, Judgement) -> True, False, a number, or None where it says nothing
     better: int = 1  # 1: more is better, -1: less is
-    due: Callable = lambda kind: False  # should it have a value in every turn of that kind?
+    unknown: Callable = lambda kind, j: False  # does nobody know it?
 
 
 TESTED = dict(
-    right_action=Measure('right action (turns that are more than bookkeeping)', _effect_of_work, due=_works),
+    right_action=Measure('right action (turns that are more than bookkeeping)', _effect_of_work, unknown=_unknown),
     same_tool=Measure('same tools (the same turns)', lambda k, j: j.same_tools if _works(k) else None),
     usable_call=Measure('a call that the agent carries out', lambda k, j: _usable(j)),
     edit_applies=Measure('edit applies', lambda k, j: j.applies),
@@ -159,7 +164,7 @@ STEPS = dict(
     valid=Measure('valid arguments', _whole('valid')),
     legal=Measure('allowed in its phase', _whole('legal')),
     first_tool=Measure('first call of the recorded tool, all turns', _whole('first_tool')),
-    bookkeeping=Measure('right bookkeeping', lambda kind, j: j.effect if kind == 'bookkeeping' else None),
+    bookkeeping=Measure('right bookkeeping', lambda kind, j: j.effect is True if kind == 'bookkeeping' else None),
     marks=Measure('marks a todo whose work was done', _whole('marks')),
     refrains=Measure('does not mark a todo whose work is not done', _whole('refrains')),
     todo_share=Measure('share of the recorded todos that are staged too', _whole('todo_share')),
@@ -188,14 +193,8 @@ def not_judged(
     turns: list[JudgedTurn],
     measure: Measure,
 ) -> dict:  # base, tuned -> turns
-    "Turns in which a measure applies and a player has no value."
-    out = dict(base=0, tuned=0)
-    for t in turns:
-        values = {p: measure.value(t.kind, t.by[p]) for p in out if t.by}
-        if measure.due(t.kind) or any(v is not None for v in values.values()):
-            for p, v in values.items():
-                out[p] += v is None
-    return out
+    "Turns in which nobody knows what a player's action is worth."
+    return {p: sum(measure.unknown(t.kind, t.by[p]) for t in turns if t.by) for p in ('base', 'tuned')}
 
 # %% ../../nbs/evaluation/05_replay.ipynb #05009604
 def least_groups(
@@ -414,7 +413,7 @@ def step_rows(
     return [row for row in rows if row[units]]
 
 # %% ../../nbs/evaluation/05_replay.ipynb #e51fe8b9
-_EFFECT = Measure('same effect', _whole('effect'))
+_EFFECT = Measure('same effect', lambda kind, j: None if kind == 'talking' else j.effect is True)
 
 
 def kind_rows(
@@ -449,6 +448,14 @@ def _writing(turns) -> str:
     return f' (of them turns that write: tuned {right} of {n})' if n else ''
 
 
+def _unjudged(turns) -> str:
+    "How many actions nobody can judge."
+    n = not_judged(turns, TESTED['right_action'])
+    if not any(n.values()):
+        return ''
+    return f' Actions that nobody can judge count as not right (tuned {n["tuned"]}, base {n["base"]}).'
+
+
 def replay_line(
     turns: list[JudgedTurn],
     comparisons: dict[str, Comparison],  # of `compare_turns`
@@ -465,7 +472,7 @@ def replay_line(
     where = f'{counted(n, "turn")} of {counted(c.jobs, unit_of(turns))} that are more than bookkeeping'
     said = f'right action tuned {tuned} of {n}, base {base} of {n}{_writing(turns)}'
     verdict = f'{c.verdict} than its base' if c.verdict in ('better', 'worse') else f'against its base {c.verdict}'
-    more = _few(comparisons, unit_of(turns)) + _explained(turns)
+    more = _few(comparisons, unit_of(turns)) + _explained(turns) + _unjudged(turns)
     return f'Your own held-out turns ({where}): {said}; {verdict}{_floor_words(turns)}.{more}'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #f0c8e948

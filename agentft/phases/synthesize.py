@@ -15,13 +15,13 @@ from ..arena.faults import FAULTS
 from ..core.records import Example, write_atomic, write_jsonl
 from ..data.expansion import expand, quotas
 from agentft.data.own_history import (
-    VALIDATES,
     by_source,
+    failure_flow,
     in_turn,
     is_simulated,
-    note_split,
     own_seeds,
     phases_without_row,
+    seed_flow,
     take_own_history,
 )
 from ..data.preferences import pair
@@ -119,10 +119,10 @@ def _synthesize(r, p):
     teacher, first = TEACHERS[p.teacher](r.out / 'answers.jsonl'), p.seed * 1_000_000
     made, refused, r.short = expand(r.seeds, r.quota, teacher, gate, p.evolve_share, start=first, progress=True)
     r.rejected += refused
+    r.own.flows += [seed_flow(r.found, made, r.rejected), failure_flow(r.found, r.own)]
     r.examples = in_turn(r.own.examples + made)
     r.preferences = _pairs(r.examples, p.n_preferences)
     r.split = split_jobs(r.examples + r.preferences, p.valid_fraction)
-    note_split(r.own)
     r.model, r.max_len = p.model, p.max_len
     _write(r)
 
@@ -155,11 +155,11 @@ def _by_origin(r) -> dict:
 
 
 def _own_turns(r) -> dict:
-    "Turns of the recorded jobs that are not held out: all, right ones, trained ones, those in rows to validate with."
+    "Turns of the recorded jobs that are not held out: all, right ones, those in rows to train on."
     own = {key: why for key, why in r.own.turns.items() if key[0] not in r.own.held_jobs}
     counts = Counter(own.values())
     right = sum(key in r.own.right for key in own)
-    return dict(not_held_out=len(own), right=right, trained=counts[''], validate=counts[VALIDATES])
+    return dict(not_held_out=len(own), right=right, trained=counts[''])
 
 
 def _verdict(r) -> str:
@@ -168,9 +168,8 @@ def _verdict(r) -> str:
     said = [f'{counted(len(r.examples), "verified example")} ({origin})', counted(len(r.preferences), 'pair')]
     n = _own_turns(r)
     if r.own.turns:
-        valid = f', {n["validate"]} more in rows to validate with' if n['validate'] else ''
         share = percent(n['trained'], n['right'])
-        said.append(f'{share} of the own right turns are trained ({n["trained"]} of {n["right"]}{valid})')
+        said.append(f'{share} of the own right turns stand in rows to train on ({n["trained"]} of {n["right"]})')
     if r.own.references:
         jobs = len({x.job for x in r.own.references})
         said.append(f'{counted(len(r.own.references), "turn")} of {counted(jobs, "job")} held out to measure with')
@@ -230,8 +229,7 @@ def _summary(r) -> list[dict]:
         ('examples', n['examples'], f'{n["train"]} to train, {n["valid"]} to validate'),
         *((f'from {words}', count, '') for words, count in _by_origin(r).items()),
         ('own turns', own['not_held_out'], f'{own["right"]} of them right; recorded jobs that are not held out'),
-        ('own right turns that are trained', own['trained'], share),
-        ('own right turns in rows to validate with', own['validate'], 'not trained'),
+        ('own right turns in rows to train on', own['trained'], share),
         ('rows kept although they are like another one', n['alike'], 'the only row with work of their job and phase'),
         ('held-out turns', n['references'], f'of {counted(n["held_out_jobs"], "job")}: the replay suite of phase 4'),
         ('examples with a wrong turn that is not trained', n['recovered'], 'the model sees how to recover'),
@@ -253,7 +251,7 @@ def _of_own(r) -> list[str]:
             'themselves that they succeeded.'
         )
     for row in by_source(recorded, r.own):
-        if not row['trained'] + row['validate'] + row['held_out']:
+        if not row['trained'] + row['held_out']:
             given = f'{counted(row["jobs"], "job")} of {row["source"]} with {counted(row["turns"], "turn")} give no row'
             out.append(f'{given}, mostly because: {row["most_often_against"]}.')
     without = phases_without_row(recorded, r.own)
