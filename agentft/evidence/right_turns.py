@@ -6,7 +6,9 @@
 __all__ = ['NOT_KEPT', 'TurnVerdict', 'kept', 'judge_turns']
 
 # %% ../../nbs/evidence/15_right_turns.ipynb #32c53d01
+import fnmatch
 import re
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 
@@ -141,6 +143,148 @@ def lost(self: _Fates, turn: int) -> bool | None:
     fates = [_lost(c, self.end.get(path)) for c, path in self.changes.get(turn, [])]
     return True if True in fates else None if None in fates else False
 
+# %% ../../nbs/evidence/15_right_turns.ipynb #c1ae89c9
+_FROM_HERE = ('.', './', '*', ':/', '-A', '--all')
+_VALUE_OF = ('-s', '--source', '-m', '--message', '-C', '-c')  # options of git that take a value
+
+
+def _simple_commands(text: str) -> list[list[str]]:
+    "The words of each simple command in `text`."
+    out = []
+    for part in re.split(r'&&|\|\||[;|\n]', text):
+        try:
+            words = shlex.split(part, comments=True)
+        except ValueError:
+            words = part.split()
+        while words and (words[0] in ('sudo', 'env', 'time', 'command') or re.fullmatch(r'\w+=\S*', words[0])):
+            words = words[1:]
+        out += [words] if words else []
+    return out
+
+
+def _arguments(words: list[str]) -> list[str]:
+    "`words` without options and their values."
+    out, skip = [], False
+    for w in words:
+        if skip or w.startswith('-') and w != '--' and w not in _FROM_HERE:
+            skip = not skip and w in _VALUE_OF
+        elif w != '--':
+            out.append(w)
+    return out
+
+# %% ../../nbs/evidence/15_right_turns.ipynb #35df2661
+@dataclass
+class _Deed:
+    "What a command did to files."
+
+    kind: str  # `back`: as before, or gone; `changed`: another text; `kept`: committed; `again`: a stash that came back
+    paths: list  # as the command names them; `.` for all
+    committed: bool = False  # does it reach behind commits?
+
+
+def _of_git(words: list[str]) -> _Deed | None:
+    "What `git ...` does to the files of the working copy."
+    verb, rest = next(((w, words[n + 1 :]) for n, w in enumerate(words) if n and w in _GIT), ('', []))
+    args = _arguments(rest)
+    if verb == 'checkout':
+        looks_like_files = [a for a in args if a in _FROM_HERE or '.' in a or '/' in a]
+        files = rest[rest.index('--') + 1 :] if '--' in rest else looks_like_files
+        return _Deed('back', files) if files else None
+    if verb == 'restore':
+        return None if '--staged' in rest and '--worktree' not in rest else _Deed('back', args)
+    if verb == 'reset':
+        return _Deed('back', ['.'], any(a != 'HEAD' for a in args)) if '--hard' in rest else None
+    if verb == 'stash':
+        kind = _STASH.get((args or [''])[0], 'back')
+        return _Deed(kind, ['.']) if kind else None
+    if verb == 'revert':
+        return _Deed('back', ['.'], True)
+    return _Deed('kept', ['.']) if verb == 'commit' else None
+
+
+_GIT = ('checkout', 'restore', 'reset', 'stash', 'revert', 'commit')
+_STASH = dict(pop='again', apply='again', list='', show='', drop='', clear='')
+
+# %% ../../nbs/evidence/15_right_turns.ipynb #793dfdcc
+_WRITTEN = re.compile(r'(?<![<>=&\d-])>{1,2}\|?\s*([^\s>&|;()]+)')
+
+
+def _deeds(command: str) -> list[_Deed]:
+    "What `command` did to files, in its order."
+    out = []
+    for words in _simple_commands(command):
+        name, args = words[0].rsplit('/', 1)[-1], _arguments(words[1:])
+        if name == 'git' and (deed := _of_git(words)):
+            out.append(deed)
+        elif name in ('rm', 'unlink', 'rmdir'):
+            out.append(_Deed('back', args))
+        elif name in ('sed', 'perl') and any(re.match(r'-\w*i', w) for w in words[1:]):
+            out.append(_Deed('changed', args[1:]))
+        elif name in ('mv', 'cp', 'truncate', 'tee'):
+            out.append(_Deed('changed', args))
+        written = [p for p in _WRITTEN.findall(' '.join(words)) if not p.startswith('/dev/')]
+        out += [_Deed('changed', written)] if written else []
+    return [d for d in out if d.paths]
+
+
+def _is_meant(path: str, named: str) -> bool:
+    "Does a command mean the file at `path` by `named`?"
+    if named in _FROM_HERE:
+        return True
+    named, path = named.removeprefix('./').strip('/'), f'/{path.strip("/")}'
+    return bool(named) and (f'{path}/'.find(f'/{named}/') >= 0 or fnmatch.fnmatch(path, f'*/{named}'))
+
+# %% ../../nbs/evidence/15_right_turns.ipynb #ba75ef11
+def _commands(job: Job):
+    "`(turn, command, result)` of every command of the shell."
+    at = {id(turn): i for i, turn in enumerate(job.turns)}
+    for turn, call, result in job.calls():
+        if call.name == 'run_command' and isinstance(call.arguments.get('command'), str):
+            yield at[id(turn)], call.arguments['command'], result
+
+
+@patch
+def note_commands(self: _Fates, job: Job):
+    "Which turns a later command took back, and of which it left a text that nobody recorded."
+    self.back, self.covered, committed, stashed = set(), set(), -1, []
+    for at, command, result in _commands(job):
+        for deed in _deeds(command) if succeeded(result) else ():
+            if deed.kind == 'kept':
+                committed = at
+            elif deed.kind == 'again':
+                self.back -= stashed.pop() if stashed else set()
+            else:
+                hit = {t for t in self.changes if t < at and (deed.committed or t > committed or deed.paths != ['.'])}
+                hit = {t for t in hit if any(_is_meant(p, name) for _, p in self.changes[t] for name in deed.paths)}
+                if 'stash' in command:
+                    stashed.append(hit - self.back)
+                (self.back if deed.kind == 'back' else self.covered).update(hit)
+
+# %% ../../nbs/evidence/15_right_turns.ipynb #6a6467cf
+_CHECK = re.compile(
+    r'\b(pytest|py\.test|unittest|tox|nox|mypy|flake8|pylint|ruff check|tsc|eslint|jest|vitest|rspec|phpunit|ctest'
+    r'|(?:npm|pnpm|yarn|bun) (?:run )?(?:test|lint|build|typecheck)|go (?:test|build|vet)|mvn|gradlew?'
+    r'|cargo (?:test|build|check|clippy)|make \S*(?:test|check|lint)|dotnet (?:test|build))\b'
+)
+_FAILING = re.compile(
+    r'(?im)^\W{0,3}(?:FAILED|FAIL)\b|\b[1-9]\d* (?:failed|failing|failures?|errors?)\b'
+    r'|\berror TS\d+|^E {2,}\S|BUILD FAIL'
+)
+
+
+def _failed_checks(job: Job, writes: set[int]) -> set[int]:
+    "Turns of `writes` after which a check failed that never passed again."
+    passed, failing = {}, {}
+    for at, command, result in _commands(job):
+        for kind in _CHECK.findall(command):
+            ok = succeeded(result)
+            if ok and not _FAILING.search(result.content):
+                passed[kind] = at
+                failing.pop(kind, None)
+            elif ok is not None:
+                failing[kind] = {t for t in writes if passed.get(kind, -1) < t < at}
+    return set().union(*failing.values())
+
 # %% ../../nbs/evidence/15_right_turns.ipynb #12c08d45
 _INTERRUPT = re.compile(r"\[Request interrupted by user|user doesn't want to (?:proceed|take this action)", re.I)
 _ALL_OF_IT = (
@@ -149,13 +293,24 @@ _ALL_OF_IT = (
 )
 _POLITE = r'(?:(?:hm+|oh|ah|ok(?:ay)?|well|please|sorry|bitte|ach)\b\W*)*'
 _AT_THE_START = [
-    r'no\b(?! need| problem| worries|t)|wrong\b|stop[.!,]|(?:undo|revert)\W*$|(?:undo|revert)[.!,;]',
-    r"(?:that'?s|that is|this is) (?:wrong|not (?:what|right|correct|it(?= *(?:[.!,;]|$))))",
-    r"you (?:broke|deleted|removed)|don'?t (?:do|change|touch) (?:that|this|it)",
+    r'no(?:pe)?\b(?! need| problem| worries|t)|wrong\b|stop[.!,]|(?:undo|revert)\W*$|(?:undo|revert)[.!,;]',
+    r"(?:that'?s|that is|this is|it'?s)? ?(?:wrong\b|not (?:what|right|correct|it(?= *(?:[.!,;]|$))))",
+    r"(?:that|this|it|you|now you|you'?ve|you have) (?:just )?"
+    r"(?:broke|deleted|removed|misunderstood|misread|ruined|messed)\b",
+    r"don'?t (?:do|change|touch) (?:that|this|it)|cancel (?:that|this|it)|why (?:did|have|would) you\b",
+    r"i (?:meant|said|told you|asked (?:you )?(?:for|to)|wanted|did(?:n'?t| not) (?:ask|want|mean))\b",
+    r"(?:that|this|it) (?:still )?(?:does|did|is)(?:n'?t| not) (?:work|help|right|correct|what)",
+    r'(?:das|es) (?:funktioniert|geht|klappt|stimmt) (?:so |jetzt |immer noch )*nicht|ich (?:meinte|wollte|sagte)\b',
     r'nein\b(?!,? danke)|falsch\b|so nicht\b|das (?:ist|war) (?:falsch|nicht (?:richtig|das))|das stimmt (?:so )?nicht',
 ]
 _ANYWHERE = [
-    rf'\b(?:undo|revert|roll back|take back) {_ALL_OF_IT}',
+    rf'\b(?:undo|revert|roll back|take back) {_ALL_OF_IT}|\broll (?:it|that|this|them|everything) back\b',
+    r'[.,;:!?-] *(?:please )?(?:revert|undo|roll back)(?: please)?[ .!]*$|\bi told you not to\b',
+    r'\b(?:restore|go(?:ing)? back to|return to) (?:how (?:it|that|this) was|the '
+    r'(?:old|original|former|previous|last) (?:state|value|version|file|code|text|behaviou?r|one))\b',
+    r'\bstell\w* (?:bitte )?(?:das|es|alles|den \w+ (?:stand|zustand|text)|die \w+ (?:version|fassung)) '
+    r'(?:bitte |wieder )*her\b',
+    r'\b(?:bitte )?(?:wieder )?r(?:ü|ue)ckg(?:ä|ae)ngig machen\b',
     r'\bput (?:it|that|this|them|everything) back(?= *(?:[.!,;]|$|please|as |how |where |the way ))',
     r'\bmach(?:e|en)?(?: sie)? (?:das|es|dies|alles|die (?:letzten? )?(?:ä|ae)nderung(?:en)?) (?:bitte |wieder )*'
     r'r(?:ü|ue)ckg(?:ä|ae)ngig\b(?!-)|\bnimm (?:das|es|alles) (?:bitte |wieder )*zur(?:ü|ue)ck\b',
@@ -247,6 +402,8 @@ def judge_turns(
 ) -> list[TurnVerdict]:  # one per turn
     "Which turns of `job` are right, on what ground, and why the others are not."
     ground, fates, complaints = _ground(job), _Fates(job), _complaints(job)
+    fates.note_commands(job)
+    unchecked = _failed_checks(job, {*fates.changes}) if ground == 'effect' else set()
     out, before, sent_back = [], None, _sent_back(job)
     for i, turn in enumerate(job.turns):
         why = _said_wrong(turn) or _went_wrong(turn) or complaints.get(i, '')
@@ -256,10 +413,13 @@ def judge_turns(
             why = 'the job failed'
         elif not why and _repeats(turn, before):
             why = 'the same as the turn before'
-        elif not why and fates.undone(i):
+        elif not why and (fates.undone(i) or i in fates.back):
             why = 'taken back later'
+        elif not why and i in unchecked:
+            why = 'a check failed after it'
         elif not why and ground == 'effect':
-            why = _by_effect(turn, fates.lost(i))
+            lost = fates.lost(i)
+            why = _by_effect(turn, None if i in fates.covered and not lost else lost)
         elif not why and fates.written_over(i):
             why = NOT_KEPT
         out.append(TurnVerdict(i, why, '' if why else ground, bool(_work(turn))))
