@@ -152,3 +152,27 @@ def test_a_todo_that_asks_to_run_something_is_not_served_by_a_look(text, marked)
 
 def test_a_todo_that_asks_to_read_is_served_by_a_look():
     assert verdict('Inspect the tests', 'run_command', command='grep -rn test .') is True
+
+
+def in_session(*calls, todos=('Implement f', 'Implement g', 'Add docstrings')):
+    "What becomes of todos that an agent without phases wrote down first and marked together after `calls`."
+    turns = [Turn('', Message('assistant', '', [ToolCall('next_phase_todos', dict(todos=[*todos]), 'c0')]))]
+    for n, (name, arguments) in enumerate(calls, 1):
+        said = Message('assistant', '', [ToolCall(name, arguments, f'c{n}')])
+        turns.append(Turn('', said, results=[Message('tool', 'done', tool_call_id=f'c{n}', ok=True)]))
+    turns.append(Turn('', Message('assistant', '', [ToolCall('todo_complete', dict(todo_id='all'), 'last')])))
+    listed = [Todo(f't{n}', x, staged_turn=0, completed_turn=len(turns) - 1) for n, x in enumerate(todos)]
+    return [done for _, done, _ in todo_work(Job('j', 'session', turns=turns, todos=listed))]
+
+
+def test_one_effect_serves_several_todos_of_an_agent_without_phases():
+    write = ('write_file', dict(path='app/a.py', content='def f():\n    "f"\n\n\ndef g():\n    "g"\n'))
+    assert in_session(write) == [True, True, True]
+    assert in_session(('read_file', dict(path='app/a.py'))) == [False, False, False]
+    assert in_session(write, todos=('Implement f', 'Add a test to tests/test_a.py')) == [True, False]
+
+
+def test_a_command_that_writes_is_work():
+    shell = ('run_command', dict(command="mkdir -p conf && cat > conf/app.yml <<'EOF'\nport: 80\nEOF"))
+    assert in_session(shell, todos=('Write the config',)) == [True]
+    assert in_session(('run_command', dict(command='cat conf/app.yml')), todos=('Write the config',)) == [False]

@@ -154,10 +154,12 @@ def _checks(words: list[str]) -> bool:
 def _seen_parts(command: str) -> list[list[str]] | None:
     "The parts of `command` without settings and `sudo` before them; None where one of them may change something."
     parts = _shell_parts(command)
-    for part in parts or []:
+    if parts is None:
+        return None
+    for part in parts:
         while part and (re.match(r'\w+=', part[0]) or part[0] in ('sudo', 'time')):
             del part[0]
-    parts = [part for part in parts or [] if part]
+    parts = [part for part in parts if part]
     return parts if all(_looks(part) or _checks(part) for part in parts) else None
 
 
@@ -391,8 +393,8 @@ def _names_it(a: _Asked, x: _Act, own: list) -> bool:
     return x.cut or _served_by(a, x)
 
 
-def _served(asked: list[_Asked], acts: list[_Act]) -> set:
-    "`id`s of the todos of one kind that are served; each act is one that may serve them."
+def _served(asked: list[_Asked], acts: list[_Act], several: bool) -> set:
+    "`id`s of the todos of one kind that are served; each act is one that may serve them, or `several`."
     done = set()
     for todos, own in _shares(asked, acts):
         free = [x for x in own if not any(_served_by(a, x) for a in todos)]
@@ -401,7 +403,7 @@ def _served(asked: list[_Asked], acts: list[_Act]) -> set:
             together = a.kind in _LOOKED and not a.names and a.at[0] == todos[0].at[0]
             if named or together and own:
                 done.add(id(a.todo))
-            elif own and n == 0 or free and not a.names:
+            elif own and n == 0 or (free or own and several) and not a.names:
                 done.add(id(a.todo))
                 free = free[1:]
     return done
@@ -420,7 +422,7 @@ def _served_unmarked(asked: list[_Asked], marked: list[_Asked], acts: list[_Act]
     return done
 
 # %% ../../nbs/core/04_todo_work.ipynb #9066076a
-def _list_served(asked: list[_Asked], acts: list[_Act]) -> set:
+def _list_served(asked: list[_Asked], acts: list[_Act], several: bool) -> set:
     "`id`s of the served todos of one list; `acts` are those of its phase."
     marked = [a for a in asked if a.at is not None]
     done = _served_unmarked([a for a in asked if a.at is None], marked, acts)
@@ -428,7 +430,7 @@ def _list_served(asked: list[_Asked], acts: list[_Act]) -> set:
         mine = [a for a in marked if a.kind == kind]
         others = [a for a in marked if a.kind != kind]
         fit = [x for x in acts if any(_may_serve(a, x) for a in mine)]
-        done |= _served([*mine, *others], fit) & {id(a.todo) for a in mine}
+        done |= _served([*mine, *others], fit, several) & {id(a.todo) for a in mine}
     return done
 
 # %% ../../nbs/core/04_todo_work.ipynb #003270a3
@@ -512,11 +514,12 @@ def todo_work(
     for t in job.todos:
         if _unsettled(t):
             lists[t.agent_phase, t.agent_phase_number].append(t)
+    several = not any(turn.agent_phase for turn in job.turns)  # may one effect serve any number of todos?
     for todos in lists.values():
         asked, mine = [_asked_of(t, acts) for t in todos], _in_list(job, todos, acts)
-        sure = _list_served(asked, [x for x in mine if x.ok and not x.cut])
+        sure = _list_served(asked, [x for x in mine if x.ok and not x.cut], several)
         loosely = [a._replace(kind='read') if a.kind == 'run' else a for a in asked]  # a look may have shown a run
-        perhaps = _list_served(loosely, [x for x in mine if x.ok is not False])
+        perhaps = _list_served(loosely, [x for x in mine if x.ok is not False], several)
         for a in asked:
             verdicts[id(a.todo)] = _verdict(a, sure, perhaps)
     if _guesses_tools(job):

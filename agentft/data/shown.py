@@ -100,11 +100,16 @@ def _written(turn: Turn) -> list[str]:
     return [turn.said.content, *(s for call in turn.said.tool_calls for s in _strings(call.arguments))]
 
 
+_IDENTIFIER = re.compile(  # of source code: TODO_FILTERS, setFilter, LoadAction
+    r'(?<!\w)(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[a-z][a-z0-9]*(?:[A-Z][A-Za-z0-9]*)+|(?:[A-Z][a-z0-9]+){2,})(?!\w)'
+)
+
+
 def _facts(turn: Turn) -> set[str]:
     "What a decision holds that can't be guessed, as `plain_text` text."
     out = set()
     for line in (line for text in _written(turn) for line in text.splitlines()):
-        out |= {plain_text(fact) for _, fact in atoms(line)}
+        out |= {plain_text(fact) for _, fact in atoms(line)} | {x.lower() for x in _IDENTIFIER.findall(line)}
     return {fact for fact in out if len(fact) > 2}
 
 

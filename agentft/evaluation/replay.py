@@ -257,6 +257,8 @@ def _decide(c, least, alpha, differing, unit):
         c.verdict = 'better' if c.difference * TESTED[c.name].better > 0 else 'worse'
     elif not c.difference and c.jobs >= least:
         c.verdict, c.jobs_needed = 'no difference shown', None
+    elif not c.difference:
+        c.verdict, c.jobs_needed = f'not enough evidence, no difference in {counted(c.jobs, unit)}', None
     else:
         enough = math.ceil(least / differing) if differing else least
         c.jobs_needed = max(c.jobs_needed or 0, enough, c.jobs + 1)

@@ -41,9 +41,9 @@ _OF_KEY = re.compile(
 _HARMLESS_NAME = re.compile(
     r'''tokens|tokeni[sz]                                   # of a language model
     | token_(?:count|usage|type|limit|len|ids?)
-    | secret_?name|key_?name
+    | secret_?name|key_?name|public_?key_?token|image_?pull_?secrets?
     | (?:first|second|third|last|next|single|one|two|by|com|sur|tres|under)[_\-]?pass$   # a pass over something
-    | [_\-](?:path|file|dir|name|type|url|uri|length|count|stdin|env|prompt|policy|field|hash)$
+    | [_\-](?:path|file|dir|name|type|url|uri|length|count|stdin|env|prompt|policy|field|hash|endpoint|arn|ref)$
     | (?<=[a-z])(?:Path|File|Dir|Name|Type|Url|Uri|Length|Count|Field|Hash)$   # something about the secret''',
     re.X | re.I,
 )
@@ -54,6 +54,7 @@ _CODE = re.compile(
     | [\d.,]+                                               # 4096
     | true|false|null|none|undefined
     | string|str|int|bytes|optional|required                # a type
+    | https?://[^\s@?]+ | arn:aws[\w\-]*:\S*                 # an address without login and query, a name in a cloud
     | \$.*|%.*                                              # $TOKEN, %s
     | \*+|[x•]{3,}\d?|\.{3,}                                # already hidden
     | (?:/|~/|\.{1,2}/)(?:home|Users|root|usr|etc|var|tmp|opt|mnt|srv|run|data|app|workspaces?)(?:/.*)?

@@ -421,6 +421,7 @@ PEOPLE = {
     'name of an author': 'Author: «Jane {a7}» <user@example.com>',
     'name in git': 'git config user.name "«Jane {a7}»"',
     'MAC address': 'ether «3c:22:fb:1a:{h2}:7e»',
+    'owner of a file': '-rw-r--r--  1 «{a7}»  staff  26 Dec  3 a.py',
     'account of ssh': 'ssh «{a7}»@build01 ls',
     'IPv4': 'from «52.14.88.1{d2}»',
     'IPv4, as a value': 'HOST=«52.14.88.1{d2}»',

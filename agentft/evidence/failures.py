@@ -480,6 +480,13 @@ def _truncated_arguments(v):
 # %% ../../nbs/evidence/12_failures.ipynb #8501127b
 _WAITS = re.compile(r'output|status|wait|poll|sleep|health', re.I)
 
+_SLEEPS = re.compile(r'(?:^|[;&|(]\s*)(?:sleep|timeout /t|Start-Sleep)\s', re.I)
+
+
+def _waits(call) -> bool:
+    "Does a call wait for something, so that it may be made again?"
+    return bool(_WAITS.search(call.name) or _SLEEPS.search(str(call.arguments.get('command', ''))))
+
 
 def _signature(call) -> tuple:
     "What makes two calls the same."
@@ -499,7 +506,7 @@ def _repeated_call(v):
         if call.name in BOOKKEEPING and call.name != 'todo_list' and _worked(result):
             seen.clear()
             continue
-        if _WAITS.search(call.name):
+        if _waits(call):
             continue
         signature = (*_signature(call), result.content[:2000] if result else None)
         seen[signature] += 1

@@ -552,10 +552,19 @@ _ACCOUNT = re.compile(
       [\-dlbcps][rwxsStT\-]{9}[@+.]?[ ]+\d+[ ]+(?:[\w.\-]+[ ]+)?         # ls -l: its owner, its group
     | (?:USER|LOGNAME|USERNAME|[Oo]wner|[Uu]ser[_\-]?[Ii]d|[Uu]ser[_\-]?[Nn]ame)\\*["']?\s*[:=]\s*\\*["']?
     | [ug]id=\d+\(
+    | ["']?(?:user|owner|login|(?i:author|signed-off-by))\\*["']?[ ]*[:=][ ]*\\*["']?
+    | (?:^|[\n\0])[ ]*User[ ]+                                                # of ssh
+    | \b(?:chown|chgrp)[ ]+(?:-\w+[ ]+)*(?:[\w.\-]+:)? | \bsudo[ ]+-u[ ]*|\bsu[ ]+(?:-[ ]+)? | (?:^|\s)--?(?:user|u)[ =]
+    | (?:github\.com|gitlab\.com|bitbucket\.org|docker\.io)[/:]
+    | [/\\](?:home\d?|[Uu]sers|media|mail|scratch|u|folders/\w\w)[/\\]{1,4} | -of-|/tmp/(?:claude-)?
+    | (?:^|[\s(])@                                                        # somebody is asked
     | (?:^|[\s"'])[ab]/(?:home|Users)/                                   # of a diff
     | (?:^|[\s"'`=:(,])~                                                 # ~jane/x
     )$''',
     re.X,
+)
+_BEHIND = re.compile(  # of /etc/passwd, of `ps`, of sudoers, beside a group
+    rb':[x*!]?:\d+:|[ ]+\d+[ ]+\d+\.\d|[ ]ALL=|:[\w.\-]+[ ]+/'
 )
 _PROMPT = re.compile(rb'@[A-Za-z][\w\-]*(?:\.local)?[:\s~]')  # jane@laptop:~$
 
@@ -565,10 +574,12 @@ def _accounts(b, names):
     for name in names:
         for p in places(b, name):
             e = p + len(name)
-            if b[p - 1 : p].isalnum() or b[e : e + 1].isalnum() or b[e : e + 1] in (b'_', b'-'):
+            longer = b[e : e + 1].isalnum() or b[e : e + 1] in (b'_', b'-') or re.match(rb'\.[A-Za-z]', b[e : e + 2])
+            if longer or b[p - 1 : p].isalnum():
                 continue
             prompt = _PROMPT.match(b, e) and b[p - 1 : p] in (b'', b'\n', b' ', b'[', b'(', b'"')
-            if prompt or _ACCOUNT.search(b, max(p - 60, 0), p):
+            first = b[p - 1 : p] in (b'', b'\n', b'\0') and _BEHIND.match(b, e)
+            if prompt or first or _ACCOUNT.search(b, max(p - 60, 0), p):
                 yield p, e, 'USER'
 
 # %% ../../nbs/evidence/05_people.ipynb #7cdc8c89c7104fffa095e18ddfef8986
@@ -576,32 +587,41 @@ _WHOAMI = re.compile(
     rb'whoami[ ]*(?:\r?\n|\\{1,4}n)(?:[ ]*\d+\t)?(?P<name>[A-Za-z_][\w.\-]{1,31})[ ]*(?=\r?\n|\\{1,4}n|["\'`]|\Z)'
 )
 
+_LISTED = re.compile(rb'[rwxsStT\-]{9}[@+.]?[ ]+\d+[ ]+(?P<name>[A-Za-z_][\w.\-]{1,31})[ ]+[A-Za-z_][\w.\-]*[ ]+\d')
+
 
 def _answers(b):
-    "Spans of the answers to `whoami` behind a prompt."
+    "Spans of the answers to `whoami` behind a prompt, and of owners in the lines of `ls -l`."
+    for mark in (b'rw-', b'rwx', b'r--', b'r-x'):
+        for p in places(b, mark):
+            m = _LISTED.match(b, p)
+            if m and _is_person(m['name']) and m['name'] not in _GROUPS:
+                yield m.span('name')
     for p in places(b, b'whoami'):
         m = _WHOAMI.match(b, p) if b[p - 2 : p] in (b'$ ', b'% ', b'> ') else None
         if m and _is_person(m['name']):
             yield m.span('name')
+
+
+_GROUPS = set(b'staff wheel daemon bin sys adm lp games man messagebus systemd-network sshd _www'.split())
 
 # %% ../../nbs/evidence/05_people.ipynb #6a147fa1
 def home_names(
     b: bytes,  # a text as it was written
 ):  # yields `(start, end, 'USER')`
     "Names of people in paths of home folders, in names of folders that stand for such paths, and as accounts."
-    names = set()
+    done = set()
     for word in (b'home', b'sers'):
         for p in places(b, word):
             s = p - 1 if word == b'home' else p - 2
             if s < 0 or b[s] not in b'/\\-FfCc' or (word == b'sers' and b[p - 1] not in b'Uu'):
                 continue
             if hit := (_name_in_folder(b, s) if b[s] == ord('-') else _name_in_path(b, s)):
-                names.add(b[slice(*hit)])
-                yield *hit, 'USER'
-    for hit in _answers(b):
-        names.add(b[slice(*hit)])
-        yield *hit, 'USER'
-    yield from _accounts(b, names)
+                done.add(hit)
+    done.update(_answers(b))
+    names = {b[slice(*hit)] for hit in done}
+    done.update(hit[:2] for hit in _accounts(b, names))
+    yield from ((*hit, 'USER') for hit in sorted(done))
 
 # %% ../../nbs/evidence/05_people.ipynb #02fefeeb
 _SIGNED = re.compile(

@@ -243,6 +243,16 @@ def _commands(job: Job):
             yield at[id(turn)], call.arguments['command'], result
 
 
+_MODIFIED = re.compile(r'Note: (\S+) was modified, either by the user or by a linter')
+
+
+def _modified(job: Job):
+    "`(turn, path)` of each file that somebody else changed, as a coding agent is reminded of it."
+    for at, turn in enumerate(job.turns):
+        for m in (*turn.seen, *(job.turns[at - 1].results if at else ())):
+            yield from ((at, path) for path in _MODIFIED.findall(m.content))
+
+
 @patch
 def note_commands(self: _Fates, job: Job):
     "Which turns a later command took back, and of which it left a text that nobody recorded."
@@ -259,6 +269,8 @@ def note_commands(self: _Fates, job: Job):
                 if 'stash' in command:
                     stashed.append(hit - self.back)
                 (self.back if deed.kind == 'back' else self.covered).update(hit)
+    for at, path in _modified(job):
+        self.covered |= {t for t in self.changes if t < at and any(_is_meant(p, path) for _, p in self.changes[t])}
 
 # %% ../../nbs/evidence/15_right_turns.ipynb #6a6467cf
 _CHECK = re.compile(
@@ -297,6 +309,7 @@ _AT_THE_START = [
     r"(?:that'?s|that is|this is|it'?s)? ?(?:wrong\b|not (?:what|right|correct|it(?= *(?:[.!,;]|$))))",
     r"(?:that|this|it|you|now you|you'?ve|you have) (?:just )?"
     r"(?:broke|deleted|removed|misunderstood|misread|ruined|messed)\b",
+    r"i(?:'?ve| have)? (?:fixed|reverted|undid|undone|changed|corrected|restored) (?:it|that|this)\b",
     r"don'?t (?:do|change|touch) (?:that|this|it)|cancel (?:that|this|it)|why (?:did|have|would) you\b",
     r"i (?:meant|said|told you|asked (?:you )?(?:for|to)|wanted|did(?:n'?t| not) (?:ask|want|mean))\b",
     r"(?:that|this|it) (?:still )?(?:does|did|is)(?:n'?t| not) (?:work|help|right|correct|what)",
