@@ -400,10 +400,10 @@ def _served(asked: list[_Asked], acts: list[_Act], several: bool) -> set:
         free = [x for x in own if not any(_served_by(a, x) for a in todos)]
         for n, a in enumerate(todos):
             named = any(_names_it(a, x, own) for x in acts)
-            together = a.kind in _LOOKED and not a.names and a.at[0] == todos[0].at[0]
+            together = a.at[0] == todos[0].at[0] and not a.names and (a.kind in _LOOKED or several and n > 0)
             if named or together and own:
                 done.add(id(a.todo))
-            elif own and n == 0 or (free or own and several) and not a.names:
+            elif own and n == 0 or free and not a.names:
                 done.add(id(a.todo))
                 free = free[1:]
     return done
