@@ -231,7 +231,10 @@ def _is_meant(path: str, named: str) -> bool:
     "Does a command mean the file at `path` by `named`?"
     if named in _FROM_HERE:
         return True
-    named, path = named.removeprefix('./').strip('/'), f'/{path.strip("/")}'
+    absolute, path = named.startswith('/'), f'/{path.strip("/")}'
+    named = named.removeprefix('./').strip('/')
+    if absolute and f'/{named}'.endswith(path):
+        return True
     return bool(named) and (f'{path}/'.find(f'/{named}/') >= 0 or fnmatch.fnmatch(path, f'*/{named}'))
 
 # %% ../../nbs/evidence/15_right_turns.ipynb #ba75ef11
