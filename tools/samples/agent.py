@@ -301,11 +301,17 @@ def _plan(work, form, phases) -> str:
     return f'# Plan: {work.title}\n\n{head}{rows}\n{risks}'
 
 
-def _memory(work, form, facts) -> str:
+def _log(work) -> list:
+    "What was done before the plan; the first review leaves it out."
+    return ['read instructions.md', 'listed the workspace', *(f'looked at {p}' for p in work.look), 'wrote plan.md']
+
+
+def _memory(work, form, facts, log=()) -> str:
     rules, why, known = HEADINGS[form % 2]
     pinned = ''.join(f'- {x}\n' for x in [*work.rules, *(f'Required: {p}' for p in work.deliverables)])
     listed = ''.join(f'- {x}\n' for x in facts)
-    return f'# Workspace\n\n## {rules}\n{pinned}\n## {why}\n- {work.decision}\n\n## {known}\n{listed}'
+    over = f'\n## Log\n{"".join(f"- [x] {x}" + chr(10) for x in log)}' if log else ''
+    return f'# Workspace\n\n## {rules}\n{pinned}\n## {why}\n- {work.decision}\n\n## {known}\n{listed}{over}'
 
 
 def _mark() -> Step:
@@ -387,7 +393,7 @@ def _phases(work, form) -> tuple:  # (pieces of work by phase, rows of the plan)
 def script(work: Work, together: bool, form: int = 0) -> list:
     "What a good agent says. `together`: it marks a todo in the answer that did the work; `form`: of its papers."
     parts, rows = _phases(work, form)
-    out = _opening(work, _plan(work, form, rows), _memory(work, form, work.facts), together)
+    out = _opening(work, _plan(work, form, rows), _memory(work, form, work.facts, _log(work)), together)
     number = 0
     for k, part in enumerate(parts):
         out += _staging([text for text, _ in part], rows[k][1])
