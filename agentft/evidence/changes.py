@@ -241,7 +241,13 @@ def _is_cut(message: str) -> bool:
         return True
     if len(message) in _ROUND and message[-1].isalnum():
         return True
-    return bool(re.search(r'(?i)\b(the|an|of|to|with|from|for|and|or|by|in|on|at|into|is|are)$', last))
+    return bool(_OPEN_END.search(last))
+
+
+_OPEN_END = re.compile(  # a word that something has to follow
+    r'(?i)\b(the|an|of|to|with|from|for|and|or|by|in|on|at|into|is|are'
+    r'|about|as|than|via|without|between|that|which|when|if|because)$'
+)
 
 # %% ../../nbs/evidence/01_changes.ipynb #2650ceab
 def _is_about_something(subject: str) -> bool:

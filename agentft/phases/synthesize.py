@@ -254,6 +254,12 @@ def _of_own(r) -> list[str]:
         if not row['trained'] + row['held_out']:
             given = f'{counted(row["jobs"], "job")} of {row["source"]} with {counted(row["turns"], "turn")} give no row'
             out.append(f'{given}, mostly because: {row["most_often_against"]}.')
+    if r.found.edits:
+        completed = sum(e.request_by == 'completed' for e in r.found.edits)
+        out.append(
+            f'Of {counted(len(r.found.edits), "edit")} {completed} have a request that a script completed, with what '
+            'is to be written spelled out: their rows teach to edit with the fewest words, not what to decide.'
+        )
     without = phases_without_row(recorded, r.own)
     if without:
         out.append(f'Phases of successful jobs that give no row of work: {"; ".join(without[:5])}.')
