@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from ..core.agent import BOOKKEEPING, READS
 from ..core.files import replay, succeeded
 from ..core.records import Job, Turn
-from ..core.todo_work import OWN_PAPERS, only_looks
+from ..core.todo_work import CHECK, OWN_PAPERS, only_looks
 
 # %% ../../nbs/evidence/15_right_turns.ipynb #5653c080
 @dataclass
@@ -276,10 +276,8 @@ def note_commands(self: _Fates, job: Job):
         self.covered |= {t for t in self.changes if t < at and any(_is_meant(p, path) for _, p in self.changes[t])}
 
 # %% ../../nbs/evidence/15_right_turns.ipynb #6a6467cf
-_CHECK = re.compile(
-    r'\b(pytest|py\.test|unittest|tox|nox|mypy|flake8|pylint|ruff check|tsc|eslint|jest|vitest|rspec|phpunit|ctest'
-    r'|(?:npm|pnpm|yarn|bun) (?:run )?(?:test|lint|build|typecheck)|go (?:test|build|vet)|mvn|gradlew?'
-    r'|cargo (?:test|build|check|clippy)|make \S*(?:test|check|lint)|dotnet (?:test|build))\b'
+_BUILD = re.compile(
+    r'(?:(?:npm|pnpm|yarn|bun) (?:run )?build|(?:go|cargo|dotnet) build|mvn|(?:\./)?gradlew?|make|npx tsc) '
 )
 _FAILING = re.compile(
     r'(?im)^\W{0,3}(?:FAILED|FAIL)\b|\b[1-9]\d* (?:failed|failing|failures?|errors?)\b'
@@ -287,12 +285,18 @@ _FAILING = re.compile(
 )
 
 
+def _checks_of(command: str) -> list[str]:
+    "The name of each test, linter or build that `command` runs."
+    lines = [f'{" ".join(words)} ' for words in _simple_commands(command)]
+    return [m[0].split()[-1] for line in lines if (m := CHECK.match(line) or _BUILD.match(line))]
+
+
 def _failed_checks(job: Job, writes: set[int]) -> set[int]:
     "Turns of `writes` after which a check failed that never passed again."
     passed, failing = {}, {}
     for at, command, result in _commands(job):
-        for kind in _CHECK.findall(command):
-            ok = succeeded(result)
+        ok = succeeded(result)
+        for kind in _checks_of(command):
             if ok and not _FAILING.search(result.content):
                 passed[kind] = at
                 failing.pop(kind, None)
