@@ -301,17 +301,14 @@ def _plan(work, form, phases) -> str:
     return f'# Plan: {work.title}\n\n{head}{rows}\n{risks}'
 
 
-def _log(work) -> list:
-    "What was done before the plan; the first review leaves it out."
-    return ['read instructions.md', 'listed the workspace', *(f'looked at {p}' for p in work.look), 'wrote plan.md']
+LOG = ['[x] order read', '[x] plan written']  # that papers of some forms keep until the first review
 
 
-def _memory(work, form, facts, log=()) -> str:
+def _memory(work, form, facts) -> str:
     rules, why, known = HEADINGS[form % 2]
     pinned = ''.join(f'- {x}\n' for x in [*work.rules, *(f'Required: {p}' for p in work.deliverables)])
     listed = ''.join(f'- {x}\n' for x in facts)
-    over = f'\n## Log\n{"".join(f"- [x] {x}" + chr(10) for x in log)}' if log else ''
-    return f'# Workspace\n\n## {rules}\n{pinned}\n## {why}\n- {work.decision}\n\n## {known}\n{listed}{over}'
+    return f'# Workspace\n\n## {rules}\n{pinned}\n## {why}\n- {work.decision}\n\n## {known}\n{listed}'
 
 
 def _mark() -> Step:
@@ -393,7 +390,8 @@ def _phases(work, form) -> tuple:  # (pieces of work by phase, rows of the plan)
 def script(work: Work, together: bool, form: int = 0) -> list:
     "What a good agent says. `together`: it marks a todo in the answer that did the work; `form`: of its papers."
     parts, rows = _phases(work, form)
-    out = _opening(work, _plan(work, form, rows), _memory(work, form, work.facts, _log(work)), together)
+    facts = [*work.facts, *(LOG if form == 2 else [])]
+    out = _opening(work, _plan(work, form, rows), _memory(work, form, facts), together)
     number = 0
     for k, part in enumerate(parts):
         out += _staging([text for text, _ in part], rows[k][1])
