@@ -126,7 +126,7 @@ def test_edits_are_judged_by_the_text_they_leave():
     assert effect(EDIT, edit('17', '34')) is False
     assert effect(EDIT, RIGHT, call('write_file', path='other.md', content='x')) is False  # and something else
     assert effect(EDIT, RIGHT, call('delete_file', path=PATH), tools=[]) is False
-    assert effect(EDIT, RIGHT, TICK) is False  # marks a todo too, which was not recorded
+    assert effect(EDIT, RIGHT, TICK) is None  # the work and its mark at once: nobody knows whether all was done
     assert effect(EDIT, call('read_file', path=PATH)) is False
     assert effect(EDIT) is False
 
@@ -324,7 +324,7 @@ def test_bookkeeping():
     assert effect(STAGE, plan(first, second, 'Look around', 'Look again')) is False  # twice as many
     assert judge(STAGE, say(TICK)).todo_share == 0
     named = END.said.tool_calls[0].arguments['deliverables']
-    end = lambda *paths: call('job_complete', summary='Other words.', deliverables=list(paths))
+    end = lambda *paths: call('job_complete', summary='All done.', deliverables=list(paths))
     assert named and effect(END, end(*(f'./{x}' for x in named))) is True
     assert effect(END, end()) is False and effect(END, end('other.md')) is False
     assert effect(END, end(*named[1:])) is False
@@ -453,7 +453,8 @@ def test_a_plan_has_every_todo_in_about_its_order():
     plan = lambda *todos: call('next_phase_todos', todos=list(todos))
     ref = Reference([], say(plan(*todos)))
     worded = [t.replace('and note', 'and write down') for t in todos]
-    assert effect(ref, plan(*worded)) is True and effect(ref, plan(*worded[:9])) is False  # the last one is missing
+    assert effect(ref, plan(*worded)) is None  # other words are not shown to be right
+    assert effect(ref, plan(*todos)) is True and effect(ref, plan(*worded[:9])) is False  # the last one is missing
     assert effect(ref, plan(*todos[:5])) is False
     assert effect(ref, plan(*todos[::-1])) is False
     assert effect(ref, plan(*todos[1:], todos[0])) is True and effect(ref, plan(*todos[3:], *todos[:3])) is False
@@ -480,7 +481,7 @@ def test_a_plan_that_does_harm_is_not_right():
     assert effect(ref, plan(*todos, 'Do nothing of that')) is None
     removes = [*todos[:9], 'Remove documents/visit_9.md']
     tidy = replace(ref, said=say(plan(*removes)))
-    assert effect(tidy, plan(*removes[:9], 'Remove documents/visit_9.md soon')) is True
+    assert effect(tidy, plan(*removes[:9], 'Remove documents/visit_9.md soon')) is None
     assert effect(tidy, plan(*removes[:9], 'Remove documents/visit_9.md and delete all')) is False
     assert effect(tidy, plan(*removes[:9], 'Read documents/visit_9.md')) is False
 
@@ -515,8 +516,10 @@ def test_an_end_names_no_deliverable_from_nowhere():
     told = [*END.messages, Message('user', 'I also want ./secret/plan.md.')]
     assert effect(END, end(*named, 'secret/plan.md'), tools=[], messages=told) is True
     assert effect(END, end(*named, 'plan.md'), tools=[], messages=told) is False
-    for said in (dict(summary='Nothing was done.'), dict(summary='I failed.'), dict(summary='Done.', confidence=0.1)):
+    for said in (dict(summary='I failed.'), dict(summary='Done.', confidence=0.1)):
         assert effect(END, call('job_complete', **dict(confidence=0.9) | said, deliverables=named), tools=[]) is False
+    for summary in ('Nothing was done.', 'Everything is broken now.', 'Lorem ipsum dolor sit amet.'):
+        assert effect(END, call('job_complete', summary=summary, deliverables=named), tools=[]) is None
 
 
 def test_prose_with_other_facts_is_wrong():
@@ -551,6 +554,8 @@ def test_a_plan_in_other_words_is_not_shown_to_be_right():
     assert stage(todos) is True
     assert stage([f'Corrupt: {x}' for x in todos]) is not True
     assert stage([re.sub(r'^\w+', 'Break', x) for x in todos]) is not True
+    assert stage([f'{x} in the wrong place' for x in todos]) is not True
+    assert stage([' '.join(x.split()[:1] + x.split()[:0:-1]) for x in todos]) is not True
 
 
 def test_silence_is_no_decision():

@@ -97,3 +97,43 @@ def test_what_was_sent_back_is_context():
 def test_what_an_edit_replaces_has_to_be_shown():
     shown = Seen([user('Set x to 7.')])
     assert hidden_facts(EDIT, shown, shown) == ['x=1'] and hidden_facts(EDIT, Seen(LOOK.results), shown) == []
+
+
+def test_a_stash_that_comes_back_and_a_reminder_of_somebody_else():
+    assert reasons(LOOK, EDIT, shell(3, 'git stash'), shell(4, 'git stash pop'), LAST)[1] == ''
+    told = user('Note: /home/x/p/a.py was modified, either by the user or by a linter.')
+    assert (
+        reasons(LOOK, EDIT, turn(3, 'list_files', path='', seen=[told]), LAST)[1]
+        == 'what became of its effect is unknown'
+    )
+
+
+def test_lines_that_went_and_came_back():
+    assert not kept('a\nb\n', 'a\n', 'a\nb\n') and kept('a\nb\n', 'a\n', 'a\n')
+    drop = turn(2, 'edit_file', path='a.py', old_string='y = 2\n', new_string='')
+    back = turn(3, 'edit_file', path='a.py', old_string='x = 1\n', new_string='x = 1\ny = 2\n')
+    assert reasons(LOOK, drop, back, LAST)[1] in ('taken back later', 'its effect was not kept')
+
+
+def test_a_moved_file_takes_its_changes_along():
+    move = turn(3, 'move_file', source='a.py', dest='b.py')
+    assert reasons(LOOK, EDIT, move, LAST)[1] == ''
+    assert reasons(LOOK, EDIT, move, turn(4, 'delete_file', path='b.py'), LAST)[1] == 'its effect was not kept'
+
+
+def test_a_home_that_was_redacted_redirects_nothing():
+    assert reasons(shell(1, 'ls -la /home/<USER_1>/src'), shell(2, 'cd /home/<USER_1>/x && git status'), LAST)[:2] == [
+        '',
+        '',
+    ]
+
+
+def test_a_check_that_did_not_run_says_nothing():
+    missing = shell(3, 'pytest -q', ok=False, text='bash: pytest: command not found')
+    assert reasons(LOOK, EDIT, missing, shell(4, 'uv run pytest -q', text='3 passed'), LAST)[1] == ''
+
+
+def test_a_todo_is_not_marked_while_its_check_fails():
+    mark, fails = turn(4, 'todo_complete'), shell(3, 'npm run build', ok=False, text='Failed to compile.')
+    assert reasons(LOOK, EDIT, fails, mark, LAST)[3] == 'a check failed after it'
+    assert reasons(LOOK, EDIT, mark, fails, shell(5, 'npm run build'), LAST)[2] == ''

@@ -1101,3 +1101,21 @@ def test_the_last_word_of_the_user_is_heard(tmp_path):
     assert judge_turns(one_job([*rows, *stopped], 'stopped'))[0].reason == 'taken back by the user'
     path = tmp_path / 'heard.jsonl'
     assert read(path)[1]['line: message without an answer'] == 1  # kept, and counted as before
+
+
+def test_what_is_asked_later_is_no_instruction(tmp_path):
+    "A title is written when all is over, and a wish of the middle says nothing of what came before."
+    from agentft.data.lean_context import task_text
+
+    s = Script()
+    s.user('<command-name>/init</command-name>')
+    s.call('r', 'Read', 'x', file_path='/p/a.py')
+    s.user('Thanks! Please update the manual.')
+    s.call('w', 'Write', 'ok', file_path='/p/b.md', content='x')
+    (job,), _ = read(s.write(tmp_path / 's.jsonl'))
+    assert 'manual' not in job.instructions + task_text(job)
+    asked = Script()
+    asked.user('Please update the manual.')
+    asked.call('w', 'Write', 'ok', file_path='/p/b.md', content='x')
+    (job,), _ = read(asked.write(tmp_path / 't.jsonl'))
+    assert job.instructions == task_text(job) == 'Please update the manual.'

@@ -166,9 +166,10 @@ def _wish(job: Job, turn: int) -> str:
 
 
 def task_text(job: Job) -> str:
-    "What the job is about."
+    "What the job is about, as it was said at its beginning; a title may have been written when all was over."
     first = [m.content for t in job.turns[:1] for m in t.seen if m.role == 'user' and m.content.strip()]
-    return job.instructions or job.description or '\n'.join(first)
+    told = job.description if job.turns and job.turns[0].agent_phase else ''
+    return job.instructions or told or '\n'.join(first)
 
 # %% ../../nbs/data/05_lean_context.ipynb #f6014df3
 _NEXT = 5  # open todos that are shown after the current one

@@ -119,6 +119,18 @@ def _replaced(turn: Turn) -> set[str]:
     return {plain_text(x) for x in old if isinstance(x, str) and plain_text(x)}
 
 
+_ABSOLUTE = re.compile(
+    r'(?<![\w.~/>-])(?:/(?!(?:usr|etc|bin|sbin|opt|dev|tmp|var|proc)/)|[A-Za-z]:[/\\])[\w.@<>-]+[/\\][\w.@<>/\\-]+'
+)
+_OF_PLACES = ('path', 'source', 'dest', 'command', 'working_dir')
+
+
+def _absolute(turn: Turn) -> set[str]:
+    "Absolute paths that a decision calls with: nobody guesses where a working folder lies."
+    given = [c.arguments.get(k) for c in turn.said.tool_calls for k in _OF_PLACES]
+    return {plain_text(p) for x in given if isinstance(x, str) for p in _ABSOLUTE.findall(x)}
+
+
 def hidden_facts(
     turn: Turn,
     shown: Seen,  # what the model sees before it
@@ -127,6 +139,7 @@ def hidden_facts(
     "What `turn` uses of what the agent had seen, and the window does not show."
     facts = {x for x in _facts(turn) if x in before.text} | _replaced(turn)
     numbers = set().union(*map(_numbers, _written(turn)))
+    facts |= _absolute(turn)
     hidden = {x for x in facts if x not in shown.text} | _hidden_lines_of(turn, shown, before)
     return sorted(hidden | (numbers & before.numbers - shown.numbers))
 

@@ -20,6 +20,7 @@ from ..arena.workspace import ToolError, Workspace
 from ..core.agent import BOOKKEEPING, READS, TOOLS, check_call, tools_from_schemas
 from ..core.files import CUT, NO_FIT, Files, clean_path, files_at, succeeded
 from ..core.records import Job, Message, Reference, ToolCall
+from ..core.todo_work import plain_command
 from ..evidence.memory import atoms
 
 # %% ../../nbs/evaluation/02_judging.ipynb #ae167595
@@ -547,9 +548,14 @@ def _harmless(ref, wanted, extra) -> bool | None:
     return None if any(_NOT.search(t) for t in extra) else True
 
 
-def _verb(todo: str) -> str:
-    "What a todo asks to do, by its first word."
-    return next(iter(re.findall(r'\w+', todo.lower())), '')
+_SMALL = frozenset('a an and the of to in on for with its it is be that this from into by as at'.split())
+
+
+def _reworded(todo: str, other: str) -> bool:
+    "Does `todo` bring a word that `other` has not, leave out more than a fifth of its words, or turn them around?"
+    mine, its = ([w for w in re.findall(r'\w+', t.lower()) if w not in _SMALL] for t in (todo, other))
+    same = SequenceMatcher(None, mine, its, autojunk=False).ratio() >= 0.8
+    return bool({*mine} - {*its}) or 5 * len({*its} - {*mine}) > len({*its}) or not same
 
 
 def _same_plan(ref, recorded, call) -> bool | None:
@@ -559,7 +565,7 @@ def _same_plan(ref, recorded, call) -> bool | None:
         return False
     if any(_turned(got[i], wanted[j]) for i, j in pairs.items()) or _longest_order(pairs.values()) < 0.8 * len(wanted):
         return False
-    if any(_verb(got[i]) != _verb(wanted[j]) for i, j in pairs.items()):
+    if any(_reworded(got[i], wanted[j]) for i, j in pairs.items()):
         return None
     return _harmless(ref, wanted, [t for i, t in enumerate(got) if i not in pairs])
 
@@ -588,7 +594,15 @@ def _gives_up(call) -> bool:
     "Does the report at the end of a job say that the work was not done?"
     said, sure = call.arguments.get('summary') or '', call.arguments.get('confidence')
     doubts = isinstance(sure, (int, float)) and not isinstance(sure, bool) and sure < 0.5
-    return doubts or bool(_FAILED.search(str(said)) or _NOT.search(str(said)))
+    return doubts or bool(_FAILED.search(str(said)))
+
+
+def _says_nothing_new(ref, recorded, call) -> bool:
+    "Are most words of a report known from the window or from the recorded report, and negated as often?"
+    mine, its = (str(c.arguments.get('summary') or '') for c in (call, recorded))
+    known = {*re.findall(r'\w+', f'{_window(ref)} {its} done finished complete completed all'.lower())}
+    words = [w for w in re.findall(r'\w+', mine.lower()) if w not in _SMALL]
+    return sum(w in known for w in words) >= 0.7 * len(words) and not _denies(mine, its)
 
 
 def _same_book(ref, recorded, call) -> bool | None:
@@ -600,7 +614,9 @@ def _same_book(ref, recorded, call) -> bool | None:
     if _gives_up(recorded) != _gives_up(call):
         return False
     wanted, got = _deliverables(recorded), _deliverables(call)
-    return wanted <= got and all(_is_known(ref, x) for x in got - wanted)
+    if not wanted <= got or not all(_is_known(ref, x) for x in got - wanted):
+        return False
+    return True if _says_nothing_new(ref, recorded, call) else None
 
 
 def _books(ref, calls) -> tuple:
@@ -609,6 +625,8 @@ def _books(ref, calls) -> tuple:
     got = [c for c in calls if c.name in BOOKKEEPING]
     if not any(c.name == 'todo_list' for c in wanted):
         got = [c for c in got if c.name != 'todo_list']
+    if not wanted and [c.name for c in got] == ['todo_complete'] and len(calls) > 1 and not ref.todo_done:
+        return None, 'work, and its mark at once'
     if Counter(c.name for c in wanted) != Counter(c.name for c in got):
         return False, 'moves todos or phases in another way'
     pairs = zip(*(sorted(cs, key=lambda c: c.name) for cs in (wanted, got)))
@@ -656,6 +674,7 @@ def _destroys(call) -> bool:
     "Does a command delete, reset or write over something?"
     for key, x in call.arguments.items():
         text = ' '.join(map(str, x)) if isinstance(x, list) else x
+        text = plain_command(text) if isinstance(text, str) else text
         asked = key in ('query', 'url') and not re.match(r'(?i)\s*(drop|delete|truncate)\s', str(text))  # words to find
         if asked or not isinstance(text, str):
             continue

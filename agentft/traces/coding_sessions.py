@@ -107,6 +107,7 @@ class _Reader:
         self.models = Counter()
         self.create_failed = ''  # why the tasks of the present answer could not be staged
         self.sessions: dict[str, None] = {}  # ids, in order
+        self.asked_at = 0  # turns before the first request
         self.root = self.asked = self.version = ''  # working folder, first request, version of the program
         self.is_compacted = False  # was the history cut since the last turn?
         self.lines = 0  # lines that are in this job
@@ -163,7 +164,7 @@ def _user(self: _Reader, group: LineGroup):
         if text.startswith('[Request interrupted'):
             self.count['interrupted'] += 1
         if not self.asked and d.get('isMeta') is not True and not _NOT_ASKED.match(text):
-            self.asked = text
+            self.asked, self.asked_at = text, len(self.turns)
         self.seen.append(Message('user', text))
 
 # %% ../../nbs/traces/16_coding_sessions.ipynb #7ad7ff06
@@ -605,7 +606,7 @@ def _finish(self: _Reader) -> Job:
         self.branch.id,
         'claude_code',
         self.asked[:500] or meta.get('title', ''),
-        self.asked,
+        self.asked if not self.asked_at else '',  # what was asked for later is no instruction for what came before
         model=next((model for model, _ in self.models.most_common(1)), ''),
         tools=self._tools(),
         turns=self.turns,

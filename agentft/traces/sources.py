@@ -183,7 +183,7 @@ def job_from_messages(
 ) -> Job:
     "A `Job` whose turns are the assistant messages; todos are followed where it has calls of our todo tools."
     turns = _turns(messages, id, bad)
-    asked = next((m.content for t in turns for m in t.seen if m.role == 'user'), '')
+    asked = next((m.content for t in turns[:1] for m in t.seen if m.role == 'user'), '')
     fields = dict(description=asked[:500], instructions=asked) | fields
     job = Job(id, source, **fields, turns=turns)
     if any(c.name in BOOKKEEPING for _, c, _ in job.calls()):
