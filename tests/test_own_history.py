@@ -27,6 +27,7 @@ from agentft.data.own_history import (
     held_out_groups,
     join_groups,
     phases_without_row,
+    take_edits,
     take_memory,
     take_own_history,
     take_windows,
@@ -36,6 +37,7 @@ from agentft.data.verification import Gate, Reserved, check_rules, row_length
 from agentft.data.windows import group_of
 from agentft.evidence.found import Found, read_found
 from agentft.evidence.memory import compact_pairs
+from agentft.evidence.right_turns import judge_turns
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
 from agentft.phases.collect import collect
@@ -361,3 +363,20 @@ def test_a_memory_file_teaches_only_where_its_turn_is_right_and_it_shrank():
     assert memory_flow(rewrites('c', a_word)) == (0, {'hardly shorter': 1})
     a_tenth = '\n'.join([*LOG[:4], '- read', '- read b', '- ran']) + '\n'
     assert memory_flow(rewrites('d', a_tenth)) == (1, {})  # as many lines, and fewer words
+
+
+def test_a_wish_is_taken_whole_or_not_at_all(found):
+    "Where one turn of a wish is not right, none of its edits is a row; a memory file of the recipe is one."
+    job = next(j for j in found.jobs if any(e.job == j.id and len(e.turns) == 1 for e in found.edits))
+    right = [v.turn for v in judge_turns(job) if v.right and v.work]
+    wrong = [v.turn for v in judge_turns(job) if not v.right]
+    edits = [e for e in found.edits if e.job == job.id][:1]
+    pair = [replace(edits[0], id=f'e{k}', wish='w', turns=[turn]) for k, turn in enumerate((right[0], wrong[0]))]
+    out = OwnRows()
+    take_edits(Found(jobs=[job], edits=pair), Gate(Reserved(), MAX_LEN, row_length(fmt())), 10, set(), out)
+    assert (out.flows[0].kept, out.flows[0].reasons) == (0, {'its turn is not right': 2})
+
+
+def test_the_recipe_trains_a_memory_file(run):
+    flows = {f['kind']: f['kept'] for f in read_result(run / 'recipe')['numbers']['flows']}
+    assert flows['versions of memory files'] and flows['edits'] and flows['turns of recorded jobs']

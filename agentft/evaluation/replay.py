@@ -77,6 +77,7 @@ def floor_actions(
         'always marks': lambda ref: _says(ToolCall('todo_complete')),
         'frequent call': lambda ref: _says(frequent),
         'reads named': lambda ref: _says(*([*map(_read, _next_named(ref))] or [listing])),
+        'reads two named': lambda ref: _says(*([*map(_read, _in_window(ref)[-2:])] or [listing])),
         'reads all named': lambda ref: _says(*map(_read, _in_window(ref)), listing),
         'says nothing': lambda ref: _says(),
     }
@@ -345,6 +346,7 @@ _WHO = {
     'always marks': 'a player that only marks todos',
     'frequent call': 'a player that always makes the most frequent call',
     'reads named': 'a player that only reads what is named',
+    'reads two named': 'a player that reads the last two files that are named',
     'reads all named': 'a player that reads all that is named',
     'says nothing': 'a player that says nothing',
 }

@@ -121,7 +121,7 @@ _HANDED |= {
 
 # %% ../../nbs/evidence/07_commands.ipynb #52541649
 _ARG = rb'[ \t]+' + _WITHIN
-_TELLING = rb'[\w.\-/]*?(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?key|(?<=[_\-])pass)[\w.\-]*'
+_TELLING = rb'[\w.\-/]*?(?:passw(?:or)?d|passphrase|pwd|secret|token|api_?key|(?<=[_\-])pass|(?<=[_\-])pw)[\w.\-]*'
 
 _PULUMI = rb'pulumi config set[ \t]+(?=.*--secret)(?:--\S+[ \t]+)*[\w:.\-]+[ \t]+(?!-)'
 
@@ -151,6 +151,10 @@ _HANDED |= {
     b'pulumi config': [(b'pulumi config', _PULUMI + _GIVEN)],
     b'put-parameter': [(b'put-parameter', rb'put-parameter(?=.*securestring)' + _ARG + rb'--value[ \t=]+' + _GIVEN)],
     b'--secret-string': [(b'--secret-string', rb'--secret-string[ \t=]+(?!file:)' + _GIVEN)],
+    b'wget': [(b'wget', rb'wget' + _ARG + rb'--(?:http-|ftp-)?password[= ]' + _GIVEN)],
+    b'--password-stdin': [(b'echo', rb'echo\s+(?:-n\s+)?' + _GIVEN + rb'\s*\|\s*(?:docker|podman|helm)\s')],
+    b'openssl enc': [(b'openssl enc', rb'openssl enc' + _ARG + rb'-(?-i:k)[ \t]+' + _GIVEN)],
+    b'_authtoken ': [(b'_authtoken', rb'_authtoken[ \t]+(?P<bare>[\w\-]{16,})')],
     b'snmp': [(b'snmp', rb'snmp\w+' + _ARG + rb'-(?-i:c)[ \t]+(?!public\b|private\b)' + _GIVEN)],
     b'user-password ': [(b'user-password', rb'user-password[ \t]+' + _GIVEN)],
 }
@@ -158,7 +162,13 @@ _HANDED = {word: [(first, re.compile(x, re.I)) for first, x in rules] for word, 
 
 # %% ../../nbs/evidence/07_commands.ipynb #d3360b4d
 _PORTS = re.compile(r'\d+:\d+')
-_GLUED = (b'password', b'_session=', b'_auth=', b'storepass')  # may go on a longer word: ClearTextPassword
+_GLUED = (
+    b'password',
+    b'_session=',
+    b'_auth=',
+    b'storepass',
+    b'_authtoken',
+)  # may go on a longer word: ClearTextPassword
 
 
 def _handed_at(b, low, p, word, first, pattern):
@@ -187,12 +197,12 @@ _PG_HOST = (string.ascii_letters + string.digits + '.-_*').encode()
 _SOURCE = re.compile(
     rb'.*\.(?:py|[jt]sx?|go|rs|rb|java|kt|c|h|cc|cpp|md|txt|json|ya?ml|toml|log|sh|sql)'
 )  # a file, no host
-_NO_NAME = re.compile(rb'[0-9a-f]{1,4}|\d+')  # a group of an IPv6 address, or a number
+_NO_NAME = re.compile(rb'(?=[0-9a-f]*\d)[0-9a-f]{1,4}|\d+')  # a group of an IPv6 address, or a number
 
 
 def _pgpass(b, low):
     "Passwords in lines of a .pgpass file."
-    for needle in (b':543', b':*:'):  # the ports of PostgreSQL, or any
+    for needle in (b':543', b':643', b':*:'):  # the ports of PostgreSQL and of its pooler, or any
         for p in places(b, needle):
             s = stretch_start(b, p, _PG_HOST, 80)
             m = _PGPASS.match(b, p + 1) if s < p else None

@@ -371,6 +371,20 @@ def _by_effect(turn: Turn, fate: bool | None) -> str:
         return 'nothing shows its effect, and nobody judged the job'
     return ''
 
+# %% ../../nbs/evidence/16_right_turns.ipynb #95005916
+def _only_papers(turn: Turn) -> bool:
+    "Does `turn` do nothing but read or edit papers of the agent's own, or list todos?"
+    paths = [str(c.arguments.get('path', '')) for c in turn.said.tool_calls if c.name != 'todo_list']
+    return bool(turn.said.tool_calls) and all(OWN_PAPERS.search(p) for p in paths)
+
+
+def _plan_loops(job: Job) -> set[int]:
+    "Turns that take part in a plan loop."
+    phases = {(t.agent_phase, t.agent_phase_number) for t in job.turns if any(x.mode == 'plan_loop' for x in t.labels)}
+    papers = [i for i, t in enumerate(job.turns) if _only_papers(t)]
+    mine = [i for i in papers if (job.turns[i].agent_phase, job.turns[i].agent_phase_number) in phases]
+    return {*mine[2:]}  # a plan is read once and written once
+
 # %% ../../nbs/evidence/16_right_turns.ipynb #21ef947f
 def judge_turns(
     job: Job,  # with its labels
@@ -379,6 +393,7 @@ def judge_turns(
     ground, fates, complaints = _ground(job), _Fates(job), _complaints(job)
     fates.note_commands(job)
     unchecked = _failed_checks(job, {*fates.changes}) if ground == 'effect' else set()
+    looping = _plan_loops(job)
     out, before, sent_back = [], None, _sent_back(job)
     for i, turn in enumerate(job.turns):
         why = _said_wrong(turn) or _went_wrong(turn) or complaints.get(i, '')
@@ -390,6 +405,8 @@ def judge_turns(
             why = 'the same as the turn before'
         elif not why and (fates.undone(i) or i in fates.back):
             why = 'taken back later'
+        elif not why and i in looping:
+            why = 'part of a plan loop'
         elif not why and i in unchecked:
             why = 'a check failed after it'
         elif not why and ground == 'effect':
