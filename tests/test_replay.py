@@ -676,7 +676,7 @@ def test_an_agent_that_only_marks_does_not_look_good():
 def test_floors_look_at_the_window_and_never_at_the_record():
     refs = references(3)
     floors = floor_actions(refs)
-    assert len(floors) == 5
+    assert len(floors) == 6
     for name, says in floors.items():
         for r in refs:
             blind = replace(r, said=say(text='x'), results=[], files={}, files_after={}, todo_done=None)
