@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..core.agent import BOOKKEEPING
 from ..core.files import clean_path, succeeded
 from ..core.records import Job, Message, Turn
-from ..core.todo_work import NO_WORK, todo_work
+from ..core.todo_work import NO_WORK, marks_todo, todo_work
 from .lean_context import Known
 from ..evidence.memory import atoms
 
@@ -176,16 +176,12 @@ def _shown_part(job: Job, start: int, turn: int) -> Job:
     return Job(job.id, job.source, turns=job.turns[start : turn + 1], todos=todos)
 
 
-def _marks(turn: Turn) -> bool:
-    return any(c.name == 'todo_complete' for c in turn.said.tool_calls)
-
-
 def _worked(turns: list[Turn]) -> bool:
     "Is there a call in `turns` that succeeded and was no bookkeeping, since the last turn of them that marks?"
     for turn in reversed(turns):
         if is_work(turn):
             return True
-        if _marks(turn):
+        if marks_todo(turn):
             return False
     return False
 
@@ -197,7 +193,7 @@ def is_mark_without_work(
 ) -> bool:
     "Does `turn` mark a todo of whose work the turns since `start` show nothing?"
     marked = {t.id for t in job.todos if t.completed_turn == turn}
-    if not marked and not _marks(job.turns[turn]):
+    if not marked and not marks_todo(job.turns[turn]):
         return False
     part = _shown_part(job, start, turn)
     verdicts = [(done, rule) for t, done, rule in todo_work(part) if t.id in marked]

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from ..core.agent import BOOKKEEPING, READS
 from ..core.files import replay, succeeded
 from ..core.records import Job, Turn
-from ..core.todo_work import OWN_PAPERS, only_looks
+from ..core.todo_work import OWN_PAPERS, marks_todo, only_looks
 from .shell import ALL, check_failed, deeds, is_meant
 
 # %% ../../nbs/evidence/16_right_turns.ipynb #5653c080
@@ -152,16 +152,22 @@ def _commands(job: Job):
 
 
 @patch
+def _paths_before(self: _Fates, at: int) -> dict:
+    "Turn before `at` -> paths of the files that it changed."
+    return {t: [p for _, p in changes] for t, changes in self.changes.items() if t < at}
+
+
+@patch
 def _meant(self: _Fates, at: int, names: list[str]) -> set[int]:
     "Turns before `at` that changed a file which one of `names` may mean."
-    paths = {t: [p for _, p in self.changes[t]] for t in self.changes if t < at}
+    paths = self._paths_before(at)
     return {t for t, mine in paths.items() if any(is_meant(p, name) for p in mine for name in names)}
 
 
 @patch
 def _committed(self: _Fates, at: int, names: list[str]) -> set[int]:
     "Turns before `at` whose files are all among `names`."
-    paths = {t: [p for _, p in self.changes[t]] for t in self.changes if t < at}
+    paths = self._paths_before(at)
     return {t for t, mine in paths.items() if all(any(is_meant(p, name) for name in names) for p in mine)}
 
 # %% ../../nbs/evidence/16_right_turns.ipynb #d0eb494c
@@ -201,10 +207,6 @@ def _modified(job: Job):
             yield from ((at, path) for path in _MODIFIED.findall(m.content))
 
 # %% ../../nbs/evidence/16_right_turns.ipynb #ef2c8852
-def _marks_todo(turn: Turn) -> bool:
-    return any(c.name == 'todo_complete' for c in turn.said.tool_calls)
-
-
 def _failed_checks(job: Job, writes: set[int]) -> set[int]:
     "Turns of `writes` after which a check failed that never passed again, and marks of todos while it failed."
     passed, failing, since = {}, {}, {}
@@ -219,7 +221,7 @@ def _failed_checks(job: Job, writes: set[int]) -> set[int]:
                 failing.pop(name, None)
                 since.pop(name, None)
     first = min(since.values(), default=len(job.turns))
-    marks = {t for t, turn in enumerate(job.turns) if t > first and _marks_todo(turn)}
+    marks = {t for t, turn in enumerate(job.turns) if t > first and marks_todo(turn)}
     return marks.union(*failing.values())
 
 # %% ../../nbs/evidence/16_right_turns.ipynb #12c08d45

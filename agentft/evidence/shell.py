@@ -287,13 +287,17 @@ _FAILING = re.compile(
 )
 
 
+def _lines(command: str) -> list[str]:
+    "What `command` runs, each with single blanks and one behind it."
+    return [f'{" ".join(_started(words))} ' for words, _ in _parts(_without_here(command)[0])]
+
+
 def checks(
     command: str,
 ) -> list[str]:
     "The name of each check that `command` runs."
     out = []
-    for words, _ in _parts(_without_here(command)[0]):
-        line = f'{" ".join(_started(words))} '
+    for line in _lines(command):
         if m := CHECK.match(line) or _MORE_CHECKS.match(line):
             out.append(m[0].split()[-1])
     return out
@@ -314,13 +318,9 @@ def check_failed(
     found = checks(command)
     if _NOT_THERE.search(text):
         return {}
-    if ok is not None:
-        failed = not ok or bool(_FAILING.search(text))
-        out = {name: failed for name in found}
-    else:
-        out = {}
-    for words, _ in _parts(_without_here(command)[0]):
-        line = f'{" ".join(_started(words))} '
-        if not found and (m := _PROGRAM.match(line)):
+    failed = not ok or bool(_FAILING.search(text))
+    out = {} if ok is None else dict.fromkeys(found, failed)
+    for line in () if found else _lines(command):
+        if m := _PROGRAM.match(line):
             out[m[0].strip()] = bool(_CRASH.search(text))
     return out
