@@ -25,8 +25,9 @@ EVAL_SEED = 1_000_000  # tasks from this number on are for evaluation only
 def make_task(
     family: str,  # a name in `FAMILIES`
     seed: int,  # number of the task
+    level: int = 1,  # 1 to 3: length of the files, files in the way
 ) -> Task:
     "The task number `seed` of a family: same seed, same task, on every machine."
     if family not in FAMILIES:
         raise ValueError(f'no family {family!r}; there are {", ".join(FAMILIES)}')
-    return FAMILIES[family].task(seed)
+    return FAMILIES[family].task(seed, level)

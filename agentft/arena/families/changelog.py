@@ -6,7 +6,8 @@
 __all__ = ['CHANGES', 'HEADING', 'ASK', 'changelog']
 
 # %% ../../../nbs/arena/02_families/changelog.ipynb #a0af0d5d
-from ..tasks import Item, edit_call, family, fill, read_call
+from ..tasks import Item, edit_call, family, read_call
+from ..words import fill
 
 # %% ../../../nbs/arena/02_families/changelog.ipynb #b67cab29
 CHANGES = '# Changelog\n\n## Unreleased\n- {topic} fixed\n- {area} added\n\n## {old}\n- first {noun}\n'
@@ -32,8 +33,8 @@ def _items(text, heading, old, new):
     ]
 
 # %% ../../../nbs/arena/02_families/changelog.ipynb #5df0f07c
-@family(seen=False, behaviour='edit')
-def changelog(r):
+@family(work='edit', behaviour='edit', held='development')
+def changelog(r, level):
     "Cut a release: a heading in the changelog and the version file."
     major, minor = r.randint(0, 4), r.randint(1, 20)
     old, new = f'{major}.{minor}.0', f'{major}.{minor + 1}.0'

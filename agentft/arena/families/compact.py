@@ -6,7 +6,8 @@
 __all__ = ['KINDS', 'STAYS', 'GOES', 'ASKS', 'compact']
 
 # %% ../../../nbs/arena/02_families/compact.ipynb #d8dc9726
-from ..tasks import Item, family, fill, read_call, write_call
+from ..tasks import Item, family, read_call, write_call
+from ..words import fill
 
 # %% ../../../nbs/arena/02_families/compact.ipynb #c97ab9d0
 KINDS = [
@@ -42,8 +43,8 @@ def _workspace(lines) -> str:
     return '# Workspace\n' + ''.join(f'{line}\n' for line in lines)
 
 # %% ../../../nbs/arena/02_families/compact.ipynb #158766a6
-@family(seen=True, behaviour='compact')
-def compact(r):
+@family(work='compact', behaviour='compact')
+def compact(r, level):
     "Rewrite a bloated workspace.md small; every line that still matters survives."
     keep, drop = r.choice(KINDS)
     kept = r.sample([f'{keep}: {fill(r, line)}' for line in STAYS], 2)

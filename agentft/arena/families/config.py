@@ -6,7 +6,8 @@
 __all__ = ['FOLDERS', 'ENDINGS', 'ASKS', 'NOTE', 'config']
 
 # %% ../../../nbs/arena/02_families/config.ipynb #208244b3
-from ..tasks import Item, edit_call, family, fill, pick, pick_other, read_call, write_call
+from ..tasks import Item, edit_call, family, read_call, write_call
+from ..words import fill, pick, pick_other
 
 # %% ../../../nbs/arena/02_families/config.ipynb #d9cd59c5
 FOLDERS = ['config', 'conf', 'settings', 'etc']
@@ -36,8 +37,8 @@ def _items(path, text, key, old, new):
     ]
 
 # %% ../../../nbs/arena/02_families/config.ipynb #6eac5bc5
-@family(seen=True, behaviour='edit')
-def config(r):
+@family(work='edit', behaviour='edit')
+def config(r, level):
     "Change a setting in a config file and leave a note of old and new value."
     path = f'{r.choice(FOLDERS)}/{pick(r, "area")}.{r.choice(ENDINGS)}'
     values = {key: r.randint(2, 90) for key in pick(r, 'key', r.randint(3, 5))}

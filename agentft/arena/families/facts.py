@@ -6,7 +6,8 @@
 __all__ = ['FACTS', 'ASKS', 'REPORT', 'facts']
 
 # %% ../../../nbs/arena/02_families/facts.ipynb #3c6072f5
-from ..tasks import Item, family, fill, pick, read_call, tool_call, write_call
+from ..tasks import Item, family, read_call, tool_call, write_call
+from ..words import fill, pick
 
 # %% ../../../nbs/arena/02_families/facts.ipynb #1d71a416
 FACTS = dict(
@@ -63,8 +64,8 @@ def _item(firm, path, values, want, first):
     )
 
 # %% ../../../nbs/arena/02_families/facts.ipynb #d195c2b8
-@family(seen=True, behaviour='tools')
-def facts(r):
+@family(work='extract', behaviour='tools')
+def facts(r, level):
     "Extract facts from documents into a report."
     firms = pick(r, 'firm', r.choice([1, 2]))
     want = r.sample(sorted(FACTS), 2)

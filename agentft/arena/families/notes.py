@@ -6,7 +6,8 @@
 __all__ = ['SENTENCE', 'ASK', 'INDEX', 'notes']
 
 # %% ../../../nbs/arena/02_families/notes.ipynb #b5de110c
-from ..tasks import Item, family, fill, pick, read_call, tool_call, write_call
+from ..tasks import Item, family, read_call, tool_call, write_call
+from ..words import fill, pick
 
 # %% ../../../nbs/arena/02_families/notes.ipynb #7e3efaae
 SENTENCE = '{title} is handled by {who}. See [[index]].'
@@ -33,8 +34,8 @@ def _link_item(index, link):
     )
 
 # %% ../../../nbs/arena/02_families/notes.ipynb #b1f5aa06
-@family(seen=False, behaviour='notes')
-def notes(r):
+@family(work='notes', behaviour='notes', held='development')
+def notes(r, level):
     "Write an atomic Obsidian note with frontmatter and a link, and link it from the index."
     new, *old = pick(r, 'topic', 4)
     tag = pick(r, 'area')

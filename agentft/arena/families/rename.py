@@ -6,7 +6,8 @@
 __all__ = ['MODULES', 'ARGUMENTS', 'BUILTINS', 'DEFINITION', 'USES', 'ASKS', 'rename']
 
 # %% ../../../nbs/arena/02_families/rename.ipynb #03160cb7
-from ..tasks import Item, edit_call, family, fill, pick, read_call
+from ..tasks import Item, edit_call, family, read_call
+from ..words import fill, pick
 
 # %% ../../../nbs/arena/02_families/rename.ipynb #21d05a8c
 MODULES = 'core utils cli main jobs tasks views tools app api'.split()
@@ -33,8 +34,8 @@ def _item(path, text, old, new):
     )
 
 # %% ../../../nbs/arena/02_families/rename.ipynb #b16bf96a
-@family(seen=True, behaviour='edit')
-def rename(r):
+@family(work='edit', behaviour='edit')
+def rename(r, level):
     "Rename a function in the file that defines it and in the one that uses it."
     noun = pick(r, 'noun')
     verb, new_verb = pick(r, 'verb', 2)

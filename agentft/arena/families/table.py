@@ -6,7 +6,8 @@
 __all__ = ['COLUMNS', 'ASKS', 'table']
 
 # %% ../../../nbs/arena/02_families/table.ipynb #fb26aeac
-from ..tasks import Item, edit_call, family, fill, pick, read_call, tool_call
+from ..tasks import Item, edit_call, family, read_call, tool_call
+from ..words import fill, pick
 
 # %% ../../../nbs/arena/02_families/table.ipynb #61bce9ce
 COLUMNS = 'units price stock weight floor shelf'.split()
@@ -32,8 +33,8 @@ def _items(path, text, old_row, new_row, row):
     ]
 
 # %% ../../../nbs/arena/02_families/table.ipynb #9ada645f
-@family(seen=False, behaviour='edit')
-def table(r):
+@family(work='edit', behaviour='edit', held='development')
+def table(r, level):
     "Add a row to a CSV file and correct a value in it."
     column = r.choice(COLUMNS)
     path = f'data/{pick(r, "area")}.csv'
