@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['OBJECTIVES', 'WORK', 'HELD', 'tool_call', 'read_call', 'write_call', 'edit_call', 'Item', 'flat_calls', 'Task',
-           'expert_files', 'Family', 'family']
+           'expert_files', 'touched', 'join', 'Family', 'family']
 
 # %% ../../nbs/arena/01_tasks.ipynb #c8ad5918
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastcore.basics import patch
 
@@ -259,6 +259,37 @@ def objective(self: Task) -> str:
     if len(self.items) > 1:
         return 'two_phase'
     return 'single' if len(flat_calls(self.items[0].calls)) == 1 else 'nested'
+
+# %% ../../nbs/arena/01_tasks.ipynb #de6ce157
+def touched(
+    task: Task,
+) -> set:
+    "Paths that a `task` has or wants."
+    return set(task.files) | {path for item in task.items for path in item.want}
+
+
+def join(
+    a: Task,
+    b: Task,
+) -> Task:  # ValueError where both touch a file
+    "Two tasks in one job, `b` after `a`; it is still only where both are."
+    if both := sorted(touched(a) & touched(b)):
+        raise ValueError(f'{a.id} and {b.id} both touch {both[0]}')
+    return replace(
+        a,
+        instruction=f'{a.instruction} {b.instruction}',
+        files=a.files | b.files,
+        items=a.items + b.items,
+        deliverables=a.deliverables + b.deliverables,
+        summary=f'{a.summary} {b.summary}',
+        tools=list(dict.fromkeys(a.tools + b.tools)),
+        limits=a.limits | b.limits,
+        level=max(a.level, b.level),
+        still=a.still and b.still,
+        report=a.report + b.report,
+        parts=a.parts or b.parts,
+        max_turns=a.max_turns + b.max_turns,
+    )
 
 # %% ../../nbs/arena/01_tasks.ipynb #a5183488
 WORK = dict(

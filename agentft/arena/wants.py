@@ -103,5 +103,5 @@ def holds(
         return says_same(path, want, text)
     if isinstance(want, Facts):
         return want.are_in(text)
-    lines = normal_form(path, text)
-    return all(line in lines for one in want for line in normal_form(path, one))
+    lines = {line.strip() for line in normal_form(path, text)}
+    return all(line.strip() in lines for one in want for line in normal_form(path, one))
