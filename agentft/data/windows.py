@@ -418,6 +418,7 @@ def references(
             verdicts[i].basis,
             job.source,
             dict(gone=gone) if gone else {},
+            job.contract,
         )
         out.append(reference)
     return out
