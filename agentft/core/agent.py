@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PHASES', 'BOOKKEEPING', 'READS', 'GUESSED', 'TOOLS', 'LEAN', 'FULL', 'SHORT', 'Tool', 'is_guessed', 'tool_schemas',
-           'tools_from_schemas', 'contract_of', 'lean', 'canonical', 'spoken', 'tool_table', 'canonical_job', 'Problem',
-           'check_call', 'is_placed', 'Rules', 'TodoItem', 'AgentState']
+           'tools_from_schemas', 'contract_of', 'lean', 'canonical', 'in_words_of', 'tool_table', 'canonical_job',
+           'Problem', 'check_call', 'is_placed', 'Rules', 'TodoItem', 'AgentState']
 
 # %% ../../nbs/core/01_agent.ipynb #ab312794
 import json
@@ -203,7 +203,7 @@ def canonical(
     return replace(call, name=tool.like, arguments=arguments)
 
 # %% ../../nbs/core/01_agent.ipynb #e3152ab0
-def spoken(
+def in_words_of(
     call: ToolCall,  # in the words of the default table
     tools: dict,  # the contract
 ) -> ToolCall:

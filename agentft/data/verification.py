@@ -88,7 +88,7 @@ class _Reading:
 
     def __init__(self, example: Example):
         self.state = AgentState(_RULES[example.meta.get('rules', 'full')])
-        self.tools = tools_from_schemas(example.tools)
+        self.tools = tools_from_schemas(example.tools, example.meta.get('contract'))
         self.seen = _Seen()
         self.worked = False  # was anything done since the last todo was marked?
         self.last = None  # name and arguments of the last call
@@ -192,7 +192,7 @@ def _decision_problems(example: Example, k: int, tools) -> list[Problem]:
 
 def _window_problems(example: Example) -> list[tuple]:
     "`rule_problems` of a window."
-    tools, out = tools_from_schemas(example.tools), []
+    tools, out = tools_from_schemas(example.tools, example.meta.get('contract')), []
     for k, (m, weight) in enumerate(zip(example.messages, example.weights)):
         if m.role == 'assistant':
             found = _torn(example, k) + (_decision_problems(example, k, tools) if weight else [])

@@ -350,6 +350,8 @@ def window_example(
         group=group_of(job),
         about=_about(job, w.trained[0]),
     )
+    if job.contract:
+        meta['contract'] = job.contract
     return Example(
         w.messages,
         w.tools,
