@@ -364,6 +364,7 @@ def _meta(self: Session, player, files) -> dict:
     done = sum(item.check(files) for item in self.task.items)
     counts = dict(items=len(self.task.items), items_done=done)
     told = {key: getattr(self.task, key, None) for key in _TOLD}
+    told['misses'] = sum(getattr(self.env, 'misses', {}).values())
     told = {key: x for key, x in told.items() if x}
     return dict(task=self.task.id, seed=self.task.seed, player=player, **counts, **told, end=self.end)
 
