@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Environment', 'Database', 'Recorded', 'Together']
 
-# %% ../../nbs/arena/08_environments.ipynb #3789972c
+# %% ../../nbs/arena/08_environments.ipynb #6b30cb60
 import json
 import os
 import sqlite3
@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from ..core.agent import TOOLS
 from ..core.records import ToolCall
 
-# %% ../../nbs/arena/08_environments.ipynb #fe92c36d
+# %% ../../nbs/arena/08_environments.ipynb #8c875bcd
 class Environment(Protocol):
     "What a job is about, beside its files; made anew for each job by `task.environment(task)`, in its start state."
 
@@ -35,7 +35,7 @@ class Environment(Protocol):
     def close(self):
         "The job has ended."
 
-# %% ../../nbs/arena/08_environments.ipynb #06846cac
+# %% ../../nbs/arena/08_environments.ipynb #2e294219
 class Database:
     "A SQLite database in memory."
 
@@ -52,7 +52,7 @@ class Database:
     def run(self, call: ToolCall) -> tuple[str, bool]:
         try:
             return getattr(self, f'_{call.name}')(**call.arguments), True
-        except sqlite3.Error as e:
+        except (sqlite3.Error, sqlite3.Warning, ValueError) as e:
             return f'Error: {e}', False
 
     def files(self) -> dict[str, str]:
@@ -61,7 +61,7 @@ class Database:
     def close(self):
         self.db.close()
 
-# %% ../../nbs/arena/08_environments.ipynb #fcb15617
+# %% ../../nbs/arena/08_environments.ipynb #61af97f0
 @patch
 def _sql_execute(self: Database, statement: str) -> str:
     return f'{max(self.db.execute(statement).rowcount, 0)} rows changed.'
@@ -83,7 +83,7 @@ def _sql_query(self: Database, query: str) -> str:
     finally:
         self.db.execute('pragma query_only = off')
 
-# %% ../../nbs/arena/08_environments.ipynb #58decd40
+# %% ../../nbs/arena/08_environments.ipynb #6851de44
 _STEPS = 2_000_000  # of SQLite's machine, for one statement
 
 
@@ -97,7 +97,7 @@ def _confine(db: sqlite3.Connection):
     db.set_authorizer(allowed)
     db.set_progress_handler(lambda: 1, _STEPS)
 
-# %% ../../nbs/arena/08_environments.ipynb #7398b4a6
+# %% ../../nbs/arena/08_environments.ipynb #0b15c4f7
 def _normal(x):
     "An argument without what makes no difference: blanks, and values that are left out."
     if isinstance(x, str):
@@ -111,7 +111,7 @@ def _question(call: ToolCall) -> str:
     "What is asked, as text: the key of the record."
     return json.dumps([call.name, _normal(call.arguments)], ensure_ascii=False, sort_keys=True)
 
-# %% ../../nbs/arena/08_environments.ipynb #192d010d
+# %% ../../nbs/arena/08_environments.ipynb #1ebbaf43
 def _recorded(path: Path) -> tuple[dict, int]:
     "Question -> (text, ok), and how many bytes of the file are whole lines."
     answers, size = {}, 0
@@ -127,7 +127,7 @@ def _recorded(path: Path) -> tuple[dict, int]:
             raise ValueError(f'{path}, line {n}: no recorded answer ({e}); mend the line or delete it') from None
     return answers, size
 
-# %% ../../nbs/arena/08_environments.ipynb #0dfe3b7f
+# %% ../../nbs/arena/08_environments.ipynb #3bb50f46
 class Recorded:
     "An environment that answers from a file; with `ask`, what the file does not hold is asked and stored."
 
@@ -161,7 +161,7 @@ class Recorded:
     def close(self):
         pass
 
-# %% ../../nbs/arena/08_environments.ipynb #bcdeac2c
+# %% ../../nbs/arena/08_environments.ipynb #24b77e10
 @patch
 def _store(self: Recorded, call: ToolCall, text: str, ok: bool) -> tuple[str, bool]:
     "Append an answer to the file, on disk before it is used."
@@ -191,7 +191,7 @@ def _never_recorded(call: ToolCall) -> str:
     asked = ', '.join(f'{k}={v!r}' for k, v in call.arguments.items())
     return f'Error: no answer was recorded for {call.name}({asked}).'
 
-# %% ../../nbs/arena/08_environments.ipynb #e2912511
+# %% ../../nbs/arena/08_environments.ipynb #e0bd2b15
 class Together:
     "Several environments as one; each has tools of its own."
 

@@ -142,7 +142,8 @@ def tool_schemas(
 # %% ../../nbs/core/01_agent.ipynb #6ff2cde2
 def _placed(name: str, said: dict, schema: dict) -> Tool:
     "The tool `name` as a contract has it (`said`); what the contract leaves out comes from the recorded `schema`."
-    parameters = said.get('parameters') or schema.get('parameters') or dict(type='object')
+    default = TOOLS[name].parameters if not schema and name in TOOLS else dict(type='object')
+    parameters = said.get('parameters') or schema.get('parameters') or default
     description = said.get('description') or schema.get('description') or ''
     rest = {k: said[k] for k in ('bookkeeping', 'like', 'arguments') if k in said}
     return Tool(name, tuple(said.get('phases', PHASES)), description, parameters, **rest)
