@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Contract', 'read_contract', 'write_contract', 'infer_contract', 'open_questions']
 
-# %% ../../nbs/core/06_contracts.ipynb #bb3f2e05
+# %% ../../nbs/core/06_contracts.ipynb #724aad02
 import re
 from collections import Counter
 from dataclasses import dataclass, field, fields
@@ -19,7 +19,7 @@ from .agent import BOOKKEEPING, FULL, PHASES, TOOLS, Rules, Tool, is_guessed, to
 from .files import succeeded
 from .records import Job, Message, Outcome, ToolCall, to_dict, write_atomic
 
-# %% ../../nbs/core/06_contracts.ipynb #94b50951
+# %% ../../nbs/core/06_contracts.ipynb #334a8bf6
 @dataclass(frozen=True)
 class Contract:
     "What an agent may do, and when its job is done."
@@ -29,7 +29,7 @@ class Contract:
     ends: str = 'job_complete'  # the tool that ends a job; '': none does
     seen: dict = field(default_factory=dict, compare=False)  # name -> how often it was called, where it was inferred
 
-# %% ../../nbs/core/06_contracts.ipynb #39349ed9
+# %% ../../nbs/core/06_contracts.ipynb #78374733
 def _schemas(job: Job) -> dict:
     "Name -> the schema of its arguments, as the job was offered it."
     functions = [s.get('function', s) for s in job.tools]
@@ -56,7 +56,7 @@ def judges(
         job.outcome = Outcome('success', 'ended', 0.5, f'{self.ends} was called, and nobody said more')
     return job
 
-# %% ../../nbs/core/06_contracts.ipynb #37357631
+# %% ../../nbs/core/06_contracts.ipynb #5f22d5db
 @patch
 def ended(
     self: Contract,
@@ -72,7 +72,7 @@ def ended(
     number = job.turns[last].agent_phase_number
     return all(t.completed_turn is not None for t in job.todos if t.agent_phase_number == number)
 
-# %% ../../nbs/core/06_contracts.ipynb #ad31f8c0
+# %% ../../nbs/core/06_contracts.ipynb #dd995019
 class _File:
     "The values of a YAML file, and the line of each key."
 
@@ -110,7 +110,7 @@ class _File:
             if key not in keys:
                 self.wrong((*at, key), f'there is no such key; there are {", ".join(keys)}')
 
-# %% ../../nbs/core/06_contracts.ipynb #bac21490
+# %% ../../nbs/core/06_contracts.ipynb #458f6d1c
 _PHASES_OF = dict(both=PHASES, unknown=(), strategic=('strategic',), tactical=('tactical',))
 _KEYS = ('phases', 'description', 'parameters', 'bookkeeping', 'like', 'arguments', 'seen')
 
@@ -134,7 +134,7 @@ def _like_schema(like: str, arguments: dict) -> dict:
     properties = {own.get(k, k): x for k, x in schema['properties'].items()}
     return schema | dict(properties=properties, required=[own.get(k, k) for k in schema['required']])
 
-# %% ../../nbs/core/06_contracts.ipynb #03e0e93f
+# %% ../../nbs/core/06_contracts.ipynb #4e00fb9e
 def _mapping(f: _File, at: tuple, value) -> dict:
     "`value`, which has to be a mapping; nothing is an empty one."
     if value is not None and not isinstance(value, dict):
@@ -175,7 +175,7 @@ def _read_tool(f: _File, name: str, ends: str) -> Tool:
     bookkeeping = bool(said.get('bookkeeping', name in BOOKKEEPING or like in BOOKKEEPING))
     return Tool(name, phases, description, _mapping(f, (*at, 'parameters'), parameters), bookkeeping, like, arguments)
 
-# %% ../../nbs/core/06_contracts.ipynb #1297b659
+# %% ../../nbs/core/06_contracts.ipynb #592396c4
 _CALLED = {int: 'a whole number', str: 'a text', tuple: 'a list of texts'}
 _WHEN = {'at once': False, 'after its todos': True}  # -> Rules.finish_todos
 
@@ -215,7 +215,7 @@ def read_contract(
     seen = {name: said['seen'] for name, said in tools.items() if said and said.get('seen')}
     return Contract({name: _read_tool(f, name, ends) for name in tools}, _read_rules(f, done.get('when')), ends, seen)
 
-# %% ../../nbs/core/06_contracts.ipynb #79ce6f81
+# %% ../../nbs/core/06_contracts.ipynb #90090493
 def _plain_tool(tool: Tool, seen: dict | None) -> dict | None:
     "A `tool` as the file has it; None where the default table says all of it."
     default, row = TOOLS.get(tool.name) or TOOLS.get(tool.like), {}
@@ -256,7 +256,7 @@ def write_contract(
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
     return write_atomic(path, _HEAD + text)
 
-# %% ../../nbs/core/06_contracts.ipynb #eef99f55
+# %% ../../nbs/core/06_contracts.ipynb #2a87981e
 _REFUSED = re.compile(r'only (?:be )?(?:called|used|allowed|available)\b.{0,30}?\b(strategic|tactical)\b', re.I | re.S)
 _ANSWERS = re.compile(
     r'\s*(?:Completed(?: \d+ tasks)?: .|Staged \d+ todos|Todos cleared|Current Todos \('
@@ -276,7 +276,7 @@ class _Sight:
     refused: Counter = field(default_factory=Counter)  # phase -> calls refused because of the phase
     failed: int = 0
     books: int = 0  # answers as only a bookkeeping tool gives them
-    keys: Counter = field(default_factory=Counter)  # names of arguments
+    keys: set = field(default_factory=set)  # names of arguments
 
     def add(self, phase: str, call: ToolCall, result: Message | None):
         "Count one call."
@@ -290,7 +290,7 @@ class _Sight:
         else:
             self.failed += 1
 
-# %% ../../nbs/core/06_contracts.ipynb #4aec2d8c
+# %% ../../nbs/core/06_contracts.ipynb #dfa3b10d
 @patch
 def placed(self: _Sight) -> tuple:
     "The phases in which the tool may be used, as far as they are known."
@@ -319,7 +319,7 @@ def counts(self: _Sight) -> dict:
         out['refused'] = dict(sorted(self.refused.items()))
     return out | (dict(failed=self.failed) if self.failed else {})
 
-# %% ../../nbs/core/06_contracts.ipynb #e8b7e802
+# %% ../../nbs/core/06_contracts.ipynb #1d28ff37
 def infer_contract(
     jobs,  # Jobs of a trail, any iterable
 ) -> Contract:
@@ -354,7 +354,7 @@ def _is_unknown(result: Message | None) -> bool:
     "Was the call refused because there is no such tool?"
     return result is not None and not succeeded(result) and 'not a valid tool' in result.content
 
-# %% ../../nbs/core/06_contracts.ipynb #fcee95a5
+# %% ../../nbs/core/06_contracts.ipynb #04e22546
 def open_questions(
     contract: Contract,
 ) -> list[str]:  # one sentence each
