@@ -20,6 +20,7 @@ COMMANDS = dict(
     synthesize='phase 2: seeds, jobs and failures -> verified examples',
     train='phase 3: examples -> an adapter',
     evaluate='phase 4: base and adapter play held-out jobs -> metrics and a verdict',
+    contract='from a trail: the tools of the agent, in which phases, and what is left to fill in -> a YAML file',
     seeds='check a folder of seeds: play every one, name the bad ones with their place',
     report='write the HTML pages of a run again',
 )
@@ -81,6 +82,40 @@ def _report(argv):
     from agentft.workbench.reports import report
 
     print(report(folder))
+
+# %% ../nbs/cli.ipynb #b2c80a04
+def _contract_parser():
+    import argparse
+
+    about = 'Write the contract of an agent from a trail: its tools with schemas, in which phases they were used.'
+    p = argparse.ArgumentParser(prog='agentft contract', description=about)
+    what = 'mongodb:// URI, mongodump or mongoexport folder, or files and folders of sessions, chat JSONL, job logs'
+    p.add_argument('source', help=what)
+    p.add_argument('--out', default='contract.yaml', metavar='FILE', help='where it is written (default: %(default)s)')
+    p.add_argument('--database', default='graphrag_logs', help='where the agent writes in that MongoDB')
+    p.add_argument('--max_jobs', type=int, default=0, metavar='N', help='look at so many jobs; 0: all')
+    return p
+
+
+def _contract(argv):
+    "A contract, written from a trail."
+    from itertools import islice
+    from pathlib import Path
+
+    a = _contract_parser().parse_args(argv)
+    if Path(a.out).exists():
+        raise ValueError(f'{a.out} exists, and a person may have completed it: give another --out')
+    from agentft.core.contracts import infer_contract, open_questions, write_contract
+    from agentft.traces.formats import read_any
+
+    jobs, bad = read_any(a.source, a.database)
+    found = infer_contract(islice(jobs, a.max_jobs or None))
+    questions = open_questions(found)
+    print(f'{write_contract(found, a.out)}: {len(found.tools)} tools')
+    print(*(f'- {q}' for q in questions), sep='\n', end='\n' if questions else '')
+    if bad:
+        print(f'{sum(bad.values())} documents or rows could not be read: {dict(bad)}')
+    print(f'Look at it, then: agentft collect --contract {a.out} ...')
 
 # %% ../nbs/cli.ipynb #67e65372
 def _seeds_parser():
@@ -150,7 +185,7 @@ def _not_understood(command) -> int:
 # %% ../nbs/cli.ipynb #41c50fb2
 def _do(command, argv) -> int:
     "Run one command; what the user can mend becomes a sentence."
-    own = dict(run=_run, report=_report, seeds=_seeds)
+    own = dict(run=_run, report=_report, contract=_contract, seeds=_seeds)
     try:
         status = own[command](argv) if command in own else _phase(command, argv)
     except KeyboardInterrupt as e:

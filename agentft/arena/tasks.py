@@ -133,17 +133,26 @@ class Task:
         return '\n'.join([f'{self.id}: {self.instruction}', *todos, *texts])
 
 # %% ../../nbs/arena/01_tasks.ipynb #bba9d9a6
+def _ended(env) -> dict:
+    "The last snapshot of an environment, which is closed then."
+    try:
+        return env.files()
+    finally:
+        env.close()
+
+
 def expert_files(
     task: Task,  # its items say which calls
 ) -> dict:  # path -> text
     "The files of `task` after the calls of all its items; ValueError where a call is refused."
-    with task.environment(task) if task.environment else Workspace(task.files) as ws:
+    with Workspace(task.files) as ws:
+        env = task.environment(task) if task.environment else None
         for item in task.items:
             for call in flat_calls(item.calls):
-                text, ok = ws.run(call)
+                text, ok = (env if env and call.name in env.tools else ws).run(call)
                 if not ok:
                     raise ValueError(f'{task.id}: {call.name} for "{item.text}": {text}')
-        return ws.files()
+        return ws.files() | (_ended(env) if env else {})
 
 
 @patch

@@ -29,9 +29,10 @@ class Workspace:
         self,
         files: dict,  # path -> text, the files at the start
         line_numbers: bool = False,  # does `read_file` number its lines?
+        most_lines: int = 0,  # of a file that one read shows; 0: all of them
     ):
         self.root = Path(tempfile.mkdtemp(prefix='agentft-')).resolve()
-        self.line_numbers = line_numbers
+        self.line_numbers, self.most_lines = line_numbers, most_lines
         self.known = set()  # full paths of files that the agent has read or written
         for path, text in files.items():
             self.write_text(path, text)
@@ -127,15 +128,26 @@ def do_read_file(
     "The lines of a file, numbered where the workspace does that."
     text = self.read_text(path)
     self.known.add(self.path(path))
-    start = max((offset or 1) - 1, 0)
-    lines = text.splitlines()[start:]
+    start, whole = max((offset or 1) - 1, 0), text.splitlines()
+    lines = whole[start:]
     if limit:
         lines = lines[:limit]
+    note = self._cut(lines, start, len(whole))
     if not lines:
         return '(empty file)'
     if self.line_numbers:
         lines = [f'{number:6d}\t{line}' for number, line in enumerate(lines, start + 1)]
-    return '\n'.join(lines)
+    return '\n'.join(lines + note)
+
+
+@patch
+def _cut(self: Workspace, lines, start, total) -> list:
+    "Cut `lines` to what one read shows; what is said of the rest."
+    if not self.most_lines or len(lines) <= self.most_lines:
+        return []
+    del lines[self.most_lines :]
+    last = start + self.most_lines
+    return [f'[... truncated after line {last} of {total}: go on with offset={last + 1} and limit]']
 
 # %% ../../nbs/arena/00_workspace.ipynb #c8b3e2fc
 @patch

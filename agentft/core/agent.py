@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PHASES', 'BOOKKEEPING', 'READS', 'GUESSED', 'TOOLS', 'LEAN', 'FULL', 'SHORT', 'Tool', 'is_guessed', 'tool_schemas',
-           'tools_from_schemas', 'contract_of', 'lean', 'Problem', 'check_call', 'Rules', 'TodoItem', 'AgentState']
+           'tools_from_schemas', 'contract_of', 'lean', 'canonical', 'in_words_of', 'tool_table', 'canonical_job',
+           'Problem', 'check_call', 'is_placed', 'Rules', 'TodoItem', 'AgentState']
 
 # %% ../../nbs/core/01_agent.ipynb #ab312794
 import json
@@ -14,7 +15,7 @@ from functools import lru_cache
 
 from fastcore.basics import patch
 
-from .records import Job, ToolCall
+from .records import Job, ToolCall, to_dict
 
 # %% ../../nbs/core/01_agent.ipynb #90547c36
 PHASES = ('strategic', 'tactical')
@@ -25,10 +26,12 @@ class Tool:
     "One tool of the contract."
 
     name: str
-    phases: tuple = PHASES  # where it may be used
+    phases: tuple = PHASES  # where it may be used; (): nobody has said where
     description: str = ''
     parameters: dict = field(default_factory=dict, hash=False)  # JSON schema of the arguments
     bookkeeping: bool = False  # moves todos and phases, does no work
+    like: str = ''  # the tool of the default table that it acts as
+    arguments: dict = field(default_factory=dict, hash=False)  # name of an argument -> its name in that tool
 
 # %% ../../nbs/core/01_agent.ipynb #ffea28fc
 BOOKKEEPING = frozenset('next_phase_todos todo_complete todo_list todo_rewind mark_complete job_complete'.split())
@@ -137,26 +140,39 @@ def tool_schemas(
     return out
 
 # %% ../../nbs/core/01_agent.ipynb #6ff2cde2
+def _placed(name: str, said: dict, schema: dict) -> Tool:
+    "The tool `name` as a contract has it (`said`); what the contract leaves out comes from the recorded `schema`."
+    default = TOOLS[name].parameters if not schema and name in TOOLS else dict(type='object')
+    parameters = said.get('parameters') or schema.get('parameters') or default
+    description = said.get('description') or schema.get('description') or ''
+    rest = {k: said[k] for k in ('bookkeeping', 'like', 'arguments') if k in said}
+    return Tool(name, tuple(said.get('phases', PHASES)), description, parameters, **rest)
+
+
 def tools_from_schemas(
     schemas: list,  # OpenAI tool schemas, as recorded with a request
+    contract: dict = None,  # as in `Job.contract`; None or empty: the default table places the tools that it knows
 ) -> dict:  # name -> Tool
-    "A contract from recorded schemas; phases come from the default table where it knows the tool, else both."
-    out = {}
-    for s in schemas:
-        f = s.get('function', s)
-        name, known = f['name'], TOOLS.get(f['name'])
-        phases = known.phases if known else PHASES
-        parameters = f.get('parameters') or dict(type='object')
-        out[name] = Tool(name, phases, f.get('description') or '', parameters, name in BOOKKEEPING)
+    "A contract from recorded schemas; a tool that the contract does not place has no phases."
+    given = {s.get('function', s)['name']: s.get('function', s) for s in schemas}
+    if contract and not given:
+        given = {name: {} for name in contract}
+    placed, out = contract or _DEFAULT, {}
+    for name, schema in given.items():
+        said = placed.get(name) or dict(phases=(), bookkeeping=name in BOOKKEEPING)
+        out[name] = _placed(name, said, schema)
     return out
+
+
+_DEFAULT = {t.name: dict(phases=t.phases, bookkeeping=t.bookkeeping) for t in TOOLS.values()}
 
 # %% ../../nbs/core/01_agent.ipynb #82af0a2d
 def contract_of(
     job: Job,
 ) -> dict | None:  # name -> Tool; None: nothing is known
     "The contract that a `job` is judged by: the tools it was offered, else the default table where it has phases."
-    if job.tools:
-        return tools_from_schemas(job.tools)
+    if job.tools or job.contract:
+        return tools_from_schemas(job.tools, job.contract)
     return TOOLS if any(turn.agent_phase for turn in job.turns) else None
 
 # %% ../../nbs/core/01_agent.ipynb #af3f49d1
@@ -174,6 +190,74 @@ def lean(
 
 
 LEAN = {name: lean(t) for name, t in TOOLS.items()}
+
+# %% ../../nbs/core/01_agent.ipynb #cee04d4e
+def canonical(
+    call: ToolCall,  # as it was said
+    tools: dict | None,  # the contract; None: nothing is known
+) -> ToolCall:  # the same object where there is nothing to translate
+    "`call` in the words of the default table."
+    tool = (tools or {}).get(call.name)
+    if tool is None or not tool.like:
+        return call
+    arguments = {tool.arguments.get(k, k): x for k, x in call.arguments.items()}
+    return replace(call, name=tool.like, arguments=arguments)
+
+# %% ../../nbs/core/01_agent.ipynb #e3152ab0
+def in_words_of(
+    call: ToolCall,  # in the words of the default table
+    tools: dict,  # the contract
+) -> ToolCall:
+    "`call` in the words of `tools`; as it is where none of them is like it."
+    tool = next((t for t in tools.values() if t.like == call.name), None)
+    if tool is None:
+        return call
+    own = {theirs: mine for mine, theirs in tool.arguments.items()}
+    return replace(call, name=tool.name, arguments={own.get(k, k): x for k, x in call.arguments.items()})
+
+# %% ../../nbs/core/01_agent.ipynb #abc3906e
+def _canonical_tool(tool: Tool) -> Tool:
+    "A `tool` that is like another one, under that one's names."
+    schema, names = tool.parameters, tool.arguments
+    if tool.like:
+        properties = {names.get(k, k): x for k, x in (schema.get('properties') or {}).items()}
+        required = [names.get(k, k) for k in schema.get('required') or []]
+        schema = schema | dict(properties=properties, required=required)
+    bookkeeping = tool.bookkeeping or tool.like in BOOKKEEPING
+    return replace(tool, name=tool.like or tool.name, parameters=schema, bookkeeping=bookkeeping, like='', arguments={})
+
+
+def tool_table(
+    tools: dict,  # the contract
+) -> dict:  # as in `Job.contract`: plain JSON types
+    "What a contract says of each tool, to be carried by a job."
+    return {name: {k: x for k, x in to_dict(t).items() if k != 'name'} for name, t in tools.items()}
+
+# %% ../../nbs/core/01_agent.ipynb #f7b25c26
+def canonical_job(
+    job: Job,
+) -> Job:  # the same object where there is nothing to translate
+    "The `job` with every call in the words of the default table."
+    if not any(said.get('like') for said in job.contract.values()):
+        return job
+    tools, turns = contract_of(job), []
+    for turn in job.turns:
+        calls = [canonical(call, tools) for call in turn.said.tool_calls]
+        turns.append(replace(turn, said=replace(turn.said, tool_calls=calls), results=_renamed(turn.results, tools)))
+    ours = {}
+    for tool in map(_canonical_tool, tools.values()):
+        ours.setdefault(tool.name, tool)
+    schemas = tool_schemas(tools=ours) if job.tools else []
+    return replace(job, turns=turns, tools=schemas, contract=tool_table(ours))
+
+
+def _renamed(results: list, tools: dict) -> list:
+    "Results under the names of the tools that their calls are translated to."
+    out = []
+    for m in results:
+        tool = tools.get(m.name)
+        out.append(replace(m, name=tool.like) if tool and tool.like else m)
+    return out
 
 # %% ../../nbs/core/01_agent.ipynb #97181205
 @dataclass(frozen=True)
@@ -232,7 +316,7 @@ def check_call(
     if tool is None:
         return [Problem('unknown_tool', f'Error: {call.name} is not a valid tool, try one of [{", ".join(tools)}]')]
     out = []
-    if agent_phase and agent_phase not in tool.phases:
+    if agent_phase and tool.phases and agent_phase not in tool.phases:
         message = f'ERROR: {call.name} can only be called during a {tool.phases[0]} phase.'
         out.append(Problem('phase_violation', message))
     if call.malformed:
@@ -242,6 +326,15 @@ def check_call(
     if error:
         out.append(Problem('malformed_arguments', f'Error: {call.name}: {error}'))
     return out
+
+# %% ../../nbs/core/01_agent.ipynb #cef62213
+def is_placed(
+    call: ToolCall,
+    tools: dict,  # the contract
+) -> bool:
+    "Does the contract say in which phases the tool of `call` may be used? (Of an unknown tool it says: in none.)"
+    tool = tools.get(call.name)
+    return tool is None or bool(tool.phases)
 
 # %% ../../nbs/core/01_agent.ipynb #c9525960
 _FIRST = (
@@ -293,8 +386,13 @@ class TodoItem:
 class AgentState:
     "Phases and todos of one job. `apply` takes a bookkeeping call and answers as the agent's tools do."
 
-    def __init__(self, rules: Rules = FULL):
-        self.rules, self.agent_phase, self.agent_phase_number = rules, 'strategic', 0
+    def __init__(
+        self,
+        rules: Rules = FULL,
+        tools: dict = TOOLS,  # the contract that calls are checked against
+    ):
+        self.rules, self.tools = rules, tools
+        self.agent_phase, self.agent_phase_number = 'strategic', 0
         self.staged, self.phase_name, self.guide_read = [], '', not rules.guide
         self.final, self.done = False, False  # job_complete was called; the job has ended
         self._set(rules.first)
@@ -329,14 +427,15 @@ def apply(
     "Carry out one bookkeeping call."
     if self.done:
         return 'Error: the job has ended.', False
-    problems = check_call(call, self.agent_phase)
+    problems = check_call(call, self.agent_phase, self.tools)
     if problems:
         return problems[0].message, False
+    call = canonical(call, self.tools)
     return getattr(self, f'_{call.name}')(**call.arguments)
 
 # %% ../../nbs/core/01_agent.ipynb #b6ff078c
 @patch
-def _next_phase_todos(self: AgentState, todos, phase_name=''):
+def _next_phase_todos(self: AgentState, todos, phase_name='', **_):
     r = self.rules
     if not self.guide_read:
         error = f"Error: You must read_file('{r.guide}') before creating todos."
@@ -363,6 +462,8 @@ def _no_completion(self: AgentState, ids: list) -> str:
     for i in ids:
         if done[i]:
             return f'Error: {i} is complete already.'
+        if ids.count(i) > 1:
+            return f'Error: {i} is named twice.'
     if self.agent_phase == 'strategic' and len(ids) == len(self.open) and not (self.staged or self.final):
         return (
             'Error: stage the next todos with next_phase_todos, or call job_complete, '
@@ -388,7 +489,7 @@ def _next_phase(self: AgentState):
 
 # %% ../../nbs/core/01_agent.ipynb #5348e692
 @patch
-def _todo_complete(self: AgentState, todo_id=''):
+def _todo_complete(self: AgentState, todo_id='', **_):
     ids = [i.strip() for i in (todo_id or '').split(',') if i.strip()] or [t.id for t in self.open[:1]]
     error = self._no_completion(ids)
     if error:
@@ -405,7 +506,7 @@ def _todo_complete(self: AgentState, todo_id=''):
 
 # %% ../../nbs/core/01_agent.ipynb #a3875a60
 @patch
-def _job_complete(self: AgentState, summary, deliverables, confidence=None, notes=''):
+def _job_complete(self: AgentState, **_):
     self.final = True
     if self.open and self.rules.finish_todos:
         return f'Phase marked as final. Complete your {len(self.open)} remaining todo(s) to finish the job.', True
@@ -414,19 +515,19 @@ def _job_complete(self: AgentState, summary, deliverables, confidence=None, note
 
 
 @patch
-def _mark_complete(self: AgentState, summary, deliverables, confidence=None, notes=''):
+def _mark_complete(self: AgentState, **_):
     return 'Recorded as complete.', True
 
 # %% ../../nbs/core/01_agent.ipynb #131cbdba
 @patch
-def _todo_list(self: AgentState):
+def _todo_list(self: AgentState, **_):
     head = f'Current Todos ({len(self.todos) - len(self.open)}/{len(self.todos)} complete):'
     rows = [f'- [{"x" if t.done else " "}] {t.id}: {t.text}' for t in self.todos]
     return '\n'.join([head, *rows]), True
 
 
 @patch
-def _todo_rewind(self: AgentState, issue):
+def _todo_rewind(self: AgentState, issue='', **_):
     self.agent_phase, self.agent_phase_number, self.staged = 'strategic', self.agent_phase_number + 1, []
     self._set(self.rules.review)
     return f'Todos cleared: {issue}', True

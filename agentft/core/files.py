@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from fastcore.basics import patch
 
+from .agent import canonical_job
 from .records import Job, Message, ToolCall
 
 # %% ../../nbs/core/02_files.ipynb #1a35e3be
@@ -354,6 +355,7 @@ def replay(
     files: Files | None = None,  # state to move on; None: the job's own start
 ):  # yields FileChanges, in the order of the calls
     "What each call of `job` did to files."
+    job = canonical_job(job)
     if files is None:
         files = Files(job.files_before, job.files_complete)
     index = {id(turn): i for i, turn in enumerate(job.turns)}

@@ -117,6 +117,7 @@ class Job:
     files_before: dict[str, str] = field(default_factory=dict)  # path -> text, where known
     files_after: dict[str, str] = field(default_factory=dict)
     files_complete: bool = False  # is a path that is not in `files_before` known not to have existed?
+    contract: dict = field(default_factory=dict)  # tool name -> what a contract says of it; empty: the default table
     meta: dict = field(default_factory=dict)  # seed, player, times, counts
     provenance: dict = field(default_factory=dict)  # content_hash, importer, documents
     v: int = 2  # record version
@@ -256,6 +257,7 @@ class Reference:
     basis: str = ''  # why it counts as right: outcome or effect
     source: str = ''  # as of the job
     meta: dict = field(default_factory=dict)
+    contract: dict = field(default_factory=dict)  # as in the job that it comes from
     id: str = ''  # content hash, filled in when empty
     v: int = 2
 

@@ -14,7 +14,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import NamedTuple
 
-from .agent import BOOKKEEPING, READS, is_guessed
+from .agent import BOOKKEEPING, READS, canonical_job, is_guessed
 from .files import CUT
 from .records import Job, Message, Todo, ToolCall, Turn
 
@@ -529,6 +529,7 @@ def todo_work(
     job: Job,
 ) -> list[tuple[Todo, bool | None, str]]:  # todo, was its work done (None: nobody can know), rule
     "Every todo of a `job`, tactical and strategic, with the rule that decided about its work."
+    job = canonical_job(job)
     acts, lists, verdicts = _acts(job), defaultdict(list), {}
     for t in job.todos:
         if _unsettled(t):

@@ -11,8 +11,10 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import replace
 from difflib import SequenceMatcher
+from functools import cache
 from itertools import takewhile
 
+from .suites import SUITES, NearTasks, prompt_text, suite_tasks
 from fastcore.basics import patch
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
@@ -22,9 +24,10 @@ from ..core.agent import BOOKKEEPING, FULL, SHORT, AgentState, Problem, check_ca
 from ..core.files import Files, clean_path
 from ..core.records import Example, Message, content_hash, from_dict, to_dict
 from ..core.replacements import count_tokens
-from .seeds import Rejected, Seed, seed_task
+from .seeds import Rejected, Seed, read_seeds, seed_task
 from .shown import plain_text, shown_text
 from ..evidence.duplicates import NearIndex, to_text
+from ..workbench.recipes import project
 
 # %% ../../nbs/data/09_verification.ipynb #41a34709
 _RULES = {'short': SHORT, 'full': FULL}
@@ -88,7 +91,7 @@ class _Reading:
 
     def __init__(self, example: Example):
         self.state = AgentState(_RULES[example.meta.get('rules', 'full')])
-        self.tools = tools_from_schemas(example.tools)
+        self.tools = tools_from_schemas(example.tools, example.meta.get('contract'))
         self.seen = _Seen()
         self.worked = False  # was anything done since the last todo was marked?
         self.last = None  # name and arguments of the last call
@@ -192,7 +195,7 @@ def _decision_problems(example: Example, k: int, tools) -> list[Problem]:
 
 def _window_problems(example: Example) -> list[tuple]:
     "`rule_problems` of a window."
-    tools, out = tools_from_schemas(example.tools), []
+    tools, out = tools_from_schemas(example.tools, example.meta.get('contract')), []
     for k, (m, weight) in enumerate(zip(example.messages, example.weights)):
         if m.role == 'assistant':
             found = _torn(example, k) + (_decision_problems(example, k, tools) if weight else [])
@@ -267,28 +270,36 @@ def task_hash(task: Task) -> str:
     return content_hash(dict(i=task.instruction, f=task.files))
 
 # %% ../../nbs/data/09_verification.ipynb #9884aa65
+@cache
+def _evaluation(per_suite: int) -> tuple:
+    "The first tasks of every suite, of development and test."
+    seeds = read_seeds(project() / 'seeds')
+    made = [suite_tasks(s, per_suite, seeds=seeds, final=final) for s in SUITES for final in (False, True)]
+    return tuple(task for tasks in made for task in tasks)
+
+
 class Reserved:
     "What training must not contain."
 
     def __init__(
         self,
-        per_family: int = 64,  # evaluation tasks per seen family to compare with
+        per_suite: int = 40,  # jobs of each suite of the evaluation to compare with
         start: int = EVAL_SEED,  # first arena seed of the evaluation
     ):
-        self.start, self.hashes = start, {}
-        seen = [name for name, f in FAMILIES.items() if f.seen]
-        for task in [make_task(name, start + i) for name in seen for i in range(per_family)]:
-            self.hashes[task_hash(task)] = task.id
+        tasks = _evaluation(per_suite)
+        self.start, self.hashes = start, {task_hash(t): t.id for t in tasks}
+        self.near = NearTasks(tasks)
 
-    def check(self, family: str, seeds: list, task: Task = None) -> list[Problem]:
-        "Why a job of `family` made from arena `seeds` belongs to the evaluation."
+    def check(self, family: str, seeds: list, task: Task = None, text: str = '') -> list[Problem]:
+        "Why a job of `family` made from arena `seeds`, or a row with `text`, belongs to the evaluation."
         if family in FAMILIES and not FAMILIES[family].seen:
             return [Problem('held_out_family', family)]
         if reserved := [s for s in seeds if s >= self.start]:
             return [Problem('reserved_seed', str(reserved[0]))]
         if task and (hit := self.hashes.get(task_hash(task))):
             return [Problem('evaluation_task', f'the same as {hit}')]
-        return []
+        hit, share = self.near.find(text) if text else ('', 0)
+        return [Problem('near_evaluation_task', f'holds {share:.0%} of {hit}')] if hit else []
 
 # %% ../../nbs/data/09_verification.ipynb #27d4748c
 def example_task(e: Example) -> Task | None:
@@ -333,10 +344,10 @@ def _length(self: Gate, e: Example) -> list[Problem]:
 
 
 @patch
-def _reserved(self: Gate, e: Example, task) -> list[Problem]:
+def _reserved(self: Gate, e: Example, task, text) -> list[Problem]:
     seeds = e.meta.get('arena', [])
     for family in sorted({e.family, *(f for f, _ in seeds)}):
-        if found := self.reserved.check(family, [n for f, n in seeds if f == family], task):
+        if found := self.reserved.check(family, [n for f, n in seeds if f == family], task, text):
             return found
     return []
 
@@ -360,7 +371,13 @@ def _copy(self: Gate, text: str) -> list[Problem]:
 def problems(self: Gate, e: Example) -> list[Problem]:
     "Why `e` is not let through: what the first check says that fails."
     text, task = example_text(e), example_task(e)
-    return self._length(e) or check_rules(e) or self._reserved(e, task) or self._execution(e, task) or self._copy(text)
+    return (
+        self._length(e)
+        or check_rules(e)
+        or self._reserved(e, task, text)
+        or self._execution(e, task)
+        or self._copy(text)
+    )
 
 # %% ../../nbs/data/09_verification.ipynb #41e511a7
 def _rejected(e: Example, problem: Problem) -> Rejected:

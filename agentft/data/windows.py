@@ -350,6 +350,8 @@ def window_example(
         group=group_of(job),
         about=_about(job, w.trained[0]),
     )
+    if job.contract:
+        meta['contract'] = job.contract
     return Example(
         w.messages,
         w.tools,
@@ -418,6 +420,7 @@ def references(
             verdicts[i].basis,
             job.source,
             dict(gone=gone) if gone else {},
+            job.contract,
         )
         out.append(reference)
     return out

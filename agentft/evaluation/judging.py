@@ -57,6 +57,7 @@ def reference_at(
         files_after={p: text for p, text in after.items() if files.get(p) != text},
         basis='outcome',
         source=job.source,
+        contract=job.contract,
     )
 
 # %% ../../nbs/evaluation/02_judging.ipynb #cb4b35f7
@@ -103,7 +104,7 @@ def _no_text(call) -> str:
 
 def _rules(ref) -> tuple:
     "The contract of `ref`, and the kinds of problems that say nothing there."
-    tools = tools_from_schemas(ref.tools) if ref.tools else TOOLS
+    tools = tools_from_schemas(ref.tools, ref.contract) if ref.tools or ref.contract else TOOLS
     silent = {p.kind for c in ref.said.tool_calls for p in check_call(c, ref.agent_phase, tools)}
     if not ref.tools:
         silent |= {'unknown_tool', 'malformed_arguments'}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from ..core.agent import BOOKKEEPING, READS, check_call, contract_of, is_guessed
+from ..core.agent import BOOKKEEPING, READS, canonical_job, check_call, contract_of, is_guessed
 from ..core.files import clean_path, replay, written
 from ..core.metrics import job_edits
 from ..core.records import Job, Label, Message, ToolCall, Turn
@@ -50,6 +50,7 @@ class View:
     "A job as detectors see it."
 
     def __init__(self, job: Job, edits=None):  # edits: of `job_edits(job)`, where they are known already
+        job = canonical_job(job)
         self.job, self._edits = job, edits
         at = {id(turn): i for i, turn in enumerate(job.turns)}
         steps = [Step(at[id(turn)], turn, call, result) for turn, call, result in job.calls()]

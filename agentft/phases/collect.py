@@ -19,7 +19,8 @@ from types import SimpleNamespace
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from ..arena.faults import FAULTS, Faulty
 from ..arena.players import Expert, play
-from ..core.metrics import job_counts, job_edits, metric_rows, summed
+from ..core.contracts import read_contract
+from ..core.metrics import UNPLACED, job_counts, job_edits, metric_rows, summed
 from ..core.records import Job, content_hash, from_dict, read_jsonl, to_dict, write_atomic, write_jsonl
 from ..core.replacements import apply_edits
 from ..evidence.duplicates import repeated_jobs
@@ -145,11 +146,16 @@ def _settings(p) -> dict:
     asked = ['database', 'since', 'until', 'models', 'agent_types', 'outcomes']
     if p.source == 'arena':
         asked += ['jobs_per_family', 'faulty_share', 'seed']
-    return {k: getattr(p, k) for k in asked} | dict(
-        phase=p.agent_phase,
-        source=public_uri(p.source),
-        allow=_file_or_text(p.allow),
-        deny=_file_or_text(p.deny),
+    judged = dict(contract=_file_or_text(_place(p.contract))) if p.contract else {}
+    return (
+        {k: getattr(p, k) for k in asked}
+        | judged
+        | dict(
+            phase=p.agent_phase,
+            source=public_uri(p.source),
+            allow=_file_or_text(p.allow),
+            deny=_file_or_text(p.deny),
+        )
     )
 
 # %% ../../nbs/1_collect.ipynb #b7ce7106
@@ -190,8 +196,10 @@ def _pair_facts(pair) -> list:
     return [pair.change, pair.good, pair.lines_before, pair.lines_after, kept, reworded, lost]
 
 # %% ../../nbs/1_collect.ipynb #3ebcea1c
-def _judge(job, redactor) -> tuple:
+def _judge(job, redactor, contract=None) -> tuple:
     "The job without secrets, what is remembered of it, and the versions of its memory."
+    if contract:
+        contract.judges(job)
     known = len(redactor.names)
     job, _ = redact(job, redactor)
     if len(redactor.names) > known:
@@ -226,7 +234,7 @@ def _from_audit(src, led, r, p, filters, reviews):
         if why:
             facts['left_out'], job = why, None
         else:
-            job, more, pairs = _judge(job, r.redactor)
+            job, more, pairs = _judge(job, r.redactor, r.contract)
             facts |= more
             n += 1
         still_running = bool(job and job.outcome.source == 'running')
@@ -280,7 +288,7 @@ def _from_sessions(paths, led, r, p, filters):
             if p.max_jobs and n >= p.max_jobs:
                 break
             where = code_base(job)  # before names are replaced in it
-            job, facts, pairs = _judge(job, r.redactor)
+            job, facts, pairs = _judge(job, r.redactor, r.contract)
             edits, over = _up_to(room, stream_job_edits(job, tally, seen=seen, where=where))
             room -= len(edits)
             counts['edits: more than max_edits'] += over
@@ -298,7 +306,7 @@ def _judged_again(led, r):
     "Jobs that their source has no more, collected by another version."
     for e, raw in led.left_behind():
         try:
-            job, facts, pairs = _judge(from_dict(Job, json.loads(raw)), r.redactor)
+            job, facts, pairs = _judge(from_dict(Job, json.loads(raw)), r.redactor, r.contract)
         except ValueError:
             r.rejected['jobs: collected by another version, no longer readable'] += 1
             continue
@@ -428,6 +436,7 @@ def _collect(r, p):
     r.rejected, r.lessons, r.edit_report = Counter(), Counter(), {}
     r.notes, r.hints, r.failures, r.pairs, r.seeds = [], [], [], [], []
     _filters(p), read_reviews(p.reviews)  # what was asked for is looked at before anything is opened
+    r.contract = read_contract(_place(p.contract)) if p.contract else None
     missing = [x for x in _folders(p.repos) if not Path(x).is_dir()]
     if missing:
         raise FileNotFoundError(
@@ -584,7 +593,7 @@ def _doubts(r) -> list[str]:
     "What stands between the reader and the numbers."
     out = []
     running = sum(j.outcome.source == 'running' for j in r.jobs)
-    claims = sum(j.outcome.source in ('frozen', 'goal_achieved') for j in r.jobs)
+    claims = sum(j.outcome.source in ('frozen', 'goal_achieved', 'ended') for j in r.jobs)
     ours = ('jobs: ', 'edits: ', 'sessions: ')
     damaged = sum(k for why, k in r.rejected.items() if not why.startswith(ours))
     if running:
@@ -595,6 +604,12 @@ def _doubts(r) -> list[str]:
         out.append(
             f'{counted(claims, "outcome")} claimed by the agent itself. Look at some, and hand over what you think '
             'as `reviews` (CSV: job_id, verdict).'
+        )
+    unplaced = r.metrics['phase_adherence'].unknown.get(UNPLACED, 0) if r.metrics else 0
+    if unplaced:
+        out.append(
+            f'{counted(unplaced, "call")} of tools that no contract places, so phase adherence leaves them out. '
+            '`agentft contract` writes a contract from this trail; complete it, and hand it over as `contract`.'
         )
     if damaged:
         what = 'document, row, line or part of one' if damaged == 1 else 'documents, rows, lines or parts of them'
@@ -681,6 +696,7 @@ def collect(
     outcomes: str = '',  # only jobs that ended so: success, failed, unknown, by comma
     agent_phase: str = '',  # only jobs that reached this phase: strategic or tactical
     reviews: str = '',  # CSV file with the columns job_id and verdict (approved, rejected): what people said of jobs
+    contract: str = '',  # YAML file of the agent's tools and phases (`agentft contract`); '': the default table
     max_jobs: int = 0,  # at most this many of each source; 0: all
     max_edits: int = 200,  # at most this many edits of each repository
     jobs_per_family: int = 4,  # arena: jobs of each family that may be trained on

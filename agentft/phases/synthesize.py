@@ -25,14 +25,14 @@ from agentft.data.own_history import (
     take_own_history,
 )
 from ..data.preferences import pair
-from ..data.seeds import Rejected, check_seeds, read_seeds
+from ..data.seeds import Rejected, check_seeds, family_seeds, held_kind, read_seeds
 from ..data.teachers import OfflineTeacher
 from ..data.verification import Gate, Reserved, example_task, row_length, split_jobs
 from ..evidence.found import find_found
 from ..model.chat import ChatFormat
 from ..model.loading import load_tokenizer
 from ..workbench.figures import counted, percent
-from ..workbench.phases import Phase, parameters_of
+from ..workbench.phases import Phase, listed, parameters_of
 from ..workbench.recipes import project
 
 # %% ../../nbs/2_synthesize.ipynb #a51325c6
@@ -95,13 +95,30 @@ def _shares(p) -> dict:
     return dict(jobs=round(n * p.jobs_share), edits=round(n * p.edits_share), memory=round(n * p.memory_share))
 
 
+def _use(seed, families: list) -> str:
+    "Why a good seed is not trained on; '' where it is."
+    if held := held_kind(seed):
+        return f'held_out_kind: {seed.family} is kept for {held}'
+    other = [f for f in seed.families() if f in FAMILIES and f not in families]
+    return f'family_not_chosen: {other[0]}' if other and not seed.steps else ''
+
+
 def _read_seeds(r, p):
-    "Seeds of people and of phase 1; those that cannot be used are turned away."
+    "Seeds of people, of the arena and of phase 1; those that cannot be used are turned away."
     bad = []
-    written = read_seeds(seed_folder(p.seeds), bad)
+    arena = family_seeds(listed(p.families), level=p.level)
+    written = read_seeds(seed_folder(p.seeds), bad) + arena
+    r.families = list(dict.fromkeys(s.family for s in arena))
     r.rejected = [Rejected(where, 'unreadable_seed', why, 'seeds') for where, why in bad]
-    r.seeds, refused = check_seeds(written + own_seeds(r.found, r.rejected))
+    good, refused = check_seeds(written + own_seeds(r.found, r.rejected))
     r.rejected += refused
+    r.seeds = []
+    for seed in good:
+        reason, _, detail = _use(seed, r.families).partition(': ')
+        if reason:
+            r.rejected.append(Rejected(seed.id, reason, detail, 'seeds', seed.behaviour, seed.family))
+        else:
+            r.seeds.append(seed)
 
 # %% ../../nbs/2_synthesize.ipynb #03d7b8f6
 def _synthesize(r, p):
@@ -316,6 +333,8 @@ def synthesize(
     out: str = '',  # folder of this phase; phase 1 is looked for beside it; '': a scratch folder, seeds only
     collect_dir: str = 'auto',  # folder of phase 1; auto: `1-collect` beside `out`; none: seeds only
     seeds: str = 'seeds',  # folder of JSONL files, one per behaviour
+    families: str = '',  # of the arena, by comma: which are trained on; '': all that may be
+    level: int = 1,  # of the arena's jobs, 1 to 3: length of their files, files in the way
     teacher: str = 'offline',  # who makes new jobs; offline: a script, no language model is asked
     n_examples: int = 24,  # examples wanted altogether
     jobs_share: float = 0.5,  # of them, at most this share from phase 1's jobs, simulated and recorded
