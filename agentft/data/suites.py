@@ -9,7 +9,7 @@ __all__ = ['SUITES', 'NEAR', 'seed_families', 'suite_tasks', 'prompt_text', 'Nea
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count, islice
+from itertools import count, islice, zip_longest
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from ..arena.tasks import Family, Task, join
@@ -53,7 +53,7 @@ def seed_families(
 # %% ../../nbs/data/04_suites.ipynb #279314d9
 def _numbered(families: list[Family], seed: int, level: int = 1) -> Iterator[Task]:
     "Tasks of the evaluation, families in turn."
-    for i in count(EVAL_SEED + 1000 * seed):
+    for i in count(EVAL_SEED + 1000 * seed) if families else ():
         for family in families:
             yield family.task(i, level)
 
@@ -76,7 +76,7 @@ def _of_kinds(seeds: list[Seed], held: str, seed: int) -> Iterator[Task]:
             kinds.setdefault(s.family, []).append(s)
     r = random.Random(f'{held}/{seed}')
     order = [r.sample(own, len(own)) for _, own in sorted(kinds.items())]
-    for i in count():
+    for i in count() if order else ():
         for own in order:
             s = own[i % len(own)]
             again = i // len(own)
@@ -87,7 +87,7 @@ def _of_kinds(seeds: list[Seed], held: str, seed: int) -> Iterator[Task]:
 def _several(families: list[Family], seed: int) -> Iterator[Task]:
     "Two or three tasks in one job, on longer files than a training of the first level has."
     r = random.Random(f'longer/{seed}')
-    for i in count(EVAL_SEED + 1000 * seed):
+    for i in range(EVAL_SEED + 1000 * seed, EVAL_SEED + 1000 * (seed + 1)):
         chosen = r.sample(families, min(r.choice([2, 3]), len(families)))
         tasks = [f.task(i, 2) for f in chosen]
         if any(t.still for t in tasks):
@@ -127,13 +127,16 @@ def _full(names, seeds, held, seed):
 
 
 def _nothing(names, seeds, held, seed):
-    families = [f for f in FAMILIES.values() if f.held == held or f in _trained(names)]
-    streams = [
-        (t for t in _numbered(families, seed + 600) if t.still),
-        (t for t in _of_kinds(seeds, held, seed) if t.still),
-    ]
-    for pair in zip(*streams):
-        yield from pair
+    families = [f for f in FAMILIES.values() if f.held == held] + _trained(names)
+    arena = [f for f in families if f.task(EVAL_SEED).still]
+    return _in_turn(_numbered(arena, seed + 600), _of_kinds(seeds, held, seed))
+
+
+def _in_turn(*streams) -> Iterator[Task]:
+    "The still tasks of several streams, one of each in turn; a stream that has ended is passed over."
+    streams = [filter(lambda t: t.still, stream) for stream in streams]
+    for tasks in zip_longest(*streams):
+        yield from filter(None, tasks)
 
 # %% ../../nbs/data/04_suites.ipynb #f38870af
 SUITES = dict(

@@ -14,7 +14,6 @@ from difflib import SequenceMatcher
 from functools import cache
 from itertools import takewhile
 
-from .suites import SUITES, NearTasks, prompt_text, suite_tasks
 from fastcore.basics import patch
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
@@ -26,6 +25,7 @@ from ..core.records import Example, Message, content_hash, from_dict, to_dict
 from ..core.replacements import count_tokens
 from .seeds import Rejected, Seed, read_seeds, seed_task
 from .shown import plain_text, shown_text
+from .suites import SUITES, NearTasks, prompt_text, suite_tasks
 from ..evidence.duplicates import NearIndex, to_text
 from ..workbench.recipes import project
 
