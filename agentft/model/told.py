@@ -177,11 +177,13 @@ class Told(Model):
     ):
         super().__init__(model, '', max_new_tokens, max_turns, batch, device, max_len)
 
-    def engine(self) -> Engine:
-        "The model, loaded, behind an Engine; what it is told is cut to that engine's room."
-        engine = super().engine()
-        self._format, self._room = ChatFormat(engine.tokenizer), engine.max_len // 2
-        return engine
+    def play(self, tasks, name, on_job, engine=None):
+        "Play `tasks` as a `Model` does."
+        super().play(tasks, name, on_job, self._measure(engine or self.engine()))
+
+    def answer(self, turns, on_answer, max_len, engine=None):
+        "Answer recorded `turns` as a `Model` does."
+        super().answer(turns, on_answer, max_len, self._measure(engine or self.engine()))
 
     def tell(self, session):
         "The rules and examples, then what the session says."
@@ -193,6 +195,13 @@ class Told(Model):
         return self._fit(turn.messages, turn.tools)
 
 # %% ../../nbs/model/04_told.ipynb #a7a86480
+@patch
+def _measure(self: Told, engine: Engine) -> Engine:
+    "Note how much room there is in `engine` for what is told."
+    self._format, self._room = ChatFormat(engine.tokenizer), engine.max_len // 2
+    return engine
+
+
 @patch
 def _fit(self: Told, messages, tools, rules=None, speak=lambda m: m, but=''):
     "What is told, with as many examples as have room in half of the context beside the messages."
