@@ -180,7 +180,7 @@ def ask(
     except (openai.OpenAIError, ValueError) as e:
         problem = e
     raise EndpointError(
-        f'{self.base_url} gave no answer for {self.model}, after {self.retries} retries where they could help: {problem}. '
+        f'{self.base_url} gave no answer for {self.model} (up to {self.retries} retries): {problem}. '
         'Next step: look at the server, then run again: finished jobs are kept'
     ) from problem
 
@@ -200,7 +200,7 @@ def _play_one(self: Endpoint, client, task, name, stop):
 
 
 def _all_done(jobs, stop):
-    "Yields `(future, result)` of `jobs` as they end; after an error it begins no more, lets the others end, and raises it."
+    "Yields `(future, result)` of `jobs` as they end; an error begins no more of them, and is raised at the end."
     error = None
     for future in as_completed(jobs):
         if future.cancelled():
@@ -221,11 +221,8 @@ def _each(self: Endpoint, work, items, done, label, unit):
     "Call `work(item, stop)` for all `items`, several at once, and `done(place, result)` here as they end."
     from tqdm import tqdm
 
-    stop = threading.Event()
-    with (
-        ThreadPoolExecutor(self.concurrency) as pool,
-        tqdm(total=len(items), desc=label, unit=unit, mininterval=1) as bar,
-    ):
+    stop, bar = threading.Event(), tqdm(total=len(items), desc=label, unit=unit, mininterval=1)
+    with ThreadPoolExecutor(self.concurrency) as pool, bar:
         jobs = {pool.submit(work, item, stop): place for place, item in enumerate(items)}
         try:
             for future, result in _all_done(jobs, stop):
@@ -248,8 +245,21 @@ def play(
 ):
     "Play `tasks`, several at once."
     client = engine or self.engine()
-    work = lambda task, stop: self._play_one(client, task, name, stop)
+
+    def work(task, stop):
+        return self._play_one(client, task, name, stop)
+
     self._each(work, tasks, lambda _, job: on_job(job), name, 'job')
+
+# %% ../../nbs/model/05_endpoints.ipynb #431a0bcf
+@patch
+def _answer_one(self: Endpoint, client, turn):
+    "Message, usage and reason for a recorded turn; no message where it is too long for the model."
+    seen = tell(turn.messages, turn.tools, line=False) if self.told else turn.messages
+    said, usage, reason = self.ask(client, seen, turn.tools)
+    if reason == 'length' and usage == Usage() and not said.content and not said.tool_calls:
+        return None, Usage(0, 0), TOO_LONG
+    return said, usage, reason
 
 
 @patch
@@ -264,15 +274,6 @@ def answer(
     client = engine or self.engine()
 
     def work(turn, stop):
-        if stop.is_set():
-            return None
-        seen = tell(turn.messages, turn.tools, line=False) if self.told else turn.messages
-        said, usage, reason = self.ask(client, seen, turn.tools)
-        empty = not said.content and not said.tool_calls
-        return (
-            (None, usage, TOO_LONG)
-            if reason == 'length' and empty and not usage.prompt_tokens
-            else (said, usage, reason)
-        )
+        return None if stop.is_set() else self._answer_one(client, turn)
 
     self._each(work, turns, lambda place, x: on_answer(place, *x), self.model, 'turn')

@@ -59,9 +59,9 @@ def _plain(task) -> bool:
 # %% ../../nbs/model/04_told.ipynb #a8f14b53
 @lru_cache
 def _shortest() -> list:  # two lists of tasks
-    "The two shortest training tasks with an edit, and the two shortest with a new file."
+    "The two shortest training tasks with a new file, and the two shortest with an edit."
     tasks = [f.task(seed) for f in FAMILIES.values() if f.seen for seed in _SEEDS]
-    return [sorted(filter(fits, filter(_plain, tasks)), key=_size)[:2] for fits in (_edits, _writes_anew)]
+    return [sorted(filter(fits, filter(_plain, tasks)), key=_size)[:2] for fits in (_writes_anew, _edits)]
 
 
 @lru_cache
@@ -74,7 +74,7 @@ def worked_examples(
     rules: Rules = SHORT,  # under which they are played
     but: str = '',  # id of the task that is being played
 ) -> list:  # of (Task, Messages)
-    "Two jobs that are done, one with an edit and one with a new file; never the task `but`."
+    "Two jobs that are done, one with a new file and one with an edit; never the task `but`."
     return [_example(kind, int(two[0].id == but), rules) for kind, two in enumerate(_shortest())]
 
 # %% ../../nbs/model/04_told.ipynb #f54a792d
