@@ -226,7 +226,7 @@ def rows(url):
 
 @pytest.mark.parametrize('name', ['base', 'told', 'tuned', 'expert', 'floor', 'endpoint'])
 def test_after_a_kill_only_the_rest_is_played(tmp_path, monkeypatch, name):
-    tasks, path, real, seen = held(2), tmp_path / 'jobs.jsonl', playing._play, []
+    tasks, path, real, seen = held(2)[:4], tmp_path / 'jobs.jsonl', playing._play, []
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
 
     def killed(who, tasks, name, on_job, load):
@@ -252,7 +252,7 @@ def test_after_a_kill_only_the_rest_is_played(tmp_path, monkeypatch, name):
         monkeypatch.setattr(playing, '_play', counted)
         jobs, played = play_all(tasks, rows(server.url)[name], path, name)
         assert [j.meta['task'] for j in jobs] == [t.id for t in tasks]
-        assert played == 4 and set(asked) == {t.id for t in tasks} - set(seen)
+        assert played == 2 and set(asked) == {t.id for t in tasks} - set(seen)
         assert play_all(tasks, rows(server.url)[name], path, name) == (jobs, 0)
         whole, _ = play_all(tasks, rows(server.url)[name], tmp_path / 'whole.jsonl', name)
         assert [content_hash(j.turns) for j in whole] == [content_hash(j.turns) for j in jobs]
@@ -388,7 +388,7 @@ def test_every_player_with_a_model_answers_recorded_turns(tmp_path, name):
 def test_told_and_base_are_asked_the_same_turns(tmp_path):
     _, refs = recorded()
     small = dict(max_new_tokens=4, batch=3)
-    for limit in (250, 300, 2048):
+    for limit in (280, 2048):
         asked = []
         for who in (Model('tiny-random', **small), Told('tiny-random', **small)):
             answers, _ = answer_all(refs, who, None, tmp_path / f'{type(who).__name__}-{limit}.jsonl', 'x', limit)

@@ -56,11 +56,16 @@ def _plain(task) -> bool:
     "Is it a job in the usual workspace, with the usual tools?"
     return not getattr(task, 'environment', None) and not getattr(task, 'toolbox', None)
 
+
+def _own(family) -> bool:
+    "Is it one of the arena's own? Which others are registered is a matter of what was imported before."
+    return family.make.__module__.startswith('agentft.arena.')
+
 # %% ../../nbs/model/04_told.ipynb #a8f14b53
 @lru_cache
 def _shortest() -> list:  # two lists of tasks
     "The two shortest training tasks with a new file, and the two shortest with an edit."
-    tasks = [f.task(seed) for f in FAMILIES.values() if f.seen for seed in _SEEDS]
+    tasks = [f.task(seed) for f in FAMILIES.values() if f.seen and _own(f) for seed in _SEEDS]
     return [sorted(filter(fits, filter(_plain, tasks)), key=_size)[:2] for fits in (_writes_anew, _edits)]
 
 
