@@ -16,7 +16,7 @@ import agentft.phases.evaluate as ev
 from agentft.arena.catalogue import FAMILIES, make_task
 from agentft.arena.players import Expert, play, say
 from agentft.core.agent import FULL, SHORT
-from agentft.core.records import Message, Reference, ToolCall, read_jsonl, to_dict, write_jsonl
+from agentft.core.records import Message, Reference, ToolCall, Usage, read_jsonl, to_dict, write_jsonl
 from agentft.evaluation.answers import TOO_LONG, Answer, draw_references
 from agentft.evaluation.comparison import holm
 from agentft.evaluation.judging import judge, kind_of, reference_at
@@ -38,6 +38,7 @@ from agentft.evaluation.replay import (
     unit_of,
 )
 from agentft.model.loading import tiny_model
+from agentft.model.players import Model, Script
 from agentft.workbench.runs import read_result, write_result
 
 JOB = play(make_task('config', 1), Expert())
@@ -843,22 +844,20 @@ def test_end_to_end(run, monkeypatch):
 
 
 def test_it_goes_on_after_a_stop(run, tmp_path, monkeypatch):
-    import agentft.evaluation.answers as room
-
     out = tmp_path / '4-evaluate'
     file = str(run / '2-synthesize' / 'references.jsonl')
-    asked, ask = [], room._ask
+    asked, ask = [], Model.answer
 
-    def stops(refs, engine, max_len, max_new_tokens, on_answer):
-        def some(answer):
-            on_answer(answer)
-            asked.append(answer.reference)
+    def stops(self, refs, on_answer, max_len, engine):
+        def some(place, *answer):
+            on_answer(place, *answer)
+            asked.append(refs[place].id)
             if len(asked) == 7:
                 raise KeyboardInterrupt
 
-        ask(refs, engine, max_len, max_new_tokens, some)
+        ask(self, refs, some, max_len, engine)
 
-    monkeypatch.setattr(room, '_ask', stops)
+    monkeypatch.setattr(Model, 'answer', stops)
     with pytest.raises(KeyboardInterrupt):
         door(out=str(out), train_dir=str(run / '3-train'), replay=file)
     assert not (out / 'replay-base.jsonl').exists() and not (out / 'result.json').exists()
@@ -869,20 +868,18 @@ def test_it_goes_on_after_a_stop(run, tmp_path, monkeypatch):
 
 
 def test_no_answer_of_a_model_stops_it(run, tmp_path, monkeypatch):
-    import agentft.evaluation.answers as room
-
     refs = [replace(r, tools=[]) for r in references(2)]
     half = call('write_file', path=PATH, content='"\ud83d" and \udc00')
     odd = [*NO_TEXTS, half, call('\ud83d', x='\ud83d'), call('write_file', path='\ud83d', content=NEW)]
     said = [say(c) for c in odd] + [say(text='\ud83d'), say(half, *NO_TEXTS)]
 
-    def answers(refs, engine, max_len, _, on_answer):
-        for k, r in enumerate(refs):
-            on_answer(Answer(r.id, said[k % len(said)], 900, 20, 'stop'))
+    def answers(self, refs, on_answer, *_):
+        for k, _ in enumerate(refs):
+            on_answer(k, said[k % len(said)], Usage(900, 20), 'stop')
 
     monkeypatch.setenv('AGENTFT_PAGES', '1')
-    monkeypatch.setattr(room, '_ask', answers)
-    monkeypatch.setattr(room, '_recite', answers)
+    monkeypatch.setattr(Model, 'answer', answers)
+    monkeypatch.setattr(Script, 'answer', answers)
     write_jsonl(tmp_path / 'refs.jsonl', [replace(r, id=f'{r.id}{k}') for k in (1, 2) for r in refs])
     out = tmp_path / '4-evaluate'
     door(out=str(out), train_dir='none', replay=str(tmp_path / 'refs.jsonl'))

@@ -123,34 +123,43 @@ def empty_turn(script, task, r):
     "Says nothing once."
     return _insert(script, _start(script), Message('assistant', ''))
 
+# %% ../../nbs/arena/06_faults.ipynb #8f6835ae
+def _each_call(m, change) -> Message:
+    "`m` with `change(call)` in the place of each of its calls; a call is left out where that is None."
+    calls = [change(c) for c in m.tool_calls]
+    return replace(m, tool_calls=[c for c in calls if c is not None])
+
 # %% ../../nbs/arena/06_faults.ipynb #5fb9d19d
 @fault
 def whole_file_rewrite(script, task, r):
     "Writes whole files where an edit would do."
-    out, files = [], dict(task.files)
-    for m in script:
-        (call,) = m.tool_calls
+    files = dict(task.files)
+
+    def change(call):
         path = call.arguments.get('path')
         if call.name == 'edit_file' and path in files:
             files[path] = _edited(files[path], call.arguments)
-            m = say(write_call(path, files[path]))
-        elif call.name == 'write_file':
+            return write_call(path, files[path])
+        if call.name == 'write_file':
             files[path] = call.arguments['content']
-        out.append(m)
-    return out
+        return call
+
+    return [_each_call(m, change) for m in script]
 
 
 def _edited(text, arguments) -> str:
-    "`text` after an edit of the expert, who replaces a string or adds at the end."
+    "`text` after an edit of the expert, who replaces a string, or adds at the start or the end."
+    new = arguments['new_string']
     if 'old_string' in arguments:
-        return text.replace(arguments['old_string'], arguments['new_string'], 1)
-    return text + arguments['new_string']
+        return text.replace(arguments['old_string'], new, 1)
+    return new + text if arguments.get('position') == 'start' else text + new
 
 # %% ../../nbs/arena/06_faults.ipynb #feaec0c5
 @fault
 def blind_edit(script, task, r):
     "Edits files it has not read."
-    return [m for m in script if _tool(m) != 'read_file']
+    said = [_each_call(m, lambda c: None if c.name == 'read_file' else c) for m in script]
+    return [m for m in said if m.tool_calls]
 
 # %% ../../nbs/arena/06_faults.ipynb #3f0dfe8b
 @fault
@@ -158,10 +167,10 @@ def failed_edit(script, task, r):
     "First tries an old_string that is not there."
     out = []
     for m in script:
-        (call,) = m.tool_calls
-        if call.name == 'edit_file' and 'old_string' in call.arguments:
-            absent = call.arguments['old_string'].upper() + '!'
-            out.append(say(replace(call, arguments=call.arguments | dict(old_string=absent))))
+        for call in m.tool_calls:
+            if call.name == 'edit_file' and 'old_string' in call.arguments:
+                absent = call.arguments['old_string'].upper() + '!'
+                out.append(say(replace(call, arguments=call.arguments | dict(old_string=absent))))
         out.append(m)
     return out
 
@@ -169,13 +178,13 @@ def failed_edit(script, task, r):
 @fault
 def skeleton_output(script, task, r):
     "Writes headings and TODO markers instead of content."
-    out = []
-    for m in script:
-        (call,) = m.tool_calls
-        if call.name == 'write_file':
-            m = say(write_call(call.arguments['path'], '# Title\n\nTODO: add content\n'))
-        out.append(m)
-    return out
+
+    def change(call):
+        if call.name != 'write_file':
+            return call
+        return write_call(call.arguments['path'], '# Title\n\nTODO: add content\n')
+
+    return [_each_call(m, change) for m in script]
 
 # %% ../../nbs/arena/06_faults.ipynb #f56cf6bc
 @fault

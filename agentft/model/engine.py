@@ -36,7 +36,7 @@ class Reply:
 
     request: Request
     ids: list  # generated tokens, with the stop token where there is one
-    finish_reason: str  # stop, or length: out of `max_new_tokens` or of context
+    finish_reason: str  # stop; length: out of `max_new_tokens` or of context; repeats: one piece again and again
     reused: int = 0  # tokens of the request that were computed before
 
     @property
@@ -99,18 +99,21 @@ class _Slot:
     reused: int = 0
     rng: random.Random = None  # of the request
     used: int = 0  # step of the last use
+    repeats: bool = False  # was it ended because it repeats itself?
 
     def take(self, request, cached, step):
         "Begin `request`, whose first `cached` tokens have keys and values here."
         self.request, self.tokens, self.out = request, list(request.ids), []
         self.cached = self.reused = cached
+        self.repeats = False
         self.rng, self.used = random.Random(request.seed), step
         return self
 
     def release(self, stop_ids) -> Reply:
         "The reply, complete; the slot is free and keeps its tokens."
         request, self.request = self.request, None
-        reason = 'stop' if self.out[-1] in stop_ids else 'length'
+        cut = 'repeats' if self.repeats else 'length'
+        reason = 'stop' if self.out[-1] in stop_ids else cut
         return Reply(request, self.out, reason, self.reused)
 
 # %% ../../nbs/model/02_engine.ipynb #f2e2f7a1
@@ -374,6 +377,7 @@ class Engine:
         prefill_tokens: int = 1024,  # most new prompt tokens in one step
         stop_ids: tuple = (),  # besides the tokenizer's and the model's own end tokens
         quantize: str = '',  # int8: faster on a CPU, slightly different answers
+        repeats: int = 0,  # end a reply whose last so many tokens are one piece, said three times or more; 0: never
     ):
         from transformers import AttentionInterface
 
@@ -387,6 +391,7 @@ class Engine:
             raise ValueError('models with sliding-window attention are not supported by this engine')
         self.stop_ids = _end_tokens(base, tokenizer, stop_ids)
         self.max_len, self.prefill_tokens = min(max_len, c.max_position_embeddings), prefill_tokens
+        self.repeats = repeats
         self.k, self.v = (_new_cache(c, slots, self.max_len, self.device, self.dtype) for _ in 'kv')
         self.slots, self.steps = [_Slot(i) for i in range(slots)], 0
         self.forwards, self.linears = _products(base, quantize, slots, self.device, self.dtype)
@@ -512,6 +517,17 @@ def choose(
             chosen[i] = draw_token(logits[i], s.rng, r.temperature, r.top_p)
     return chosen
 
+# %% ../../nbs/model/02_engine.ipynb #d9e0d0ee
+def _repeats(
+    out: list,  # tokens of a reply
+    least: int,  # 0: never
+) -> bool:
+    "Are the last `least` tokens of `out` one piece, said three times or more?"
+    if not least or len(out) < least:
+        return False
+    tail = out[-least:]
+    return any(tail[size:] == tail[:-size] for size in range(1, least // 3 + 1))
+
 # %% ../../nbs/model/02_engine.ipynb #199c510f
 @patch
 def _step(self: Engine) -> list:
@@ -529,7 +545,8 @@ def _step(self: Engine) -> list:
                 s.tokens.append(token)
                 s.used = self.steps
                 full = len(s.out) >= s.request.max_new_tokens or len(s.tokens) >= self.max_len
-                if full or token in self.stop_ids:
+                s.repeats = not full and _repeats(s.out, self.repeats)
+                if full or s.repeats or token in self.stop_ids:
                     answered.append(s)
     self.steps += 1
     self.stats['steps'] += 1
