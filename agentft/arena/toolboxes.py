@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['USELESS', 'VOCABULARIES', 'Toolbox', 'disguise']
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #903f3ff2
+# %% ../../nbs/arena/07_toolboxes.ipynb #ff9de7b6
 import copy
 import random
 import re
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from .tasks import Task
 from ..core.agent import TOOLS, Tool
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #14231ea8
+# %% ../../nbs/arena/07_toolboxes.ipynb #d88f09fc
 @dataclass(frozen=True)
 class Toolbox:
     "How the tools of a job are offered."
@@ -56,7 +56,7 @@ def _reworded(text: str, own: dict) -> str:
     "`text` with the new names of arguments in the place of the old ones; those have an underscore."
     return re.sub(r'\b\w+_\w+\b', lambda m: own.get(m[0], m[0]), text)
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #2c5069d3
+# %% ../../nbs/arena/07_toolboxes.ipynb #44ddd0bc
 _NAMES = '''
 read_file        | open_text      | view_document      | fetch_note     | load_sheet
 write_file       | save_text      | store_document     | put_note       | fill_sheet
@@ -82,27 +82,27 @@ mark_complete    | note_result    | certify_work       | stamp_piece    | log_mi
 job_complete     | hand_in        | conclude_order     | sign_off       | wrap_up
 '''
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #6aac5804
+# %% ../../nbs/arena/07_toolboxes.ipynb #26ad40f5
 _ARGUMENTS = '''
 path         | text_name  | document        | note_ref    | sheet
-content      | body       | matter          | wording     | cells
+content      | full_text  | matter          | wording     | cells
 old_string   | from_text  | present_wording | prior_wording | prior_cells
 new_string   | to_text    | desired_wording | later_wording | later_cells
 position     | side       | edge            | whereabouts | anchor
 offset       | from_line  | first_row       | begin_at    | top
-limit        | how_many   | row_count       | span        | height
+limit        | how_many   | row_count       | span        | tallness
 pattern      | mask       | shape           | glob_rule   | filter
 depth        | levels     | tiers           | how_deep    | layers
 query        | wanted     | phrase          | clue        | needle
 case_sensitive | exact_case | mind_case     | strict_case | cased
 source       | origin     | present_place   | whence      | leaves
-dest         | goal       | new_place       | whither     | arrives
+dest         | whereto    | new_place       | whither     | arrives
 new_name     | title      | label           | caption     | tag
-todos        | steps      | tasks           | chores      | moves
+todos        | step_list  | tasks           | chores      | moves
 phase_name   | round      | stage           | shift       | leg
 todo_id      | step_no    | task_code       | chore_key   | move_ref
 issue        | trouble    | objection       | snag        | cause
-summary      | recap      | statement       | account     | gist
+summary      | recap      | abstract        | account     | gist
 deliverables | products   | results         | yield_of    | outputs
 confidence   | certainty  | trust           | sureness    | odds
 notes        | remarks    | annex           | asides      | footnotes
@@ -114,7 +114,7 @@ def _columns(table: str) -> list[dict]:
     rows = [[x.strip() for x in row.split('|')] for row in table.strip().splitlines()]
     return [{row[0]: row[i] for row in rows} for i in range(1, len(rows[0]))]
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #0b6a1390
+# %% ../../nbs/arena/07_toolboxes.ipynb #a3f418df
 _DESCRIPTIONS = dict(
     read_file='Show what is written there.',
     write_file='Put down everything anew, whether or not there was something before.',
@@ -139,7 +139,7 @@ _DESCRIPTIONS = dict(
     job_complete='Everything is finished: end here (planning only).',
 )
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #b3b7dd21
+# %% ../../nbs/arena/07_toolboxes.ipynb #7f331c07
 def _useless(row: str) -> Tool:
     "A tool of no use from its row: name, arguments, description."
     name, arguments, description = (x.strip() for x in row.split('|'))
@@ -162,7 +162,7 @@ track_parcel     | parcel_number | Where a parcel is now.
 '''
 USELESS = tuple(_useless(row) for row in _OFFICE.strip().splitlines())
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #593a4d36
+# %% ../../nbs/arena/07_toolboxes.ipynb #625b3a2d
 VOCABULARIES = len(_columns(_NAMES))
 
 

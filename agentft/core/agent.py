@@ -159,8 +159,8 @@ def tools_from_schemas(
         given = {name: {} for name in contract}
     placed, out = contract or _DEFAULT, {}
     for name, schema in given.items():
-        said = placed.get(name) or dict(phases=(), bookkeeping=name in BOOKKEEPING)
-        out[name] = _placed(name, said, schema)
+        unplaced = dict(phases=(), bookkeeping=name in BOOKKEEPING)
+        out[name] = _placed(name, placed.get(name, unplaced), schema)
     return out
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Contract', 'read_contract', 'write_contract', 'infer_contract', 'open_questions']
 
-# %% ../../nbs/core/06_contracts.ipynb #724aad02
+# %% ../../nbs/core/06_contracts.ipynb #2e74dba0
 import re
 from collections import Counter
 from dataclasses import dataclass, field, fields
@@ -19,7 +19,7 @@ from .agent import BOOKKEEPING, FULL, PHASES, TOOLS, Rules, Tool, is_guessed, to
 from .files import succeeded
 from .records import Job, Message, Outcome, ToolCall, to_dict, write_atomic
 
-# %% ../../nbs/core/06_contracts.ipynb #334a8bf6
+# %% ../../nbs/core/06_contracts.ipynb #d615ca14
 @dataclass(frozen=True)
 class Contract:
     "What an agent may do, and when its job is done."
@@ -29,11 +29,26 @@ class Contract:
     ends: str = 'job_complete'  # the tool that ends a job; '': none does
     seen: dict = field(default_factory=dict, compare=False)  # name -> how often it was called, where it was inferred
 
-# %% ../../nbs/core/06_contracts.ipynb #78374733
+# %% ../../nbs/core/06_contracts.ipynb #5c547297
 def _schemas(job: Job) -> dict:
     "Name -> the schema of its arguments, as the job was offered it."
     functions = [s.get('function', s) for s in job.tools]
     return {f['name']: f.get('parameters') for f in functions}
+
+
+def _usual(tool: Tool) -> dict | None:
+    "The schema that a contract gives a `tool` of which it says none."
+    if tool.like:
+        return _like_schema(tool.like, tool.arguments)
+    return TOOLS[tool.name].parameters if tool.name in TOOLS else None
+
+
+def _like_schema(like: str, arguments: dict) -> dict:
+    "The schema of the tool `like` with the names of arguments that another tool has."
+    own = {theirs: mine for mine, theirs in arguments.items()}
+    schema = TOOLS[like].parameters
+    properties = {own.get(k, k): x for k, x in schema['properties'].items()}
+    return schema | dict(properties=properties, required=[own.get(k, k) for k in schema['required']])
 
 
 @patch
@@ -47,16 +62,16 @@ def judges(
     table = tool_table(named)
     for name, row in table.items():
         row.pop('description', None)
-        known = offered.get(name) or name in TOOLS and TOOLS[name].parameters
-        if row.get('parameters') == known:
-            del row['parameters']
+        usual = (name in offered or name in TOOLS) and row.get('parameters') == _usual(self.tools[name])
+        if usual or row.get('parameters') == offered.get(name):
+            row.pop('parameters', None)  # what the job was offered holds
     job.contract = table
     unsaid = job.outcome.status == 'unknown' and job.outcome.source != 'running'
     if unsaid and self.ended(job):
         job.outcome = Outcome('success', 'ended', 0.5, f'{self.ends} was called, and nobody said more')
     return job
 
-# %% ../../nbs/core/06_contracts.ipynb #5f22d5db
+# %% ../../nbs/core/06_contracts.ipynb #d4a62363
 @patch
 def ended(
     self: Contract,
@@ -72,7 +87,7 @@ def ended(
     number = job.turns[last].agent_phase_number
     return all(t.completed_turn is not None for t in job.todos if t.agent_phase_number == number)
 
-# %% ../../nbs/core/06_contracts.ipynb #dd995019
+# %% ../../nbs/core/06_contracts.ipynb #bb9f9e36
 class _File:
     "The values of a YAML file, and the line of each key."
 
@@ -110,7 +125,7 @@ class _File:
             if key not in keys:
                 self.wrong((*at, key), f'there is no such key; there are {", ".join(keys)}')
 
-# %% ../../nbs/core/06_contracts.ipynb #458f6d1c
+# %% ../../nbs/core/06_contracts.ipynb #fae8cff1
 _PHASES_OF = dict(both=PHASES, unknown=(), strategic=('strategic',), tactical=('tactical',))
 _KEYS = ('phases', 'description', 'parameters', 'bookkeeping', 'like', 'arguments', 'seen')
 
@@ -126,15 +141,7 @@ def _read_phases(f: _File, at: tuple, said) -> tuple:
     named = {phase for word in words for phase in _PHASES_OF[word]}
     return tuple(phase for phase in PHASES if phase in named)
 
-
-def _like_schema(like: str, arguments: dict) -> dict:
-    "The schema of the tool `like` with the names of arguments that another tool has."
-    own = {theirs: mine for mine, theirs in arguments.items()}
-    schema = TOOLS[like].parameters
-    properties = {own.get(k, k): x for k, x in schema['properties'].items()}
-    return schema | dict(properties=properties, required=[own.get(k, k) for k in schema['required']])
-
-# %% ../../nbs/core/06_contracts.ipynb #4e00fb9e
+# %% ../../nbs/core/06_contracts.ipynb #619bc8c0
 def _mapping(f: _File, at: tuple, value) -> dict:
     "`value`, which has to be a mapping; nothing is an empty one."
     if value is not None and not isinstance(value, dict):
@@ -175,7 +182,7 @@ def _read_tool(f: _File, name: str, ends: str) -> Tool:
     bookkeeping = bool(said.get('bookkeeping', name in BOOKKEEPING or like in BOOKKEEPING))
     return Tool(name, phases, description, _mapping(f, (*at, 'parameters'), parameters), bookkeeping, like, arguments)
 
-# %% ../../nbs/core/06_contracts.ipynb #592396c4
+# %% ../../nbs/core/06_contracts.ipynb #745eec3a
 _CALLED = {int: 'a whole number', str: 'a text', tuple: 'a list of texts'}
 _WHEN = {'at once': False, 'after its todos': True}  # -> Rules.finish_todos
 
@@ -215,7 +222,7 @@ def read_contract(
     seen = {name: said['seen'] for name, said in tools.items() if said and said.get('seen')}
     return Contract({name: _read_tool(f, name, ends) for name in tools}, _read_rules(f, done.get('when')), ends, seen)
 
-# %% ../../nbs/core/06_contracts.ipynb #90090493
+# %% ../../nbs/core/06_contracts.ipynb #8abb5529
 def _plain_tool(tool: Tool, seen: dict | None) -> dict | None:
     "A `tool` as the file has it; None where the default table says all of it."
     default, row = TOOLS.get(tool.name) or TOOLS.get(tool.like), {}
@@ -229,8 +236,7 @@ def _plain_tool(tool: Tool, seen: dict | None) -> dict | None:
         row['bookkeeping'] = tool.bookkeeping
     if tool.like:
         row |= dict(like=tool.like, arguments=dict(tool.arguments))
-    known = _like_schema(tool.like, tool.arguments) if tool.like else default and default.parameters
-    if tool.parameters != known:
+    if tool.parameters != _usual(tool):
         row['parameters'] = to_dict(tool.parameters)
     return row | (dict(seen=seen) if seen else {})
 
@@ -256,7 +262,7 @@ def write_contract(
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
     return write_atomic(path, _HEAD + text)
 
-# %% ../../nbs/core/06_contracts.ipynb #2a87981e
+# %% ../../nbs/core/06_contracts.ipynb #b377d17e
 _REFUSED = re.compile(r'only (?:be )?(?:called|used|allowed|available)\b.{0,30}?\b(strategic|tactical)\b', re.I | re.S)
 _ANSWERS = re.compile(
     r'\s*(?:Completed(?: \d+ tasks)?: .|Staged \d+ todos|Todos cleared|Current Todos \('
@@ -290,7 +296,7 @@ class _Sight:
         else:
             self.failed += 1
 
-# %% ../../nbs/core/06_contracts.ipynb #dfa3b10d
+# %% ../../nbs/core/06_contracts.ipynb #bb4bdaf1
 @patch
 def placed(self: _Sight) -> tuple:
     "The phases in which the tool may be used, as far as they are known."
@@ -319,7 +325,7 @@ def counts(self: _Sight) -> dict:
         out['refused'] = dict(sorted(self.refused.items()))
     return out | (dict(failed=self.failed) if self.failed else {})
 
-# %% ../../nbs/core/06_contracts.ipynb #1d28ff37
+# %% ../../nbs/core/06_contracts.ipynb #9cfd9379
 def infer_contract(
     jobs,  # Jobs of a trail, any iterable
 ) -> Contract:
@@ -354,7 +360,7 @@ def _is_unknown(result: Message | None) -> bool:
     "Was the call refused because there is no such tool?"
     return result is not None and not succeeded(result) and 'not a valid tool' in result.content
 
-# %% ../../nbs/core/06_contracts.ipynb #04e22546
+# %% ../../nbs/core/06_contracts.ipynb #34b47a07
 def open_questions(
     contract: Contract,
 ) -> list[str]:  # one sentence each

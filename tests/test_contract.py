@@ -1,0 +1,612 @@
+"A team's own tools: a contract from a trail, jobs that are judged by it, environments, and tools under other names."
+
+import http.server
+import json
+import lzma
+import os
+import re
+import threading
+import urllib.request
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agentft.arena.catalogue import FAMILIES, make_task
+from agentft.arena.environments import Database, Recorded, Together
+from agentft.arena.players import Expert, play
+from agentft.arena.sessions import PART, Session
+from agentft.arena.tasks import Item, Task, read_call, tool_call
+from agentft.arena.toolboxes import USELESS, VOCABULARIES, disguise
+from agentft.cli import main
+from agentft.core.agent import FULL, SHORT, TOOLS, AgentState, canonical_job, contract_of, tool_schemas
+from agentft.core.contracts import Contract, infer_contract, read_contract, write_contract
+from agentft.core.files import files_at
+from agentft.core.metrics import TARGETS, UNPLACED, five, job_counts
+from agentft.core.records import (
+    Job,
+    Message,
+    Outcome,
+    Todo,
+    ToolCall,
+    Turn,
+    from_dict,
+    read_jsonl,
+    to_dict,
+    write_jsonl,
+)
+from agentft.evaluation.judging import reference_at
+from agentft.evidence.failures import detect
+from agentft.phases.collect import collect
+
+ROOT = Path(__file__).parents[1]
+AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or ROOT.parent / 'shared' / 'audit')
+
+
+class Translated(Expert):
+    "The expert, in the words of the job."
+
+    def __call__(self, session):
+        return session.spoken(super().__call__(session))
+
+
+def of(task, **more):
+    "The task with attributes that a later version gives it."
+    for name, value in more.items():
+        setattr(task, name, value)
+    return task
+
+
+def turn(phase, *calls, number=1):
+    "A turn of `(tool, arguments, answer)` calls."
+    said = [ToolCall(name, arguments, f'c{k}') for k, (name, arguments, _) in enumerate(calls)]
+    results = [
+        Message('tool', text, tool_call_id=c.id, name=c.name, ok=not text.startswith('Error'))
+        for c, (_, _, text) in zip(said, calls)
+    ]
+    return Turn(phase, Message('assistant', tool_calls=said), results=results, agent_phase_number=number)
+
+
+def team_job(n=0):
+    "A job of a team whose agent edits with `str_replace`, looks customers up, and hands in with `submit`."
+    swap = dict(file='a.md', old='30', new='60')
+    schemas = [
+        dict(type='function', function=dict(name=name, parameters=dict(type='object', properties=properties)))
+        for name, properties in dict(
+            str_replace={k: dict(type='string') for k in swap}, crm_lookup=dict(name=dict(type='string')), submit={}
+        ).items()
+    ]
+    turns = [
+        turn('strategic', ('crm_lookup', dict(name='Alder'), 'Alder, Lyon'), number=0),
+        turn(
+            'strategic', ('next_phase_todos', dict(todos=['Set the timeout in a.md to 60']), 'Staged 1 todos'), number=0
+        ),
+        turn(
+            'tactical',
+            ('crm_lookup', dict(name='Birch'), 'Birch, Graz'),
+            ('read_file', dict(path='a.md'), 'timeout: 30'),
+        ),
+        turn('tactical', ('str_replace', swap, 'Edited: a.md')),
+        turn('tactical', ('todo_complete', {}, 'Completed: Set the timeout in a.md to 60')),
+        turn('strategic', ('submit', {}, 'Handed in.'), number=2),
+    ]
+    todo = Todo('t1', 'Set the timeout in a.md to 60', agent_phase_number=1, staged_turn=1, completed_turn=4)
+    known = tool_schemas(['read_file', 'next_phase_todos', 'todo_complete'])
+    return Job(f'team-{n}', 'jobs', tools=known + schemas, turns=turns, todos=[todo])
+
+
+TEAM = '''done: {tool: submit, when: at once}
+tools:
+  read_file:
+  next_phase_todos:
+  todo_complete:
+  submit: {phases: strategic}
+  str_replace:
+    phases: tactical
+    like: edit_file
+    arguments: {file: path, old: old_string, new: new_string}
+  crm_lookup:
+    phases: strategic
+    parameters: {type: object, properties: {name: {type: string}}}
+'''
+
+
+@pytest.fixture
+def team(tmp_path):
+    path = tmp_path / 'team.yaml'
+    path.write_text(TEAM)
+    return path
+
+
+# ------------------------------------------------------------------ adherence and the words of a contract
+
+
+def test_tools_that_nobody_placed_do_not_adhere_by_themselves(team):
+    job = team_job()
+    m = five([job])['phase_adherence']
+    assert (m.numerator, m.denominator) == (3, 3) and m.unknown == {UNPLACED: 4}
+    m = five([read_contract(team).judges(job)])['phase_adherence']
+    assert (m.numerator, m.denominator) == (6, 7) and m.unknown == {}  # the second look at customers was for work
+
+
+def test_an_edit_by_another_name_is_an_edit(team):
+    job = team_job()
+    assert five([job])['edit_precision'].denominator == 0
+    m = five([read_contract(team).judges(job)])
+    assert str(m['edit_precision']) == '0.0% (0/2)'
+    assert str(m['todo_completion']) == '100.0% (1/1)'
+    assert files_at(job).texts() == {'a.md': 'timeout: 60'}
+    assert job.turns[3].said.tool_calls[0].name == 'str_replace'  # the record keeps what was said
+
+
+def test_a_contract_says_when_a_job_is_done(team):
+    contract, job = read_contract(team), team_job()
+    assert contract.judges(job).outcome.source == 'ended'
+    for status, source in (('failed', 'checker'), ('unknown', 'running')):
+        told = replace(team_job(), outcome=Outcome(status, source))
+        assert contract.judges(told).outcome.source == source
+    after = replace(contract, rules=replace(contract.rules, finish_todos=True))
+    late = team_job()
+    late.todos.append(Todo('t2', 'Review and finish', agent_phase='strategic', agent_phase_number=2))
+    assert not after.ended(late) and contract.ended(late)
+    late.todos[-1].completed_turn = 5
+    assert after.ended(late)
+
+
+def test_a_job_and_its_contract_survive_the_disk(team, tmp_path):
+    job = read_contract(team).judges(team_job())
+    write_jsonl(tmp_path / 'jobs.jsonl', [job])
+    (again,) = read_jsonl(tmp_path / 'jobs.jsonl', Job)
+    assert again == job and job_counts(again) == job_counts(job)
+    assert len(json.dumps(to_dict(job)['contract'])) < 1000  # schemas stand in the job already
+    reference = reference_at(again, 3)
+    assert reference.contract == job.contract
+    plain = to_dict(play(make_task('config', 1), Expert()))
+    assert 'contract' not in plain and from_dict(Job, plain).contract == {}
+
+
+def test_detectors_judge_by_the_contract(team):
+    modes = Counter(f.mode for f in detect(read_contract(team).judges(team_job())))
+    assert modes['phase_violation'] == 1
+    assert not {'phase_violation', 'unknown_tool'} & {f.mode for f in detect(team_job())}
+
+
+def test_collect_with_a_contract(team, tmp_path):
+    jobs = tmp_path / 'jobs.jsonl'
+    write_jsonl(jobs, [team_job(n) for n in range(3)])
+    asked = dict(source='none', sessions=str(jobs))
+    collect(out=str(tmp_path / 'plain'), **asked)
+    collect(out=str(tmp_path / 'judged'), contract=str(team), **asked)
+    plain, judged = (
+        json.loads((tmp_path / d / 'result.json').read_text())['numbers']['metrics'] for d in ('plain', 'judged')
+    )
+    assert plain['phase_adherence']['unknown'] == {UNPLACED: 12} and plain['phase_adherence']['denominator'] == 9
+    assert (judged['phase_adherence']['numerator'], judged['phase_adherence']['denominator']) == (18, 21)
+    assert judged['task_success']['denominator'] == 3
+    assert all(job.contract for job in read_jsonl(tmp_path / 'judged' / 'jobs.jsonl', Job))
+    team.write_text(TEAM.replace('    phases: strategic\n    parameters', '    phases: both\n    parameters'))
+    collect(out=str(tmp_path / 'judged'), contract=str(team), **asked)  # the file has changed: judged again
+    again = json.loads((tmp_path / 'judged' / 'result.json').read_text())['numbers']['metrics']
+    assert (again['phase_adherence']['numerator'], again['phase_adherence']['denominator']) == (21, 21)
+    team.write_text(TEAM.replace('phases: tactical', 'phases: working'))
+    with pytest.raises(ValueError, match=r'team.yaml, line 8: tools.str_replace.phases: there is no phase'):
+        collect(out=str(tmp_path / 'wrong'), contract=str(team), **asked)
+
+
+# ------------------------------------------------------------------ the file, and a trail that writes it
+
+
+@pytest.mark.parametrize('contract', [Contract(), Contract(rules=SHORT), Contract(ends='')])
+def test_a_contract_comes_back_as_it_was_written(contract, tmp_path):
+    assert read_contract(write_contract(contract, tmp_path / 'c.yaml')) == contract
+
+
+def test_notes_of_todo_complete_are_legal_where_the_contract_has_them(tmp_path):
+    properties = 'todo_id: {type: string}, notes: {type: string}'
+    path = tmp_path / 'c.yaml'
+    path.write_text(
+        'done: {tool: job_complete}\ntools:\n  job_complete:\n'
+        f'  todo_complete: {{parameters: {{type: object, properties: {{{properties}}}, additionalProperties: false}}}}\n'
+    )
+    call = tool_call('todo_complete', notes='went well')
+    for tools, fine in ((read_contract(path).tools, True), (TOOLS, False)):
+        state = AgentState(SHORT, tools)
+        state.staged = ['Set timeout to 60']
+        assert state.apply(call)[1] == fine
+
+
+def test_one_todo_is_not_completed_twice():
+    with Session(make_task('config', 1)) as s:
+        s.step(
+            Message('assistant', '', [tool_call('next_phase_todos', todos=['Set threads to 33 in settings/audit.yml'])])
+        )
+        s.step(Message('assistant', '', [tool_call('todo_complete')]))
+        (answer, *_) = s.step(Message('assistant', '', [tool_call('todo_complete', todo_id='todo_1,todo_1')]))
+        assert not answer.ok and 'named twice' in answer.content and s.agent_phase == 'tactical'
+
+
+@pytest.mark.parametrize('source', ['trail', 'dump', 'export'])
+def test_a_contract_from_a_trail(source, tmp_path, capsys):
+    where = ROOT / 'samples' / 'own-history' / 'trail' if source == 'trail' else AUDIT / source
+    if not where.exists():
+        pytest.skip(f'{where} is not here')
+    out = tmp_path / 'contract.yaml'
+    assert main(['contract', str(where), '--out', str(out)]) == 0
+    contract = read_contract(out)
+    assert contract.ends == 'job_complete' and all(t.phases for t in contract.tools.values())
+    assert {n: t.phases for n, t in contract.tools.items()} == {n: TOOLS[n].phases for n in contract.tools}
+    assert contract.seen['todo_complete']['tactical'] > 20 and contract.tools['job_complete'].bookkeeping
+    assert main(['contract', str(where), '--out', str(out)]) == 1  # a person may have completed it
+    assert 'give another --out' in capsys.readouterr().err
+
+
+def test_a_contract_from_rows_of_a_team(tmp_path, capsys):
+    jobs = tmp_path / 'jobs.jsonl'
+    write_jsonl(jobs, [team_job(n) for n in range(2)])
+    assert main(['contract', str(jobs), '--out', str(tmp_path / 'c.yaml')]) == 0
+    contract = read_contract(tmp_path / 'c.yaml')
+    assert contract.tools['crm_lookup'].phases == ('strategic', 'tactical')
+    assert contract.tools['str_replace'].phases == ('tactical',)
+    assert contract.seen['crm_lookup'] == dict(strategic=2, tactical=2)
+    assert contract.tools['str_replace'].parameters['properties'].keys() == {'file', 'old', 'new'}
+    assert 'which tool ends a job' in capsys.readouterr().out
+    assert main(['contract', str(tmp_path / 'nothing'), '--out', str(tmp_path / 'd.yaml')]) == 1
+
+
+def test_a_refusal_says_where_a_tool_does_not_belong():
+    refused = 'Error: crm_update is only available in the tactical phase.'
+    job = Job('j', 'jobs', turns=[turn('strategic', ('crm_update', {}, refused)), turn('', ('crm_sync', {}, 'ok'))])
+    tools = infer_contract([job]).tools
+    assert tools['crm_update'].phases == () == tools['crm_sync'].phases
+    job.turns.append(turn('tactical', ('crm_update', {}, 'ok')))
+    assert infer_contract([job]).tools['crm_update'].phases == ('tactical',)
+
+
+# ------------------------------------------------------------------ tools under other names
+
+
+@pytest.mark.parametrize('rules', [SHORT, FULL], ids=['short', 'full'])
+@pytest.mark.parametrize('family', list(FAMILIES))
+def test_the_same_play_under_other_names_gives_the_same_numbers(family, rules):
+    for n in range(VOCABULARIES):
+        task = make_task(family, n)
+        hidden = disguise(task, seed=n, vocabulary=n)
+        plain, unseen = play(task, Expert(), rules), play(hidden, Translated(), rules)
+        assert {c.name for _, c, _ in unseen.calls()} & (set(TOOLS) - {'git_log'}) <= {
+            t.name for t in contract_of(unseen).values() if t.bookkeeping
+        }
+        a, b = five([plain]), five([unseen])
+        assert {k: str(a[k]) for k in TARGETS} == {k: str(b[k]) for k in TARGETS}
+        assert [str(x) for x in a['todo_completion'].companions.values()] == [
+            str(x) for x in b['todo_completion'].companions.values()
+        ]
+        assert unseen.files_after == plain.files_after and files_at(unseen).texts() == plain.files_after
+        back = canonical_job(from_dict(Job, to_dict(unseen)))
+        assert [(c.name, c.arguments) for _, c, _ in back.calls()] == [
+            (c.name, c.arguments) for _, c, _ in plain.calls()
+        ]
+
+
+def test_a_disguise_is_drawn_by_its_seed():
+    task = make_task('config', 1)
+    boxes = [disguise(task, seed).toolbox for seed in range(40)]
+    assert boxes == [disguise(task, seed).toolbox for seed in range(40)]
+    assert {len(b.extra) for b in boxes} == {2, 3, 4}
+    assert len({b.aliases['read_file'][0] for b in boxes}) == VOCABULARIES >= 4
+    assert {'todo_complete' in b.aliases for b in boxes} == {True, False}
+    with Session(disguise(task, 0)) as one, Session(disguise(task, 1)) as two:
+        assert [t.like for t in one.contract.values()] != [t.like for t in two.contract.values()]
+    assert getattr(task, 'toolbox', None) is None and disguise(task).id != task.id
+
+
+def training_text():
+    "What is trained on, or may become it: the default table, the seeds, the samples, the mapped tools of sessions."
+    text = json.dumps(tool_schemas()) + (ROOT / 'agentft' / 'traces' / 'tool_mapping.py').read_text()
+    for path in [*(ROOT / 'seeds').glob('*.jsonl'), *(ROOT / 'samples').rglob('*.jsonl')]:
+        text += path.read_text()
+    for path in (ROOT / 'samples').rglob('*.jsonl.xz'):
+        text += lzma.decompress(path.read_bytes()).decode()
+    return text
+
+
+def test_no_training_data_has_the_names():
+    text = training_text()
+    words, keys = set(re.findall(r'\w+', text)), set(re.findall(r'"(\w+)\\*":', text))
+    assert {'read_file', 'Edit'} <= words and {'old_string', 'todo_id'} <= keys
+    for n in range(VOCABULARIES):
+        box = disguise(make_task('config', 1), vocabulary=n).toolbox
+        names = {name for name, _ in box.aliases.values()} | {t.name for t in USELESS}
+        assert not names & words
+        own = next(own for _, own in box.aliases.values())
+        assert not set(own.values()) & keys and len(set(own.values())) == len(own)
+
+
+def test_tools_of_no_use_refuse_and_do_nothing():
+    task = disguise(make_task('config', 1), seed=3)
+    with Session(task) as s:
+        useless = task.toolbox.extra[0]
+        before = s.files()
+        call = ToolCall(useless.name, {useless.parameters['required'][0]: 'x'})
+        (answer, *_) = s.step(Message('assistant', '', [call]))
+        assert not answer.ok and 'not available' in answer.content and s.files() == before
+        counts = job_counts(s.job('curious'))
+        assert counts['phase_adherence'] == [1, 1]  # it was offered, and breaks no rule
+
+
+def test_what_a_disguised_session_says_names_its_own_tools_only():
+    hidden = disguise(make_task('config', 1), seed=0, vocabulary=1)
+    while 'todo_complete' not in hidden.toolbox.aliases:
+        hidden = disguise(make_task('config', 1), seed=int(hidden.id[-1]) + 1, vocabulary=1)
+    with Session(hidden, FULL) as s:
+        player = Translated().start(s)
+        while not s.done:
+            wrong = s.spoken(Message('assistant', '', [tool_call('job_complete', summary='s', deliverables=[])]))
+            said = wrong if s.agent_phase == 'tactical' and len(s.turns) % 5 == 0 else player(s)
+            s.step(said)
+        text = '\n'.join(m.content for m in s.messages if m.role != 'assistant')
+        assert not re.search(r'\b(?:next_phase_todos|todo_complete|job_complete|old_string|read_file)\b', text)
+
+
+# ------------------------------------------------------------------ several calls, long files, what a task says of itself
+
+
+def test_several_calls_in_one_message():
+    task = make_task('config', 1)
+    with Session(task) as s:
+        plan = [tool_call('next_phase_todos', todos=[i.text for i in task.items]), tool_call('todo_complete')]
+        assert all(m.ok for m in s.step(Message('assistant', '', plan)) if m.role == 'tool')
+        assert s.agent_phase == 'tactical'
+        work = [*task.items[0].calls, read_call('nowhere.md'), *task.items[1].calls]
+        answers = s.step(Message('assistant', '', [*work, tool_call('todo_complete'), tool_call('todo_complete')]))
+        assert [m.ok for m in answers if m.role == 'tool'].count(False) == 1
+        last = s.step(
+            Message('assistant', '', [tool_call('job_complete', summary='s', deliverables=[]), read_call('a')])
+        )
+        assert [m.content for m in last] == ['Job complete.', 'Error: the job has ended.']
+        job = s.job('parallel')
+    assert job.outcome.status == 'success' and [t.completed_turn for t in job.todos] == [0, 1, 1, None]
+    assert str(five([job])['todo_completion']) == '100.0% (2/2)'
+
+
+def long_task(parts):
+    "A file of 120 lines, in which the line before the last is wrong."
+    lines = [f'{k}: {k * 3 % 97}' for k in range(120)]
+    text = '\n'.join(lines) + '\n'
+    want = text.replace('118: 63', '118: 64')
+    edit = tool_call('edit_file', path='long.yaml', old_string='118: 63', new_string='118: 64')
+    reads = [tool_call('read_file', path='long.yaml', offset=k, limit=PART) for k in (1, 41, 81)]
+    item = Item(
+        'Set 118 to 64 in long.yaml', [*(reads if parts else [read_call('long.yaml')]), edit], {'long.yaml': want}
+    )
+    return of(Task('long', 0, 'Set 118 to 64.', {'long.yaml': text}, [item], ['long.yaml'], 'Done.'), parts=parts)
+
+
+@pytest.mark.parametrize('parts', [True, False])
+def test_a_long_file_is_read_in_parts_where_the_task_asks_for_it(parts):
+    with Session(long_task(parts)) as s:
+        offered = s.contract['read_file'].parameters['properties']
+        assert ('offset' in offered) == parts
+        (answer, *_) = s.step(Message('assistant', '', [read_call('long.yaml')]))
+        assert ('truncated after line 40 of 120' in answer.content) == parts
+        assert ('119: ' in answer.content) != parts
+    job = play(long_task(parts), Expert())
+    assert job.outcome.status == 'success' and files_at(job).texts() == job.files_after
+    greedy = long_task(parts)
+    if parts:
+        with Session(greedy) as s:
+            wide = tool_call('read_file', path='long.yaml', offset=1, limit=500)
+            (answer, *_) = s.step(Message('assistant', '', [wide]))
+            assert len(answer.content.splitlines()) == PART + 1
+    assert str(five([job])['edit_precision']) == str(five([play(long_task(not parts), Expert())])['edit_precision'])
+
+
+def test_a_job_says_what_its_task_is():
+    told = dict(level=2, objective='nested', work='edit', suite='seeds')
+    meta = play(of(make_task('config', 1), **told), Expert()).meta
+    assert told.items() <= meta.items()
+    assert not told.keys() & play(make_task('config', 1), Expert()).meta.keys() - {
+        'level',
+        'objective',
+        'work',
+        'suite',
+    }
+
+
+# ------------------------------------------------------------------ environments
+
+STOCK = "create table stock (item text primary key, n integer); insert into stock values ('bolt', 40), ('nut', 7);"
+
+
+def stock_task(seed=0):
+    "A job about a database and a file."
+    statement = "update stock set n = 70 where item = 'nut'"
+    done = Database(STOCK)
+    done.run(tool_call('sql_execute', statement=statement))
+    items = [
+        Item('Set the stock of nut to 70', [tool_call('sql_execute', statement=statement)], done.files()),
+        Item(
+            'Write the number to note.md',
+            [tool_call('write_file', path='note.md', content='nut: 70\n')],
+            {'note.md': 'nut: 70\n'},
+        ),
+    ]
+    task = Task('stock', seed, 'Set the stock of nut to 70 and note it.', {}, items, ['note.md'], 'Nut is 70.')
+    return of(task, environment=lambda task: Database(STOCK))
+
+
+class Careless(Expert):
+    "Forgets the condition of a statement."
+
+    name = 'careless'
+
+    def script(self, task, rules):
+        lines = super().script(task, rules)
+        for call in (c for m in lines for c in m.tool_calls if c.name == 'sql_execute'):
+            call.arguments['statement'] = 'update stock set n = 70'
+        return lines
+
+
+@pytest.mark.parametrize('rules', [SHORT, FULL], ids=['short', 'full'])
+def test_a_job_about_a_database(rules):
+    right, wrong = play(stock_task(), Expert(), rules), play(stock_task(), Careless(), rules)
+    assert (right.outcome.status, wrong.outcome.status) == ('success', 'failed')
+    assert "VALUES('nut',70)" in right.files_after['database.sql'] != right.files_before['database.sql']
+    a, b = five([right]), five([wrong])
+    assert a['phase_adherence'].value == a['todo_completion'].value == 1.0 and not a['phase_adherence'].unknown
+    assert b['todo_completion'].companions['marked_without_work'].numerator == 1
+    again = from_dict(Job, json.loads(json.dumps(to_dict(right))))
+    assert job_counts(again) == job_counts(right)
+
+
+def test_a_query_belongs_to_the_tactical_phase_and_changes_nothing():
+    with Session(stock_task()) as s:
+        query = tool_call('sql_query', query='select n from stock')
+        assert not s.step(Message('assistant', '', [query]))[0].ok
+        s.step(
+            Message(
+                'assistant',
+                '',
+                [tool_call('next_phase_todos', todos=['Look at the stock']), tool_call('todo_complete')],
+            )
+        )
+        assert s.step(Message('assistant', '', [query]))[0].content == 'n\n40\n7'
+        before = s.files()
+        for text in ('delete from stock', 'pragma query_only = off', "attach ':memory:' as x", 'select 1; select 2'):
+            s.env.run(tool_call('sql_query', query=text))
+        assert not s.env.run(tool_call('sql_query', query='delete from stock'))[1]
+        assert s.files() == before
+
+
+def test_the_database_stays_off_the_disk(tmp_path):
+    db = Database(STOCK)
+    for text in (f"attach '{tmp_path}/x.db' as x", f"vacuum into '{tmp_path}/y.db'"):
+        answer, ok = db.run(tool_call('sql_execute', statement=text))
+        assert not ok, answer
+    endless = 'with recursive r(x) as (select 1 union all select x from r) select count(*) from r'
+    assert db.run(tool_call('sql_query', query=endless)) == ('Error: interrupted', False)
+    assert not list(tmp_path.iterdir())
+    db.close()
+
+
+def test_an_environment_under_other_names():
+    task = stock_task()
+    task.toolbox = disguise(task, vocabulary=0).toolbox
+    task.toolbox.aliases['sql_execute'] = ('ledger_write', dict(statement='entry'))
+    job = play(task, Translated())
+    assert job.outcome.status == 'success'
+    assert 'ledger_write' in {c.name for _, c, _ in job.calls()}
+    assert five([job])['phase_adherence'].value == 1.0
+
+
+def test_a_state_that_nobody_asked_about_is_left_alone():
+    quiet = stock_task()
+    quiet.items = quiet.items[1:]
+    assert play(quiet, Expert()).outcome.status == 'success'
+    with Session(quiet) as s:
+        assert 'database.sql' not in s._of_the_task(s.files())
+        s.env.run(tool_call('sql_execute', statement='delete from stock'))
+        assert 'database.sql' in s._of_the_task(s.files())
+
+
+# ------------------------------------------------------------------ what can't be run again
+
+
+@pytest.fixture
+def site():
+    "A real web server, and a switch that shuts it down."
+    asked = []
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200 if self.path.startswith('/page') else 404)
+            self.end_headers()
+            self.wfile.write(f'This is {self.path}, asked {len(asked)} times.'.encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def stop():
+        server.shutdown()
+        server.server_close()
+
+    yield f'http://127.0.0.1:{server.server_port}', asked, stop
+    stop()
+
+
+def fetch(call):
+    "The real tool."
+    try:
+        with urllib.request.urlopen(call.arguments['url'], timeout=10) as answer:
+            return answer.read().decode(), True
+    except OSError as e:
+        return f'Error: {e}', False
+
+
+WEB = {'extract_webpage': TOOLS['extract_webpage']}
+
+
+def web_task(url, env):
+    page = tool_call('extract_webpage', url=url)
+    note = tool_call('write_file', path='note.md', content='read\n')
+    item = Item('Read the page and write note.md', [page, note], {'note.md': 'read\n'})
+    task = Task('web', 0, f'Read {url} and write note.md.', {}, [item], ['note.md'], 'Read.')
+    return of(task, environment=lambda task: env())
+
+
+def test_a_page_that_was_fetched_once_is_read_again_without_its_server(site, tmp_path):
+    address, asked, stop = site
+    tape, url = tmp_path / 'web' / 'tape.jsonl', f'{address}/page?b=1'
+    recorded = play(web_task(url, lambda: Recorded(tape, WEB, ask=fetch)), Expert())
+    assert recorded.outcome.status == 'success' and asked == ['/page?b=1']
+    play(web_task(url, lambda: Recorded(tape, WEB, ask=fetch)), Expert())
+    assert asked == ['/page?b=1']  # what is stored is not asked again
+    stop()
+    with pytest.raises(OSError):
+        urllib.request.urlopen(url, timeout=2)
+    replayed = play(web_task(url, lambda: Recorded(tape, WEB)), Expert())
+    assert replayed.outcome.status == 'success'
+    text = [[r.content for _, c, r in job.calls() if c.name == 'extract_webpage'] for job in (recorded, replayed)]
+    assert text[0] == text[1] == ['This is /page?b=1, asked 1 times.']
+    missed = play(web_task(f'{address}/page?b=2', lambda: Recorded(tape, WEB)), Expert())
+    (answer,) = [r for _, c, r in missed.calls() if c.name == 'extract_webpage']
+    assert not answer.ok and 'no answer was recorded for extract_webpage(url=' in answer.content
+    assert missed.meta['misses'] == 1 and 'misses' not in replayed.meta
+
+
+def test_a_recording_that_was_cut_off_goes_on(site, tmp_path):
+    address, asked, _ = site
+    tape = tmp_path / 'tape.jsonl'
+    calls = [tool_call('extract_webpage', url=f'{address}/page/{k}') for k in range(3)]
+    first = Recorded(tape, WEB, ask=fetch)
+    answers = [first.run(c) for c in calls[:2]]
+    whole = tape.read_bytes()
+    tape.write_bytes(whole[:-9])  # killed while the second answer was written
+    again = Recorded(tape, WEB, ask=fetch)
+    assert again.run(calls[0]) == answers[0] and len(asked) == 2
+    again.run(calls[1]), again.run(calls[2])
+    assert len(asked) == 4
+    assert len(Recorded(tape, WEB).answers) == 3 and all(json.loads(x) for x in tape.read_text().splitlines())
+    tape.write_text('{"tool": "extract_webpage"}\n' + tape.read_text())
+    with pytest.raises(ValueError, match='line 1: no recorded answer'):
+        Recorded(tape, WEB)
+
+
+def test_a_refusal_is_an_answer_too(site, tmp_path):
+    address, asked, _ = site
+    gone = tool_call('extract_webpage', url=f'{address}/gone')
+    assert not Recorded(tmp_path / 't.jsonl', WEB, ask=fetch).run(gone)[1]
+    assert Recorded(tmp_path / 't.jsonl', WEB).run(gone) == ('Error: HTTP Error 404: Not Found', False)
+
+
+def test_environments_together(tmp_path):
+    (tmp_path / 't.jsonl').write_text('')
+    both = Together(Database(STOCK), Recorded(tmp_path / 't.jsonl', WEB))
+    assert list(both.files()) == ['database.sql']
+    both.run(tool_call('extract_webpage', url='http://x/'))
+    assert sum(both.misses.values()) == 1
+    both.close()
