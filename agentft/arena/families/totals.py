@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['ORDERS', 'HOURS', 'FORMS', 'WHATS', 'ASKS', 'SHAPES', 'REPORTS', 'totals']
 
-# %% ../../../nbs/arena/02_families/totals.ipynb #760e9d66
+# %% ../../../nbs/arena/02_families/totals.ipynb #549d2f30
 from ..tasks import Item, family, read_call, write_call
 from ..words import file_length, fill, other_files, pick
 
-# %% ../../../nbs/arena/02_families/totals.ipynb #55284361
+# %% ../../../nbs/arena/02_families/totals.ipynb #be82846b
 ORDERS = dict(
     group='city',
-    head='{area},city,{unit}\n',
+    head='what,city,{unit}\n',
     lines=['{noun},{group},{number}'],
     path=['{area}/orders.csv', '{area}/deliveries.csv', '{area}/sales.csv'],
     units=['parcels', 'pieces', 'boxes', 'pallets'],
-    member='rows of {group}',
+    members='rows',
 )
 HOURS = dict(
     group='person',
@@ -24,14 +24,14 @@ HOURS = dict(
     lines=['- {group}: {number} {unit}, {topic}'],
     path=['{area}/diary.md', '{area}/week.md', '{area}/log.md'],
     units=['hours', 'calls', 'visits', 'pages'],
-    member='entries of {group}',
+    members='entries',
 )
 FORMS = dict(orders=ORDERS, hours=HOURS)
 
-# %% ../../../nbs/arena/02_families/totals.ipynb #830a2a6b
+# %% ../../../nbs/arena/02_families/totals.ipynb #648ec5ed
 WHATS = dict(
     sum=('total', 'the sum of the {unit}', sum),
-    count=('count', 'how many {members} there are', len),
+    count=('count', 'the number of {members}', len),
     max=('largest', 'the largest number of {unit} in one entry', max),
 )
 ASKS = [
@@ -44,10 +44,11 @@ ASKS = [
 SHAPES = ['- {group}: {value}', '{group} = {value}', '{group}: {value} ({label})', '| {group} | {value} |']
 REPORTS = ['output/totals.md', 'output/summary.md', 'reports/figures.md']
 
-# %% ../../../nbs/arena/02_families/totals.ipynb #6ffcd62e
+# %% ../../../nbs/arena/02_families/totals.ipynb #30c7466c
 def _numbers(r, level, groups) -> dict:
     "Group -> its numbers, for the groups that are asked for."
-    return {group: [r.randint(2, 40) for _ in range(r.randint(2, 2 if level == 1 else 4))] for group in groups}
+    few, many = (1, 3) if level == 1 else (2, 4)
+    return {group: [r.randint(2, 40) for _ in range(r.randint(few, many))] for group in groups}
 
 
 def _line(r, form, group, number, unit):
@@ -61,7 +62,7 @@ def _file(r, level, form, unit, wanted, others) -> str:
     lines += [_line(r, form, r.choice(others), r.randint(2, 40), unit) for _ in range(rest)]
     return fill(r, form['head'], unit=unit) + ''.join(f'{line}\n' for line in r.sample(lines, len(lines)))
 
-# %% ../../../nbs/arena/02_families/totals.ipynb #3ba15b54
+# %% ../../../nbs/arena/02_families/totals.ipynb #585b66d0
 def _report(kind, shape, unit, numbers, total) -> str:
     label, _, count = WHATS[kind]
     values = {group: count(of) for group, of in numbers.items()}
@@ -80,7 +81,7 @@ def _rules(shape, kind, unit, total) -> str:
         out += f' A last line of the same form with the name all has {what}.'
     return out
 
-# %% ../../../nbs/arena/02_families/totals.ipynb #13599ce0
+# %% ../../../nbs/arena/02_families/totals.ipynb #c2ff691b
 def _groups(r, level, kind):
     "The groups that are asked for, and those that are not."
     names = pick(r, kind, 9)
@@ -107,8 +108,7 @@ def totals(r, level):
         numbers = {group: numbers[group] + wanted[group] for group in groups}
         paths.append(path)
     shape, report = r.choice(SHAPES), r.choice(REPORTS)
-    members = form['member'].replace('{group}', 'each')
-    what = WHATS[kind][1].replace('{unit}', unit).replace('{members}', members)
+    what = WHATS[kind][1].replace('{unit}', unit).replace('{members}', form['members'])
     listed = ', '.join(groups[:-1]) + f' and {groups[-1]}'
     ask = fill(r, r.choice(ASKS), paths=' and '.join(paths), what=what, groups=listed, report=report)
     text = _report(kind, shape, unit, numbers, level > 1)
