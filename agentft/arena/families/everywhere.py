@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['HOST', 'VERSION', 'NAME', 'PHONE', 'TOOLS', 'WHERE', 'CASES', 'AROUND', 'HEADS', 'NAMES', 'everywhere']
 
-# %% ../../../nbs/arena/02_families/everywhere.ipynb #c905bd60
+# %% ../../../nbs/arena/02_families/everywhere.ipynb #6a6b04b3
 import re
 
 from ..tasks import Item, family, read_call, tool_call
 from ..words import PROSE, SETTINGS, file_length, fill, lines_of, other_files, pick, pick_other, spread
 
-# %% ../../../nbs/arena/02_families/everywhere.ipynb #bb619991
+# %% ../../../nbs/arena/02_families/everywhere.ipynb #33db1b82
 HOST = dict(
     asks=[
         'The host {old} is now called {new}. Change it ; longer host names with it inside are others.',
@@ -49,7 +49,7 @@ VERSION = dict(
     ),
 )
 
-# %% ../../../nbs/arena/02_families/everywhere.ipynb #2a589d55
+# %% ../../../nbs/arena/02_families/everywhere.ipynb #b26bf247
 NAME = dict(
     asks=[
         'Ms {old} is called {new} now. Change her name. The {old} road and the {old} house keep theirs.',
@@ -90,7 +90,7 @@ TOOLS = 'read_file write_file edit_file search_files next_phase_todos todo_compl
 WHERE = ['It stands in {files}.', 'Files: {files}.', 'This concerns {files}.', 'You will find it in {files}.']
 CASES = dict(host=HOST, version=VERSION, name=NAME, phone=PHONE)
 
-# %% ../../../nbs/arena/02_families/everywhere.ipynb #4ec725d9
+# %% ../../../nbs/arena/02_families/everywhere.ipynb #c155dbaa
 def _values(r, case) -> dict:
     "What a case's texts are filled with."
     if case == 'host':
@@ -107,7 +107,7 @@ def _values(r, case) -> dict:
     old = r.randint(100, 999)
     return dict(old=old, new=pick_other(r, old, 100, 1000))
 
-# %% ../../../nbs/arena/02_families/everywhere.ipynb #c4885776
+# %% ../../../nbs/arena/02_families/everywhere.ipynb #7fe5b036
 AROUND = dict(yaml=SETTINGS, md=PROSE, csv=['{noun},{firm},{11..999}'], env=['{area}_{key}={2..999}'])
 HEADS = dict(yaml='# {noun} settings', md='# About the {noun}', csv='what,where,note', env='# {noun}')
 NAMES = dict(yaml=['app', 'main'], md=['readme', 'notes'], csv=['list', 'desk'], env=['prod', 'test'])
@@ -136,7 +136,7 @@ def _loud(line):
     key, _, value = line.partition('=')
     return f'{key.upper()}={value}'
 
-# %% ../../../nbs/arena/02_families/everywhere.ipynb #66286ed8
+# %% ../../../nbs/arena/02_families/everywhere.ipynb #14268ea7
 def _pieces(text):
     return re.findall(r'[A-Za-z]+|\d+|[^\w\s]+|.', text, re.S)
 
@@ -157,11 +157,13 @@ def _core(old, new):
 
 
 def _edit(path, text, line, old, new):
-    "The cheapest edit that has only this `line` in mind, and the text after it."
+    "The cheapest edit of `line` with words of it and of its neighbours, and the text after it."
     at = text.index(f'\n{line}\n') + 1 + line.index(old)
     skip, old, new = _core(old, new)
     at += skip
-    left, right = _pieces(text[:at])[-9:], _pieces(text[at + len(old) :])[:9]
+    low = text.rfind('\n', 0, text.rindex('\n', 0, at)) + 1
+    high = text.find('\n', text.index('\n', at) + 1) + 1 or len(text)
+    left, right = _pieces(text[low:at]), _pieces(text[at + len(old) : high])
     found = []
     for i in range(len(left) + 1):
         for j in range(len(right) + 1):
@@ -180,7 +182,7 @@ def _item(path, text, here, old, new, before):
         calls.append(call)
     return Item(f'Change {old} to {new} in {path}', calls, {path: done})
 
-# %% ../../../nbs/arena/02_families/everywhere.ipynb #9c6469dd
+# %% ../../../nbs/arena/02_families/everywhere.ipynb #1556ff29
 @family(work='edit', behaviour='edit', held='test')
 def everywhere(r, level):
     "Change a value in all its places, and leave what looks like it."
@@ -195,7 +197,7 @@ def everywhere(r, level):
         name = f'{r.choice(NAMES[end])}.{end}'
         path = f'{folder}/{name}'
         places = 1 if level == 1 else r.randint(1, 3)
-        files[path], here = _file(r, level, case, end, places, values)
+        files[path], here = _file(r, min(level, 2) if items else level, case, end, places, values)
         search = [] if items else [tool_call('search_files', query=old)]
         items.append(_item(path, files[path], here, old, new, search))
     ask = fill(r, r.choice(CASES[case]['asks']), **values)

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['SECTION_ASKS', 'LIST_ASKS', 'ROW_ASKS', 'FUNCTION_ASKS', 'BODIES', 'REMARKS', 'KINDS', 'relocate']
 
-# %% ../../../nbs/arena/02_families/relocate.ipynb #8d4ae6f3
+# %% ../../../nbs/arena/02_families/relocate.ipynb #d5d40194
 from ..tasks import Item, edit_call, family, read_call, tool_call
 from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
 
-# %% ../../../nbs/arena/02_families/relocate.ipynb #fa62cd0e
+# %% ../../../nbs/arena/02_families/relocate.ipynb #9339007d
 SECTION_ASKS = [
     'In {path} move the section {name} right behind the section {after}.',
     'Readers of {path} look for {name} after {after}. Please put that section there, directly behind it.',
@@ -17,7 +17,7 @@ SECTION_ASKS = [
     'The section {after} of {path} should be followed by {name}, which stands elsewhere in the file today.',
 ]
 LIST_ASKS = [
-    'In {path} the point "{name}" is done: move it to the end of the list {after}.',
+    'In {path} move the point "{name}" to the end of the list {after}.',
     '{path}: "{name}" belongs under {after}, as the last point there.',
     'We talked about "{name}" today. Take it from where it stands in {path} and make it the last point of {after}.',
     'Please move the point "{name}" in {path} below all others of {after}.',
@@ -35,16 +35,16 @@ FUNCTION_ASKS = [
     'I want {name} to live at the end of {dest} instead of in {path}. Do not change its body.',
 ]
 
-# %% ../../../nbs/arena/02_families/relocate.ipynb #7d15f7ac
+# %% ../../../nbs/arena/02_families/relocate.ipynb #5e8220a2
 BODIES = [
     'def {name}(items):\n    return [x for x in items if x > {2..90}]\n',
     'def {name}(text):\n    parts = text.split()\n    return parts[:{2..9}]\n',
     'def {name}(value, limit={2..99}):\n    if value > limit:\n        return limit\n    return value\n',
     'def {name}(rows):\n    total = sum(rows)\n    return total / {2..90}\n',
 ]
-REMARKS = ['call {person} about {topic}', 'order {noun} for {city}', 'answer {firm}', 'print the {noun} of {city}']
+REMARKS = ['call {person} about {topic}', 'get the {noun} for {city}', 'answer {firm}', 'print the {noun} of {city}']
 
-# %% ../../../nbs/arena/02_families/relocate.ipynb #ec859852
+# %% ../../../nbs/arena/02_families/relocate.ipynb #d10b6bc6
 def _cut(path, text, block) -> tuple:
     "The edit that takes `block` out of `text`, and the text without it."
     return edit_call(path, text, block, ''), text.replace(block, '', 1)
@@ -56,7 +56,7 @@ def _put(path, text, block, before='') -> tuple:
         return tool_call('edit_file', path=path, new_string=block, position='end'), text + block
     return edit_call(path, text, before, block + before), text.replace(before, block + before, 1)
 
-# %% ../../../nbs/arena/02_families/relocate.ipynb #d50a81d4
+# %% ../../../nbs/arena/02_families/relocate.ipynb #aa57d60b
 def _within(todo, path, text, block, before):
     "A move inside a file."
     cut, rest = _cut(path, text, block)
@@ -70,7 +70,7 @@ def _across(todo, path, dest, texts, block, gap=''):
     cut, here = _cut(path, texts[path], (gap + block) if gap + block in texts[path] else block + gap)
     return Item(todo, [(read_call(path), read_call(dest)), put, cut], {path: here, dest: there})
 
-# %% ../../../nbs/arena/02_families/relocate.ipynb #96153844
+# %% ../../../nbs/arena/02_families/relocate.ipynb #5b9f664c
 def _section(r, level):
     "A section of a handbook, behind another one."
     path = f'docs/{pick(r, "area")}.md'
@@ -92,7 +92,7 @@ def _section(r, level):
     item = _within(f'Move the section {name} behind {after} in {path}', path, text, parts[name], before)
     return ask, {path: text}, item
 
-# %% ../../../nbs/arena/02_families/relocate.ipynb #8c87484c
+# %% ../../../nbs/arena/02_families/relocate.ipynb #675beeb9
 def _point(r, level):
     "A point of one list, to the end of another one of the same file."
     path = f'{r.choice(["plans", "lists"])}/{pick(r, "topic")}.md'
@@ -109,7 +109,7 @@ def _point(r, level):
     ask = fill(r, r.choice(LIST_ASKS), path=path, name=name, after=after)
     return ask, {path: text}, _within(f'Move "{name}" to the end of {after} in {path}', path, text, line, before)
 
-# %% ../../../nbs/arena/02_families/relocate.ipynb #6b8b28ef
+# %% ../../../nbs/arena/02_families/relocate.ipynb #e87642e5
 def _row(r, level):
     "A row of a table, into the table of those that are gone."
     folder, (here, there) = pick(r, 'area'), r.choice([('active', 'former'), ('current', 'past'), ('members', 'left')])
@@ -125,7 +125,7 @@ def _row(r, level):
     ask = fill(r, r.choice(ROW_ASKS), path=path, dest=dest, name=name)
     return ask, texts, _across(f'Move the row {name} from {path} to {dest}', path, dest, texts, f'{row}\n')
 
-# %% ../../../nbs/arena/02_families/relocate.ipynb #b7ae4383
+# %% ../../../nbs/arena/02_families/relocate.ipynb #336777f4
 def _function(r, level):
     "A function, into another module."
     package = pick(r, 'area')
@@ -145,7 +145,7 @@ def _function(r, level):
     todo = f'Move the function {name} from {path} to the end of {dest}'
     return ask, texts, _across(todo, path, dest, texts, blocks[name], '\n\n')
 
-# %% ../../../nbs/arena/02_families/relocate.ipynb #9a5558bf
+# %% ../../../nbs/arena/02_families/relocate.ipynb #ff48d4be
 KINDS = dict(section=_section, point=_point, row=_row, function=_function)
 
 
