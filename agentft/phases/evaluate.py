@@ -7,17 +7,32 @@ __all__ = ['OWN', 'EVALUATE', 'phase3', 'evaluate']
 
 # %% ../../nbs/4_evaluate.ipynb #0768d915
 import gc
+import json
+import re
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from ..core.metrics import five
-from ..core.records import write_jsonl
+from agentft.evaluation.standings import (
+    PLAYERS,
+    difference_rows,
+    headline_rows,
+    is_floor,
+    number_rows,
+    objective_rows,
+    refuse_copies,
+    standing_line,
+    standings,
+)
+
+from ..arena.players import FLOORS, Expert
+from ..core.records import Example, read_jsonl, write_jsonl
+from ..data.suites import SUITES, suite_tasks
 from ..evaluation.answers import answer_all, answerable, draw_references, read_references, window_limit
-from ..evaluation.comparison import compare, compare_rows, show, verdict_line
-from ..evaluation.pages import SPLITS, by_family, ending, split_of
-from ..evaluation.playing import held_out, play_all
+from ..evaluation.pages import by_family, ending
+from ..evaluation.playing import play_all
 from agentft.evaluation.replay import (
     FILES,
     compare_turns,
@@ -32,38 +47,92 @@ from agentft.evaluation.replay import (
     unit_of,
 )
 from ..model.chat import ChatFormat
+from ..model.endpoints import Endpoint
 from ..model.loading import load_tokenizer
 from ..model.players import Model, Script
+from ..model.told import Told
 from ..workbench.figures import counted, markdown_table
-from ..workbench.phases import Phase, parameters_of
-from ..workbench.runs import phase_dir, read_result
+from ..workbench.phases import Phase, listed, parameters_of
+from ..workbench.runs import cache_dir, phase_dir, read_result
 
 # %% ../../nbs/4_evaluate.ipynb #4cf9281c
 def phase3(
     out: str,  # folder of this phase
     train_dir: str,  # auto, none, or phase 3's folder
-) -> tuple[dict, str]:  # its result, folder of the adapter; ({}, '') where there is none
+) -> tuple[dict, list[str]]:  # its result, folder of the adapter of each training seed; ({}, []) where there is none
     "What phase 3 left."
     folder = phase_dir(Path(out).resolve().parent, 'train') if train_dir == 'auto' else Path(train_dir)
     if train_dir == 'none' or train_dir == 'auto' and not folder.exists():
-        return {}, ''
+        return {}, []
     result = read_result(folder)  # says what to do when it has not finished
-    adapter = folder / 'adapter'
-    if not (adapter / 'adapter_model.safetensors').exists():
-        raise FileNotFoundError(f'{adapter} has no adapter_model.safetensors: run phase 3 again, with --from train')
-    return result, str(adapter)
+    adapters = [folder / 'adapter', *sorted(folder.glob('seed-*/adapter'))]
+    for adapter in adapters:
+        if not (adapter / 'adapter_model.safetensors').exists():
+            raise FileNotFoundError(f'{adapter} has no adapter_model.safetensors: run phase 3 again, with --from train')
+    return result, [str(x) for x in adapters]
 
 # %% ../../nbs/4_evaluate.ipynb #5e8933e2
+def _models(r, p, adapters) -> dict:
+    "The players that are models: name -> player."
+    limits = dict(max_new_tokens=p.max_new_tokens, batch=p.batch, device=p.device)
+    out = dict(base=Model(r.model, **limits), told=Told(r.model, **limits))
+    if not adapters:
+        out['tuned'] = Script('tiny-random', **limits)
+    for k, adapter in enumerate(adapters):
+        out[f'tuned, seed {k}' if k else 'tuned'] = Model(r.model, adapter, **limits)
+    if p.endpoint:
+        out['endpoint'] = Endpoint(p.endpoint, p.endpoint_model, max_new_tokens=max(p.max_new_tokens, 512), told=True)
+    return out
+
+
 def _players(r, p) -> dict:
-    "Who plays as `base` and as `tuned`; `r` learns their names, and whether this is an evaluation of a real model."
-    r.phase3, adapter = phase3(r.out, p.train_dir)
+    "Who plays, by name; `r` learns what they are, and whether this is an evaluation of a real model."
+    chosen = listed(p.players)
+    if bad := [name for name in chosen if name not in PLAYERS]:
+        raise ValueError(f'no player {bad[0]!r}; there are {", ".join(PLAYERS)}')
+    r.phase3, adapters = phase3(r.out, p.train_dir)
     trained = r.phase3.get('parameters', {}).get('model')
     r.model = p.model if p.model != 'auto' else trained or 'tiny-random'
-    r.claims = bool(adapter) and r.model != 'tiny-random'
-    r.names = dict(base=r.model, tuned=f'{r.model} with adapter' if adapter else 'a script (stand-in)')
-    limits = dict(max_new_tokens=p.max_new_tokens, max_turns=p.max_turns, batch=p.batch, device=p.device)
-    tuned = Model(r.model, adapter, **limits) if adapter else Script('tiny-random', **limits)
-    return dict(base=Model(r.model, **limits), tuned=tuned)
+    r.claims = bool(adapters) and r.model != 'tiny-random'
+    r.names = dict(base=r.model, told=f'{r.model}, told how')
+    r.names['tuned'] = f'{r.model} with adapter' if adapters else 'a script (stand-in)'
+    if p.endpoint:
+        r.names['endpoint'] = f'{p.endpoint_model} at {p.endpoint}'
+    models = _models(r, p, adapters)
+    out = {name: who for name, who in models.items() if name.split(',')[0] in (*chosen, 'endpoint')}
+    scripts = dict(expert=Expert()) | FLOORS
+    return out | {name: who for name, who in scripts.items() if ('floor' if is_floor(name) else name) in chosen}
+
+# %% ../../nbs/4_evaluate.ipynb #d07709bd
+def _phase2(r) -> tuple[list, tuple]:
+    "The rows that were trained on, and the families of the arena among them; ([], ()) where there is no phase 2."
+    folder = phase_dir(Path(r.out).resolve().parent, 'synthesize')
+    path = folder / 'examples.jsonl'
+    if not path.exists():
+        return [], ()
+    return read_jsonl(path, Example), tuple(read_result(folder)['numbers'].get('families', ()))
+
+
+def _open_test(r, p):
+    "Write down that the suites of the test are opened, and count how often they were."
+    path = cache_dir() / 'final.jsonl'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    entry = dict(time=round(time.time()), run=Path(r.out).resolve().parent.name, model=r.model)
+    with path.open('a', encoding='utf-8') as f:
+        f.write(json.dumps(entry) + '\n')
+    r.opened = len(path.read_text(encoding='utf-8').splitlines())
+
+
+def _tasks(r, p) -> list:
+    "The held-out jobs, suite by suite; none of them stands in a row that was trained on."
+    rows, r.families = _phase2(r)
+    chosen = listed(p.suites) or tuple(SUITES)
+    out = [t for s in chosen for t in suite_tasks(s, p.jobs_per_suite, p.seed, r.families, final=p.final)]
+    r.nearest = (*refuse_copies(out, rows), len(rows)) if rows else None
+    r.opened = 0
+    if p.final:
+        _open_test(r, p)
+    return [replace(t, max_turns=min(t.max_turns, p.max_turns or t.max_turns)) for t in out]
 
 # %% ../../nbs/4_evaluate.ipynb #0c12add3
 def _judge(r):
@@ -96,116 +165,102 @@ def _keep_turns(r, refs, turns):
 
 # %% ../../nbs/4_evaluate.ipynb #776a3dab
 def _measure(r):
-    "Numbers and tests of `r.jobs`, seen and unseen families apart."
-    r.groups = split_of(r.tasks)
-    r.five, r.compare, r.pairs = {}, {}, {}
-    for split, positions in r.groups.items():
-        base, tuned = ([r.jobs[name][i] for i in positions] for name in ('base', 'tuned'))
-        r.five[split] = dict(base=five(base), tuned=five(tuned, baseline=base))
-        r.compare[split], r.pairs[split] = compare(base, tuned)
+    "Numbers and tests of `r.jobs`, suite by suite."
+    r.standings = standings(r.tasks, r.jobs)
 
 # %% ../../nbs/4_evaluate.ipynb #70f99cb7
+def _answers(r, name, who, refs, load):
+    "What a model says in the place of the recorded turns; a script answers none."
+    if refs and hasattr(who, 'answer'):
+        path = r.out / f'replay-{name}.jsonl'
+        return answer_all(refs, who, load, path, name, r.limits['max_len'])[0]
+
+
 def _evaluate(r, p):
     "The work of phase 4."
-    if p.jobs_per_family < 1:
-        raise ValueError(f'jobs_per_family is {p.jobs_per_family}: at least 1 job of each seen family is needed')
+    if p.jobs_per_suite < 1:
+        raise ValueError(f'jobs_per_suite is {p.jobs_per_suite}: at least 1 job of each suite is needed')
     players = _players(r, p)
-    r.tasks = held_out(p.jobs_per_family, p.jobs_per_unseen_family, p.seed)
+    r.tasks = _tasks(r, p)
     refs, others = _references(r, p)
     r.jobs, r.speed, answers = {}, {}, {}
     for name, who in players.items():
-        load = cache(who.engine)  # once, for the arena and for the user's own turns
+        load = cache(who.engine) if hasattr(who, 'engine') else None  # once, for the arena and for the own turns
         t0 = time.time()
-        r.jobs[name], n = play_all(r.tasks, who, r.out / f'jobs-{name}.jsonl', name, load)
+        r.jobs[name], n = play_all(r.tasks, who, r.out / f'jobs-{_file(name)}.jsonl', name, load)
         took = time.time() - t0
         per_minute = round(60 * n / took, 1) if n else None
         r.speed[name] = dict(jobs_played=n, seconds=round(took, 1), jobs_per_minute=per_minute)
-        if refs:
-            answers[name], _ = answer_all(refs, who, load, r.out / FILES[name], name, r.limits['max_len'])
+        if said := _answers(r, name, who, refs, load):
+            answers[name] = said
         load = None
         gc.collect()  # this model goes before the next one comes
     _keep_turns(r, refs, judge_answers(refs, answers) + others)
     _measure(r)
     _judge(r)
 
+
+def _file(name: str) -> str:
+    return re.sub(r'\W+', '-', name)
+
 # %% ../../nbs/4_evaluate.ipynb #b648f858
 def _verdict(r) -> str:
-    "What the statistics of the seen families allow to say, and the numbers it stands on."
+    "What the statistics allow to say, and the numbers it stands on."
     if not r.claims:
         players = f'{r.names["base"]} against {r.names["tuned"]}'
         own = f' and {counted(len(r.turns), "own turn")}' if r.turns else ''
         return f'A trial run, no evaluation: {players}, {counted(len(r.tasks), "job")}{own} each.'
-    comparison, metrics = r.compare['seen'], r.five['seen']
-
-    def both(label, name, before='base '):
-        tuned, base = (show(name, metrics[who][name].value) for who in ('tuned', 'base'))
-        return f'{label} {tuned} ({before}{base})'
-
-    said = [
-        both('task success', 'task_success'),
-        both('todo completion', 'todo_completion', ''),
-        both('phase adherence', 'phase_adherence', ''),
-    ]
-    line = f'{verdict_line(comparison)} On {comparison["task_success"].jobs} held-out jobs of seen families: '
-    line += ', '.join(said)
-    if 'unseen' in r.five:
-        tuned, base = (show('', r.five['unseen'][who]['task_success'].value) for who in ('tuned', 'base'))
-        line += f'; unseen families: task success {tuned} ({base})'
+    line = standing_line(r.standings)
     if r.turns:
-        line = f'{replay_line(r.turns, r.replay)} In the arena, {line[0].lower()}{line[1:]}'
-    return f'{line}.'
+        return f'{replay_line(r.turns, r.replay)} In the arena: {line[0].lower()}{line[1:]}'
+    return line
 
 # %% ../../nbs/4_evaluate.ipynb #255ba22d
-_MET = {True: 'yes', False: 'no', None: '–'}
+OWN = 'own turns'  # stands in the place of a suite
+_COLUMNS = 'suite metric jobs base told tuned floor expert target,met difference p verdict jobs,needed'.split()
 
 
-def _summary_row(split, row, comparison, metric) -> dict:
-    "One number of one split: base, tuned, target, and what the test says."
-    difference = row['difference']
-    nothing = comparison.baseline.value is None and comparison.candidate.value is None
-    if comparison.name == 'tokens_per_job' and (v := metric.companions['vs_baseline']).value is not None:
-        difference = f'{100 * v.value:+.1f} %'
-    return {
-        'families': split,
-        'metric': row['metric'],
-        'target': metric.target,
-        'base': row['baseline'],
-        'tuned': row['candidate'],
-        'target met': _MET[metric.meets],
-        'difference': difference,
-        'p': row['p'],
-        'verdict': 'no value' if nothing else row['verdict'],
-        'jobs': row['jobs'],
-        'jobs needed': row['jobs_needed'],
-    }
+def _filled(row: dict) -> dict:
+    "The row with every column of the summary, in their order; further players behind them."
+    columns = [c.replace(',', ' ') for c in _COLUMNS]
+    return {c: row.get(c, '') for c in columns} | {k: v for k, v in row.items() if k not in columns}
+
+
+def _suite_rows(suite, s) -> list[dict]:
+    "The numbers of one suite as rows of the summary."
+    tests = {row['number']: row for row in difference_rows(s) if row['against'] == next(iter(s.compared), '')}
+    rows = []
+    for row in number_rows(s):
+        test = tests.get(row['metric'], {})
+        row = {k: v for k, v in row.items() if k != 'met'} | {'target met': row['met']}
+        shown = {k: test[k] for k in ('difference', 'p', 'verdict', 'jobs needed') if k in test}
+        rows.append(_filled(dict(suite=suite, jobs=s.jobs) | row | shown))
+    return rows
 
 # %% ../../nbs/4_evaluate.ipynb #a547ba47
-OWN = 'own turns'  # stands in the place of a split
-
-
 def _own_row(row) -> dict:
     "A measure of the replay suite as a row of the summary."
-    columns = ('metric', 'base', 'tuned', 'best_without_content', 'difference', 'p', 'verdict', 'jobs', 'not_judged')
-    same = {k.replace('_', ' '): row[k] for k in columns}
-    return dict(families=OWN, target='', **same) | {'target met': '–', 'jobs needed': ''}
-
-# %% ../../nbs/4_evaluate.ipynb #0abd9ad8
-def _marked_row(split, five, jobs) -> dict:
-    "Todos that were marked though nothing was done for them: without it a player that only marks looks good."
-    base, tuned = (five[who]['todo_completion'].companions['marked_without_work'] for who in ('base', 'tuned'))
-    row = {'families': split, 'metric': '· marked without work', 'target': '', 'base': str(base), 'tuned': str(tuned)}
-    row |= {'target met': '', 'difference': '', 'p': '', 'verdict': '', 'jobs': jobs, 'jobs needed': ''}
-    return row
+    columns = (
+        'metric',
+        'base',
+        'told',
+        'tuned',
+        'best_without_content',
+        'difference',
+        'p',
+        'verdict',
+        'jobs',
+        'not_judged',
+    )
+    same = {k.replace('_', ' '): row[k] for k in columns if k in row}
+    return _filled(dict(suite=OWN, **same))
 
 
 def _summary(r) -> list[dict]:
-    "One row per number: the user's own turns first, then the arena split by split."
+    "One row per number: the user's own turns first, then the arena suite by suite."
     rows = [_own_row(row) for row in measure_rows(r.turns, r.replay)]
-    for split, comparisons in r.compare.items():
-        for row, (name, c) in zip(compare_rows(comparisons), comparisons.items()):
-            rows.append(_summary_row(split, row, c, r.five[split]['tuned'][name]))
-            if name == 'todo_completion':
-                rows.append(_marked_row(split, r.five[split], c.jobs))
+    for suite, s in r.standings.items():
+        rows += _suite_rows(suite, s)
     return rows
 
 # %% ../../nbs/4_evaluate.ipynb #b60472bd
@@ -216,10 +271,12 @@ def _numbers(r) -> dict:
         adapter=r.names['tuned'],
         real=r.claims,
         speed=r.speed,
-        metrics=r.five,
-        compare=r.compare,
-        unmatched={k: dict(base=p.only_a, tuned=p.only_b) for k, p in r.pairs.items()},
-        families=by_family(r.jobs),
+        final=bool(r.opened),
+        opened=r.opened,
+        trained_families=list(r.families),
+        nearest_training_row=r.nearest,
+        standings=r.standings,
+        families={suite: by_family(_of_suite(r, suite)) for suite in r.standings},
         replay=dict(
             r.limits,
             references=r.references,
@@ -228,6 +285,11 @@ def _numbers(r) -> dict:
         ),
         ends={name: dict(Counter(map(ending, jobs))) for name, jobs in r.jobs.items()},
     )
+
+
+def _of_suite(r, suite) -> dict:
+    "The jobs of every player in one suite."
+    return {name: [j for t, j in zip(r.tasks, jobs) if t.suite == suite] for name, jobs in r.jobs.items()}
 
 # %% ../../nbs/4_evaluate.ipynb #68f5afcb
 _NONE = 'no turns of recorded jobs were held out'
@@ -254,7 +316,7 @@ def _own_words(r) -> str:
     return f'{"; ".join(said)}.'
 
 # %% ../../nbs/4_evaluate.ipynb #2444e582
-_OWN_COLUMNS = 'metric,base,tuned,best without content,difference,p,verdict,jobs,not judged'.split(',')
+_OWN_COLUMNS = 'metric,base,told,tuned,best without content,difference,p,verdict,jobs,not judged'.split(',')
 _OWN_NOTE = (
     'An interval is of one measure by itself, uncorrected, and where a rate is 0 or 100 % it follows from the number '
     'of groups alone; p is corrected over all measures (Holm), so it may be large beside an interval without 0. '
@@ -266,31 +328,55 @@ _OWN_NOTE = (
 def _own_table(r, rows) -> str:
     "The table of the user's own turns, with how to read it."
     unit = f'{unit_of(r.turns)}s'
-    own = [{unit if k == 'jobs' else k: row[k] for k in _OWN_COLUMNS} for row in rows]
+    own = [{unit if k == 'jobs' else k: row.get(k, '') for k in _OWN_COLUMNS} for row in rows]
     title = f'*Your own jobs, {counted(len(r.turns), "held-out turn")}*'
     return '\n\n'.join([title, markdown_table(own), f'{_own_words(r)} {_OWN_NOTE}'])
 
 
+def _newness(r) -> str:
+    "How near the training came to the jobs, and whether the test was opened."
+    near = ''
+    if r.nearest:
+        share, _, _, n = r.nearest
+        near = f'Of {counted(n, "training row")} none holds a job of this evaluation; the nearest holds {share:.0%} of one.'
+    final = f'The suites of the test were opened, for the {r.opened}. time on this machine.' if r.opened else ''
+    return ' '.join(
+        filter(None, [near, final or 'These are the suites of the development; those of the test stay closed.'])
+    )
+
+
+def _spread_words(r) -> str:
+    "How far training seeds differ, suite by suite."
+    said = []
+    for suite, s in r.standings.items():
+        if s.spread is not None:
+            said.append(f'{suite} {s.spread}')
+    return f'Over training seeds, task success: {"; ".join(said)}.' if said else ''
+
+
 def _head(r) -> str:
-    "What stands under the verdict: one table per split, who played, and how to read it."
-    parts, rows = [], _summary(r)
-    own = [x for x in rows if x['families'] == OWN]
+    "What stands under the verdict: who did how much of what, who played, and how to read it."
+    parts, own = [], [x for x in _summary(r) if x['suite'] == OWN]
     if own:
         parts.append(_own_table(r, own))
-    for split, positions in r.groups.items():
-        mine = [{k: v for k, v in x.items() if k not in ('families', 'jobs')} for x in rows if x['families'] == split]
-        parts.append(f'*{SPLITS[split]}, {counted(len(positions), "job")}*\n\n{markdown_table(mine)}')
-    success = {n: m['tokens_per_job'].companions['tokens_per_success'].value for n, m in r.five['seen'].items()}
-    tokens = ', '.join(f'{n} {show("tokens_per_job", v)}' for n, v in success.items())
+    parts.append(f'*Task success by suite*\n\n{markdown_table(headline_rows(r.standings))}')
+    parts.append(f"*Task success by rung of the guide's ladder*\n\n{markdown_table(objective_rows(r.tasks, r.jobs))}")
+    players = '; '.join(f'{name}: {r.names.get(name, about)}' for name, about in PLAYERS.items() if _plays(r, name))
     speed = ', '.join(f'{n} {v["jobs_per_minute"]} jobs per minute' for n, v in r.speed.items() if v['jobs_played'])
     notes = [
-        f'Base: {r.names["base"]}. Tuned: {r.names["tuned"]}.',
-        'Values with 95 % intervals over jobs; p from paired tests, corrected over the five numbers (Holm).',
-        f'Tokens per job that succeeded (seen families): {tokens}.',
+        f'{players}.',
+        'Intervals of 95 %, the family as the unit of chance where there are enough of them, else the job; '
+        'p from paired tests, corrected over the five numbers (Holm).',
+        _newness(r),
+        _spread_words(r),
         f'Played: {speed}.' if speed else '',
         '' if r.turns else _own_words(r),
     ]
     return '\n\n'.join([*parts, ' '.join(filter(None, notes))])
+
+
+def _plays(r, name) -> bool:
+    return any(p == name or name == 'floor' and is_floor(p) for p in r.jobs)
 
 # %% ../../nbs/4_evaluate.ipynb #f40cf9c1
 _OWN_CAVEATS = [
@@ -306,19 +392,18 @@ _OWN_CAVEATS = [
 
 def _caveats(r) -> list[str]:
     "What this comparison does not say."
-    few = {k: len(v) for k, v in r.groups.items()}
-    unseen = f' and {few["unseen"]} of unseen ones' if 'unseen' in few else ''
+    first = next(iter(r.standings.values()))
     out = [
-        'The arena is simulated: its tasks come from generators, its tools and checkers are real. '
+        'The arena is simulated: its tasks come from generators and hand-written seeds, its tools and checkers are real. '
         'How far the numbers carry over to production is not measured here.',
-        f'{counted(few["seen"], "job")} of seen families{unseen}: intervals are wide, '
+        f'{counted(first.jobs, "job")} of a suite: intervals are wide, '
         'and a difference smaller than they can show is called "not enough evidence".',
         'Answers are greedy: playing a job again gives the same job. '
         'The intervals speak about other jobs, not about other samples.',
         'A player that gives up early spends few tokens, and edits few files badly: '
-        'read tokens and edit precision beside task success.',
+        'read tokens and edit overhead beside task success.',
         'The minimal edit can be smaller than what a careful person writes; '
-        'the line below edit precision measures against edits of whole lines.',
+        'the line below edit overhead measures against edits of whole lines.',
     ]
     if r.turns:
         out[:0] = _OWN_CAVEATS
@@ -336,10 +421,14 @@ def evaluate(
     out: str = '',  # folder of this phase; phase 3 is looked for beside it; '': a scratch folder
     train_dir: str = 'auto',  # folder of phase 3; auto: `3-train` beside `out`; none: there is no adapter
     model: str = 'auto',  # base model; auto: the one that phase 3 trained, or the tiny random one without phase 3
-    jobs_per_family: int = 2,  # held-out jobs of each family that was trained on
-    jobs_per_unseen_family: int = 2,  # jobs of each family that was held out of training
+    suites: str = '',  # of the arena, by comma; '': all seven
+    jobs_per_suite: int = 2,  # held-out jobs of each suite
+    final: bool = False,  # open the suites of the test instead of those of the development: once, for the last number
+    players: str = 'base,told,tuned,expert,floor',  # who plays, by comma
+    endpoint: str = '',  # URL of an OpenAI-compatible server that plays too, such as http://localhost:8000/v1
+    endpoint_model: str = '',  # name of its model
     max_new_tokens: int = 32,  # per answer
-    max_turns: int = 12,  # answers per job
+    max_turns: int = 0,  # answers per job, at most; 0: as each job says
     batch: int = 8,  # jobs at once
     device: str = 'cpu',  # cpu or cuda
     seed: int = 0,  # another number, other held-out jobs
@@ -348,5 +437,5 @@ def evaluate(
     max_references: int = 60,  # held-out turns that are asked at most, evenly over jobs; 0: all
     max_len: int = 0,  # longest window with its answer, in the model's tokens; 0: as phase 2 made them, else 2048
 ):
-    "Phase 4: base and tuned model play held-out jobs -> five numbers with intervals, a paired verdict."
+    "Phase 4: base, base told how, tuned model, expert and floor play held-out jobs -> standings and a paired verdict."
     EVALUATE.run(parameters_of(evaluate, locals()))
