@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FILE', 'SECTION', 'SETTING', 'ROW', 'OTHERWISE', 'MISSING', 'missing_input']
 
-# %% ../../../nbs/arena/02_families/missing_input.ipynb #037b4353
+# %% ../../../nbs/arena/02_families/missing_input.ipynb #6d3943f2
 from ..tasks import Item, family, read_call, tool_call
 from ..words import PROSE, ROWS, SETTINGS, WORDS, file_length, fill, lines_of, other_files, pick, spread
 
-# %% ../../../nbs/arena/02_families/missing_input.ipynb #41f85a58
+# %% ../../../nbs/arena/02_families/missing_input.ipynb #28dbcaf4
 FILE = [
     'Add up the last column of {path} and write the sum to {out}.',
     '{out} shall hold one number: the sum of the last column of {path}.',
@@ -71,7 +71,7 @@ MISSING = (
     'no number',
 )
 
-# %% ../../../nbs/arena/02_families/missing_input.ipynb #30049eb2
+# %% ../../../nbs/arena/02_families/missing_input.ipynb #36e8416b
 def _mixed(r, level, top, lines, templates, avoid=()):
     "The text of a file of the level's length with `lines` in it."
     more = lines_of(r, templates, max(file_length(r, level) - len(lines) - 1, 2), avoid)
@@ -124,7 +124,7 @@ def _row(r, level):
     words = dict(name=name, firm=firm, path=path, out='output/number.md')
     return ROW, words, f'who is listed for {firm}', {path: text}, looks, others
 
-# %% ../../../nbs/arena/02_families/missing_input.ipynb #32d7ba5d
+# %% ../../../nbs/arena/02_families/missing_input.ipynb #db6cf732
 @family(work='plan', behaviour='todo')
 def missing_input(r, level):
     "A file, section, setting or row does not exist: write nothing, report what is missing and what there is."
