@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['INDEX', 'HOMES', 'ENDS', 'PAPERS', 'COUNTS', 'FORMS', 'ASKS', 'BOOK', 'archive']
 
-# %% ../../../nbs/arena/02_families/archive.ipynb #e2e49cb0
+# %% ../../../nbs/arena/02_families/archive.ipynb #93b39c32
 from ..tasks import Item, family, read_call, tool_call
 from ..words import PROSE, fill, lines_of, other_files, pick
 
-# %% ../../../nbs/arena/02_families/archive.ipynb #3fbbeff1
+# %% ../../../nbs/arena/02_families/archive.ipynb #a39f4a5e
 INDEX = 'archive/index.md'
 HOMES = ['projects', 'clients', 'studies', 'jobs', 'events', 'sites']
 ENDS = ['ended', 'finished', 'signed_off', 'handed_over']
@@ -21,7 +21,8 @@ ASKS = [
     'its name, where YEAR is the year of its `{end}` line.{book}',
     'The folder {home}/ shall hold running work only. Move all files of closed projects (status: closed) to '
     'archive/YEAR/ and keep their names; the year is that of the `{end}` line.{book}',
-    '{person} closes the books. Which projects are closed says the status line of the sheet in their folder. All their '
+    '{person} closes the books. Which projects are closed says the status line of the sheet in their folder. '
+    'All their '
     'files go to archive/, into the folder of the year of `{end}`, names unchanged.{book}',
     'Housekeeping in {home}/. A project whose sheet says `status: closed` leaves: file by file to archive/YEAR/NAME, '
     'YEAR taken from `{end}`. What is paused or running remains.{book}',
@@ -31,7 +32,7 @@ BOOK = (
     ' and project the name of its folder{order}.'
 )
 
-# %% ../../../nbs/arena/02_families/archive.ipynb #8dea0e03
+# %% ../../../nbs/arena/02_families/archive.ipynb #ce1974b6
 def _sheet(r, project, status, end):
     "The text of a project's sheet, and the year in which the project ended."
     start = r.randint(2012, 2018)
@@ -52,7 +53,7 @@ def _project(r, folder, status, end, papers):
         texts[f'{folder}/{project}-{paper}.md'] = '\n'.join([f'# {paper.capitalize()}', *lines]) + '\n'
     return dict(sorted(texts.items())), year
 
-# %% ../../../nbs/arena/02_families/archive.ipynb #6c172adf
+# %% ../../../nbs/arena/02_families/archive.ipynb #54a5dc71
 def _line(form, path, year):
     _, project, name = path.split('/')
     return form.format(year=year, project=project, name=name)
@@ -75,7 +76,7 @@ def _index_item(index, lines):
     calls = [read_call(INDEX), tool_call('edit_file', path=INDEX, new_string=added, position='end')]
     return Item(f'Add a line for each moved file at the end of {INDEX}', calls, {INDEX: index + added})
 
-# %% ../../../nbs/arena/02_families/archive.ipynb #849992c3
+# %% ../../../nbs/arena/02_families/archive.ipynb #e236e213
 @family(work='organise', behaviour='tools', held='test')
 def archive(r, level):
     "Move the files of closed projects to the archive of their year, and list them in its index."

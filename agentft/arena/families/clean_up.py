@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FOLDERS', 'NAMES', 'COUNTS', 'ASKS', 'LIST', 'ALSO', 'clean_up']
 
-# %% ../../../nbs/arena/02_families/clean_up.ipynb #29fb3ffe
+# %% ../../../nbs/arena/02_families/clean_up.ipynb #77de23f0
 from ..tasks import Item, family, read_call, tool_call, write_call
 from ..words import PROSE, fill, lines_of, other_files, pick
 
-# %% ../../../nbs/arena/02_families/clean_up.ipynb #0746de42
+# %% ../../../nbs/arena/02_families/clean_up.ipynb #1031fd77
 FOLDERS = ['work', 'drafts', 'reports', 'store', 'texts', 'campaign']
 NAMES = '''offer budget roster survey summary prices contract agenda memo invoice handbook checklist forecast protocol
     letter tour permit quote manual speech'''.split()
@@ -19,14 +19,15 @@ ASKS = [
     '{folder}/ has grown too large. {person} says that {rule}. Delete these files and no others.',
     'Please go through {folder}/ and delete what is no longer needed. What that means: {rule}. '
     'When in doubt a file stays.',
-    'Before {folder}/ is handed to {firm}, the leftovers in it have to be removed. Here is how you know them: {rule}. '
+    'Before {folder}/ is handed to {firm}, the leftovers in it have to be removed. Here is how you know them: '
+    '{rule}. '
     'Nothing besides is deleted or changed.',
     'Disk quota, request {100..999}: {rule}. Carry that out in {folder}/; keep the rest.',
 ]
 LIST = 'output/deleted.md'
 ALSO = f' Then write {LIST}: for each deleted file a line `- path`, in alphabetical order, and nothing else.'
 
-# %% ../../../nbs/arena/02_families/clean_up.ipynb #0d0ea410
+# %% ../../../nbs/arena/02_families/clean_up.ipynb #e8515fc6
 def _drafts(r, names):
     "A word at the beginning of the name."
     word = r.choice(['draft', 'tmp', 'copy'])
@@ -48,7 +49,7 @@ def _backups(r, names):
 def _look_alikes(ways, names):
     return [ways[k % len(ways)].format(name) for k, name in enumerate(names[1])]
 
-# %% ../../../nbs/arena/02_families/clean_up.ipynb #fd32ea13
+# %% ../../../nbs/arena/02_families/clean_up.ipynb #fc895010
 def _versions(r, names):
     "Of several numbered versions the highest stays."
     gone, stay = [], _look_alikes(['{}-v1.md', '{}-v9.md', '{}.md'], names)
@@ -66,7 +67,7 @@ def _empty(r, names):
     stay = _look_alikes(['{}.md', 'empty-{}.md', '{}-todo.md'], names)
     return 'files with nothing at all in them go, a heading counts as something', 'that are empty', gone, stay
 
-# %% ../../../nbs/arena/02_families/clean_up.ipynb #736a7a4b
+# %% ../../../nbs/arena/02_families/clean_up.ipynb #dd16b6b0
 def _delete_item(folder, what, gone, reads):
     calls = [tool_call('list_files', path=folder)]
     calls += [tuple(map(read_call, reads))] if reads else []
@@ -78,7 +79,7 @@ def _list_item(gone):
     lines = ''.join(f'- {path}\n' for path in gone)
     return Item(f'Write the deleted paths to {LIST}', [write_call(LIST, lines)], {LIST: lines})
 
-# %% ../../../nbs/arena/02_families/clean_up.ipynb #4c18a994
+# %% ../../../nbs/arena/02_families/clean_up.ipynb #b3b5bc3f
 def _texts(r, paths, gone, empty):
     "A heading, and in most files a sentence or two; nothing in those that the rule calls empty."
     out = {}

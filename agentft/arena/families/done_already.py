@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['VALUE', 'LINE', 'MOVE', 'TICK', 'SAME', 'done_already']
 
-# %% ../../../nbs/arena/02_families/done_already.ipynb #51f84251
+# %% ../../../nbs/arena/02_families/done_already.ipynb #dadeda09
 from ..tasks import Item, family, read_call, tool_call
 from ..words import PROSE, SETTINGS, WORDS, file_length, fill, lines_of, other_files, pick, spread
 
-# %% ../../../nbs/arena/02_families/done_already.ipynb #c4459e0a
+# %% ../../../nbs/arena/02_families/done_already.ipynb #c254bc89
 VALUE = [
     'Bring {key} in {path} in line with {notes}. Tell me which value it has in the end.',
     '{notes} says what {key} has to be. See to it that {path} agrees, and name the value in your report.',
@@ -56,7 +56,7 @@ SAME = (
     'same',
 )  # a report that claims a change says none of these
 
-# %% ../../../nbs/arena/02_families/done_already.ipynb #a75fcc4f
+# %% ../../../nbs/arena/02_families/done_already.ipynb #12e421e3
 def _mixed(r, level, top, lines, templates, avoid):
     "The text of a file of the level's length with `lines` in it."
     more = lines_of(r, templates, max(file_length(r, level) - len(lines) - 1, 2), avoid)
@@ -75,7 +75,7 @@ def _value(r, level):
     looks = (read_call(notes), read_call(path)) if level == 1 else tool_call('search_files', query=name)
     return VALUE, dict(key=name, path=path, notes=notes), files, looks, value, f'{name} is {value} in {path} already'
 
-
+# %% ../../../nbs/arena/02_families/done_already.ipynb #1ee63467
 def _line(r, level):
     "The list has the person of the request."
     path, notes = f'lists/{pick(r, "topic")}.md', f'mails/{pick(r, "city").lower()}.md'
@@ -101,7 +101,7 @@ def _move(r, level):
     looks = tool_call('search_files', query=code)
     return MOVE, dict(code=code, folder=folder), dict(sorted(files.items())), looks, path, f'{path} lies there already'
 
-
+# %% ../../../nbs/arena/02_families/done_already.ipynb #18e99ea0
 def _tick(r, level):
     "The box is ticked."
     path, topics = r.choice(['steps.md', 'work/steps.md', 'plan/steps.md']), pick(r, 'topic', 3 + 2 * level)
@@ -113,7 +113,7 @@ def _tick(r, level):
     words = dict(topic=topics[0], path=path)
     return TICK, words, {path: text}, looks, people[0], f'{topics[0]} ({people[0]}) is ticked already'
 
-# %% ../../../nbs/arena/02_families/done_already.ipynb #c52ff7df
+# %% ../../../nbs/arena/02_families/done_already.ipynb #1bd2add0
 @family(work='plan', behaviour='todo')
 def done_already(r, level):
     "Nothing has to be changed, because what is asked for is there already: report what is there."

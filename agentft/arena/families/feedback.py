@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['REPORTS', 'REVIEWS', 'SENTENCES', 'COUNTS', 'ASKS', 'REPLY', 'ALSO', 'WITHDRAWN', 'feedback']
 
-# %% ../../../nbs/arena/02_families/feedback.ipynb #403b99c9
+# %% ../../../nbs/arena/02_families/feedback.ipynb #6e6617b6
 from ..tasks import Item, edit_call, family, read_call, tool_call, write_call
 from ..words import fill, other_files, pick, pick_other
 
-# %% ../../../nbs/arena/02_families/feedback.ipynb #f7e29b41
+# %% ../../../nbs/arena/02_families/feedback.ipynb #873075fd
 REPORTS = ['output/report.md', 'output/summary.md', 'output/visit.md', 'output/study.md']
 REVIEWS = ['review.md', 'feedback.md', 'notes/review.md', 'comments.md']
 SENTENCES = [
@@ -35,7 +35,7 @@ ALSO = (
 )
 WITHDRAWN = ' A comment that is marked as withdrawn counts as one that changes nothing.'
 
-# %% ../../../nbs/arena/02_families/feedback.ipynb #45ae2c15
+# %% ../../../nbs/arena/02_families/feedback.ipynb #218bfe0a
 def _report(r, level):
     "Heading -> [(topic, number, sentence)]."
     sections, sentences, _ = COUNTS[level]
@@ -61,7 +61,7 @@ def _text(report):
     parts = ['\n'.join([f'## {city}', *(x for _, _, x in rows)]) for city, rows in report.items()]
     return '# Report\n' + '\n'.join(parts) + '\n'
 
-# %% ../../../nbs/arena/02_families/feedback.ipynb #ada8644f
+# %% ../../../nbs/arena/02_families/feedback.ipynb #2dd79ac8
 _KINDS = ['number', 'drop', 'add', 'keep', 'name']
 
 
@@ -93,7 +93,7 @@ def _comments(r, level, report):
         out[-1] = f'(withdrawn) {text}', line, line
     return r.sample(out, count)
 
-# %% ../../../nbs/arena/02_families/feedback.ipynb #cb66648a
+# %% ../../../nbs/arena/02_families/feedback.ipynb #29f0354f
 def _edit(path, text, old, new):
     "The call for one comment, and the text after it."
     if new is None:
@@ -116,7 +116,7 @@ def _reply_item(review, comments):
     text = ''.join(lines)
     return Item(f'Answer every comment of {review} in {REPLY}', [write_call(REPLY, text)], {REPLY: text})
 
-# %% ../../../nbs/arena/02_families/feedback.ipynb #c6181505
+# %% ../../../nbs/arena/02_families/feedback.ipynb #2e66dac6
 @family(work='plan', behaviour='todo', held='test')
 def feedback(r, level):
     "Apply a reviewer's numbered comments to a deliverable, some of which change nothing."

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FOLDERS', 'THINGS', 'SAYS', 'COUNTS', 'COPY', 'MOVE', 'NOTE', 'WRITE', 'ALSO', 'find_file']
 
-# %% ../../../nbs/arena/02_families/find_file.ipynb #3773e98c
+# %% ../../../nbs/arena/02_families/find_file.ipynb #f436b68c
 from ..tasks import Item, family, tool_call, write_call
 from ..words import LOG, PROSE, WORDS, file_length, fill, lines_of, other_files, pick, spread
 
-# %% ../../../nbs/arena/02_families/find_file.ipynb #9bfb69c3
+# %% ../../../nbs/arena/02_families/find_file.ipynb #d4914e3e
 FOLDERS = ['records', 'mails', 'cases', 'visits', 'tickets', 'letters']
 THINGS = dict(invoice='R-', order='B-', permit='G-', parcel='PK-', complaint='C-', licence='LZ-')
 SAYS = dict(
@@ -22,7 +22,7 @@ SAYS = dict(
 )
 COUNTS = {1: (3, 1), 2: (5, 2), 3: (8, 3)}  # level -> files, those of them that mention the thing
 
-# %% ../../../nbs/arena/02_families/find_file.ipynb #9f088ab2
+# %% ../../../nbs/arena/02_families/find_file.ipynb #d71201f8
 COPY = [
     'One of the files in {folder}/ mentions {thing} {code}{also}. Copy it to {dest}.',
     '{person} needs the file on {thing} {code} under {dest}; the original stays. It is in {folder}/: the one that '
@@ -46,7 +46,7 @@ WRITE = [
 ]
 ALSO = ' Then write the path at which you found it, one line and nothing else, to {note}.'
 
-# %% ../../../nbs/arena/02_families/find_file.ipynb #9e90a1c5
+# %% ../../../nbs/arena/02_families/find_file.ipynb #270c445b
 def _file(r, level, lines, avoid):
     "The text of a file: `lines` among others that say nothing of what `avoid` names."
     more = lines_of(r, PROSE + LOG, max(file_length(r, level) - len(lines) - 1, 2), avoid)
@@ -66,7 +66,7 @@ def _files(r, level, folder, say, city):
         texts[f'{folder}/{name}-{r.randint(10, 99)}.md'] = _file(r, level, lines, (city,))
     return dict(sorted(texts.items())), list(texts)[0]
 
-# %% ../../../nbs/arena/02_families/find_file.ipynb #99473615
+# %% ../../../nbs/arena/02_families/find_file.ipynb #5d80bee7
 def _searches(code, city, level):
     first = tool_call('search_files', query=code)
     return [(first, tool_call('search_files', query=city))] if level > 1 else [first]
@@ -83,7 +83,7 @@ def _note_item(looks, folder, code, path):
     todo = f'Write the path of the file in {folder}/ with {code} to {NOTE}'
     return Item(todo, [*looks, write_call(NOTE, f'{path}\n')], {NOTE: f'{path}\n'})
 
-# %% ../../../nbs/arena/02_families/find_file.ipynb #2040da89
+# %% ../../../nbs/arena/02_families/find_file.ipynb #3f0e8e11
 @family(work='organise', behaviour='tools')
 def find_file(r, level):
     "Search for the file that says something, and copy it, move it or write down its path."

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FILE', 'SECTION', 'SETTING', 'ROW', 'OTHERWISE', 'MISSING', 'missing_input']
 
-# %% ../../../nbs/arena/02_families/missing_input.ipynb #6d3943f2
+# %% ../../../nbs/arena/02_families/missing_input.ipynb #91b1b639
 from ..tasks import Item, family, read_call, tool_call
 from ..words import PROSE, ROWS, SETTINGS, WORDS, file_length, fill, lines_of, other_files, pick, spread
 
-# %% ../../../nbs/arena/02_families/missing_input.ipynb #28dbcaf4
+# %% ../../../nbs/arena/02_families/missing_input.ipynb #eb73e515
 FILE = [
     'Add up the last column of {path} and write the sum to {out}.',
     '{out} shall hold one number: the sum of the last column of {path}.',
@@ -34,6 +34,8 @@ ROW = [
     'Look up {name}, {firm}, in {path} and write the number to {out}.',
     'In {path} there are the numbers of {firm}. The one of {name} goes to {out}.',
 ]
+
+# %% ../../../nbs/arena/02_families/missing_input.ipynb #92a3037f
 OTHERWISE = [
     'If that does not work out, write no file and report why, and {which}.',
     'Take no substitute: when something is wrong with the source, leave all files alone, report what it is, and '
@@ -71,7 +73,7 @@ MISSING = (
     'no number',
 )
 
-# %% ../../../nbs/arena/02_families/missing_input.ipynb #36e8416b
+# %% ../../../nbs/arena/02_families/missing_input.ipynb #b1350780
 def _mixed(r, level, top, lines, templates, avoid=()):
     "The text of a file of the level's length with `lines` in it."
     more = lines_of(r, templates, max(file_length(r, level) - len(lines) - 1, 2), avoid)
@@ -87,7 +89,7 @@ def _file(r, level):
     looks = tool_call('list_files', path='data')
     return FILE, words, which, files, looks, list(map(str, sorted(years)))
 
-
+# %% ../../../nbs/arena/02_families/missing_input.ipynb #98f54c1c
 def _section(r, level):
     "Other headings."
     path = f'docs/{pick(r, "area")}.md'
@@ -111,7 +113,7 @@ def _setting(r, level):
     words = dict(name=name, path=path, out='output/value.md')
     return SETTING, words, f'which settings of {area} the file has', {path: text}, looks, keys
 
-
+# %% ../../../nbs/arena/02_families/missing_input.ipynb #4f936e3f
 def _row(r, level):
     "Other people of the same firm."
     firm, (name, *others) = pick(r, 'firm'), pick(r, 'person', 3 + level)
@@ -124,7 +126,7 @@ def _row(r, level):
     words = dict(name=name, firm=firm, path=path, out='output/number.md')
     return ROW, words, f'who is listed for {firm}', {path: text}, looks, others
 
-# %% ../../../nbs/arena/02_families/missing_input.ipynb #db6cf732
+# %% ../../../nbs/arena/02_families/missing_input.ipynb #721625dd
 @family(work='plan', behaviour='todo')
 def missing_input(r, level):
     "A file, section, setting or row does not exist: write nothing, report what is missing and what there is."

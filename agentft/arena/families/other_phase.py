@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAPERS', 'RULES', 'WORK', 'BOTH', 'ONLY', 'OTHER_RULES', 'MIND', 'other_phase']
 
-# %% ../../../nbs/arena/02_families/other_phase.ipynb #d6748620
+# %% ../../../nbs/arena/02_families/other_phase.ipynb #51b0cfee
 from ..tasks import Item, edit_call, family, read_call, tool_call
 from agentft.arena.words import (
     PROSE,
@@ -20,7 +20,7 @@ from agentft.arena.words import (
     spread,
 )
 
-# %% ../../../nbs/arena/02_families/other_phase.ipynb #147d1e7c
+# %% ../../../nbs/arena/02_families/other_phase.ipynb #1bb906f8
 PAPERS = dict(
     changelog=['CHANGELOG.md', 'docs/changes.md', 'notes/history.md'],
     index=['docs/index.md', 'notes/start.md', 'docs/contents.md'],
@@ -45,6 +45,8 @@ ONLY = [
     '{person} wants `- {line}` in the {paper}, as its last line.',
     'One more line for the {paper} of {firm}: `- {line}`.',
 ]
+
+# %% ../../../nbs/arena/02_families/other_phase.ipynb #dd257051
 OTHER_RULES = [
     '- Ask {person} about {topic}.',
     '- Files on {topic} are kept for {2..90} months.',
@@ -58,7 +60,7 @@ MIND = [
     'As always: {rules}. Whatever it does not allow stays undone, and the report tells file and person.',
 ]
 
-# %% ../../../nbs/arena/02_families/other_phase.ipynb #e38eea83
+# %% ../../../nbs/arena/02_families/other_phase.ipynb #801f672e
 def _rules(r, level, paper, keeper):
     "The text of the rules."
     rule = r.choice(
@@ -85,7 +87,7 @@ def _settings(r, level):
     text = '\n'.join([f'# {area}', *spread(r, [f'{name}: {old}'], lines)]) + '\n'
     return f'config/{area}.yaml', text, name, old, pick_other(r, old, 2, 99)
 
-# %% ../../../nbs/arena/02_families/other_phase.ipynb #cb078dca
+# %% ../../../nbs/arena/02_families/other_phase.ipynb #d8a34e8e
 def _look_item(rules, paper):
     return Item(f'Read in {rules} who may change the {paper}', [read_call(rules)], {})
 
@@ -95,7 +97,7 @@ def _work_item(path, text, key, old, new):
     want = text.replace(f'\n{key}: {old}\n', f'\n{key}: {new}\n')
     return Item(f'Set {key} to {new} in {path}', calls, {path: want})
 
-# %% ../../../nbs/arena/02_families/other_phase.ipynb #72ba7964
+# %% ../../../nbs/arena/02_families/other_phase.ipynb #98899a40
 @family(work='plan', behaviour='phase')
 def other_phase(r, level):
     "A note reserves a file for the strategic review: leave that file, do the rest, and report whose it is."

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['FOLDERS', 'KINDS', 'COUNTS', 'ASKS', 'ALSO', 'rename_files']
 
-# %% ../../../nbs/arena/02_families/rename_files.ipynb #db70eb41
+# %% ../../../nbs/arena/02_families/rename_files.ipynb #a7cd22d3
 from ..tasks import Item, edit_call, family, read_call, tool_call
 from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
 
-# %% ../../../nbs/arena/02_families/rename_files.ipynb #a880964a
+# %% ../../../nbs/arena/02_families/rename_files.ipynb #2c1c4b24
 FOLDERS = ['docs', 'reports', 'material', 'papers', 'lectures', 'handbook']
 KINDS = 'minutes survey visit audit review interview workshop inspection tour briefing'.split()
 COUNTS = {1: (2, 1), 2: (4, 2), 3: (6, 3)}  # level -> files that get another name, files that follow the scheme
@@ -22,7 +22,7 @@ ASKS = [
 ]
 ALSO = ' Where {papers} one of the renamed files of {folder}/, put the new name there; change nothing else.'
 
-# %% ../../../nbs/arena/02_families/rename_files.ipynb #9c0fb155
+# %% ../../../nbs/arena/02_families/rename_files.ipynb #011bfd25
 def _date_first(r, n, right):
     "The date moves to the front."
     kinds = r.sample(KINDS, n + right)
@@ -47,7 +47,7 @@ def _padded(r, n, right):
     scheme = 'the number has two figures (task-3.md becomes task-03.md)'
     return scheme, {f'{word}-{k}.md': f'{word}-{k:02d}.md' for k in low}, [f'{word}-{k}.md' for k in high]
 
-# %% ../../../nbs/arena/02_families/rename_files.ipynb #04df40b1
+# %% ../../../nbs/arena/02_families/rename_files.ipynb #f6b97e49
 def _index(r, level, folder, names):
     "Entries between lines of prose."
     entries = [f'- {folder}/{name}' for name in r.sample(names, len(names))]
@@ -61,7 +61,7 @@ def _letter(r, folder, names):
     lines = [f'{pick(r, "person")} has read {folder}/{name}' for name in names[:2]]
     return '\n'.join(['# Letter', *spread(r, lines, lines_of(r, PROSE, 4))]) + '\n'
 
-# %% ../../../nbs/arena/02_families/rename_files.ipynb #ec5a8233
+# %% ../../../nbs/arena/02_families/rename_files.ipynb #e2a27b53
 def _rename_item(folder, pairs, texts):
     calls = [tool_call('rename_file', path=f'{folder}/{old}', new_name=new) for old, new in sorted(pairs.items())]
     want = {f'{folder}/{old}': None for old in pairs}
@@ -78,7 +78,7 @@ def _steps(old, new):
     between = old.replace(f'{word}-{rest}', rest)
     return [(old, between), (between, new)]
 
-
+# %% ../../../nbs/arena/02_families/rename_files.ipynb #c115154d
 def _take_out(paper, text, line, new):
     "The edit that makes `new` out of `line` by taking out a word with its hyphen; None where that is not all."
     folder, _, name = line.rpartition('/')
@@ -100,7 +100,7 @@ def _mention_item(paper, text, folder, pairs):
                 text = text.replace(f'{was}\n', f'{now}\n')
     return Item(f'Put the new names of {folder}/ into {paper}', calls, {paper: text})
 
-# %% ../../../nbs/arena/02_families/rename_files.ipynb #56ce992f
+# %% ../../../nbs/arena/02_families/rename_files.ipynb #1b21f42e
 @family(work='organise', behaviour='tools', held='development')
 def rename_files(r, level):
     "Rename the files of a folder by a scheme, and their mentions in an index."

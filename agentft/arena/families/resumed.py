@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LISTS', 'COUNTS', 'ASKS', 'ORDER', 'DROPPED', 'resumed']
 
-# %% ../../../nbs/arena/02_families/resumed.ipynb #a80fc454
+# %% ../../../nbs/arena/02_families/resumed.ipynb #d04781a9
 from ..tasks import Item, edit_call, family, read_call, tool_call
 from agentft.arena.words import (
     PROSE,
@@ -20,7 +20,7 @@ from agentft.arena.words import (
     spread,
 )
 
-# %% ../../../nbs/arena/02_families/resumed.ipynb #07c08e51
+# %% ../../../nbs/arena/02_families/resumed.ipynb #a122913b
 LISTS = ['progress.md', 'notes/progress.md', 'steps.md', 'work/status.md', 'handover.md']
 COUNTS = {1: (1, 2, 0), 2: (3, 3, 0), 3: (3, 4, 2)}  # level -> steps done, open and dropped
 ASKS = [
@@ -38,7 +38,7 @@ ASKS = [
 ORDER = ' Take the steps in the order of the list.'
 DROPPED = ' A step marked [-] was dropped; it stays like that.'
 
-# %% ../../../nbs/arena/02_families/resumed.ipynb #cab3238f
+# %% ../../../nbs/arena/02_families/resumed.ipynb #9560b609
 def _set_step(r, path, text):
     "Another value for a key of a settings file."
     line = r.choice(text.splitlines()[1:])
@@ -66,7 +66,7 @@ def _after(text, old, new):
     "The text after a step."
     return text.replace(f'{old}\n', f'{new}\n', 1) if old else f'{text}{new}\n'
 
-# %% ../../../nbs/arena/02_families/resumed.ipynb #29f0a32c
+# %% ../../../nbs/arena/02_families/resumed.ipynb #93a53430
 def _files(r, level, area):
     "Path -> (kind of step, text)."
     n = file_length(r, level)
@@ -83,7 +83,7 @@ def _files(r, level, area):
     ends = dict(settings='yaml', list='md', letter='md')
     return {f'{area}/{name}.{ends[name]}': (step, top + '\n'.join(x) + '\n') for name, step, top, x in texts}
 
-# %% ../../../nbs/arena/02_families/resumed.ipynb #95147749
+# %% ../../../nbs/arena/02_families/resumed.ipynb #bd19be82
 def _steps(r, files, marks):
     "Steps as (mark, path, sentence, old line, new line), and the texts in which those that are ticked are done."
     texts = {path: text for path, (_, text) in files.items()}
@@ -99,7 +99,7 @@ def _steps(r, files, marks):
         steps.append((marks[len(steps)], path, sentence, old, new))
     return steps, texts
 
-
+# %% ../../../nbs/arena/02_families/resumed.ipynb #d80cd136
 def _played(steps, texts):
     "The texts after the open steps, and the calls that do them; a file is read once."
     calls, after, read = [], dict(texts), set()
@@ -117,7 +117,7 @@ def _edit(path, text, old, new):
         return tool_call('edit_file', path=path, new_string=f'{new}\n', position='end')
     return edit_call(path, text, f'{old}\n', f'{new}\n')
 
-# %% ../../../nbs/arena/02_families/resumed.ipynb #26ecefd6
+# %% ../../../nbs/arena/02_families/resumed.ipynb #2db0ccf2
 def _tick_item(path, text, lines):
     "Tick the open steps, one small edit each."
     calls = []
@@ -128,7 +128,7 @@ def _tick_item(path, text, lines):
             text = text.replace(line, ticked, 1)
     return Item(f'Tick the steps that were open in {path}', calls, {path: text})
 
-
+# %% ../../../nbs/arena/02_families/resumed.ipynb #53cde24c
 @family(work='plan', behaviour='todo')
 def resumed(r, level):
     "Finish an interrupted job: only the open steps of its list, each ticked when it is done."

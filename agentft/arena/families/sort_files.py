@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['HOMES', 'STEMS', 'TARGETS', 'COUNTS', 'ASKS', 'sort_files']
 
-# %% ../../../nbs/arena/02_families/sort_files.ipynb #edb095f4
+# %% ../../../nbs/arena/02_families/sort_files.ipynb #354db79f
 from ..tasks import Item, family, tool_call
 from ..words import LOG, PROSE, ROWS, SETTINGS, fill, lines_of, other_files, pick
 
-# %% ../../../nbs/arena/02_families/sort_files.ipynb #24345ffb
+# %% ../../../nbs/arena/02_families/sort_files.ipynb #a8e4b875
 HOMES = ['inbox', 'incoming', 'uploads', 'scans', 'shared', 'desk']
 STEMS = '''minutes offer budget roster survey summary prices contract agenda memo invoice handbook checklist forecast
     protocol letter tour permit quote manual'''.split()
@@ -25,7 +25,7 @@ ASKS = [
     '{rules}. All other files are to be found where they are now, and no name changes.',
 ]
 
-# %% ../../../nbs/arena/02_families/sort_files.ipynb #ed73c427
+# %% ../../../nbs/arena/02_families/sort_files.ipynb #b76cfde4
 def _by_ending(r, n):
     "Rules as (condition, folder, name of a stem), and names that nearly fit."
     ends = r.sample(sorted(TARGETS), n + 1)
@@ -47,7 +47,7 @@ def _by_prefix(r, n):
     rules = [(f'whose name begins with {f}_', f'projects/{f}', f'{f}_{{stem}}.md') for f in firms]
     return rules, [f'{{stem}}_{firms[0]}.md', f'{firms[1]}s_{{stem}}.md', f'{firms[0]}.md']
 
-# %% ../../../nbs/arena/02_families/sort_files.ipynb #810c65e6
+# %% ../../../nbs/arena/02_families/sort_files.ipynb #633953cb
 _LINES = dict(csv=ROWS, log=LOG, yaml=SETTINGS, txt=PROSE, md=PROSE)
 
 
@@ -66,7 +66,7 @@ def _filled(r, home, rules, near, moving, staying):
     stay = {f'{home}/{near[k % len(near)].format(stem=next(stems))}' for k in range(staying)}
     return moves, sorted(stay)
 
-# %% ../../../nbs/arena/02_families/sort_files.ipynb #b064c494
+# %% ../../../nbs/arena/02_families/sort_files.ipynb #b88972c4
 def _items(home, rules, moves, texts):
     out = []
     for (what, folder, _), pairs in zip(rules, moves):
@@ -77,7 +77,7 @@ def _items(home, rules, moves, texts):
     out[0].calls.insert(0, tool_call('list_files', path=home))
     return out
 
-# %% ../../../nbs/arena/02_families/sort_files.ipynb #cb22ad29
+# %% ../../../nbs/arena/02_families/sort_files.ipynb #0cb47b04
 @family(work='organise', behaviour='tools')
 def sort_files(r, level):
     "Move the files of a folder to other folders by what their names say."

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['PATHS', 'STEPS', 'GOALS', 'FORMS', 'COUNTS', 'PLAN', 'START', 'ASKS', 'RULES', 'NEEDED', 'DONE', 'ALSO', 'staging']
 
-# %% ../../../nbs/arena/02_families/staging.ipynb #ab2e4c3b
+# %% ../../../nbs/arena/02_families/staging.ipynb #5205245e
 from ..tasks import Item, family, read_call, write_call
 from ..words import PROSE, file_length, fill, lines_of, other_files, spread
 
-# %% ../../../nbs/arena/02_families/staging.ipynb #7e0e7a84
+# %% ../../../nbs/arena/02_families/staging.ipynb #7bbfac53
 PATHS = ['tasks.md', 'backlog.md', 'notes/tasks.md', 'project/list.md', 'docs/todo-list.md']
 STEPS = '''book the hall; print the badges; invite the speakers; order the food; set up the desk; hire the guards;
     test the sound; paint the signs; sign the lease; move the shelves; count the stock; train the staff;
@@ -21,7 +21,7 @@ FORMS = ['{n}. {step}', '{n}) {step}', 'Step {n}: {step}']
 COUNTS = {1: 4, 2: 8, 3: 14}  # level -> tasks
 PLAN, START = 'output/plan.md', 'output/start.md'
 
-# %% ../../../nbs/arena/02_families/staging.ipynb #35e76ea9
+# %% ../../../nbs/arena/02_families/staging.ipynb #c6b63a05
 ASKS = [
     '{path} lists tasks and what each comes after. Write {scope} to {plan} in an order in which they can be done, '
     'lines `{form}`. {rule}',
@@ -42,7 +42,7 @@ NEEDED = 'what "{goal}" needs, directly or through other tasks, and that task it
 DONE = ' Tasks ticked with [x] are done: they are no part of the plan, and nothing waits for them.'
 ALSO = ' Then write to {start} which tasks of the plan wait for none of the others: lines `- task` as they are listed.'
 
-# %% ../../../nbs/arena/02_families/staging.ipynb #224d0c53
+# %% ../../../nbs/arena/02_families/staging.ipynb #abf74c15
 def _tasks(r, n):
     "Task -> tasks that it comes after; in the order of the list."
     steps = r.sample(STEPS, n)
@@ -71,7 +71,7 @@ def _ordered(after, chosen):
         out.append(step)
     return out
 
-# %% ../../../nbs/arena/02_families/staging.ipynb #f9ae3b43
+# %% ../../../nbs/arena/02_families/staging.ipynb #b6854b64
 def _drawn(r, level):
     "Tasks with what they come after, the goal, done tasks and the plan."
     while True:
@@ -95,7 +95,7 @@ def _list_text(r, level, title, after, done):
         lines = spread(r, lines, lines_of(r, PROSE, max(file_length(r, level) - len(lines) - 1, 2)))
     return '\n'.join([f'# {title}', *lines]) + '\n'
 
-# %% ../../../nbs/arena/02_families/staging.ipynb #c9f65625
+# %% ../../../nbs/arena/02_families/staging.ipynb #d2ddc33e
 @family(work='plan', behaviour='phase')
 def staging(r, level):
     "Write a plan in which tasks stand in an order that respects what they come after."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FILE', 'PERSON', 'SETTING', 'ORDER', 'ASK_BACK', 'unclear']
 
-# %% ../../../nbs/arena/02_families/unclear.ipynb #48f0a049
+# %% ../../../nbs/arena/02_families/unclear.ipynb #820ad15d
 from ..tasks import Item, family, read_call, tool_call
 from agentft.arena.words import (
     SETTINGS,
@@ -19,7 +19,7 @@ from agentft.arena.words import (
     spread,
 )
 
-# %% ../../../nbs/arena/02_families/unclear.ipynb #591753c5
+# %% ../../../nbs/arena/02_families/unclear.ipynb #d24a538b
 FILE = [
     'Set {key} to {new} in the {area} settings.',
     'The {area} settings need another {key}: {new}.',
@@ -51,7 +51,7 @@ ASK_BACK = [
     'I may have been too short: then touch no file, and the report puts the question with all choices in it.',
 ]
 
-# %% ../../../nbs/arena/02_families/unclear.ipynb #00b4dead
+# %% ../../../nbs/arena/02_families/unclear.ipynb #d420e343
 def _mixed(r, level, top, lines, templates, avoid=()):
     "The text of a file of the level's length with `lines` in it."
     more = lines_of(r, templates, max(file_length(r, level) - len(lines) - 1, 2), avoid)
@@ -70,7 +70,7 @@ def _file(r, level):
 
 _FIRST = 'Anna Bruno Clara David Elif Fabio Greta Hugo Ines Jonas'.split()
 
-
+# %% ../../../nbs/arena/02_families/unclear.ipynb #ed5aa26a
 def _person(r, level):
     "Two persons of one name."
     name, path = pick(r, 'person'), f'lists/{pick(r, "area")}.md'
@@ -92,7 +92,7 @@ def _setting(r, level):
     words = dict(key=key.replace('_', ' '), path=path, new=r.randint(101, 199))
     return SETTING, words, {path: _mixed(r, level, '# settings', lines, SETTINGS, (key,))}, looks, names
 
-
+# %% ../../../nbs/arena/02_families/unclear.ipynb #374b2114
 def _order(r, level):
     "Two orders of one firm."
     firm, path = pick(r, 'firm'), f'lists/{pick(r, "topic")}.csv'
@@ -103,7 +103,7 @@ def _order(r, level):
     looks = read_call(path) if level == 1 else tool_call('search_files', query=firm)
     return ORDER, dict(firm=firm, path=path), {path: _mixed(r, level, 'order,firm,status', lines, more)}, looks, codes
 
-# %% ../../../nbs/arena/02_families/unclear.ipynb #4c563c77
+# %% ../../../nbs/arena/02_families/unclear.ipynb #39b5f6c3
 @family(work='plan', behaviour='todo', held='development')
 def unclear(r, level):
     "Two candidates fit what was asked for: change nothing, ask back and name both."
