@@ -176,7 +176,7 @@ def contract_of(
     return TOOLS if any(turn.agent_phase for turn in job.turns) else None
 
 # %% ../../nbs/core/01_agent.ipynb #af3f49d1
-_KEPT = ('old_string', 'new_string', 'position', 'todo_id', 'path')  # path: of list_files and search_files
+_KEPT = ('path', 'old_string', 'new_string', 'position', 'todo_id')
 
 
 def lean(

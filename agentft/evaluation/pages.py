@@ -12,8 +12,6 @@ import json
 import textwrap
 from collections import Counter
 
-from .standings import PLAYERS, Standing, positions_of
-
 from ..arena.catalogue import FAMILIES
 from ..core.files import succeeded
 from ..core.metrics import LABELS, TARGETS
@@ -21,6 +19,7 @@ from ..core.records import Job, content_hash
 from ..data.suites import SUITES
 from .comparison import show_interval
 from .replay import TESTED, JudgedTurn
+from .standings import PLAYERS, Standing, positions_of
 from ..workbench.figures import PALETTE, counted, use_style
 
 # %% ../../nbs/evaluation/07_pages.ipynb #9f973bed

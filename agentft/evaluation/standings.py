@@ -261,7 +261,8 @@ def refuse_copies(
         largest = max(largest, (share, job or 'a job of the evaluation', row.id))
     if found:
         raise ValueError(
-            f'{counted(len(found), "training row")} of {len(rows)} hold a job of the evaluation: {"; ".join(found[:3])}. '
+            f'{counted(len(found), "training row")} of {len(rows)} hold a job of the evaluation: '
+            f'{"; ".join(found[:3])}. '
             'Next step: run phase 2 again, which leaves such rows out, or evaluate with another seed'
         )
     return largest

@@ -15,18 +15,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from agentft.evaluation.standings import (
-    PLAYERS,
-    difference_rows,
-    headline_rows,
-    is_floor,
-    number_rows,
-    objective_rows,
-    refuse_copies,
-    standing_line,
-    standings,
-)
-
 from ..arena.players import FLOORS, Expert
 from ..core.records import Example, read_jsonl, write_jsonl
 from ..data.suites import SUITES, suite_tasks
@@ -45,6 +33,17 @@ from agentft.evaluation.replay import (
     replay_numbers,
     step_rows,
     unit_of,
+)
+from agentft.evaluation.standings import (
+    PLAYERS,
+    difference_rows,
+    headline_rows,
+    is_floor,
+    number_rows,
+    objective_rows,
+    refuse_copies,
+    standing_line,
+    standings,
 )
 from ..model.chat import ChatFormat
 from ..model.endpoints import Endpoint
@@ -338,7 +337,7 @@ def _newness(r) -> str:
     near = ''
     if r.nearest:
         share, _, _, n = r.nearest
-        near = f'Of {counted(n, "training row")} none holds a job of this evaluation; the nearest holds {share:.0%} of one.'
+        near = f'Of {counted(n, "training row")} none holds a job of this evaluation, the nearest {share:.0%} of one.'
     final = f'The suites of the test were opened, for the {r.opened}. time on this machine.' if r.opened else ''
     return ' '.join(
         filter(None, [near, final or 'These are the suites of the development; those of the test stay closed.'])
@@ -394,8 +393,8 @@ def _caveats(r) -> list[str]:
     "What this comparison does not say."
     first = next(iter(r.standings.values()))
     out = [
-        'The arena is simulated: its tasks come from generators and hand-written seeds, its tools and checkers are real. '
-        'How far the numbers carry over to production is not measured here.',
+        'The arena is simulated: its tasks come from generators and hand-written seeds, its tools and checkers are '
+        'real. How far the numbers carry over to production is not measured here.',
         f'{counted(first.jobs, "job")} of a suite: intervals are wide, '
         'and a difference smaller than they can show is called "not enough evidence".',
         'Answers are greedy: playing a job again gives the same job. '
