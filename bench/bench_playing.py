@@ -8,10 +8,12 @@ side by side in one run, on the real SmolLM2-135M.
 The jobs are simulated: seen families, other seeds of them, and jobs under the agent's full rules. The second player is
 the same model, forced to write what the arena's expert says: what a tuned model costs that succeeds. Before: a batch of
 16 per suite, tasks in their order, replies written to their limit. After: one batch of 32, the long jobs first, a reply
-that repeats itself ended. Seeds are neither of training nor of an evaluation.
+that repeats itself ended. Rates are per minute of processor time (this process and its git calls), which other work on the
+machine changes least; seconds by the clock stand beside it. Seeds are neither of training nor of an evaluation.
 """
 
 import argparse
+import os
 import statistics
 import time
 import warnings
@@ -65,13 +67,19 @@ class After:
         return [[t for tasks in suites.values() for t in tasks]]
 
 
+def processor_s():
+    "Processor time of this process and its children so far."
+    t = os.times()
+    return t.user + t.system + t.children_user + t.children_system
+
+
 def play_suites(way, suites, model, tok, forced, quantize=''):
-    "Seconds, and the jobs."
+    "Seconds of the processor and by the clock, the jobs, and what the engine counted."
     from agentft.model import players
     from agentft.model.engine import Engine
 
     mine, before = Engine(model, tok, way.slots, 4096, quantize=quantize, **way.options), players._length
-    players._length, jobs, start = way.length, [], time.perf_counter()
+    players._length, jobs, start, clock = way.length, [], processor_s(), time.perf_counter()
     try:
         for tasks in way.batches(suites):
             if not forced:
@@ -81,7 +89,7 @@ def play_suites(way, suites, model, tok, forced, quantize=''):
                 jobs += players.play_many(tasks, mine, max_new_tokens=10**6, player='expert', progress=False)
     finally:
         players._length = before
-    took = time.perf_counter() - start
+    took = processor_s() - start, time.perf_counter() - clock
     assert not forced or all(j.outcome.status == 'success' for j in jobs)
     return took, {j.meta['task']: j for j in jobs}, mine.stats
 
@@ -114,9 +122,12 @@ def compare(n, runs, threads, int8):
         for _ in range(runs):
             for name, (way, quantize) in ways.items():
                 took, last[name], stats = play_suites(way, suites, model, tok, player != 'base', quantize)
-                rates[name].append(60 * n / took)
+                rates[name].append(60 * n / took[0])
                 counts = ', '.join(f'{k} {stats[k]}' for k in ('billed', 'computed', 'generated', 'steps'))
-                print(f'  {player:14} {name:12} {took:6.1f} s; tokens: {counts}', flush=True)
+                print(
+                    f'  {player:14} {name:12} {took[0]:6.1f} s ({took[1]:.1f} by the clock); tokens: {counts}',
+                    flush=True,
+                )
         for name in ways:
             rate = statistics.median(rates[name])
             ratio = rate / statistics.median(rates['before'])

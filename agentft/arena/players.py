@@ -182,4 +182,4 @@ class Floor(Expert):
         return out + [_mark()] * rules.finish_todos
 
 # %% ../../nbs/arena/05_players.ipynb #be4fc6d2
-FLOORS = {f.name: f for f in (Floor(), Floor('floor: marks only', 0), Floor('floor: reads all', -1))}
+FLOORS = {f.name: f for f in (Floor(), Floor('floor-marks', 0), Floor('floor-reads', -1))}
