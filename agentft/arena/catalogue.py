@@ -6,17 +6,76 @@
 __all__ = ['FAMILIES', 'EVAL_SEED', 'make_task']
 
 # %% ../../nbs/arena/03_catalogue.ipynb #cf5f6030
+from .families.archive import archive
 from .families.changelog import changelog
+from .families.clean_up import clean_up
 from .families.compact import compact
 from .families.config import config
+from .families.convert import convert
+from .families.deep import deep
+from .families.differences import differences
+from .families.done_already import done_already
+from .families.errors import errors
+from .families.everywhere import everywhere
 from .families.facts import facts
+from .families.feedback import feedback
+from .families.find_file import find_file
+from .families.lookup import lookup
+from .families.missing_input import missing_input
+from .families.no_tool import no_tool
 from .families.notes import notes
+from .families.other_phase import other_phase
+from .families.relocate import relocate
+from .families.remove import remove
 from .families.rename import rename
+from .families.rename_files import rename_files
+from .families.resumed import resumed
+from .families.sort_files import sort_files
+from .families.staging import staging
 from .families.table import table
-from .tasks import Task
+from .families.totals import totals
+from .families.unclear import unclear
+from .tasks import WORK, Task
 
 # %% ../../nbs/arena/03_catalogue.ipynb #5b2affaa
-FAMILIES = {f.name: f for f in (config, rename, facts, compact, table, notes, changelog)}
+_EDIT = (
+    config,
+    rename,
+    table,
+    changelog,
+    relocate,
+    remove,
+    everywhere,
+    deep,
+)
+_EXTRACT = (
+    facts,
+    totals,
+    errors,
+    lookup,
+    differences,
+    convert,
+)
+_COMPACT = (compact,)
+_NOTES = (notes,)
+_ORGANISE = (
+    sort_files,
+    rename_files,
+    clean_up,
+    find_file,
+    archive,
+)
+_PLAN = (
+    staging,
+    resumed,
+    feedback,
+    done_already,
+    missing_input,
+    unclear,
+    no_tool,
+    other_phase,
+)
+FAMILIES = {f.name: f for f in (*_EDIT, *_EXTRACT, *_COMPACT, *_NOTES, *_ORGANISE, *_PLAN)}
 
 # %% ../../nbs/arena/03_catalogue.ipynb #833992fe
 EVAL_SEED = 1_000_000  # tasks from this number on are for evaluation only
