@@ -121,7 +121,7 @@ def _edit(path, text, new):
     tail = os.path.commonprefix([text[::-1], new[::-1]])[::-1]
     tails = [re.sub(r'^\w+', '', tail), tail[tail.find('\n') :], '']
     ways = [edit_call(path, text, text.removesuffix(x), new.removesuffix(x)) for x in tails]
-    return min(ways, key=lambda call: len(call.arguments['old_string']))
+    return min(ways, key=lambda call: len(re.findall(r'\w+|[^\w\s]', call.arguments['old_string'])))
 
 # %% ../../../nbs/arena/02_families/constant.ipynb #1bbb031b
 def _steps(path, texts):
