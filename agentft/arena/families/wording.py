@@ -196,9 +196,10 @@ def _names(path, place, right, what):
 # %% ../../../nbs/arena/02_families/wording.ipynb #93b2c7b8
 def _edit(path, text, new):
     "The smallest of three edits: unique by what stands before the change, by its line, by what follows."
-    tail = os.path.commonprefix([text[::-1], new[::-1]])[::-1]
-    tails = [re.sub(r'^\w+', '', tail), tail[tail.find('\n') :], '']
-    ways = [edit_call(path, text, text.removesuffix(x), new.removesuffix(x)) for x in tails]
+    skip = max(0, len(os.path.commonprefix([text, new])) - 200)  # characters that are context enough
+    tail = os.path.commonprefix([text[skip:][::-1], new[skip:][::-1]])[::-1]
+    tails = [re.sub(r'^\w+', '', tail), tail[tail.find('\n') :], tail[200:]]
+    ways = [edit_call(path, text, text[skip:].removesuffix(x), new[skip:].removesuffix(x)) for x in tails]
     return min(ways, key=lambda call: len(re.findall(r'\w+|[^\w\s]', call.arguments['old_string'])))
 
 # %% ../../../nbs/arena/02_families/wording.ipynb #81c60dcf
