@@ -11,15 +11,19 @@ from .families.changelog import changelog
 from .families.clean_up import clean_up
 from .families.compact import compact
 from .families.config import config
+from .families.constant import constant
 from .families.convert import convert
+from .families.dates import dates
 from .families.deep import deep
 from .families.differences import differences
 from .families.done_already import done_already
+from .families.element import element
 from .families.errors import errors
 from .families.everywhere import everywhere
 from .families.facts import facts
 from .families.feedback import feedback
 from .families.find_file import find_file
+from .families.insert import insert
 from .families.lookup import lookup
 from .families.missing_input import missing_input
 from .families.no_tool import no_tool
@@ -35,6 +39,7 @@ from .families.staging import staging
 from .families.table import table
 from .families.totals import totals
 from .families.unclear import unclear
+from .families.wording import wording
 from .tasks import WORK, Task
 
 # %% ../../nbs/arena/03_catalogue.ipynb #5b2affaa
@@ -43,6 +48,11 @@ _EDIT = (
     rename,
     table,
     changelog,
+    constant,
+    wording,
+    element,
+    insert,
+    dates,
     relocate,
     remove,
     everywhere,
