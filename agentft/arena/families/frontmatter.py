@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['STATES', 'WAYS', 'ASKS', 'FOLDERS', 'frontmatter']
 
-# %% ../../../nbs/arena/02_families/frontmatter.ipynb #4cc6b284
+# %% ../../../nbs/arena/02_families/frontmatter.ipynb #18e0d502
 import re
 
 from ..tasks import Item, family, read_call, tool_call
 from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
 
-# %% ../../../nbs/arena/02_families/frontmatter.ipynb #d3445034
+# %% ../../../nbs/arena/02_families/frontmatter.ipynb #74125df9
 STATES = ['draft', 'review', 'final', 'open', 'parked']
 WAYS = dict(
     set=['set {key} to `{value}`', '{key} shall be `{value}`', 'change {key} to `{value}`'],
@@ -30,7 +30,7 @@ ASKS = [
 ]
 FOLDERS = ['notes', 'vault', 'zettel', 'wiki']
 
-# %% ../../../nbs/arena/02_families/frontmatter.ipynb #ca4798be
+# %% ../../../nbs/arena/02_families/frontmatter.ipynb #a4c2520d
 def _front(r) -> dict:
     "key -> value, a list for tags and aliases, in the order in which they stand."
     front = dict(
@@ -50,7 +50,7 @@ def _head(front) -> str:
     lines = [f'{key}: [{", ".join(x)}]' if isinstance(x, list) else f'{key}: {x}' for key, x in front.items()]
     return '\n'.join(['---', *lines, '---'])
 
-# %% ../../../nbs/arena/02_families/frontmatter.ipynb #02fa3c2b
+# %% ../../../nbs/arena/02_families/frontmatter.ipynb #5e810c12
 def _change(r, front, taken) -> tuple:
     "A change `(kind, key, value)` that fits the note."
     free = [key for key in front if key not in taken]
@@ -69,17 +69,18 @@ def _change(r, front, taken) -> tuple:
 
 
 def _changes(r, front, n) -> list[tuple]:
-    "`n` changes of different kinds and keys; a key is moved or removed at most once."
+    "`n` changes of different kinds and keys; the last key is not moved or removed, where a new one may be added."
     out = []
     while len(out) < n:
         change = _change(r, front, [key for _, key, _ in out])
         kinds, keys = [c[0] for c in out], [c[1] for c in out]
-        useless = change[0] == 'top' and change[1] == next(iter(front))
+        first, last = next(iter(front)), [*front][-1]
+        useless = change[0] == 'top' and change[1] == first or change[0] in ('top', 'remove') and change[1] == last
         if change[0] not in kinds and change[1] not in keys and not useless:
             out.append(change)
     return sorted(out, key=lambda change: list(WAYS).index(change[0]))
 
-# %% ../../../nbs/arena/02_families/frontmatter.ipynb #5533d4a6
+# %% ../../../nbs/arena/02_families/frontmatter.ipynb #22c31d27
 def _changed(front, change) -> dict:
     "The frontmatter after one change."
     kind, key, value = change
@@ -92,7 +93,7 @@ def _changed(front, change) -> dict:
     rest = {k: v for k, v in front.items() if k != key}
     return {key: front[key], **rest} if kind == 'top' else rest
 
-# %% ../../../nbs/arena/02_families/frontmatter.ipynb #3181adee
+# %% ../../../nbs/arena/02_families/frontmatter.ipynb #50a1033a
 def _shared(a, b) -> int:
     "How many pieces two lists have in common at their beginning."
     return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
@@ -128,7 +129,7 @@ def _calls(path, front, changes, body):
     whole = _small_edit(path, _head(first) + body, _head(first), _head(front))
     return ([whole] if _size(whole) <= sum(map(_size, calls)) else calls), text
 
-# %% ../../../nbs/arena/02_families/frontmatter.ipynb #927d4458
+# %% ../../../nbs/arena/02_families/frontmatter.ipynb #08d6948d
 def _body(r, level, front) -> str:
     "What stands below the frontmatter; from the second level on with lines that look like its keys."
     n = r.randint(1, 3) if level == 1 else file_length(r, level) - 9
@@ -148,7 +149,7 @@ def _note(r, level, path, n):
     item = Item(f'In the frontmatter of {path} {", ".join(said)}', [read_call(path), *edits], {path: after})
     return _head(front) + body, ', '.join(said), item
 
-# %% ../../../nbs/arena/02_families/frontmatter.ipynb #baf57e96
+# %% ../../../nbs/arena/02_families/frontmatter.ipynb #1f57470a
 @family(work='notes', behaviour='notes')
 def frontmatter(r, level):
     "Set, add, remove or move keys in the frontmatter of a note, its text untouched."
