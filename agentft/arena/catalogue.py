@@ -15,7 +15,9 @@ from .families.constant import constant
 from .families.convert import convert
 from .families.dates import dates
 from .families.deep import deep
+from .families.deliverable import deliverable
 from .families.differences import differences
+from .families.digest import digest
 from .families.done_already import done_already
 from .families.element import element
 from .families.errors import errors
@@ -23,19 +25,26 @@ from .families.everywhere import everywhere
 from .families.facts import facts
 from .families.feedback import feedback
 from .families.find_file import find_file
+from .families.frontmatter import frontmatter
+from .families.index_note import index_note
 from .families.insert import insert
+from .families.links import links
 from .families.lookup import lookup
+from .families.merge_notes import merge_notes
 from .families.missing_input import missing_input
 from .families.no_tool import no_tool
 from .families.notes import notes
 from .families.other_phase import other_phase
+from .families.plan_cleanup import plan_cleanup
 from .families.relocate import relocate
 from .families.remove import remove
 from .families.rename import rename
 from .families.rename_files import rename_files
 from .families.resumed import resumed
 from .families.sort_files import sort_files
+from .families.split_note import split_note
 from .families.staging import staging
+from .families.superseded import superseded
 from .families.table import table
 from .families.totals import totals
 from .families.unclear import unclear
@@ -44,19 +53,23 @@ from .tasks import WORK, Task
 
 # %% ../../nbs/arena/03_catalogue.ipynb #5b2affaa
 _EDIT = (
-    config,
-    rename,
-    table,
-    changelog,
-    constant,
-    wording,
-    element,
-    insert,
-    dates,
-    relocate,
-    remove,
-    everywhere,
-    deep,
+    *(
+        config,
+        rename,
+        table,
+        changelog,
+        constant,
+        wording,
+        element,
+    ),
+    *(
+        insert,
+        dates,
+        relocate,
+        remove,
+        everywhere,
+        deep,
+    ),
 )
 _EXTRACT = (
     facts,
@@ -66,8 +79,21 @@ _EXTRACT = (
     differences,
     convert,
 )
-_COMPACT = (compact,)
-_NOTES = (notes,)
+_COMPACT = (
+    compact,
+    plan_cleanup,
+    digest,
+    superseded,
+    deliverable,
+)
+_NOTES = (
+    notes,
+    frontmatter,
+    links,
+    split_note,
+    merge_notes,
+    index_note,
+)
 _ORGANISE = (
     sort_files,
     rename_files,
@@ -76,14 +102,16 @@ _ORGANISE = (
     archive,
 )
 _PLAN = (
-    staging,
-    resumed,
-    feedback,
-    done_already,
-    missing_input,
-    unclear,
-    no_tool,
-    other_phase,
+    *(
+        staging,
+        resumed,
+        feedback,
+        done_already,
+        missing_input,
+        unclear,
+        no_tool,
+    ),
+    *(other_phase,),
 )
 FAMILIES = {f.name: f for f in (*_EDIT, *_EXTRACT, *_COMPACT, *_NOTES, *_ORGANISE, *_PLAN)}
 
