@@ -96,10 +96,12 @@ def numbers_in_words(
 def targets_met(
     metrics: dict,  # metric -> Metric of one player
 ) -> str:
-    "Which targets the numbers reach, by name."
-    met = [LABELS[n] for n, m in metrics.items() if m.meets]
-    missed = [LABELS[n] for n, m in metrics.items() if m.meets is False]
-    return f'targets reached: {", ".join(met) or "none"}; missed: {", ".join(missed) or "none"}'
+    "Which targets the intervals show to be reached or missed, by name."
+    said = []
+    for meets, words in {'yes': 'targets reached', 'no': 'missed', 'not shown': 'not shown'}.items():
+        names = [LABELS[n] for n, m in metrics.items() if m.meets == meets]
+        said.append(f'{words}: {", ".join(names) or "none"}')
+    return '; '.join(said)
 
 # %% ../../nbs/evaluation/06_pages.ipynb #a3b52588
 def by_family(

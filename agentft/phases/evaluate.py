@@ -156,9 +156,6 @@ def _verdict(r) -> str:
     return f'{line}.'
 
 # %% ../../nbs/4_evaluate.ipynb #255ba22d
-_MET = {True: 'yes', False: 'no', None: '–'}
-
-
 def _summary_row(split, row, comparison, metric) -> dict:
     "One number of one split: base, tuned, target, and what the test says."
     difference = row['difference']
@@ -171,7 +168,7 @@ def _summary_row(split, row, comparison, metric) -> dict:
         'target': metric.target,
         'base': row['baseline'],
         'tuned': row['candidate'],
-        'target met': _MET[metric.meets],
+        'target met': metric.meets or '–',
         'difference': difference,
         'p': row['p'],
         'verdict': 'no value' if nothing else row['verdict'],
