@@ -39,7 +39,8 @@ def _interval(ax, row, interval, color, scale):
         ax.text(0.5, row, 'no value', transform=at, ha='center', va='center', color='#888888', fontsize=9)
         return
     if interval.low is not None:
-        ends = [interval.low * scale, interval.high * scale]
+        high = interval.value if interval.high is None else interval.high  # it may have no upper end
+        ends = [interval.low * scale, high * scale]
         ax.plot(ends, [row, row], color=color, lw=4, alpha=0.45, solid_capstyle='round')
     ax.plot(interval.value * scale, row, 'o', color=color, ms=7)
 
