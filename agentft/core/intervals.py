@@ -130,15 +130,18 @@ def resampled(
     seed: int = 0,  # of the random numbers
 ):  # float array, sorted; inf where a resample has no denominator, and without those that have no numerator either
     "A number in every resample of the clusters."
+    import warnings
+
     import numpy as np
-    from scipy.stats import bootstrap
+    from scipy.stats import DegenerateDataWarning, bootstrap
 
     def of_sums(*columns, axis):
         return statistic(np.stack([c.sum(axis) for c in columns]))
 
     options = dict(n_resamples=resamples, method='percentile', rng=np.random.default_rng(seed))
     options['batch'] = max(1, 2_000_000 // len(sums))  # what fits into memory
-    with np.errstate(divide='ignore', invalid='ignore'):
+    with np.errstate(divide='ignore', invalid='ignore'), warnings.catch_warnings():
+        warnings.simplefilter('ignore', DegenerateDataWarning)  # of its own interval, which is not used
         drawn = bootstrap(tuple(sums.T), of_sums, paired=True, vectorized=True, **options)
     drawn = drawn.bootstrap_distribution
     return np.sort(drawn[~np.isnan(drawn)])
@@ -187,7 +190,28 @@ def ratio_error(
     k, (x, n) = len(sums), sums.T
     return math.sqrt(k / (k - 1) * float(((x - x.sum() / n.sum() * n) ** 2).sum())) / float(n.sum())
 
+# %% ../../nbs/core/05_intervals.ipynb #8538d13c
+def _log_scale(sums, level) -> tuple[float, float]:
+    "Ends of Student's t interval of the logarithm of a ratio above 0, as ratios."
+    import numpy as np
 
+    ratio = float(sums[:, 0].sum() / sums[:, 1].sum())
+    with np.errstate(over='ignore'):
+        factor = float(np.exp(_critical(level, len(sums))[1] * ratio_error(sums) / ratio))
+    return ratio / factor, ratio * factor
+
+
+def _of_excess(i: Interval, sums, level):
+    "Widen the interval of a ratio that is 0 at best and skewed."
+    import numpy as np
+
+    i.low, i.high = max(i.low, 0.0), max(i.high, wilson(0, len(sums), level)[1])
+    if i.value:
+        worst = sums[np.argmax(sums[:, 0] - i.value * sums[:, 1])]
+        i.low = min(i.low, _log_scale(sums, level)[0])
+        i.high = max(i.high, _log_scale(np.vstack([sums, worst]), level)[1])
+
+# %% ../../nbs/core/05_intervals.ipynb #e7b05e83
 def _of_ratio(i: Interval, sums, kind, level, draws, what):
     "Give a ratio that is no share its interval."
     k = i.size = len(sums)
@@ -201,7 +225,7 @@ def _of_ratio(i: Interval, sums, kind, level, draws, what):
         i.low, i.high = tails(resampled(sums, lambda s: s[0] / s[1], *draws), k, level)
         i.method = f'bootstrap over {what}, {draws[0]} resamples'
     if kind == 'excess':
-        i.low, i.high = max(i.low, 0), max(i.high, wilson(0, k, level)[1])
+        _of_excess(i, sums, level)
     i.low, i.high = (float(x) if math.isfinite(x) else None for x in (i.low, i.high))
 
 # %% ../../nbs/core/05_intervals.ipynb #1a56abd0

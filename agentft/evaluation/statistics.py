@@ -117,7 +117,7 @@ def _combined(a, b, r) -> tuple[float, float]:
     "Interval of `b - a` from `(value, low, high)` of each."
 
     def reach(x, y):
-        return math.sqrt(max(0.0, x * x - 2 * r * x * y + y * y))
+        return math.inf if math.inf in (x, y) else math.sqrt(max(0.0, x * x - 2 * r * x * y + y * y))
 
     d = b[0] - a[0]
     return d - reach(b[0] - b[1], a[2] - a[0]), d + reach(b[2] - b[0], a[0] - a[1])
@@ -148,20 +148,24 @@ def paired_error(
     return math.sqrt(k / (k - 1) * float(((of_b - of_a) ** 2).sum())) if k > 1 else math.inf
 
 # %% ../../nbs/evaluation/00_statistics.ipynb #3c80f564
-def _of_ratios(table, kind, level, seed) -> tuple:
-    "Interval of the difference of two ratios; None where it has no end."
+def _of_means(table, level, seed) -> tuple:
+    "Interval of the difference of two means."
     from scipy.stats import t
 
     k, d = len(table), float(_gap(table.sum(0)))
     if k < least_clusters():
         half = float(t.ppf((1 + level) / 2, max(k - 1, 1))) * paired_error(table)
-        low, high = d - half, d + half
-    else:
-        low, high = tails(resampled(table, _gap, seed=seed), k, level)
-    if kind == 'excess':
-        unseen = wilson(0, k, level)[1]
-        low, high = min(low, d - unseen), max(high, d + unseen)
-    return tuple(float(x) if math.isfinite(x) else None for x in (low, high))
+        return d - half, d + half
+    return tails(resampled(table, _gap, seed=seed), k, level)
+
+
+def _of_excesses(table, level, seed) -> tuple:
+    "Interval of the difference of two excesses; inf where a side has no upper end."
+    sides = [interval(table[:, c : c + 2].tolist(), 'excess', level, seed=seed) for c in (0, 2)]
+    if any(i.low is None for i in sides):
+        return -math.inf, math.inf
+    ends = [(i.value, i.low, math.inf if i.high is None else i.high) for i in sides]
+    return _combined(*ends, _correlation(table))
 
 # %% ../../nbs/evaluation/00_statistics.ipynb #f90f541b
 def _has_values(table) -> bool:
@@ -182,17 +186,19 @@ def difference(
         out.method = 'no value: a side has nothing in the denominator'
         return out
     out.value = float(_gap(table.sum(0)))
-    if kind == 'share':
-        (out.low, out.high), out.method = _of_shares(table, level), 'from both intervals (Newcombe)'
+    if kind == 'mean':
+        ends, out.method = _of_means(table, level, seed), 'paired bootstrap'
     else:
-        (out.low, out.high), out.method = _of_ratios(table, kind, level, seed), 'paired bootstrap'
+        ends = _of_shares(table, level) if kind == 'share' else _of_excesses(table, level, seed)
+        out.method = 'from both intervals (Newcombe)'
+    out.low, out.high = (float(x) if math.isfinite(x) else None for x in ends)
     return out
 
 # %% ../../nbs/evaluation/00_statistics.ipynb #dfdb9225
 def _shares_p(table) -> float:
     "The level at which the interval of the difference of two shares just reaches 0."
     low, high = 1e-9, 1.0  # a wide interval and none
-    for _ in range(30):
+    for _ in range(16):
         middle = math.sqrt(low * high)
         ends = _of_shares(table, 1 - middle)
         low, high = (middle, high) if ends[0] <= 0 <= ends[1] else (low, middle)
@@ -218,6 +224,7 @@ def paired_test(
     kind: str = 'share',  # share, excess or mean, as in `interval`
     seed: int = 0,  # of swaps and resamples
     clusters: Clusters | None = None,  # which jobs hang together; None: every job is a cluster
+    swaps: int = SWAPS,  # random ways to swap, where there are too many to try all
 ) -> tuple[float | None, str]:  # two-sided p, None where a side has no value; name of the test
     "The test that fits the numbers."
     table = paired_sums(a, b, clusters)
@@ -225,8 +232,8 @@ def paired_test(
         return None, 'no test: a side has nothing in the denominator'
     if len(table) == len(a) and _yes_or_no(table):
         return mcnemar([x for x, _ in a], [x for x, _ in b]), 'exact McNemar'
-    p = swap_test(a, b, seed=seed, clusters=clusters)
-    if (table[:, 1] == table[:, 3]).all():
+    p = swap_test(a, b, swaps, seed, clusters)
+    if p == 1 or (table[:, 1] == table[:, 3]).all():
         return p, 'paired swap test'
     return max(p, _shares_p(table) if kind == 'share' else _ratios_p(table, seed)), 'paired swap test and interval'
 
