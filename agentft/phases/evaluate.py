@@ -313,9 +313,9 @@ def _caveats(r) -> list[str]:
         'Answers are greedy: playing a job again gives the same job. '
         'The intervals speak about other jobs, not about other samples.',
         'A player that gives up early spends few tokens, and edits few files badly: '
-        'read tokens and edit precision beside task success.',
+        'read tokens and edit overhead beside task success.',
         'The minimal edit can be smaller than what a careful person writes; '
-        'the line below edit precision measures against edits of whole lines.',
+        'the line below edit overhead measures against edits of whole lines.',
     ]
     if r.turns:
         out[:0] = _OWN_CAVEATS
