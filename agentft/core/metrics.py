@@ -356,7 +356,7 @@ def _ratio_needs(name: str, i: Interval, op: str, bound: float) -> str:
     "How many jobs a ratio that is no share takes to show its target: the interval shrinks with their square root."
     seen = f'; seen {i.jobs:,}'
     said = f'{observations_for(bound, 0):,} jobs with edits if none has an overhead' if name == 'edit_precision' else ''
-    if i.value is None or i.high is None or i.value >= bound:
+    if not i.value or i.high is None or i.value >= bound:
         return said and said + seen
     at_rate = math.ceil(i.jobs * ((i.high - i.value) / (bound - i.value)) ** 2)
     rate = f'about {max(at_rate, i.jobs + 1):,} jobs at this rate'
