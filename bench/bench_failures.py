@@ -139,7 +139,7 @@ def sheet():
 
 
 def percent(k, n):
-    from agentft.core.metrics import wilson
+    from agentft.core.intervals import wilson
 
     if not n:
         return '–'

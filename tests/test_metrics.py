@@ -203,7 +203,7 @@ def call(name, ok=True, text='', phase='tactical', number=1, **args):
     )
 
 
-def test_no_way_around_edit_precision():
+def test_no_way_around_edit_overhead():
     "Deleting and writing anew is an overwrite; so is moving away, and a refused overwrite is a failed edit."
     before = {'a.md': 'one\ntwo\nthree\n'}
     new = 'one\n2\nthree\n'
@@ -227,8 +227,94 @@ def test_no_way_around_edit_precision():
     ]
     assert extra(*there_and_back) == [4, 0]
     assert (
-        five([Job('j', 'arena', files_before=before, turns=there_and_back)])['edit_precision'].meets is False
+        five([Job('j', 'arena', files_before=before, turns=there_and_back)])['edit_precision'].meets == 'not shown'
     )  # 4/0 is not nothing
+
+
+@pytest.mark.parametrize('path', ['workspace.md', 'job/workspace.md', './workspace.md'])
+def test_a_rewrite_that_the_contract_asks_for_is_no_edit(path):
+    "Counted in neither numerator nor denominator; an edit of the same file counts, and so does a failed rewrite."
+    from agentft.evidence.failures import detect
+
+    job = Job('j', 'arena', files_before={'workspace.md': 'a\nb\nc\n', 'job/workspace.md': 'a\nb\nc\n'})
+    job.turns = [call('write_file', path=path, content='a\nc\n')]
+    c = job_counts(job)
+    assert c['edit_precision'] == c['edit_precision_lines'] == c['whole_file_rewrites'] == [0, 0]
+    assert not any(f.mode == 'whole_file_rewrite' for f in detect(job))
+    job.turns.append(call('edit_file', path=path, old_string='a', new_string='d'))
+    assert job_counts(job)['edit_precision'] == [0, 2]
+    job.turns.append(call('write_file', ok=False, text='Error: read it first', path=path, content='d\n'))
+    assert job_counts(job)['edit_precision'] == [count_tokens('d\n'), 2]
+    other = Job('j', 'arena', files_before={'my-workspace.md': 'a\nb\nc\n'})
+    other.turns = [call('write_file', path='my-workspace.md', content='a\nc\n')]
+    assert job_counts(other)['whole_file_rewrites'] == [1, 1]
+
+
+def test_who_compacts_as_asked_has_no_overhead():
+    n = [job_counts(play(make_task('compact', s), Expert()))['edit_precision'] for s in range(6)]
+    assert n == [[0, 0]] * 6
+
+
+def test_met_is_said_only_when_the_interval_says_so():
+    def of(n, wins, family=''):
+        said = lambda i: Outcome('success' if i < wins else 'failed', 'checker')
+        return [Job(f'j{i}', 'arena', family=family.format(i), outcome=said(i)) for i in range(n)]
+
+    met = lambda *a: five(of(*a))['task_success'].meets
+    assert [met(1, 1), met(34, 34), met(35, 35), met(35, 34), met(20, 10)] == ['not shown'] * 2 + [
+        'yes',
+        'not shown',
+        'no',
+    ]
+    assert met(30, 30, 'family {}') == 'not shown' and met(40, 40, 'family {}') == 'yes'
+    ten = [Job(f'j{i}', 'arena', family=f'f{i % 10}', outcome=Outcome('success', 'checker')) for i in range(40)]
+    m = five(ten)['task_success']  # four each of ten families are not forty
+    assert m.meets == 'not shown' and m.needs == '75 jobs if none fails; seen 40'
+    m = five(of(20, 19))['task_success']
+    assert m.needs == '35 jobs if none fails, about 139 at this rate; seen 20' and m.low < 0.9 < m.high
+
+
+def test_todo_completion_is_judged_with_what_was_marked_without_work():
+    from agentft.core.metrics import summed
+
+    nothing = job_counts(Job('n', 'arena', outcome=Outcome('failed', 'checker')))
+    todos = lambda right, idle: nothing | dict(todo_completion=right, marked_without_work=idle)
+    m = summed([todos([1, 1], [14, 15])])['todo_completion']
+    assert m.meets == 'no' and '(14/15)' in m.needs and str(m) == '100.0% (1/1)'
+    many = summed([todos([1, 1], [0, 1])] * 100 + [todos([0, 0], [14, 14])])['todo_completion']
+    assert many.low > 0.95 and many.meets == 'no'  # 14 of 114 are more than 5 %
+    few = summed([todos([1, 1], [0, 1])] * 100 + [todos([0, 0], [1, 1])] * 3)['todo_completion']
+    assert few.low > 0.95 and few.meets == 'not shown' and 'marked without work' in few.needs
+    assert summed([todos([1, 1], [0, 1])] * 100)['todo_completion'].meets == 'yes'
+    assert summed([todos([1, 1], [0, 0])] * 100)['todo_completion'].meets == 'not shown'
+    assert summed([todos([0, 1], [0, 1])] * 9)['todo_completion'].meets == 'no'
+
+
+def test_companions_of_the_jobs_that_succeeded():
+    from agentft.core.records import Usage
+
+    def one(name, task, tokens, marked, wins):
+        turn = call('read_file', path='a')
+        turn.usage = Usage(tokens, 0)
+        bad = call('nope')
+        bad.usage = Usage(0, 0)
+        todo = Todo('t', 'x', work_done=True, completed_turn=0 if marked else None)
+        outcome = Outcome('success' if wins else 'failed', 'checker')
+        return Job(
+            name, 'arena', meta=dict(task=task), turns=[turn] if wins else [turn, bad], todos=[todo], outcome=outcome
+        )
+
+    base = [one('a', '1', 1000, False, False), one('b', '2', 1000, True, True), one('c', '3', 500, True, True)]
+    tuned = [one('d', '1', 100, True, True), one('e', '2', 900, True, True), one('f', '3', 9000, False, False)]
+    m = five(tuned, baseline=base)
+    tokens = m['tokens_per_job'].companions
+    assert str(tokens['vs_baseline']) == '+300.0% (10,000/2,500)'
+    assert (
+        str(tokens['vs_baseline_both_succeed']) == '-10.0% (900/1,000)' and tokens['vs_baseline_both_succeed'].jobs == 1
+    )
+    assert str(m['todo_completion'].companions['todo_completion_in_successes']) == '100.0% (2/2)'
+    assert str(m['phase_adherence'].companions['phase_adherence_in_successes']) == '100.0% (2/2)'
+    assert str(m['phase_adherence']) == '75.0% (3/4)'
 
 
 def test_odd_arguments_are_no_crash():
@@ -336,7 +422,7 @@ def test_the_rule_for_trails_agrees_with_the_checkers(rules):
 def test_outcomes_that_nobody_stated_are_no_failures():
     jobs = [Job(f's{i}', 'claude_code') for i in range(30)]
     m = five(jobs)['task_success']
-    assert (m.value, m.meets, m.denominator, str(m)) == (None, None, 0, 'nobody said (0/0)')
+    assert (m.value, m.meets, m.denominator, str(m)) == (None, '', 0, 'nobody said (0/0)')
     m = five([*jobs, Job('a', 'arena', outcome=Outcome('success', 'checker'))])['task_success']
     assert str(m) == '100.0% (1/1)' and m.unknown == {'jobs whose outcome nobody stated': 30}
 

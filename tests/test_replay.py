@@ -16,6 +16,7 @@ import agentft.phases.evaluate as ev
 from agentft.arena.catalogue import FAMILIES, make_task
 from agentft.arena.players import Expert, play, say
 from agentft.core.agent import FULL, SHORT
+from agentft.core.intervals import least_clusters
 from agentft.core.records import Message, Reference, ToolCall, Usage, read_jsonl, to_dict, write_jsonl
 from agentft.evaluation.answers import TOO_LONG, Answer, draw_references
 from agentft.evaluation.comparison import holm
@@ -29,7 +30,6 @@ from agentft.evaluation.replay import (
     floor_actions,
     judge_answers,
     kind_rows,
-    least_groups,
     measure_rows,
     read_fold,
     replay_line,
@@ -632,8 +632,8 @@ def test_verdicts():
     six = [r for r in refs if int(r.job.split('-')[1]) <= 6]
     c6 = compare_turns(turns_of(six, no, yes))['right_action']
     assert c6.p < 0.05 < c6.p_holm and c6.verdict.startswith('not enough evidence')  # corrected for all six measures
-    least = least_groups(6)
-    assert least == 8 and least_groups(1) == 6
+    least = least_clusters(6)
+    assert least == 8 and least_clusters(1) == 6
     assert f'at least {least} are needed' in replay_line(turns_of(few, no, yes), compare_turns(turns_of(few, no, yes)))
     assert int(re.search(r'about (\d+) more', c.verdict)[1]) >= least - 5
 

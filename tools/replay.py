@@ -1,7 +1,7 @@
 """Replay notebooks and compare what they put out with what is stored in them.
 
     python tools/replay.py                          every notebook (nbval), then nbdev's tests of the library notebooks
-    python tools/replay.py nbs/core/05_metrics.ipynb  only these, with nbval
+    python tools/replay.py nbs/core/06_metrics.ipynb  only these, with nbval
     python tools/replay.py --store nbs/...          run these in place and keep what they put out
 
 nbval needs execution counts, which nbdev_clean takes away: so it gets a scratch copy in which they are restored. The

@@ -21,6 +21,7 @@ from ..arena.sessions import Session
 from ..arena.tasks import Task
 from ..core.agent import BOOKKEEPING, FULL, SHORT, AgentState, Problem, check_call, tools_from_schemas
 from ..core.files import Files, clean_path
+from ..core.metrics import asked_rewrite
 from ..core.records import Example, Message, content_hash, from_dict, to_dict
 from ..core.replacements import count_tokens
 from .seeds import Rejected, Seed, read_seeds, seed_task
@@ -76,7 +77,7 @@ def _check_files(call, result, seen: _Seen, state) -> list[Problem]:
     path, out = clean_path(call.arguments.get('path')), []
     if call.name == 'edit_file' and path not in seen.shown:
         out.append(Problem('unread_edit', f'{path} was not read before it was edited'))
-    if call.name == 'write_file' and path != 'workspace.md':
+    if call.name == 'write_file' and not asked_rewrite(path):
         if _mostly_kept(seen.shown.get(path, ''), call.arguments['content']):
             out.append(Problem('whole_file_rewrite', f'{path} was written anew, and most of its lines are the same'))
     for c in seen.files.apply(call, result):

@@ -14,6 +14,7 @@ from fastcore.basics import patch
 
 from ..core.agent import BOOKKEEPING
 from ..core.files import files_at, replay
+from ..core.metrics import asked_rewrite
 from ..core.records import Example, Job, Message, Reference, Turn
 from ..core.todo_work import current_todo
 from agentft.data.lean_context import (
@@ -293,7 +294,7 @@ def behaviour_of(
     kinds = []
     for c in turn.said.tool_calls:
         path = str(c.arguments.get('path', ''))
-        if c.name == 'write_file' and path.endswith('workspace.md'):
+        if c.name == 'write_file' and asked_rewrite(path):
             kinds.append('compact')
         elif c.name in ('write_file', 'edit_file') and '[[' in str(c.arguments):
             kinds.append('notes')

@@ -59,7 +59,8 @@ def _interval(ax, row, interval, color, scale):
         ax.text(0.5, row, 'no value', transform=at, ha='center', va='center', color='#888888', fontsize=9)
         return
     if interval.low is not None:
-        ends = [interval.low * scale, interval.high * scale]
+        high = interval.value if interval.high is None else interval.high  # it may have no upper end
+        ends = [interval.low * scale, high * scale]
         ax.plot(ends, [row, row], color=color, lw=4, alpha=0.45, solid_capstyle='round')
     ax.plot(interval.value * scale, row, 'o', color=color, ms=7)
 
@@ -119,12 +120,12 @@ def numbers_in_words(
 def targets_met(
     metrics: dict,  # metric -> Metric of one player
 ) -> str:
-    "Which targets the numbers are shown to reach or to miss, by name."
+    "Which targets the intervals show to be reached or missed, by name."
     said = []
-    for what, verdict in (('reached', 'yes'), ('missed', 'no'), ('not shown', 'not shown')):
-        names = [LABELS[n] for n, m in metrics.items() if m.meets == verdict]
-        said.append(f'{what}: {", ".join(names) or "none"}')
-    return f'targets {"; ".join(said)}'
+    for meets, words in {'yes': 'targets reached', 'no': 'missed', 'not shown': 'not shown'}.items():
+        names = [LABELS[n] for n, m in metrics.items() if m.meets == meets]
+        said.append(f'{words}: {", ".join(names) or "none"}')
+    return '; '.join(said)
 
 # %% ../../nbs/evaluation/07_pages.ipynb #a3b52588
 def by_family(

@@ -4,23 +4,32 @@
 
 # %% auto #0
 __all__ = ['TESTED', 'STEPS', 'FILES', 'floor_actions', 'JudgedTurn', 'judge_answers', 'Measure', 'counts_by_group', 'not_judged',
-           'least_groups', 'unit_of', 'compare_turns', 'best_player', 'best_floor', 'compare_floor', 'measure_rows',
-           'step_rows', 'kind_rows', 'replay_line', 'read_fold', 'other_folds', 'judged_rows', 'replay_numbers']
+           'unit_of', 'compare_turns', 'best_player', 'best_floor', 'compare_floor', 'measure_rows', 'step_rows',
+           'kind_rows', 'replay_line', 'read_fold', 'other_folds', 'judged_rows', 'replay_numbers']
 
 # %% ../../nbs/evaluation/05_replay.ipynb #db191e80
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..core.intervals import Clusters, Interval, least_clusters
 from ..core.records import Message, Reference, ToolCall, content_hash, read_jsonl, to_dict, write_jsonl
 from .answers import TOO_LONG, Answer, group_of
-from .comparison import Comparison, Pairs, compare_counts, holm, show, show_interval, show_p
+from agentft.evaluation.comparison import (
+    Comparison,
+    Pairs,
+    compare_counts,
+    holm,
+    show,
+    show_difference,
+    show_interval,
+    show_p,
+)
 from .judging import KINDS, Judgement, judge, kind_of
-from .statistics import Interval, swap_test
+from .statistics import paired_test
 from ..workbench.figures import counted
 from ..workbench.runs import read_result
 
@@ -197,17 +206,6 @@ def not_judged(
     "Turns in which nobody knows what a player's action is worth."
     return {p: sum(measure.unknown(t.kind, t.by[p]) for t in turns if t.by) for p in ('base', 'tuned')}
 
-# %% ../../nbs/evaluation/05_replay.ipynb #05009604
-def least_groups(
-    tests: int,  # measures that are tested together
-    alpha: float = 0.05,
-) -> int:
-    "Fewest jobs with which any of `tests` measures can be significant."
-    n = 1
-    while 2 / 2**n >= alpha / max(tests, 1):
-        n += 1
-    return n
-
 # %% ../../nbs/evaluation/05_replay.ipynb #deb84c34
 def _jobs_of_groups(turns) -> dict:
     "Group -> the jobs that its turns come from."
@@ -238,20 +236,16 @@ def _explained(turns) -> str:
 
 # %% ../../nbs/evaluation/05_replay.ipynb #30c9c8d5
 def _compared(turns, name, alpha, seed) -> Comparison:
-    "One measure of base and tuned, without a verdict; `alpha` is for the number of jobs that it would take."
+    "One measure of base and tuned, without a verdict."
     counts = counts_by_group(turns, TESTED[name])
     a, b = ([{name: pair[side]} for pair in counts.values()] for side in (0, 1))
-    return compare_counts(name, Pairs(a, b, list(counts)), seed=seed, alpha=alpha)
-
-
-def _share_that_differs(turns, name) -> float:
-    "Share of the jobs in which the two rates are not the same."
-    pairs = counts_by_group(turns, TESTED[name]).values()
-    return sum(a[0] * b[1] != b[0] * a[1] for a, b in pairs) / max(len(pairs), 1)
+    groups = Clusters(list(counts), unit_of(turns))
+    options = dict(seed=seed, alpha=alpha, tests=len(TESTED), clusters=groups)
+    return compare_counts(name, Pairs(a, b, list(counts)), **options)
 
 # %% ../../nbs/evaluation/05_replay.ipynb #68187c9c
-def _decide(c, least, alpha, differing, unit):
-    "Set the verdict of a comparison whose p is corrected, and how many jobs it would take."
+def _decide(c, least, alpha, unit):
+    "Set the verdict of a comparison whose p is corrected."
     if c.difference is None:
         c.verdict, c.jobs_needed = 'no value', None
     elif c.p_holm is not None and c.p_holm < alpha and c.difference:
@@ -261,25 +255,24 @@ def _decide(c, least, alpha, differing, unit):
     elif not c.difference:
         c.verdict, c.jobs_needed = f'not enough evidence, no difference in {counted(c.jobs, unit)}', None
     else:
-        enough = math.ceil(least / differing) if differing else least
-        c.jobs_needed = max(c.jobs_needed or 0, enough, c.jobs + 1)
+        c.jobs_needed = max(c.jobs_needed or 0, least, c.jobs + 1)
         c.verdict = f'not enough evidence, about {counted(c.jobs_needed - c.jobs, f"more {unit}")}'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #8df2aa11
 def compare_turns(
     turns: list[JudgedTurn],
     alpha: float = 0.05,  # a verdict needs a corrected p below it
-    seed: int = 0,  # of resamples and flips
+    seed: int = 0,  # of resamples and swaps
 ) -> dict[str, Comparison]:  # measure -> Comparison; empty where nothing was judged
     "Base and tuned on the same turns, jobs as the unit of chance."
     if not any(t.by for t in turns):
         return {}
-    out = {name: _compared(turns, name, alpha / len(TESTED), seed) for name in TESTED}
+    out = {name: _compared(turns, name, alpha, seed) for name in TESTED}
     for c, p in zip(out.values(), holm([c.p for c in out.values()])):
         c.p_holm = p
-    least = least_groups(sum(c.p is not None for c in out.values()), alpha)
+    least = least_clusters(sum(c.p is not None for c in out.values()), alpha)
     for c in out.values():
-        _decide(c, least, alpha, _share_that_differs(turns, c.name), unit_of(turns))
+        _decide(c, least, alpha, unit_of(turns))
     return out
 
 # %% ../../nbs/evaluation/05_replay.ipynb #893939e8
@@ -288,19 +281,7 @@ def _rate(name, i: Interval, pairs) -> str:
     right, n = (sum(p[k] for p in pairs) for k in (0, 1))
     if not n:
         return '–'
-    shown = show_interval(name, i)
-    return shown if name.startswith('tokens_per') else f'{round(right, 1):g} of {n}: {shown}'
-
-
-def _gain(name, c: Comparison) -> str:
-    "The difference with its interval, as people write it."
-    if c.difference is None:
-        return '–'
-    said = ('+' if c.difference > 0 else '') + show(name, c.difference).replace('%', 'points')
-    if c.low is None:
-        return said
-    low, high = (show(name, x).removesuffix(' %') for x in (c.low, c.high))
-    return f'{said} ({low} to {high})'
+    return f'{round(right, 1):,g} of {n}: {show_interval(name, i, counts=False)}'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #17edd279
 def _players(turns) -> list[str]:
@@ -355,7 +336,7 @@ _WHO = {
 def compare_floor(
     turns: list[JudgedTurn],
     alpha: float = 0.05,  # a verdict needs a p below it
-    seed: int = 0,  # of flips
+    seed: int = 0,  # of swaps
 ) -> dict:  # name, floor and tuned as `[right, turns]`, jobs, p, verdict; empty where nothing was judged
     "The right actions of the tuned model against those of the best player without content."
     measure = TESTED['right_action']
@@ -364,7 +345,7 @@ def compare_floor(
         return {}
     counts = list(counts_by_group(turns, measure, ('base', 'tuned', name)).values())
     tuned, floor = ([pairs[side] for pairs in counts] for side in (1, 2))
-    p = swap_test(floor, tuned, seed=seed)
+    p, _ = paired_test(floor, tuned, seed=seed)
     sums = {k: [sum(x) for x in zip(*mine)] for k, mine in dict(floor=floor, tuned=tuned).items()}
     above = sums['tuned'][0] > sums['floor'][0]
     verdict = ('better' if above else 'worse') if p < alpha else 'no difference shown'
@@ -395,7 +376,7 @@ def measure_rows(
                 base=_rate(name, c.baseline, pairs[0]),
                 tuned=_rate(name, c.candidate, pairs[1]),
                 best_without_content=best_floor(turns, TESTED[name]),
-                difference=_gain(name, c),
+                difference=show_difference(c),
                 p=show_p(c.p_holm),
                 verdict=c.verdict,
                 jobs=c.jobs,
@@ -438,7 +419,7 @@ def kind_rows(
 # %% ../../nbs/evaluation/05_replay.ipynb #e80e82de
 def _few(comparisons, unit) -> str:
     "What has to be said where no difference could be shown, whatever it is."
-    least, jobs = least_groups(sum(c.p is not None for c in comparisons.values())), comparisons['right_action'].jobs
+    least, jobs = least_clusters(sum(c.p is not None for c in comparisons.values())), comparisons['right_action'].jobs
     if jobs >= least:
         return ''
     verb = 'cannot show a difference, whatever it is'

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..core.agent import BOOKKEEPING, READS, canonical_job, check_call, contract_of, is_guessed
 from ..core.files import clean_path, replay, written
-from ..core.metrics import job_edits
+from ..core.metrics import asked_rewrite, job_edits
 from ..core.records import Job, Label, Message, ToolCall, Turn
 from ..core.replacements import count_tokens, edit_cost, minimal_edit
 from ..core.todo_work import never_ran, same_todo, skeleton, todo_work
@@ -789,7 +789,7 @@ def _rewrites(v):
 def _whole_file_rewrite(v):
     "At the write, with its tokens and those of the smallest edit."
     for c, tokens, minimal in _rewrites(v):
-        if not c.path.endswith('workspace.md') and tokens > 1.5 * minimal:
+        if not asked_rewrite(c.path) and tokens > 1.5 * minimal:
             yield c.turn, f'write_file {c.path}: {tokens} tokens written, {minimal} would do', 'write_file'
 
 # %% ../../nbs/evidence/12_failures.ipynb #dffb62ca

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
-from ..core.metrics import LABELS, TARGETS, job_counts, summed, wilson
+from ..core.intervals import wilson
+from ..core.metrics import LABELS, TARGETS, job_counts, summed
 from ..core.records import Job, Outcome, write_atomic
 from .failures import BEHAVIOUR_OF, MODES, Failure
 from ..workbench.figures import PALETTE, counted

@@ -585,7 +585,8 @@ def _summary(r) -> list[dict]:
     rows = []
     for x in metric_rows(r.metrics, beside=('marked_without_work',)):
         now = x['value'].removesuffix(' (0/0)')
-        rows.append(dict(metric=x['metric'], now=now, target=x['target'], met=x['met'], left_out=x['left_out']))
+        same = {k: x[k] for k in ('target', 'met', 'needs', 'left_out')}
+        rows.append(dict(metric=x['metric'], now=now) | same)
     return rows
 
 # %% ../../nbs/1_collect.ipynb #a9632410
