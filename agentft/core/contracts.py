@@ -52,11 +52,11 @@ def _like_schema(like: str, arguments: dict) -> dict:
 
 # %% ../../nbs/core/06_contracts.ipynb #1433a789
 @patch
-def judges(
+def goes_with(
     self: Contract,
     job: Job,
 ) -> Job:  # the same object
-    "Let `job` be judged by this contract; where nobody said how it ended, the contract's rule decides."
+    "Let `job` carry this contract."
     offered = _schemas(job)
     named = {name: t for name, t in self.tools.items() if name in offered} or self.tools
     table = tool_table(named)
@@ -66,6 +66,16 @@ def judges(
         if usual or row.get('parameters') == offered.get(name):
             row.pop('parameters', None)  # what the job was offered holds
     job.contract = table
+    return job
+
+
+@patch
+def judges(
+    self: Contract,
+    job: Job,
+) -> Job:  # the same object
+    "Let `job` be judged by this contract; where nobody said how it ended, the contract's rule decides."
+    self.goes_with(job)
     unsaid = job.outcome.status == 'unknown' and job.outcome.source != 'running'
     if unsaid and self.ended(job):
         job.outcome = Outcome('success', 'ended', 0.5, f'{self.ends} was called, and nobody said more')
