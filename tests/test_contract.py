@@ -194,6 +194,27 @@ def test_collect_with_a_contract(team, tmp_path):
         collect(out=str(tmp_path / 'wrong'), contract=str(team), **asked)
 
 
+def test_todos_that_are_kept_by_other_tools(team, tmp_path):
+    job = team_job()
+    for turn in job.turns:
+        for call in turn.said.tool_calls:
+            call.name = call.name.replace('todo_complete', 'check_off').replace('next_phase_todos', 'stage_work')
+    job.tools, job.todos = [], []
+    write_jsonl(tmp_path / 'jobs.jsonl', [job])
+    own = (
+        '  stage_work: {phases: strategic, like: next_phase_todos}\n  check_off: {phases: both, like: todo_complete}\n'
+    )
+    team.write_text(TEAM.replace('  next_phase_todos:\n  todo_complete:\n', own))
+    asked = dict(source='none', sessions=str(tmp_path / 'jobs.jsonl'), contract=str(team))
+    collect(out=str(tmp_path / 'out'), **asked)
+    (read,) = read_jsonl(tmp_path / 'out' / 'jobs.jsonl', Job)
+    assert [(t.text, t.completed_turn) for t in read.todos if t.agent_phase == 'tactical'] == [
+        ('Set the timeout in a.md to 60', 4)
+    ]
+    m = five([read])
+    assert str(m['todo_completion']) == '100.0% (1/1)' and str(m['phase_adherence']) == '85.7% (6/7)'
+
+
 # ------------------------------------------------------------------ the file, and a trail that writes it
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Environment', 'Database', 'Recorded', 'Together']
 
-# %% ../../nbs/arena/08_environments.ipynb #6b30cb60
+# %% ../../nbs/arena/08_environments.ipynb #3366031c
 import json
 import os
 import sqlite3
@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from ..core.agent import TOOLS
 from ..core.records import ToolCall
 
-# %% ../../nbs/arena/08_environments.ipynb #8c875bcd
+# %% ../../nbs/arena/08_environments.ipynb #46ef6b32
 class Environment(Protocol):
     "What a job is about, beside its files; made anew for each job by `task.environment(task)`, in its start state."
 
@@ -35,7 +35,7 @@ class Environment(Protocol):
     def close(self):
         "The job has ended."
 
-# %% ../../nbs/arena/08_environments.ipynb #2e294219
+# %% ../../nbs/arena/08_environments.ipynb #5a75a27d
 class Database:
     "A SQLite database in memory."
 
@@ -61,7 +61,7 @@ class Database:
     def close(self):
         self.db.close()
 
-# %% ../../nbs/arena/08_environments.ipynb #61af97f0
+# %% ../../nbs/arena/08_environments.ipynb #cc3a2286
 @patch
 def _sql_execute(self: Database, statement: str) -> str:
     return f'{max(self.db.execute(statement).rowcount, 0)} rows changed.'
@@ -83,7 +83,7 @@ def _sql_query(self: Database, query: str) -> str:
     finally:
         self.db.execute('pragma query_only = off')
 
-# %% ../../nbs/arena/08_environments.ipynb #6851de44
+# %% ../../nbs/arena/08_environments.ipynb #edc8d972
 _STEPS = 2_000_000  # of SQLite's machine, for one statement
 
 
@@ -97,7 +97,7 @@ def _confine(db: sqlite3.Connection):
     db.set_authorizer(allowed)
     db.set_progress_handler(lambda: 1, _STEPS)
 
-# %% ../../nbs/arena/08_environments.ipynb #0b15c4f7
+# %% ../../nbs/arena/08_environments.ipynb #70f9f3b3
 def _normal(x):
     "An argument without what makes no difference: blanks, and values that are left out."
     if isinstance(x, str):
@@ -111,7 +111,7 @@ def _question(call: ToolCall) -> str:
     "What is asked, as text: the key of the record."
     return json.dumps([call.name, _normal(call.arguments)], ensure_ascii=False, sort_keys=True)
 
-# %% ../../nbs/arena/08_environments.ipynb #1ebbaf43
+# %% ../../nbs/arena/08_environments.ipynb #7e30c217
 def _recorded(path: Path) -> tuple[dict, int]:
     "Question -> (text, ok), and how many bytes of the file are whole lines."
     answers, size = {}, 0
@@ -127,7 +127,7 @@ def _recorded(path: Path) -> tuple[dict, int]:
             raise ValueError(f'{path}, line {n}: no recorded answer ({e}); mend the line or delete it') from None
     return answers, size
 
-# %% ../../nbs/arena/08_environments.ipynb #3bb50f46
+# %% ../../nbs/arena/08_environments.ipynb #ae4b2d72
 class Recorded:
     "An environment that answers from a file; with `ask`, what the file does not hold is asked and stored."
 
@@ -145,23 +145,29 @@ class Recorded:
         self.misses = Counter()  # question -> how often it was asked and not recorded
         self.near = Counter()  # question -> how often a like one was answered in its place
 
-    def run(self, call: ToolCall) -> tuple[str, bool]:
-        question = _question(call)
-        if question in self.answers:
-            return self.answers[question]
-        if self.ask:
-            return self._store(call, *self.ask(call))
-        like = self._nearest(question, call.name)
-        (self.near if like else self.misses)[question] += 1
-        return self.answers[like] if like else (_never_recorded(call), False)
+# %% ../../nbs/arena/08_environments.ipynb #20da925c
+@patch
+def run(self: Recorded, call: ToolCall) -> tuple[str, bool]:
+    question = _question(call)
+    if question in self.answers:
+        return self.answers[question]
+    if self.ask:
+        return self._store(call, *self.ask(call))
+    like = self._nearest(question, call.name)
+    (self.near if like else self.misses)[question] += 1
+    return self.answers[like] if like else (_never_recorded(call), False)
 
-    def files(self) -> dict[str, str]:
-        return {}
 
-    def close(self):
-        pass
+@patch
+def files(self: Recorded) -> dict[str, str]:
+    return {}
 
-# %% ../../nbs/arena/08_environments.ipynb #24b77e10
+
+@patch
+def close(self: Recorded):
+    pass
+
+# %% ../../nbs/arena/08_environments.ipynb #54d5d430
 @patch
 def _store(self: Recorded, call: ToolCall, text: str, ok: bool) -> tuple[str, bool]:
     "Append an answer to the file, on disk before it is used."
@@ -191,7 +197,7 @@ def _never_recorded(call: ToolCall) -> str:
     asked = ', '.join(f'{k}={v!r}' for k, v in call.arguments.items())
     return f'Error: no answer was recorded for {call.name}({asked}).'
 
-# %% ../../nbs/arena/08_environments.ipynb #e0bd2b15
+# %% ../../nbs/arena/08_environments.ipynb #d11598fb
 class Together:
     "Several environments as one; each has tools of its own."
 

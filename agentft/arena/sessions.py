@@ -379,7 +379,7 @@ def _table(self: Session) -> dict:
         name: {k: x for k, x in row.items() if k not in ('parameters', 'description')} for name, row in rows.items()
     }
 
-
+# %% ../../nbs/arena/04_sessions.ipynb #1f6c736a
 @patch
 def job(
     self: Session,

@@ -5,16 +5,18 @@
 # %% auto #0
 __all__ = ['USELESS', 'VOCABULARIES', 'Toolbox', 'disguise']
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #ff9de7b6
+# %% ../../nbs/arena/07_toolboxes.ipynb #9a9f1600
 import copy
 import random
 import re
 from dataclasses import dataclass, field, replace
 
+from fastcore.basics import patch
+
 from .tasks import Task
 from ..core.agent import TOOLS, Tool
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #d88f09fc
+# %% ../../nbs/arena/07_toolboxes.ipynb #40129429
 @dataclass(frozen=True)
 class Toolbox:
     "How the tools of a job are offered."
@@ -34,29 +36,31 @@ class Toolbox:
             random.Random(f'toolbox/{self.seed}').shuffle(out)
         return {tool.name: tool for tool in out}
 
-    def _alias(self, tool: Tool) -> Tool:
-        "The `tool` under its new name; as it is where it has none."
-        if tool.name not in self.aliases:
-            return tool
-        name, own = self.aliases[tool.name]
-        schema = tool.parameters
-        properties = {own.get(k, k): x for k, x in schema.get('properties', {}).items()}
-        required = [own.get(k, k) for k in schema.get('required', [])]
-        return replace(
-            tool,
-            name=name,
-            description=_reworded(self.descriptions.get(tool.name, tool.description), own),
-            parameters=schema | dict(properties=properties, required=required),
-            like=tool.name,
-            arguments={new: old for old, new in own.items() if new in properties},
-        )
+# %% ../../nbs/arena/07_toolboxes.ipynb #b3394f43
+@patch
+def _alias(self: Toolbox, tool: Tool) -> Tool:
+    "The `tool` under its new name; as it is where it has none."
+    if tool.name not in self.aliases:
+        return tool
+    name, own = self.aliases[tool.name]
+    schema = tool.parameters
+    properties = {own.get(k, k): x for k, x in schema.get('properties', {}).items()}
+    required = [own.get(k, k) for k in schema.get('required', [])]
+    return replace(
+        tool,
+        name=name,
+        description=_reworded(self.descriptions.get(tool.name, tool.description), own),
+        parameters=schema | dict(properties=properties, required=required),
+        like=tool.name,
+        arguments={new: old for old, new in own.items() if new in properties},
+    )
 
 
 def _reworded(text: str, own: dict) -> str:
     "`text` with the new names of arguments in the place of the old ones; those have an underscore."
     return re.sub(r'\b\w+_\w+\b', lambda m: own.get(m[0], m[0]), text)
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #44ddd0bc
+# %% ../../nbs/arena/07_toolboxes.ipynb #2baa5d0f
 _NAMES = '''
 read_file        | open_text      | view_document      | fetch_note     | load_sheet
 write_file       | save_text      | store_document     | put_note       | fill_sheet
@@ -82,7 +86,7 @@ mark_complete    | note_result    | certify_work       | stamp_piece    | log_mi
 job_complete     | hand_in        | conclude_order     | sign_off       | wrap_up
 '''
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #26ad40f5
+# %% ../../nbs/arena/07_toolboxes.ipynb #8e7350aa
 _ARGUMENTS = '''
 path         | text_name  | document        | note_ref    | sheet
 content      | full_text  | matter          | wording     | cells
@@ -114,7 +118,7 @@ def _columns(table: str) -> list[dict]:
     rows = [[x.strip() for x in row.split('|')] for row in table.strip().splitlines()]
     return [{row[0]: row[i] for row in rows} for i in range(1, len(rows[0]))]
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #a3f418df
+# %% ../../nbs/arena/07_toolboxes.ipynb #f47d5fd2
 _DESCRIPTIONS = dict(
     read_file='Show what is written there.',
     write_file='Put down everything anew, whether or not there was something before.',
@@ -139,7 +143,7 @@ _DESCRIPTIONS = dict(
     job_complete='Everything is finished: end here (planning only).',
 )
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #7f331c07
+# %% ../../nbs/arena/07_toolboxes.ipynb #35ae1651
 def _useless(row: str) -> Tool:
     "A tool of no use from its row: name, arguments, description."
     name, arguments, description = (x.strip() for x in row.split('|'))
@@ -162,7 +166,7 @@ track_parcel     | parcel_number | Where a parcel is now.
 '''
 USELESS = tuple(_useless(row) for row in _OFFICE.strip().splitlines())
 
-# %% ../../nbs/arena/07_toolboxes.ipynb #625b3a2d
+# %% ../../nbs/arena/07_toolboxes.ipynb #f85fcf10
 VOCABULARIES = len(_columns(_NAMES))
 
 

@@ -139,7 +139,7 @@ def do_read_file(
         lines = [f'{number:6d}\t{line}' for number, line in enumerate(lines, start + 1)]
     return '\n'.join(lines + note)
 
-
+# %% ../../nbs/arena/00_workspace.ipynb #8eebcb0b
 @patch
 def _cut(self: Workspace, lines, start, total) -> list:
     "Cut `lines` to what one read shows; what is said of the rest."

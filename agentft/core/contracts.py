@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Contract', 'read_contract', 'write_contract', 'infer_contract', 'open_questions']
 
-# %% ../../nbs/core/07_contracts.ipynb #2e74dba0
+# %% ../../nbs/core/07_contracts.ipynb #c025617e
 import re
 from collections import Counter
 from dataclasses import dataclass, field, fields
@@ -19,7 +19,7 @@ from .agent import BOOKKEEPING, FULL, PHASES, TOOLS, Rules, Tool, is_guessed, to
 from .files import succeeded
 from .records import Job, Message, Outcome, ToolCall, to_dict, write_atomic
 
-# %% ../../nbs/core/07_contracts.ipynb #d615ca14
+# %% ../../nbs/core/07_contracts.ipynb #39bb6a68
 @dataclass(frozen=True)
 class Contract:
     "What an agent may do, and when its job is done."
@@ -29,7 +29,7 @@ class Contract:
     ends: str = 'job_complete'  # the tool that ends a job; '': none does
     seen: dict = field(default_factory=dict, compare=False)  # name -> how often it was called, where it was inferred
 
-# %% ../../nbs/core/07_contracts.ipynb #5c547297
+# %% ../../nbs/core/07_contracts.ipynb #a4b6a2c5
 def _schemas(job: Job) -> dict:
     "Name -> the schema of its arguments, as the job was offered it."
     functions = [s.get('function', s) for s in job.tools]
@@ -50,13 +50,13 @@ def _like_schema(like: str, arguments: dict) -> dict:
     properties = {own.get(k, k): x for k, x in schema['properties'].items()}
     return schema | dict(properties=properties, required=[own.get(k, k) for k in schema['required']])
 
-
+# %% ../../nbs/core/07_contracts.ipynb #1433a789
 @patch
-def judges(
+def goes_with(
     self: Contract,
     job: Job,
 ) -> Job:  # the same object
-    "Let `job` be judged by this contract; where nobody said how it ended, the contract's rule decides."
+    "Let `job` carry this contract."
     offered = _schemas(job)
     named = {name: t for name, t in self.tools.items() if name in offered} or self.tools
     table = tool_table(named)
@@ -66,12 +66,22 @@ def judges(
         if usual or row.get('parameters') == offered.get(name):
             row.pop('parameters', None)  # what the job was offered holds
     job.contract = table
+    return job
+
+
+@patch
+def judges(
+    self: Contract,
+    job: Job,
+) -> Job:  # the same object
+    "Let `job` be judged by this contract; where nobody said how it ended, the contract's rule decides."
+    self.goes_with(job)
     unsaid = job.outcome.status == 'unknown' and job.outcome.source != 'running'
     if unsaid and self.ended(job):
         job.outcome = Outcome('success', 'ended', 0.5, f'{self.ends} was called, and nobody said more')
     return job
 
-# %% ../../nbs/core/07_contracts.ipynb #d4a62363
+# %% ../../nbs/core/07_contracts.ipynb #6ae0a889
 @patch
 def ended(
     self: Contract,
@@ -87,7 +97,7 @@ def ended(
     number = job.turns[last].agent_phase_number
     return all(t.completed_turn is not None for t in job.todos if t.agent_phase_number == number)
 
-# %% ../../nbs/core/07_contracts.ipynb #bb9f9e36
+# %% ../../nbs/core/07_contracts.ipynb #68965a90
 class _File:
     "The values of a YAML file, and the line of each key."
 
@@ -101,35 +111,41 @@ class _File:
         if not isinstance(self.value, dict):
             self.wrong((), 'a contract is a mapping with the keys done, rules and tools')
 
-    def _value(self, node, at: tuple):
-        "The value of `node`, which stands at the keys `at`."
-        if not isinstance(node, yaml.MappingNode):
-            return yaml.SafeLoader('').construct_object(node, deep=True)
-        out = {}
-        for key, x in node.value:
-            here = (*at, str(key.value))
-            first, self.lines[here] = self.lines.get(here), key.start_mark.line + 1
-            if first:
-                self.wrong(here, f'stands here again, first in line {first}: keep one of the two')
-            out[str(key.value)] = self._value(x, here)
-        return out
+# %% ../../nbs/core/07_contracts.ipynb #887e6939
+@patch
+def _value(self: _File, node, at: tuple):
+    "The value of `node`, which stands at the keys `at`."
+    if not isinstance(node, yaml.MappingNode):
+        return yaml.SafeLoader('').construct_object(node, deep=True)
+    out = {}
+    for key, x in node.value:
+        here = (*at, str(key.value))
+        first, self.lines[here] = self.lines.get(here), key.start_mark.line + 1
+        if first:
+            self.wrong(here, f'stands here again, first in line {first}: keep one of the two')
+        out[str(key.value)] = self._value(x, here)
+    return out
 
-    def wrong(self, at: tuple, why: str):
-        "Refuse the file: what is wrong at the keys `at`."
-        line = next((self.lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in self.lines), 1)
-        raise ValueError(f'{self.path}, line {line}: {".".join(at) or "the file"}: {why}')
+# %% ../../nbs/core/07_contracts.ipynb #c356602d
+@patch
+def wrong(self: _File, at: tuple, why: str):
+    "Refuse the file: what is wrong at the keys `at`."
+    line = next((self.lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in self.lines), 1)
+    raise ValueError(f'{self.path}, line {line}: {".".join(at) or "the file"}: {why}')
 
-    def known(self, at: tuple, value: dict, keys):
-        "Refuse a key of `value` that is none of `keys`."
-        for key in value:
-            if key not in keys:
-                self.wrong((*at, key), f'there is no such key; there are {", ".join(keys)}')
 
-# %% ../../nbs/core/07_contracts.ipynb #fae8cff1
+@patch
+def known(self: _File, at: tuple, value: dict, keys):
+    "Refuse a key of `value` that is none of `keys`."
+    for key in value:
+        if key not in keys:
+            self.wrong((*at, key), f'there is no such key; there are {", ".join(keys)}')
+
+# %% ../../nbs/core/07_contracts.ipynb #04753d36
 _PHASES_OF = dict(both=PHASES, unknown=(), strategic=('strategic',), tactical=('tactical',))
 _KEYS = ('phases', 'description', 'parameters', 'bookkeeping', 'like', 'arguments', 'seen')
 
-
+# %% ../../nbs/core/07_contracts.ipynb #680e2235
 def _read_phases(f: _File, at: tuple, said) -> tuple:
     "The phases of a tool, from a word or a list."
     words = [said] if isinstance(said, str) else said
@@ -141,7 +157,7 @@ def _read_phases(f: _File, at: tuple, said) -> tuple:
     named = {phase for word in words for phase in _PHASES_OF[word]}
     return tuple(phase for phase in PHASES if phase in named)
 
-# %% ../../nbs/core/07_contracts.ipynb #619bc8c0
+# %% ../../nbs/core/07_contracts.ipynb #0f814b46
 def _mapping(f: _File, at: tuple, value) -> dict:
     "`value`, which has to be a mapping; nothing is an empty one."
     if value is not None and not isinstance(value, dict):
@@ -162,7 +178,7 @@ def _like(f: _File, at: tuple, said: dict) -> tuple[str, dict]:
             f.wrong((*at, 'arguments', own), f'{like} has no argument {theirs!r}')
     return like, arguments
 
-
+# %% ../../nbs/core/07_contracts.ipynb #cad16d84
 def _read_tool(f: _File, name: str, ends: str) -> Tool:
     "One tool of the file `f`."
     at = ('tools', name)
@@ -182,7 +198,7 @@ def _read_tool(f: _File, name: str, ends: str) -> Tool:
     bookkeeping = bool(said.get('bookkeeping', name in BOOKKEEPING or like in BOOKKEEPING))
     return Tool(name, phases, description, _mapping(f, (*at, 'parameters'), parameters), bookkeeping, like, arguments)
 
-# %% ../../nbs/core/07_contracts.ipynb #745eec3a
+# %% ../../nbs/core/07_contracts.ipynb #7554be23
 _CALLED = {int: 'a whole number', str: 'a text', tuple: 'a list of texts'}
 _WHEN = {'at once': False, 'after its todos': True}  # -> Rules.finish_todos
 
@@ -202,7 +218,7 @@ def _read_rules(f: _File, when: str | None) -> Rules:
         f.wrong(('done', 'when'), f'say {" or ".join(repr(w) for w in _WHEN)}, not {when!r}')
     return Rules(**said, finish_todos=_WHEN.get(when, FULL.finish_todos))
 
-
+# %% ../../nbs/core/07_contracts.ipynb #be65448b
 def read_contract(
     path: str | Path,  # YAML file
 ) -> Contract:
@@ -222,7 +238,7 @@ def read_contract(
     seen = {name: said['seen'] for name, said in tools.items() if said and said.get('seen')}
     return Contract({name: _read_tool(f, name, ends) for name in tools}, _read_rules(f, done.get('when')), ends, seen)
 
-# %% ../../nbs/core/07_contracts.ipynb #8abb5529
+# %% ../../nbs/core/07_contracts.ipynb #f9c381ed
 def _plain_tool(tool: Tool, seen: dict | None) -> dict | None:
     "A `tool` as the file has it; None where the default table says all of it."
     default, row = TOOLS.get(tool.name) or TOOLS.get(tool.like), {}
@@ -240,7 +256,7 @@ def _plain_tool(tool: Tool, seen: dict | None) -> dict | None:
         row['parameters'] = to_dict(tool.parameters)
     return row | (dict(seen=seen) if seen else {})
 
-
+# %% ../../nbs/core/07_contracts.ipynb #e5475e41
 _HEAD = '''# The contract of an agent: its tools, in which phases each may be used, and when a job is done.
 # phases: strategic, tactical, both, or unknown (nobody has said: its calls are counted apart, and not as allowed).
 # like, arguments: the tool of the default table that it acts as, and how its arguments are called there.
@@ -262,7 +278,7 @@ def write_contract(
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)
     return write_atomic(path, _HEAD + text)
 
-# %% ../../nbs/core/07_contracts.ipynb #b377d17e
+# %% ../../nbs/core/07_contracts.ipynb #b7afddf2
 _REFUSED = re.compile(r'only (?:be )?(?:called|used|allowed|available)\b.{0,30}?\b(strategic|tactical)\b', re.I | re.S)
 _ANSWERS = re.compile(
     r'\s*(?:Completed(?: \d+ tasks)?: .|Staged \d+ todos|Todos cleared|Current Todos \('
@@ -284,19 +300,21 @@ class _Sight:
     books: int = 0  # answers as only a bookkeeping tool gives them
     keys: set = field(default_factory=set)  # names of arguments
 
-    def add(self, phase: str, call: ToolCall, result: Message | None):
-        "Count one call."
-        self.keys.update(call.arguments)
-        text = result.content if result else ''
-        if succeeded(result):
-            self.ok[phase or 'no phase'] += 1
-            self.books += bool(_ANSWERS.match(text))
-        elif _REFUSED.search(text):
-            self.refused[phase or 'no phase'] += 1
-        else:
-            self.failed += 1
+# %% ../../nbs/core/07_contracts.ipynb #4f2a984a
+@patch
+def add(self: _Sight, phase: str, call: ToolCall, result: Message | None):
+    "Count one call."
+    self.keys.update(call.arguments)
+    text = result.content if result else ''
+    if succeeded(result):
+        self.ok[phase or 'no phase'] += 1
+        self.books += bool(_ANSWERS.match(text))
+    elif _REFUSED.search(text):
+        self.refused[phase or 'no phase'] += 1
+    else:
+        self.failed += 1
 
-# %% ../../nbs/core/07_contracts.ipynb #bb4bdaf1
+# %% ../../nbs/core/07_contracts.ipynb #182f9205
 @patch
 def placed(self: _Sight) -> tuple:
     "The phases in which the tool may be used, as far as they are known."
@@ -316,7 +334,7 @@ def tool(self: _Sight) -> Tool:
     description = self.description or (default.description if default else '')
     return Tool(self.name, self.placed(), description, parameters, books)
 
-
+# %% ../../nbs/core/07_contracts.ipynb #8314cf94
 @patch
 def counts(self: _Sight) -> dict:
     "How often the tool was seen, for the file."
@@ -325,11 +343,9 @@ def counts(self: _Sight) -> dict:
         out['refused'] = dict(sorted(self.refused.items()))
     return out | (dict(failed=self.failed) if self.failed else {})
 
-# %% ../../nbs/core/07_contracts.ipynb #9cfd9379
-def infer_contract(
-    jobs,  # Jobs of a trail, any iterable
-) -> Contract:
-    "The contract that the jobs show: schemas as recorded, phases as they were used."
+# %% ../../nbs/core/07_contracts.ipynb #826a9b76
+def _sights(jobs) -> dict[str, _Sight]:
+    "What the jobs show of each tool, by its name."
     sights = {}
 
     def sight(name) -> _Sight:
@@ -344,6 +360,19 @@ def infer_contract(
         for turn, call, result in job.calls():
             if call.name and not call.malformed and not _is_unknown(result):
                 sight(call.name).add(turn.agent_phase, call, result)
+    return sights
+
+
+def _is_unknown(result: Message | None) -> bool:
+    "Was the call refused because there is no such tool?"
+    return result is not None and not succeeded(result) and 'not a valid tool' in result.content
+
+# %% ../../nbs/core/07_contracts.ipynb #647e2ea1
+def infer_contract(
+    jobs,  # Jobs of a trail, any iterable
+) -> Contract:
+    "The contract that the jobs show: schemas as recorded, phases as they were used."
+    sights = _sights(jobs)
     if not sights:
         raise ValueError('no job of this source offers or calls a tool')
     known = [name for name in TOOLS if name in sights]
@@ -355,12 +384,7 @@ def infer_contract(
         seen={name: sights[name].counts() for name in order},
     )
 
-
-def _is_unknown(result: Message | None) -> bool:
-    "Was the call refused because there is no such tool?"
-    return result is not None and not succeeded(result) and 'not a valid tool' in result.content
-
-# %% ../../nbs/core/07_contracts.ipynb #34b47a07
+# %% ../../nbs/core/07_contracts.ipynb #dda7cf4d
 def open_questions(
     contract: Contract,
 ) -> list[str]:  # one sentence each

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from ..arena.faults import FAULTS, Faulty
 from ..arena.players import Expert, play
+from ..core.agent import BOOKKEEPING, canonical_job
 from ..core.contracts import read_contract
 from ..core.metrics import UNPLACED, job_counts, job_edits, metric_rows, summed
 from ..core.records import Job, content_hash, from_dict, read_jsonl, to_dict, write_atomic, write_jsonl
@@ -36,6 +37,7 @@ from ..evidence.selection import collect_edits, distinct, join_code_bases, split
 from ..traces.audit_writer import write_audit
 from ..traces.documents import embedded_server, open_source, public_uri
 from ..traces.formats import read_source
+from ..traces.todo_life import todo_life
 from ..traces.tool_mapping import lessons
 from ..traces.wanted_jobs import each_job, left_out, read_reviews
 from ..workbench.figures import counted, percent
@@ -195,11 +197,20 @@ def _pair_facts(pair) -> list:
     kept, reworded, lost = len(pair.kept), len(pair.reworded), len(pair.lost)
     return [pair.change, pair.good, pair.lines_before, pair.lines_after, kept, reworded, lost]
 
+# %% ../../nbs/1_collect.ipynb #a3bf0cf3
+def _under(contract, job):
+    "Let `contract` judge `job`; its todos are read anew where tools of the team's own keep them."
+    contract.goes_with(job)
+    ours = {t.name for t in contract.tools.values() if t.like in BOOKKEEPING and t.like != 'job_complete'}
+    if ours & {call.name for _, call, _ in job.calls()}:
+        job.todos = todo_life(canonical_job(job).turns)
+    contract.judges(job)
+
 # %% ../../nbs/1_collect.ipynb #3ebcea1c
 def _judge(job, redactor, contract=None) -> tuple:
     "The job without secrets, what is remembered of it, and the versions of its memory."
     if contract:
-        contract.judges(job)
+        _under(contract, job)
     known = len(redactor.names)
     job, _ = redact(job, redactor)
     if len(redactor.names) > known:
