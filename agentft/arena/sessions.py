@@ -350,7 +350,7 @@ def _of_the_task(self: Session, files) -> dict:
 
 @patch
 def _outcome(self: Session, files) -> Outcome:
-    problems = self.task.problems(self._of_the_task(files))
+    problems = self.task.judge(self._of_the_task(files), self.turns)
     ok = self.end == 'job_complete' and not problems
     detail = '; '.join([self.end or 'unfinished', *problems])
     return Outcome('success' if ok else 'failed', 'checker', 1.0, detail)
