@@ -77,6 +77,16 @@ def _read(path) -> ToolCall:
     return ToolCall('read_file', dict(path=path))
 
 
+_WHO = {
+    'always marks': 'a player that only marks todos',
+    'frequent call': 'a player that always makes the most frequent call',
+    'reads named': 'a player that only reads what is named',
+    'reads two named': 'a player that reads the last two files that are named',
+    'reads all named': 'a player that reads all that is named',
+    'says nothing': 'a player that says nothing',
+}
+
+
 def floor_actions(
     refs: list[Reference],
 ) -> dict[str, Callable]:  # name of the floor -> what it says in the place of a Reference
@@ -235,9 +245,9 @@ def _explained(turns) -> str:
     return f' A group {what} ({several} of {len(_jobs_of_groups(turns))} here).'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #30c9c8d5
-def _compared(turns, name, alpha, seed) -> Comparison:
-    "One measure of base and tuned, without a verdict."
-    counts = counts_by_group(turns, TESTED[name])
+def _compared(turns, name, alpha, seed, baseline) -> Comparison:
+    "One measure of a baseline and the tuned model, without a verdict."
+    counts = counts_by_group(turns, TESTED[name], (baseline, 'tuned'))
     a, b = ([{name: pair[side]} for pair in counts.values()] for side in (0, 1))
     groups = Clusters(list(counts), unit_of(turns))
     options = dict(seed=seed, alpha=alpha, tests=len(TESTED), clusters=groups)
@@ -263,11 +273,12 @@ def compare_turns(
     turns: list[JudgedTurn],
     alpha: float = 0.05,  # a verdict needs a corrected p below it
     seed: int = 0,  # of resamples and swaps
-) -> dict[str, Comparison]:  # measure -> Comparison; empty where nothing was judged
-    "Base and tuned on the same turns, jobs as the unit of chance."
-    if not any(t.by for t in turns):
+    baseline: str = 'base',  # what the tuned model is compared with; `told` is the fair one
+) -> dict[str, Comparison]:  # measure -> Comparison; empty where nothing was judged, or the baseline did not answer all
+    "A baseline and the tuned model on the same turns, jobs as the unit of chance."
+    if not any(t.by for t in turns) or any(t.by and baseline not in t.by for t in turns):
         return {}
-    out = {name: _compared(turns, name, alpha, seed) for name in TESTED}
+    out = {name: _compared(turns, name, alpha, seed, baseline) for name in TESTED}
     for c, p in zip(out.values(), holm([c.p for c in out.values()])):
         c.p_holm = p
     least = least_clusters(sum(c.p is not None for c in out.values()), alpha)
@@ -305,7 +316,7 @@ def best_player(
     measure: Measure,
 ) -> str:  # its name; '' where none has a value
     "The best of the players without content."
-    floors = [p for p in _players(turns) if p not in ('base', 'tuned')]
+    floors = [p for p in _players(turns) if p in _WHO]
     sums = {p: _sums(turns, measure, p) for p in floors}
     rates = {p: right / n for p, (right, n) in sums.items() if n}
     return max(rates, key=rates.get, default='')
@@ -323,16 +334,6 @@ def best_floor(
     return f'{_count(turns, measure, player)} (tuned {round(sum(p[1][0] for p in pairs), 1):g})'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #10185d26023b46108eb7d9f57d49d2b3
-_WHO = {
-    'always marks': 'a player that only marks todos',
-    'frequent call': 'a player that always makes the most frequent call',
-    'reads named': 'a player that only reads what is named',
-    'reads two named': 'a player that reads the last two files that are named',
-    'reads all named': 'a player that reads all that is named',
-    'says nothing': 'a player that says nothing',
-}
-
-
 def compare_floor(
     turns: list[JudgedTurn],
     alpha: float = 0.05,  # a verdict needs a p below it
@@ -361,12 +362,25 @@ def _floor_words(turns) -> str:
     return f'; beside {_WHO[f["name"]]} {tuned} to {floor} of {n}, {f["verdict"]}'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #921ad07d
+def _told_rate(turns, name, fair) -> str:
+    "The rate of the base that is told how, in the turns in which it and the tuned model have a value."
+    if name not in fair:
+        return '–'
+    counts = counts_by_group(turns, TESTED[name], ('told', 'tuned'))
+    return _rate(name, fair[name].baseline, [pair[0] for pair in counts.values()])
+
+
+def _against(c) -> str:
+    "What the comparison with the base that is told how says."
+    return '–' if c is None else f'{show_difference(c)}, p {show_p(c.p_holm)}: {c.verdict}'
+
+
 def measure_rows(
     turns: list[JudgedTurn],
     comparisons: dict[str, Comparison],  # of `compare_turns`
 ) -> list[dict]:
     "One row per tested measure."
-    rows = []
+    rows, fair = [], compare_turns(turns, baseline='told')
     for name, c in comparisons.items():
         pairs = list(zip(*counts_by_group(turns, TESTED[name]).values())) or [[], []]
         unknown = not_judged(turns, TESTED[name])
@@ -374,11 +388,13 @@ def measure_rows(
             dict(
                 metric=TESTED[name].label,
                 base=_rate(name, c.baseline, pairs[0]),
+                told=_told_rate(turns, name, fair),
                 tuned=_rate(name, c.candidate, pairs[1]),
                 best_without_content=best_floor(turns, TESTED[name]),
                 difference=show_difference(c),
                 p=show_p(c.p_holm),
                 verdict=c.verdict,
+                against_told=_against(fair.get(name)),
                 jobs=c.jobs,
                 not_judged=f'base {unknown["base"]}, tuned {unknown["tuned"]}',
             )
@@ -455,13 +471,20 @@ def replay_line(
         return 'Your own held-out turns: none that is more than bookkeeping could be judged.'
     base, tuned = (sum(p[side][0] for p in pairs) for side in (0, 1))
     where = f'{counted(n, "turn")} of {counted(c.jobs, unit_of(turns))} that are more than bookkeeping'
+    told = _count(turns, TESTED['right_action'], 'told') if compare_turns(turns, baseline='told') else ''
     said = f'right action tuned {tuned} of {n}, base {base} of {n}{_writing(turns)}'
+    said += f', the base that is told how {told}' * bool(told)
     verdict = f'{c.verdict} than its base' if c.verdict in ('better', 'worse') else f'against its base {c.verdict}'
     more = _few(comparisons, unit_of(turns)) + _explained(turns) + _unjudged(turns)
     return f'Your own held-out turns ({where}): {said}; {verdict}{_floor_words(turns)}.{more}'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #f0c8e948
-FILES = dict(references='replay-references.jsonl', base='replay-base.jsonl', tuned='replay-tuned.jsonl')
+FILES = dict(
+    references='replay-references.jsonl',
+    base='replay-base.jsonl',
+    told='replay-told.jsonl',
+    tuned='replay-tuned.jsonl',
+)
 
 
 def read_fold(
@@ -473,7 +496,8 @@ def read_fold(
     if not (folder / FILES['references']).exists():
         raise FileNotFoundError(f'{folder} has no {FILES["references"]}: that run had no replay suite')
     refs = read_jsonl(folder / FILES['references'], Reference)
-    answers = {name: read_jsonl(folder / FILES[name], Answer) for name in ('base', 'tuned')}
+    there = [name for name in ('base', 'told', 'tuned') if (folder / FILES[name]).exists() or name != 'told']
+    answers = {name: read_jsonl(folder / FILES[name], Answer) for name in there}
     for name, mine in answers.items():
         if [a.reference for a in mine] != [r.id for r in refs]:
             raise ValueError(f'{folder / FILES[name]} does not answer the references beside it: run that fold again')
