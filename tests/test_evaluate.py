@@ -8,12 +8,16 @@ import pytest
 
 import agentft.phases.evaluate as ev
 from agentft.arena.catalogue import EVAL_SEED, FAMILIES
-from agentft.core.records import Job, read_jsonl
+from agentft.arena.players import Expert, play
+from agentft.core.records import Example, Job, read_jsonl, write_jsonl
+from agentft.data.suites import suite_tasks
 from agentft.model.loading import tiny_model
 from agentft.workbench.recipes import notebook_of
 from agentft.workbench.runs import read_result, write_result
 
-SMALL = dict(jobs_per_family=1, jobs_per_unseen_family=1, max_new_tokens=6, max_turns=4, batch=4)
+SUITES = 'seen,families,nothing'
+SMALL = dict(suites=SUITES, jobs_per_suite=3, max_new_tokens=6, max_turns=4, batch=4)
+JOBS = 9
 
 
 def door(**kw):
@@ -46,16 +50,23 @@ def test_end_to_end(run):
     door(out=str(out))
     res = read_result(out)
     n = res['numbers']
-    base, tuned = (read_jsonl(out / f'jobs-{k}.jsonl', Job) for k in ('base', 'tuned'))
-    assert [j.meta['task'] for j in base] == [j.meta['task'] for j in tuned] and len(base) == len(FAMILIES)
-    assert all(j.meta['seed'] >= EVAL_SEED and j.turns and j.turns[0].usage.prompt_tokens > 0 for j in base + tuned)
-    assert [j.turns[0].said.content for j in base] != [j.turns[0].said.content for j in tuned]  # the adapter was used
-    assert {r['families'] for r in res['summary']} == {'seen', 'unseen'} and len(res['summary']) == 12
-    assert sum(r['metric'] == '· marked without work' for r in res['summary']) == 2  # beside todo completion
-    for k in ('seen', 'unseen'):
-        m = n['metrics'][k]['tuned']['task_success']
-        assert m['denominator'] == sum(FAMILIES[j.family].seen == (k == 'seen') for j in tuned)
-        assert n['compare'][k]['task_success'].get('verdict', 'not enough evidence') == 'not enough evidence'
+    players = ('base', 'told', 'tuned', 'expert', 'floor', 'floor-marks', 'floor-reads')
+    jobs = {k: read_jsonl(out / f'jobs-{k}.jsonl', Job) for k in players}
+    tasks = [j.meta['task'] for j in jobs['base']]
+    assert len(tasks) == JOBS and all([j.meta['task'] for j in mine] == tasks for mine in jobs.values())
+    played = jobs['base'] + jobs['tuned']
+    assert all(j.turns and j.turns[0].usage.prompt_tokens > 0 for j in played)
+    assert all(j.meta['seed'] >= EVAL_SEED for j in played if j.meta['suite'] != 'nothing')
+    said = {k: [j.turns[0].said.content for j in mine] for k, mine in jobs.items()}
+    assert said['base'] != said['tuned']  # the adapter was used
+    assert {r['suite'] for r in res['summary']} == set(SUITES.split(','))
+    marked = [r for r in res['summary'] if r['metric'] == '· marked without work']
+    assert len(marked) == 3 and all('floor' in r for r in marked)  # beside todo completion, in every suite
+    for suite, s in n['standings'].items():
+        won = {k: m['task_success'] for k, m in s['numbers'].items()}
+        assert won['expert']['value'] == 1 and won['floor']['value'] == 0 and won['tuned']['denominator'] == 3, suite
+        verdict = s['compared']['told']['task_success'].get('verdict', 'not enough evidence')
+        assert verdict == 'not enough evidence'
     assert not n['real'] and res['verdict'].startswith('A trial run')  # random weights are no evaluation
     assert not list(out.glob('.*.part.jsonl'))
 
@@ -91,7 +102,7 @@ def test_it_goes_on_after_a_stop(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(ev.Model, 'play', count)
     door(out=str(out), train_dir=str(run / '3-train'))
-    assert played == [('base', len(FAMILIES) - 3), ('tuned', len(FAMILIES))]
+    assert played == [('base', JOBS - 3), ('told', JOBS), ('tuned', JOBS)]
     for k in ('base', 'tuned'):
         a, b = (read_jsonl(d / f'jobs-{k}.jsonl', Job) for d in (whole, out))
         assert [(j.meta['task'], j.turns, j.outcome) for j in a] == [
@@ -101,7 +112,7 @@ def test_it_goes_on_after_a_stop(run, tmp_path, monkeypatch):
     door(out=str(out), train_dir=str(run / '3-train'))
     assert not played  # nothing is played twice
     door(out=str(out), train_dir=str(run / '3-train'), max_new_tokens=5)
-    assert [n for _, n in played] == [len(FAMILIES)] * 2  # other limits, other jobs
+    assert [n for _, n in played] == [JOBS] * 3  # other limits, other jobs
 
 
 def test_missing_phase_3(tmp_path):
@@ -112,13 +123,45 @@ def test_missing_phase_3(tmp_path):
     with pytest.raises(FileNotFoundError, match='--from train'):
         door(out=str(tmp_path / '4-evaluate'))
     with pytest.raises(ValueError, match='at least 1 job'):
-        door(out=str(tmp_path / 'x'), train_dir='none', jobs_per_family=0)
+        door(out=str(tmp_path / 'x'), train_dir='none', jobs_per_suite=0)
 
 
-def test_held_out_tasks():
-    a, b = ev.held_out(5, 2), ev.held_out(5, 2, seed=1)
-    assert len(a) == 5 * sum(f.seen for f in FAMILIES.values()) + 2 * sum(not f.seen for f in FAMILIES.values())
-    assert len({t.id for t in a + b}) == len(a) + len(b) and all(t.seed >= EVAL_SEED for t in a + b)
+def test_development_and_test_share_nothing():
+    "Neither a family nor a kind of seed nor a number of one is in the other; the switch is what opens the test."
+    dev, test = ({t.id: t for s in ev.SUITES for t in suite_tasks(s, 12, final=final)} for final in (False, True))
+    assert not set(dev) & set(test)
+    held = [{t.family for t in tasks.values() if t.suite in ('families', 'seeds')} for tasks in (dev, test)]
+    assert not held[0] & held[1] and all(len(x) >= 8 for x in held)
+    seen = {t.family for tasks in (dev, test) for t in tasks.values() if t.suite in ('seen', 'tools', 'full')}
+    assert all(FAMILIES[f].seen for f in seen) and not seen & (held[0] | held[1])
+
+
+def test_the_switch_is_recorded_and_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(ev, 'cache_dir', lambda: tmp_path / 'cache')
+    small = dict(suites='families', jobs_per_suite=1, players='expert,floor', train_dir='none')
+    for k, final in enumerate((False, True, True)):
+        out = tmp_path / f'{k}-evaluate'
+        door(out=str(out), final=final, **small)
+        n = read_result(out)['numbers']
+        assert n['final'] == final and n['opened'] == k
+        family = read_jsonl(out / 'jobs-expert.jsonl', Job)[0].family
+        assert FAMILIES[family].held == ('test' if final else 'development')
+
+
+def test_a_training_row_that_holds_a_job_ends_the_run(tmp_path):
+    "A copy of an evaluation job, planted among the rows of phase 2, and nothing is played."
+    two, out = tmp_path / '2-synthesize', tmp_path / '4-evaluate'
+    task = suite_tasks('families', 3)[2]
+    rows = [Example(play(t, Expert()).messages(), id=t.id) for t in (suite_tasks('seen', 40)[39], task)]
+    small = dict(suites='families', jobs_per_suite=3, players='expert', train_dir='none', out=str(out))
+    write_result(two, 'synthesize', {}, {})
+    write_jsonl(two / 'examples.jsonl', rows)
+    with pytest.raises(ValueError, match=f'1 training row of 2 hold a job of the evaluation: {task.id} holds'):
+        door(**small)
+    assert not list(out.glob('jobs-*')) and not (out / 'result.json').exists()
+    write_jsonl(two / 'examples.jsonl', rows[:1])
+    door(**small)
+    assert 0 < read_result(out)['numbers']['nearest_training_row'][0] < 0.8
 
 
 def test_notebook_and_function_have_the_same_parameters():

@@ -807,7 +807,7 @@ def run(tmp_path_factory):
     return folder
 
 
-SMALL = dict(jobs_per_family=1, jobs_per_unseen_family=0, max_new_tokens=48, max_turns=3, batch=4)
+SMALL = dict(suites='seen', jobs_per_suite=2, max_new_tokens=48, max_turns=3, batch=4)
 
 
 def door(**kw):

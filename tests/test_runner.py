@@ -291,7 +291,7 @@ def alternatives(text):
 BY_HAND = dict(
     collect=['--jobs_per_family', '1'],
     synthesize=['--collect_dir', 'none', '--n_examples', '6'],
-    evaluate='--train_dir none --jobs_per_family 1 --jobs_per_unseen_family 1 --max_turns 3 --max_new_tokens 4'.split(),
+    evaluate='--train_dir none --suites seen --jobs_per_suite 2 --max_turns 3 --max_new_tokens 4'.split(),
 )
 
 

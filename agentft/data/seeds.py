@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
-from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
+from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
 from ..arena.players import Expert, play
 from ..arena.tasks import Item, Task, join, touched
 from ..arena.workspace import ToolError
@@ -192,12 +192,8 @@ def family_seeds(
     level: int = 1,  # length of the files, files in the way
 ) -> list[Seed]:
     "Seeds that stand for the families of the arena; ValueError where a name is no family, or one that is held out."
-    for name in names:
-        if name not in FAMILIES or not FAMILIES[name].seen:
-            there = ', '.join(f for f in FAMILIES if FAMILIES[f].seen)
-            raise ValueError(f'{name!r} is no family that may be trained on; there are {there}')
     out = []
-    for name in names or [f for f in FAMILIES if FAMILIES[f].seen]:
+    for name in trained_on(names):
         for k in range(each):
             id, behaviour = f'arena-{name}-{k}', FAMILIES[name].behaviour
             out.append(Seed(id, behaviour, name, k, author='arena', level=level))

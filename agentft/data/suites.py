@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count, islice, zip_longest
 
-from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
+from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
 from ..arena.tasks import Family, Task, join
 from ..arena.toolboxes import disguise
 from ..core.agent import FULL
@@ -60,8 +60,7 @@ def _numbered(families: list[Family], seed: int, level: int = 1) -> Iterator[Tas
 
 def _trained(names) -> list[Family]:
     "The families of the arena that were trained on: those that `names` says, or all that may be."
-    chosen = [FAMILIES[name] for name in names] if names else list(FAMILIES.values())
-    return [f for f in chosen if f.seen]
+    return [FAMILIES[name] for name in trained_on(names)]
 
 
 def _work(tasks: Iterator[Task]) -> Iterator[Task]:

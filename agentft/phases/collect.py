@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
-from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
+from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
 from ..arena.faults import FAULTS, Faulty
 from ..arena.players import Expert, play
 from ..core.agent import BOOKKEEPING, canonical_job
@@ -41,7 +41,7 @@ from ..traces.todo_life import todo_life
 from ..traces.tool_mapping import lessons
 from ..traces.wanted_jobs import each_job, left_out, read_reviews
 from ..workbench.figures import counted, percent
-from ..workbench.phases import Phase, parameters_of
+from ..workbench.phases import Phase, listed, parameters_of
 from ..workbench.recipes import project
 from ..workbench.runs import cache_dir, code_hash
 
@@ -57,13 +57,14 @@ def _check_arena(jobs_per_family, faulty_share, seed):
 
 # %% ../../nbs/1_collect.ipynb #b9a72f89
 def simulate(
-    jobs_per_family: int,  # of each family that may be trained on
+    jobs_per_family: int,  # of each family
     faulty_share: float,  # of the jobs, from 0 to 1: played with one failure mode each
     seed: int = 0,  # another number, other jobs
+    families: tuple = (),  # names; (): all that may be trained on
 ) -> list[Job]:
     "Jobs played in the arena, families in turn."
     _check_arena(jobs_per_family, faulty_share, seed)
-    seen = [f for f in FAMILIES if FAMILIES[f].seen]
+    seen = trained_on(families)
     rng, modes = random.Random(seed), list(FAULTS)
     n = jobs_per_family * len(seen)
     faulty = sorted(rng.sample(range(n), round(n * faulty_share)))
@@ -86,7 +87,7 @@ def is_sample(
 
 # %% ../../nbs/1_collect.ipynb #485991bc
 @contextmanager
-def opened(source, database, jobs_per_family, faulty_share, seed):
+def opened(source, database, jobs_per_family, faulty_share, seed, families):
     "The source's documents; `arena` is played, written to an embedded server, and read from its socket."
     if source == 'none':
         yield None
@@ -96,7 +97,7 @@ def opened(source, database, jobs_per_family, faulty_share, seed):
             yield src
         return
     with embedded_server() as uri:
-        write_audit(simulate(jobs_per_family, faulty_share, seed), uri, database)
+        write_audit(simulate(jobs_per_family, faulty_share, seed, families), uri, database)
         with open_source(uri, database) as src:
             yield src
 
@@ -114,7 +115,7 @@ def _when(s: str, name: str):
 # %% ../../nbs/1_collect.ipynb #8d97d26e
 def _names(s: str) -> list | None:
     "The parts of a list by comma; None where there are none."
-    return [x.strip() for x in s.split(',') if x.strip()] or None
+    return list(listed(s)) or None
 
 # %% ../../nbs/1_collect.ipynb #80e78ecb
 def _filters(p) -> dict:
@@ -147,7 +148,7 @@ def _settings(p) -> dict:
     "The question that a collect asks: two collects with the same settings share a ledger."
     asked = ['database', 'since', 'until', 'models', 'agent_types', 'outcomes']
     if p.source == 'arena':
-        asked += ['jobs_per_family', 'faulty_share', 'seed']
+        asked += ['families', 'jobs_per_family', 'faulty_share', 'seed']
     judged = dict(contract=_file_or_text(_place(p.contract))) if p.contract else {}
     return (
         {k: getattr(p, k) for k in asked}
@@ -402,7 +403,7 @@ def _all_jobs(r, p, led):
     "Every job once: those collected before, then what audit trail and sessions have anew."
     filters, reviews = _filters(p), read_reviews(p.reviews)
     yield from _known_jobs(led)
-    with opened(_place(p.source), p.database, p.jobs_per_family, p.faulty_share, p.seed) as src:
+    with opened(_place(p.source), p.database, p.jobs_per_family, p.faulty_share, p.seed, listed(p.families)) as src:
         if src:
             r.kind = src.kind
             yield from _from_audit(src, led, r, p, filters, reviews)
@@ -711,7 +712,8 @@ def collect(
     contract: str = '',  # YAML file of the agent's tools and phases (`agentft contract`); '': the default table
     max_jobs: int = 0,  # at most this many of each source; 0: all
     max_edits: int = 200,  # at most this many edits of each repository
-    jobs_per_family: int = 4,  # arena: jobs of each family that may be trained on
+    families: str = 'config,rename,facts,compact',  # arena: its families, by comma; '': all that may be trained on
+    jobs_per_family: int = 4,  # arena: jobs of each of them
     faulty_share: float = 0.5,  # arena: share of them whose player has one failure mode
     allow: str = '',  # what looks like a secret and is none: a regular expression, or a file with one per line
     deny: str = '',  # words to be replaced as well, such as names: by comma, or a file with one per line

@@ -305,8 +305,6 @@ def _own_words(r) -> str:
 
 # %% ../../nbs/4_evaluate.ipynb #2444e582
 _OWN_COLUMNS = 'metric base told tuned best_without_content difference p verdict against_told jobs not_judged'.split()
-    ','
-)
 _OWN_NOTE = (
     'An interval is of one measure by itself, uncorrected, and where a rate is 0 or 100 % it follows from the number '
     'of groups alone; p is corrected over all measures (Holm), so it may be large beside an interval without 0. '
@@ -318,7 +316,8 @@ _OWN_NOTE = (
 def _own_table(r, rows) -> str:
     "The table of the user's own turns, with how to read it."
     unit = f'{unit_of(r.turns)}s'
-    own = [{unit if k == 'jobs' else k.replace('_', ' '): row.get(k.replace('_', ' '), '') for k in _OWN_COLUMNS} for row in rows]
+    names = [k.replace('_', ' ') for k in _OWN_COLUMNS]
+    own = [{unit if k == 'jobs' else k: row.get(k, '') for k in names} for row in rows]
     title = f'*Your own jobs, {counted(len(r.turns), "held-out turn")}*'
     return '\n\n'.join([title, markdown_table(own), f'{_own_words(r)} {_OWN_NOTE}'])
 

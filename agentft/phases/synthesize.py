@@ -206,6 +206,7 @@ def _numbers(r) -> dict:
 
     return dict(
         examples=len(r.examples),
+        families=r.families,
         preferences=len(r.preferences),
         rejected=len(r.rejected),
         train=sum(e.split == 'train' for e in r.examples),
@@ -333,7 +334,7 @@ def synthesize(
     out: str = '',  # folder of this phase; phase 1 is looked for beside it; '': a scratch folder, seeds only
     collect_dir: str = 'auto',  # folder of phase 1; auto: `1-collect` beside `out`; none: seeds only
     seeds: str = 'seeds',  # folder of JSONL files, one per behaviour
-    families: str = '',  # of the arena, by comma: which are trained on; '': all that may be
+    families: str = 'config,rename,facts,compact',  # of the arena, by comma; '': all that may be trained on
     level: int = 1,  # of the arena's jobs, 1 to 3: length of their files, files in the way
     teacher: str = 'offline',  # who makes new jobs; offline: a script, no language model is asked
     n_examples: int = 24,  # examples wanted altogether

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from ..arena.catalogue import FAMILIES, make_task
+from ..arena.catalogue import FAMILIES, make_task, trained_on
 from ..arena.players import Expert, play
 from ..core.records import Example, content_hash, from_dict, read_jsonl, to_dict, write_atomic
 from ..model.loading import DEFAULT_MODEL, load_model
@@ -28,7 +28,7 @@ def arena_examples(
     seed: int = 0,  # of the first
 ) -> list[Example]:
     "Jobs of the seen families as the arena's expert plays them, one in six of them for validation."
-    seen, out = [f for f, x in FAMILIES.items() if x.seen], []
+    seen, out = trained_on(('config', 'rename', 'facts', 'compact')), []
     for i in range(n):
         job = play(make_task(seen[i % len(seen)], seed + i), Expert())
         example = Example(
