@@ -131,7 +131,12 @@ def _tasks(r, p) -> list:
     r.opened = 0
     if p.final:
         _open_test(r, p)
-    return [replace(t, max_turns=min(t.max_turns, p.max_turns or t.max_turns)) for t in out]
+    return out
+
+
+def _shorter(tasks, most: int) -> list:
+    "The tasks with at most so many answers; 0: as each says."
+    return [replace(t, max_turns=min(t.max_turns, most)) for t in tasks] if most else tasks
 
 # %% ../../nbs/4_evaluate.ipynb #0c12add3
 def _judge(r):
@@ -185,8 +190,9 @@ def _evaluate(r, p):
     r.jobs, r.speed, answers = {}, {}, {}
     for name, who in players.items():
         load = cache(who.engine) if hasattr(who, 'engine') else None  # once, for the arena and for the own turns
+        tasks = _shorter(r.tasks, p.max_turns) if load else r.tasks  # a script knows when it is done
         t0 = time.time()
-        r.jobs[name], n = play_all(r.tasks, who, r.out / f'jobs-{_file(name)}.jsonl', name, load)
+        r.jobs[name], n = play_all(tasks, who, r.out / f'jobs-{_file(name)}.jsonl', name, load)
         took = time.time() - t0
         per_minute = round(60 * n / took, 1) if n else None
         r.speed[name] = dict(jobs_played=n, seconds=round(took, 1), jobs_per_minute=per_minute)
@@ -417,7 +423,7 @@ def evaluate(
     endpoint: str = '',  # URL of an OpenAI-compatible server that plays too, such as http://localhost:8000/v1
     endpoint_model: str = '',  # name of its model
     max_new_tokens: int = 32,  # per answer
-    max_turns: int = 0,  # answers per job, at most; 0: as each job says
+    max_turns: int = 0,  # answers of a model per job, at most; 0: as each job says
     batch: int = 8,  # jobs at once
     device: str = 'cpu',  # cpu or cuda
     seed: int = 0,  # another number, other held-out jobs
