@@ -270,6 +270,8 @@ def _numbers(r) -> dict:
         trained_families=list(r.families),
         nearest_training_row=r.nearest,
         standings=r.standings,
+        headline=headline_rows(r.standings),
+        objectives=objective_rows(r.tasks, r.jobs),
         families={suite: by_family(_of_suite(r, suite)) for suite in r.standings},
         replay=dict(
             r.limits,
