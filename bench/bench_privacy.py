@@ -211,7 +211,7 @@ def audit(paths):
     if not paths:
         from agentft.phases.collect import simulate
 
-        for j in simulate(6, 0.5):
+        for j in simulate(6, 0.5, families=('config', 'rename', 'facts', 'compact')):
             strings(to_dict(j), out)
     return list(out)
 

@@ -399,7 +399,7 @@ def test_collect_arena_over_the_socket(tmp_path):
     assert sum(j.model.startswith('faulty') for j in jobs) == len(seen) and all(
         j.meta['seed'] < EVAL_SEED for j in jobs
     )
-    played = {j.id: j for j in simulate(2, 0.5, 3)}
+    played = {j.id: j for j in simulate(2, 0.5, 3, ('config', 'rename', 'facts', 'compact'))}
     for j in jobs:
         assert [t.said for t in j.turns] == [t.said for t in played[j.id].turns]
     assert five(list(played.values()))['edit_precision'].value == pytest.approx(n['metrics']['edit_precision']['value'])

@@ -223,7 +223,7 @@ def _tried(task, turns) -> list[str]:
 def _reported(turns) -> str:
     "The last report of a job, in lower case."
     calls = [c for turn in turns for c in turn.said.tool_calls if c.name in ('job_complete', 'mark_complete')]
-    return str(calls[-1].arguments.get('summary', '')).casefold() if calls else ''
+    return f' {calls[-1].arguments.get("summary", "")} '.casefold() if calls else ''
 
 # %% ../../nbs/arena/01_tasks.ipynb #f680287f
 def _unsaid(task, turns) -> list[str]:
