@@ -106,9 +106,9 @@ def _use(seed, families: list) -> str:
 def _read_seeds(r, p):
     "Seeds of people, of the arena and of phase 1; those that cannot be used are turned away."
     bad = []
-    arena = family_seeds(listed(p.families), level=p.level)
+    arena = [] if p.families == 'none' else family_seeds(listed(p.families), level=p.level)
     written = read_seeds(seed_folder(p.seeds), bad) + arena
-    r.families = list(dict.fromkeys(s.family for s in arena))
+    r.families = list(dict.fromkeys(s.family for s in arena or written if s.family in FAMILIES))
     r.rejected = [Rejected(where, 'unreadable_seed', why, 'seeds') for where, why in bad]
     good, refused = check_seeds(written + own_seeds(r.found, r.rejected))
     r.rejected += refused
@@ -334,7 +334,7 @@ def synthesize(
     out: str = '',  # folder of this phase; phase 1 is looked for beside it; '': a scratch folder, seeds only
     collect_dir: str = 'auto',  # folder of phase 1; auto: `1-collect` beside `out`; none: seeds only
     seeds: str = 'seeds',  # folder of JSONL files, one per behaviour
-    families: str = 'config,rename,facts,compact',  # of the arena, by comma; '': all that may be trained on
+    families: str = 'config,rename,facts,compact',  # of the arena; '': all; none: those that seeds name
     level: int = 1,  # of the arena's jobs, 1 to 3: length of their files, files in the way
     teacher: str = 'offline',  # who makes new jobs; offline: a script, no language model is asked
     n_examples: int = 24,  # examples wanted altogether

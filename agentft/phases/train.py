@@ -154,7 +154,7 @@ def _numbers(r) -> dict:
     return dict(
         report,
         adapter='adapter',
-        seeds=[dict(seed=x.recipe['seed'], loss_last=x.loss_last, seconds=x.seconds) for x in r.reports],
+        seeds=[dict(seed=x.recipe.get('seed', 0), loss_last=x.loss_last, seconds=x.seconds) for x in r.reports],
         source='/'.join(Path(r.source).parts[-2:]),
         max_len=r.max_len,
         held_out=len(r.valid),
