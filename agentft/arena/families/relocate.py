@@ -7,7 +7,7 @@ __all__ = ['SECTION_ASKS', 'LIST_ASKS', 'ROW_ASKS', 'FUNCTION_ASKS', 'BODIES', '
 
 # %% ../../../nbs/arena/02_families/relocate.ipynb #d5d40194
 from ..tasks import Item, edit_call, family, read_call, tool_call
-from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
+from ..words import PROSE, file_length, fill, lines_of, other_files, pick, pick_name, spread
 
 # %% ../../../nbs/arena/02_families/relocate.ipynb #9339007d
 SECTION_ASKS = [
@@ -128,7 +128,7 @@ def _row(r, level):
 # %% ../../../nbs/arena/02_families/relocate.ipynb #336777f4
 def _function(r, level):
     "A function, into another module."
-    package = pick(r, 'area')
+    package = pick_name(r, 'area')
     here, there = r.sample(['core', 'helpers', 'tools', 'main', 'views', 'store'], 2)
     path, dest = f'{package}/{here}.py', f'{package}/{there}.py'
     n = {1: 3, 2: r.randint(6, 9), 3: r.randint(15, 22)}[level]

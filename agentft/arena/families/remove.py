@@ -9,7 +9,7 @@ __all__ = ['FUNCTION_ASKS', 'PERSON_ASKS', 'SECTION_ASKS', 'EXPIRED_ASKS', 'BODI
 from datetime import date, timedelta
 
 from ..tasks import Item, edit_call, family, read_call
-from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
+from ..words import PROSE, file_length, fill, lines_of, other_files, pick, pick_name, spread
 
 # %% ../../../nbs/arena/02_families/remove.ipynb #ed1fae27
 FUNCTION_ASKS = [
@@ -74,7 +74,7 @@ def _module(r, names, called):
 
 def _function(r, level):
     "A function that no line calls."
-    package = pick(r, 'area')
+    package = pick_name(r, 'area')
     path, other = (f'{package}/{x}.py' for x in r.sample(['core', 'helpers', 'tools', 'views', 'main'], 2))
     names = lines_of(r, ['{verb}_{noun}'], {1: 2, 2: r.randint(4, 7), 3: r.randint(13, 20)}[level])
     if level > 1:
