@@ -8,7 +8,7 @@ __all__ = ['FUNCTION_ASKS', 'PERSON_ASKS', 'SECTION_ASKS', 'EXPIRED_ASKS', 'BODI
 # %% ../../../nbs/arena/02_families/remove.ipynb #30cb3f19
 from datetime import date, timedelta
 
-from ..tasks import Item, edit_call, family, read_call
+from ..tasks import Item, edit_steps, family, read_call
 from ..words import PROSE, file_length, fill, lines_of, other_files, pick, pick_name, spread
 
 # %% ../../../nbs/arena/02_families/remove.ipynb #ed1fae27
@@ -58,11 +58,10 @@ def _stretches(text, gone) -> list[str]:
 
 
 def _item(todo, path, text, gone, reads=None):
-    calls, rest = [], text
+    texts = [text]
     for part in _stretches(text, gone):
-        calls.append(edit_call(path, rest, part, ''))
-        rest = rest.replace(part, '', 1)
-    return Item(todo, [*(reads or [read_call(path)]), *calls], {path: rest})
+        texts.append(texts[-1].replace(part, '', 1))
+    return Item(todo, [*(reads or [read_call(path)]), *edit_steps(path, texts)], {path: texts[-1]})
 
 # %% ../../../nbs/arena/02_families/remove.ipynb #4db92374
 def _module(r, names, called):
