@@ -49,7 +49,7 @@ def write_call(
 # %% ../../nbs/arena/01_tasks.ipynb #189b960f
 def _pieces(text) -> list:
     "Words, numbers, and every other character by itself."
-    return re.findall(r'[A-Za-z]+|\d+|.', text, re.S)
+    return re.findall(r'[^\W\d_]+|\d+|.', text, re.S)
 
 
 def _without(pieces, end) -> list:
