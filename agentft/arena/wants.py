@@ -8,6 +8,7 @@ __all__ = ['Fact', 'Facts', 'holds']
 # %% ../../nbs/arena/00_wants.ipynb #4a37ee81
 import re
 from dataclasses import dataclass
+from textwrap import dedent
 
 from fastcore.basics import patch
 
@@ -91,6 +92,31 @@ def variants(
     return [text for text, fit in zip(texts, fits) if fit]
 
 # %% ../../nbs/arena/00_wants.ipynb #8ebdc899
+def _code_lines(tokens: list[str]) -> list[str]:
+    "Tokens of Python, put together in lines as far as statements and comments go."
+    lines = [[]]
+    for token in tokens:
+        if token not in ('<in>', '<out>', '<end>'):
+            lines[-1].append(token)
+        if token == '<end>' or token.startswith('#'):
+            lines.append([])
+    return [' '.join(line) for line in lines if line]
+
+
+def _said(path: str, text: str) -> list[str]:
+    "The lines of a file in their normal form, without indents."
+    lines = [line.strip() for line in normal_form(path, text)]
+    return _code_lines(lines) if '<end>' in lines else lines
+
+# %% ../../nbs/arena/00_wants.ipynb #70f76cb2
+def _has_line(path: str, line: str, text: str) -> bool:
+    "Does `line`, or several, stand in `text`, whatever its indent?"
+    if line.strip() in {x.strip() for x in text.splitlines()}:
+        return True
+    part, lines = _said(path, dedent(line)), _said(path, text)
+    return any(lines[i : i + len(part)] == part for i in range(len(lines) - len(part) + 1))
+
+
 def holds(
     path: str,  # of the file
     want,  # text, list of lines, `Facts`; None: the file has to be gone
@@ -103,5 +129,4 @@ def holds(
         return says_same(path, want, text)
     if isinstance(want, Facts):
         return want.are_in(text)
-    lines = {line.strip() for line in normal_form(path, text)}
-    return all(line.strip() in lines for one in want for line in normal_form(path, one))
+    return all(_has_line(path, line, text) for line in want)

@@ -6,7 +6,7 @@
 __all__ = ['CHANGES', 'HEADING', 'ASK', 'ENTRIES', 'PROJECT', 'CODE', 'RELEASES', 'TURN', 'FRESH', 'OTHERS', 'changelog']
 
 # %% ../../../nbs/arena/02_families/changelog.ipynb #a0af0d5d
-from ..tasks import Item, edit_call, family, read_call
+from ..tasks import Item, edit_call, family, read_call, smallest_edit
 from ..words import WORDS, file_length, fill, lines_of, other_files
 
 # %% ../../../nbs/arena/02_families/changelog.ipynb #b67cab29
@@ -73,18 +73,20 @@ def _history(r, major, minor, length):
 def _bump(path, text, old, new, line):
     "The todo for a file in which `line` holds the version."
     right = line.replace(old, new)
-    edit = edit_call(path, text, line, right)
-    return Item(f'Set the version to {new} in {path}', [read_call(path), edit], {path: text.replace(line, right)})
+    after = text.replace(line, right)
+    calls = [read_call(path), smallest_edit(path, text, after)]
+    return Item(f'Set the version to {new} in {path}', calls, {path: after})
 
 
 def _turned(text, heading, level):
     "The todo for the changelog."
     new = heading if level < 3 else f'{HEADING}\n\n{heading}'
+    after = text.replace(HEADING, new)
     where = 'below Unreleased' if level > 2 else 'instead of Unreleased'
     return Item(
         f'Put the heading {heading.removeprefix("## ")} {where} in CHANGELOG.md',
-        [read_call('CHANGELOG.md'), edit_call('CHANGELOG.md', text, HEADING, new)],
-        {'CHANGELOG.md': text.replace(HEADING, new)},
+        [read_call('CHANGELOG.md'), smallest_edit('CHANGELOG.md', text, after)],
+        {'CHANGELOG.md': after},
     )
 
 # %% ../../../nbs/arena/02_families/changelog.ipynb #544d2c63

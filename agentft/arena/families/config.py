@@ -6,10 +6,7 @@
 __all__ = ['FOLDERS', 'ENDINGS', 'ASKS', 'NOTE', 'SECTION_ASKS', 'config']
 
 # %% ../../../nbs/arena/02_families/config.ipynb #208244b3
-import os.path
-import re
-
-from ..tasks import Item, edit_call, family, read_call, write_call
+from ..tasks import Item, edit_call, family, read_call, smallest_edit, write_call
 from ..words import file_length, fill, other_files, pick, pick_other
 
 # %% ../../../nbs/arena/02_families/config.ipynb #d9cd59c5
@@ -69,15 +66,6 @@ def _text(sections) -> str:
         out += f'{name}:\n' + ''.join(f'  {key}: {value}\n' for key, value in values.items())
     return out
 
-# %% ../../../nbs/arena/02_families/config.ipynb #f96cabfe
-def _edit(path, text, new):
-    "The smallest of three edits: unique by what stands before the change, by its line, by what follows."
-    skip = max(0, len(os.path.commonprefix([text, new])) - 200)  # characters that are context enough
-    tail = os.path.commonprefix([text[skip:][::-1], new[skip:][::-1]])[::-1]
-    tails = [re.sub(r'^\w+', '', tail), tail[tail.find('\n') :], tail[200:]]
-    ways = [edit_call(path, text, text[skip:].removesuffix(x), new[skip:].removesuffix(x)) for x in tails]
-    return min(ways, key=lambda call: len(re.findall(r'\w+|[^\w\s]', call.arguments['old_string'])))
-
 # %% ../../../nbs/arena/02_families/config.ipynb #353b9b29
 def _set(path, text, section, key, old, new):
     "The edit of one setting, and the file after it."
@@ -86,7 +74,7 @@ def _set(path, text, section, key, old, new):
     before = text[start:end]
     after = before.removesuffix(str(old)) + str(new)
     new_text = text[:start] + after + text[end:]
-    return _edit(path, text, new_text), new_text
+    return smallest_edit(path, text, new_text), new_text
 
 # %% ../../../nbs/arena/02_families/config.ipynb #bbb717dd
 def _changes(r, sections, n):

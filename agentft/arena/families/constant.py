@@ -6,10 +6,7 @@
 __all__ = ['RULES', 'FOLDERS', 'ASKS', 'ALSO', 'LEAVE', 'PAPER', 'constant']
 
 # %% ../../../nbs/arena/02_families/constant.ipynb #6a52e67d
-import os.path
-import re
-
-from ..tasks import Item, edit_call, family, read_call
+from ..tasks import Item, edit_steps, family, read_call, smallest_edit
 from ..words import fill, other_files, pick
 
 # %% ../../../nbs/arena/02_families/constant.ipynb #6724b40b
@@ -115,21 +112,7 @@ ALSO = dict(
 LEAVE = ' Leave the {stated} as it is, {person} will write a new one.'
 PAPER = ' The line in {paper} that states the number is to be corrected, too.'
 
-# %% ../../../nbs/arena/02_families/constant.ipynb #a5bbfa12
-def _edit(path, text, new):
-    "The smallest of three edits: unique by what stands before the change, by its line, by what follows."
-    skip = max(0, len(os.path.commonprefix([text, new])) - 200)  # characters that are context enough
-    tail = os.path.commonprefix([text[skip:][::-1], new[skip:][::-1]])[::-1]
-    tails = [re.sub(r'^\w+', '', tail), tail[tail.find('\n') :], tail[200:]]
-    ways = [edit_call(path, text, text[skip:].removesuffix(x), new[skip:].removesuffix(x)) for x in tails]
-    return min(ways, key=lambda call: len(re.findall(r'\w+|[^\w\s]', call.arguments['old_string'])))
-
 # %% ../../../nbs/arena/02_families/constant.ipynb #1bbb031b
-def _steps(path, texts):
-    "Edits that lead from each text to the next."
-    return [_edit(path, a, b) for a, b in zip(texts, texts[1:]) if a != b]
-
-
 def _changed(title, parts, k, new, also):
     "Texts of the module: as it is, with the new number, with the sentence too where it is corrected."
     rule, old, kind, stated = parts[k]
@@ -153,7 +136,7 @@ def _paper_item(path, text, rule, old, new):
     right = text.replace(before, after)
     return Item(
         f'State {new} instead of {old} for {rule[0]} in {path}',
-        [read_call(path), _edit(path, text, right)],
+        [read_call(path), smallest_edit(path, text, right)],
         {path: right},
     )
 
@@ -195,7 +178,7 @@ def constant(r, level):
     texts = _changed(title, parts, k, new, also)
     name = rule[1] if kind == 'constant' else f'the default of {rule[2]} in {rule[0]}()'
     todo = f'Set {name} to {new} in {path}' + (f', also in the {stated}' if also else '')
-    items, files = [Item(todo, [read_call(path), *_steps(path, texts)], {path: texts[-1]})], {path: texts[0]}
+    items, files = [Item(todo, [read_call(path), *edit_steps(path, texts)], {path: texts[-1]})], {path: texts[0]}
     ask = _asked(r, path, parts[k], new, also)
     if level > 2:
         paper = f'docs/{topic}.md'

@@ -7,11 +7,10 @@ __all__ = ['WEEKDAYS', 'EVENTS', 'FIELDS', 'ASKS', 'DAY_ASKS', 'REMINDER', 'FOLL
 
 # %% ../../../nbs/arena/02_families/dates.ipynb #1192901f
 import json
-import os.path
 import re
 from datetime import date, timedelta
 
-from ..tasks import Item, edit_call, family, read_call, write_call
+from ..tasks import Item, family, read_call, smallest_edit, write_call
 from ..words import file_length, fill, other_files, pick
 
 # %% ../../../nbs/arena/02_families/dates.ipynb #7035dd8e
@@ -108,15 +107,6 @@ CHAIN = {
 LIST = ' Then write to {note} a line `name: old date -> new date` for each that moved, in the order of {path}.'
 NOTE = 'output/moved.md'
 
-# %% ../../../nbs/arena/02_families/dates.ipynb #a7d3e803
-def _edit(path, text, new):
-    "The smallest of three edits: unique by what stands before the change, by its line, by what follows."
-    skip = max(0, len(os.path.commonprefix([text, new])) - 200)  # characters that are context enough
-    tail = os.path.commonprefix([text[skip:][::-1], new[skip:][::-1]])[::-1]
-    tails = [re.sub(r'^\w+', '', tail), tail[tail.find('\n') :], tail[200:]]
-    ways = [edit_call(path, text, text[skip:].removesuffix(x), new[skip:].removesuffix(x)) for x in tails]
-    return min(ways, key=lambda call: len(re.findall(r'\w+|[^\w\s]', call.arguments['old_string'])))
-
 # %% ../../../nbs/arena/02_families/dates.ipynb #72195071
 def _words(calls) -> int:
     return sum(len(re.findall(r'\w+|[^\w\s]', call.arguments['old_string'])) for call in calls)
@@ -139,7 +129,7 @@ def _in_order(path, head, events, moved):
             for keys in way:
                 now = now | {key: fields[key] for key in keys}
                 after = _text(path, head, events | {name: now})
-                calls.append(_edit(path, before, after))
+                calls.append(smallest_edit(path, before, after))
                 before = after
             ways.append(calls)
         events[name] = fields

@@ -6,9 +6,7 @@
 __all__ = ['SETTING_ASKS', 'RULE_ASKS', 'PRICE_ASKS', 'RULES', 'TOOLS', 'LINES', 'KINDS', 'deep']
 
 # %% ../../../nbs/arena/02_families/deep.ipynb #6e2cb72d
-import re
-
-from ..tasks import Item, family, tool_call
+from ..tasks import Item, family, smallest_edit, tool_call
 from ..words import PROSE, WORDS, fill, lines_of, other_files, pick
 
 # %% ../../../nbs/arena/02_families/deep.ipynb #dd198f1d
@@ -35,31 +33,12 @@ RULES |= dict(people='It takes {value} people.', pages='At most {value} pages ar
 TOOLS = 'read_file write_file edit_file search_files next_phase_todos todo_complete job_complete'.split()
 LINES = {1: (45, 55), 2: (65, 85), 3: (110, 120)}  # of the long file, by level
 
-# %% ../../../nbs/arena/02_families/deep.ipynb #329b1692
-def _pieces(text):
-    return re.findall(r'[A-Za-z]+|\d+|[^\w\s]+|.', text, re.S)
-
-
-def _window(text, at, old):
-    "The cheapest words of its line before and after `old`, which stands at `at`, that make it unique in `text`."
-    low, high = text.rindex('\n', 0, at) + 1, text.index('\n', at)
-    left, right = _pieces(text[low:at]), _pieces(text[at + len(old) : high])
-    found = []
-    for i in range(len(left) + 1):
-        for j in range(len(right) + 1):
-            around = left[len(left) - i :], right[:j]
-            before, after = map(''.join, around)
-            if text.count(before + old + after) == 1:
-                found.append((sum(x != ' ' for part in around for x in part), before, after))
-    return min(found)[1:]
-
 # %% ../../../nbs/arena/02_families/deep.ipynb #9a0230c8
-def _changed(path, text, line, old, new):
-    "The calls that replace `old` in `line`, which stands once in `text`, and the text after them."
+def _changed(path, text, part, line, old, new):
+    "The calls that replace `old` in `line`, which stands once in `text`, and the text after them; `part` was read."
     at = text.index(line) + line.index(old)
-    before, after = _window(text, at, old)
-    edit = tool_call('edit_file', path=path, old_string=before + old + after, new_string=before + new + after)
-    return [tool_call('search_files', query=old), edit], text[:at] + new + text[at + len(old) :]
+    after = text[:at] + new + text[at + len(old) :]
+    return [tool_call('search_files', query=old), smallest_edit(path, text, after, part)], after
 
 # %% ../../../nbs/arena/02_families/deep.ipynb #e5600600
 def _settings(r, n, level):
@@ -125,7 +104,8 @@ def _item(r, path, text, place, n):
     calls, asked = [tool_call('search_files', query=search), read], []
     for what, line, old in sorted(r.sample(values, n), key=values.index):
         new = _new_value(r, text, line, old)
-        more, text = _changed(path, text, line, old, new)
+        more, text = _changed(path, text, part, line, old, new)
+        part = part.replace(line, line.replace(old, new))
         calls += more
         asked.append(what.format(*new.split(',')))
     return ' and '.join(asked), calls, text

@@ -7,7 +7,7 @@ __all__ = ['VALUE', 'LINE', 'MOVE', 'TICK', 'SAME', 'done_already']
 
 # %% ../../../nbs/arena/02_families/done_already.ipynb #dadeda09
 from ..tasks import Item, family, read_call, tool_call
-from ..words import PROSE, SETTINGS, WORDS, file_length, fill, lines_of, other_files, pick, spread
+from ..words import PROSE, SETTINGS, WORDS, file_of, fill, other_files, pick
 
 # %% ../../../nbs/arena/02_families/done_already.ipynb #c254bc89
 VALUE = [
@@ -57,20 +57,14 @@ SAME = (
 )  # a report that claims a change says none of these
 
 # %% ../../../nbs/arena/02_families/done_already.ipynb #12e421e3
-def _mixed(r, level, top, lines, templates, avoid):
-    "The text of a file of the level's length with `lines` in it."
-    more = lines_of(r, templates, max(file_length(r, level) - len(lines) - 1, 2), avoid)
-    return '\n'.join([top, *spread(r, lines, more)]) + '\n'
-
-
 def _value(r, level):
     "The setting has the value that was decided."
     area, key = pick(r, 'area'), pick(r, 'key')
     path, notes, name = f'config/{area}.yaml', 'notes/decisions.md', f'{area}_{key}'
     value = str(r.randint(101, 999))
     files = {
-        path: _mixed(r, level, f'# {area}', [f'{name}: {value}'], SETTINGS, (name, value)),
-        notes: _mixed(r, level, '# Decisions', [f'From now on {name} is {value}.'], PROSE, (value,)),
+        path: file_of(r, level, f'# {area}', [f'{name}: {value}'], SETTINGS, (name, value)),
+        notes: file_of(r, level, '# Decisions', [f'From now on {name} is {value}.'], PROSE, (value,)),
     }
     looks = (read_call(notes), read_call(path)) if level == 1 else tool_call('search_files', query=name)
     return VALUE, dict(key=name, path=path, notes=notes), files, looks, value, f'{name} is {value} in {path} already'
@@ -83,8 +77,8 @@ def _line(r, level):
     entries = [f'- {name}, {city}' for name, city in zip([who, *others], pick(r, 'city', 4))]
     mail = f'Please put {who} on the list in {path}.'
     files = {
-        path: _mixed(r, level, '# List', r.sample(entries, 4), ['{topic} in {city}: {2..90} people'], ()),
-        notes: _mixed(r, 1, '# Mail', [mail], PROSE, (who,)),
+        path: file_of(r, level, '# List', r.sample(entries, 4), ['{topic} in {city}: {2..90} people'], ()),
+        notes: file_of(r, 1, '# Mail', [mail], PROSE, (who,)),
     }
     looks = (read_call(notes), read_call(path))
     return LINE, dict(path=path, notes=notes), files, looks, who, f'{who} stands in {path} already'
@@ -96,8 +90,8 @@ def _move(r, level):
     names = r.sample(WORDS['noun'], 2 + 2 * level)
     paths = [f'{r.choice(["open", folder])}/{name}-{r.randint(10, 99)}.md' for name in names[1:]]
     path = f'{folder}/{names[0]}-{r.randint(10, 99)}.md'
-    files = {p: _mixed(r, level, '# Case', [], PROSE, ()) for p in paths}
-    files[path] = _mixed(r, level, '# Case', [f'The desk has settled {code}.'], PROSE, ())
+    files = {p: file_of(r, level, '# Case', [], PROSE, ()) for p in paths}
+    files[path] = file_of(r, level, '# Case', [f'The desk has settled {code}.'], PROSE, ())
     looks = tool_call('search_files', query=code)
     return MOVE, dict(code=code, folder=folder), dict(sorted(files.items())), looks, path, f'{path} lies there already'
 
@@ -108,7 +102,7 @@ def _tick(r, level):
     people = r.choices(WORDS['person'], k=len(topics))
     marks = ['x', *r.choices('x ', k=len(topics) - 1)]
     steps = [f'- [{mark}] {topic} ({who})' for mark, topic, who in zip(marks, topics, people)]
-    text = _mixed(r, level, '# Steps', r.sample(steps, len(steps)), PROSE, tuple(topics))
+    text = file_of(r, level, '# Steps', r.sample(steps, len(steps)), PROSE, tuple(topics))
     looks = read_call(path) if level == 1 else tool_call('search_files', query=f'] {topics[0]}')
     words = dict(topic=topics[0], path=path)
     return TICK, words, {path: text}, looks, people[0], f'{topics[0]} ({people[0]}) is ticked already'

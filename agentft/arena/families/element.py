@@ -6,10 +6,7 @@
 __all__ = ['PAGES', 'VALUES', 'FEW', 'ASKS', 'TODO', 'element']
 
 # %% ../../../nbs/arena/02_families/element.ipynb #f1a83154
-import os.path
-import re
-
-from ..tasks import Item, edit_call, family, read_call
+from ..tasks import Item, family, read_call, smallest_edit
 from ..words import file_length, fill, other_files
 
 # %% ../../../nbs/arena/02_families/element.ipynb #8efdf922
@@ -117,15 +114,6 @@ def _changes(r, page, elements, n):
         out.append((name, key, old, new))
     return out
 
-# %% ../../../nbs/arena/02_families/element.ipynb #bfa34407
-def _edit(path, text, new):
-    "The smallest of three edits: unique by what stands before the change, by its line, by what follows."
-    skip = max(0, len(os.path.commonprefix([text, new])) - 200)  # characters that are context enough
-    tail = os.path.commonprefix([text[skip:][::-1], new[skip:][::-1]])[::-1]
-    tails = [re.sub(r'^\w+', '', tail), tail[tail.find('\n') :], tail[200:]]
-    ways = [edit_call(path, text, text[skip:].removesuffix(x), new[skip:].removesuffix(x)) for x in tails]
-    return min(ways, key=lambda call: len(re.findall(r'\w+|[^\w\s]', call.arguments['old_string'])))
-
 # %% ../../../nbs/arena/02_families/element.ipynb #9e7ddf31
 def _item(path, page, head, elements, change):
     "The todo for a change, which is made in `elements`, and the page after it."
@@ -135,7 +123,7 @@ def _item(path, page, head, elements, change):
     after = _text(page, head, elements)
     todo = TODO.format(what=page['asks'][key].format(name=name), new=new, path=path)
     shown = page['element'].format(name=name, **elements[name])
-    return Item(todo, [_edit(path, before, after)], {path: [shown]}), after
+    return Item(todo, [smallest_edit(path, before, after)], {path: [shown]}), after
 
 # %% ../../../nbs/arena/02_families/element.ipynb #491fe70c
 @family(work='edit', behaviour='edit', held='test')

@@ -6,9 +6,7 @@
 __all__ = ['HOST', 'VERSION', 'NAME', 'PHONE', 'TOOLS', 'WHERE', 'CASES', 'AROUND', 'HEADS', 'NAMES', 'everywhere']
 
 # %% ../../../nbs/arena/02_families/everywhere.ipynb #6a6b04b3
-import re
-
-from ..tasks import Item, family, read_call, tool_call
+from ..tasks import Item, family, read_call, smallest_edit, tool_call
 from ..words import PROSE, SETTINGS, file_length, fill, lines_of, other_files, pick, pick_other, spread
 
 # %% ../../../nbs/arena/02_families/everywhere.ipynb #33db1b82
@@ -137,49 +135,13 @@ def _loud(line):
     return f'{key.upper()}={value}'
 
 # %% ../../../nbs/arena/02_families/everywhere.ipynb #14268ea7
-def _pieces(text):
-    return re.findall(r'[A-Za-z]+|\d+|[^\w\s]+|.', text, re.S)
-
-
-def _cost(text):
-    "About the tokens of `text`: words, numbers and signs, each with the blank before it."
-    return sum(piece != ' ' for piece in _pieces(text))
-
-
-def _core(old, new):
-    "Where `old` and `new` begin to differ, and what differs, in whole words and numbers."
-    a, b, at = _pieces(old), _pieces(new), 0
-    while len(a) > 1 and len(b) > 1 and a[0] == b[0]:
-        at, a, b = at + len(a[0]), a[1:], b[1:]
-    while len(a) > 1 and len(b) > 1 and a[-1] == b[-1]:
-        a, b = a[:-1], b[:-1]
-    return at, ''.join(a), ''.join(b)
-
-
-def _edit(path, text, line, old, new):
-    "The cheapest edit of `line` with words of it and of its neighbours, and the text after it."
-    at = text.index(f'\n{line}\n') + 1 + line.index(old)
-    skip, old, new = _core(old, new)
-    at += skip
-    low = text.rfind('\n', 0, text.rindex('\n', 0, at)) + 1
-    high = text.find('\n', text.index('\n', at) + 1) + 1 or len(text)
-    left, right = _pieces(text[low:at]), _pieces(text[at + len(old) : high])
-    found = []
-    for i in range(len(left) + 1):
-        for j in range(len(right) + 1):
-            before, after = ''.join(left[len(left) - i :]), ''.join(right[:j])
-            if text.count(before + old + after) == 1:
-                found.append((_cost(before + after), i + j, before, after))
-    _, _, before, after = min(found)
-    call = tool_call('edit_file', path=path, old_string=before + old + after, new_string=before + new + after)
-    return call, text[:at] + new + text[at + len(old) :]
-
-
 def _item(path, text, here, old, new, before):
     calls, done = [*before, read_call(path)], text
     for line in here:
-        call, done = _edit(path, done, line, old, new)
-        calls.append(call)
+        at = done.index(f'\n{line}\n') + 1 + line.index(old)
+        after = done[:at] + new + done[at + len(old) :]
+        calls.append(smallest_edit(path, done, after))
+        done = after
     return Item(f'Change {old} to {new} in {path}', calls, {path: done})
 
 # %% ../../../nbs/arena/02_families/everywhere.ipynb #1556ff29

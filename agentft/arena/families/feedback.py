@@ -6,7 +6,7 @@
 __all__ = ['REPORTS', 'REVIEWS', 'SENTENCES', 'COUNTS', 'ASKS', 'REPLY', 'ALSO', 'WITHDRAWN', 'feedback']
 
 # %% ../../../nbs/arena/02_families/feedback.ipynb #6e6617b6
-from ..tasks import Item, edit_call, family, read_call, tool_call, write_call
+from ..tasks import Item, edit_steps, family, read_call, write_call
 from ..words import fill, other_files, pick, pick_other
 
 # %% ../../../nbs/arena/02_families/feedback.ipynb #873075fd
@@ -94,21 +94,20 @@ def _comments(r, level, report):
     return r.sample(out, count)
 
 # %% ../../../nbs/arena/02_families/feedback.ipynb #29f0354f
-def _edit(path, text, old, new):
-    "The call for one comment, and the text after it."
+def _after(text, old, new):
+    "The text after one comment."
     if new is None:
-        return tool_call('edit_file', path=path, old_string=f'{old}\n', new_string=''), text.replace(f'{old}\n', '')
+        return text.replace(f'{old}\n', '')
     new = '\n'.join(new) if isinstance(new, tuple) else new
-    return edit_call(path, text, f'{old}\n', f'{new}\n'), text.replace(f'{old}\n', f'{new}\n')
+    return text.replace(f'{old}\n', f'{new}\n')
 
 
 def _apply_item(path, review, text, comments):
-    calls = [(read_call(review), read_call(path))]
+    texts = [text]
     for _, old, new in comments:
-        if new != old:
-            call, text = _edit(path, text, old, new)
-            calls.append(call)
-    return Item(f'Apply the comments of {review} to {path}', calls, {path: text})
+        texts.append(texts[-1] if new == old else _after(texts[-1], old, new))
+    calls = [(read_call(review), read_call(path)), *edit_steps(path, texts)]
+    return Item(f'Apply the comments of {review} to {path}', calls, {path: texts[-1]})
 
 
 def _reply_item(review, comments):

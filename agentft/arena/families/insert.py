@@ -6,10 +6,8 @@
 __all__ = ['STANDARD', 'COMMANDS', 'PLACES', 'ASKS', 'TAB', 'insert']
 
 # %% ../../../nbs/arena/02_families/insert.ipynb #02cbe857
-import re
-
-from ..tasks import Item, edit_call, family, read_call
-from ..words import WORDS, file_length, fill, other_files, pick
+from ..tasks import Item, family, read_call, smallest_edit
+from ..words import WORDS, file_length, fill, other_files, pick, pick_name
 
 # %% ../../../nbs/arena/02_families/insert.ipynb #7a8b9346
 def _sections(r, n, size, titles, entry):
@@ -98,7 +96,7 @@ def _imports(r, n):
     lines = [f'import {name}' for name in names]
     new = lines.pop(r.randrange(len(lines) - 1))
     at = sum(line < new for line in lines)
-    own = r.choice([area for area in WORDS['area'] if area != 'import'])
+    own = pick_name(r, 'area')
     lines += ['', f'import {own}', f'from {own} import {pick(r, "noun")}', '']
     while len(lines) < n:
         name, call = f'{pick(r, "verb")}_{pick(r, "noun")}_{len(lines)}', f'{own}.{pick(r, "verb")}'
@@ -124,19 +122,11 @@ def _makefile(r, n):
     return 'Makefile', lines, 3 * k + 3, [f'{new}:', command, ''], what, where
 
 # %% ../../../nbs/arena/02_families/insert.ipynb #941e9ef1
-def _insert(path, before, new, after):
-    "The smaller of two edits that put `new` between `before` and `after`; all three end with a line."
-    text = before + after
-    ways = [edit_call(path, text, before, before + new)] if before else []
-    ways += [edit_call(path, text, after, new + after)] if after else []
-    return min(ways, key=lambda call: len(re.findall(r'\w+|[^\w\s]', call.arguments['old_string'])))
-
-
 def _item(place):
     "The file of a place, and the todo for it."
     path, lines, at, new, what, where = place
     before, new, after = (''.join(f'{line}\n' for line in part) for part in (lines[:at], new, lines[at:]))
-    calls = [read_call(path), _insert(path, before, new, after)]
+    calls = [read_call(path), smallest_edit(path, before + after, before + new + after)]
     return {path: before + after}, Item(f'Add {what} to {path}, {where}', calls, {path: before + new + after})
 
 # %% ../../../nbs/arena/02_families/insert.ipynb #38191104

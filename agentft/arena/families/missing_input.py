@@ -7,7 +7,7 @@ __all__ = ['FILE', 'SECTION', 'SETTING', 'ROW', 'OTHERWISE', 'MISSING', 'missing
 
 # %% ../../../nbs/arena/02_families/missing_input.ipynb #91b1b639
 from ..tasks import Item, family, read_call, tool_call
-from ..words import PROSE, ROWS, SETTINGS, WORDS, file_length, fill, lines_of, other_files, pick, spread
+from ..words import PROSE, ROWS, SETTINGS, WORDS, file_of, fill, other_files, pick
 
 # %% ../../../nbs/arena/02_families/missing_input.ipynb #eb73e515
 FILE = [
@@ -74,16 +74,10 @@ MISSING = (
 )
 
 # %% ../../../nbs/arena/02_families/missing_input.ipynb #b1350780
-def _mixed(r, level, top, lines, templates, avoid=()):
-    "The text of a file of the level's length with `lines` in it."
-    more = lines_of(r, templates, max(file_length(r, level) - len(lines) - 1, 2), avoid)
-    return '\n'.join([top, *spread(r, lines, more)]) + '\n'
-
-
 def _file(r, level):
     "The file of another year."
     kind, (year, *years) = f'{pick(r, "noun")}-list', r.sample(range(2011, 2026), 3 + level)
-    files = {f'data/{kind}-{y}.csv': _mixed(r, level, 'name,number', [], ROWS) for y in sorted(years)}
+    files = {f'data/{kind}-{y}.csv': file_of(r, level, 'name,number', [], ROWS) for y in sorted(years)}
     words = dict(path=f'data/{kind}-{year}.csv', out='output/sum.md')
     which = f'for which years there is a {kind} in data/'
     looks = tool_call('list_files', path='data')
@@ -94,7 +88,7 @@ def _section(r, level):
     "Other headings."
     path = f'docs/{pick(r, "area")}.md'
     name, *others = [topic.capitalize() for topic in pick(r, 'topic', 3 + level)]
-    parts = [_mixed(r, level, f'## {other}', [], PROSE) for other in others[: 1 + level]]
+    parts = [file_of(r, level, f'## {other}', [], PROSE) for other in others[: 1 + level]]
     if level > 2:
         parts = [''.join(f'{line}\n' for line in part.splitlines()[: 60 // len(parts)]) for part in parts]
     looks = read_call(path) if level == 1 else tool_call('search_files', query='## ', path=path)
@@ -108,7 +102,7 @@ def _setting(r, level):
     area, (key, *keys) = pick(r, 'area'), pick(r, 'key', 3 + level)
     path, name = f'config/{pick(r, "verb")}.yaml', f'{area}_{key}'
     lines = [f'{area}_{k}: {r.randint(2, 99)}' for k in keys]
-    text = _mixed(r, level, '# settings', lines, SETTINGS, (f'{area}_',))
+    text = file_of(r, level, '# settings', lines, SETTINGS, (f'{area}_',))
     looks = read_call(path) if level == 1 else tool_call('search_files', query=f'{area}_', path=path)
     words = dict(name=name, path=path, out='output/value.md')
     return SETTING, words, f'which settings of {area} the file has', {path: text}, looks, keys
@@ -121,7 +115,7 @@ def _row(r, level):
     lines = [f'{other},{firm},{r.randint(1000, 9999)}' for other in others]
     rest = [w for w in WORDS['firm'] if w != firm]
     more = [f'{{person}},{w},{{1000..9999}}' for w in rest]
-    text = _mixed(r, level, 'name,firm,number', lines, more, (f'{name},',))
+    text = file_of(r, level, 'name,firm,number', lines, more, (f'{name},',))
     looks = read_call(path) if level == 1 else tool_call('search_files', query=f',{firm},', path=path)
     words = dict(name=name, firm=firm, path=path, out='output/number.md')
     return ROW, words, f'who is listed for {firm}', {path: text}, looks, others

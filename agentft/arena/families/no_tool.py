@@ -7,7 +7,7 @@ __all__ = ['MAIL', 'TESTS', 'PAGE', 'DATABASE', 'IF_NOT', 'CANNOT', 'no_tool']
 
 # %% ../../../nbs/arena/02_families/no_tool.ipynb #3886b682
 from ..tasks import Item, family, read_call, tool_call
-from ..words import PROSE, SETTINGS, file_length, fill, lines_of, other_files, pick, spread
+from ..words import PROSE, SETTINGS, file_of, fill, other_files, pick
 
 # %% ../../../nbs/arena/02_families/no_tool.ipynb #e50c6af9
 MAIL = [
@@ -73,12 +73,6 @@ CANNOT = (
 )
 
 # %% ../../../nbs/arena/02_families/no_tool.ipynb #603ee267
-def _mixed(r, level, top, lines, templates, avoid=()):
-    "The text of a file of the level's length with `lines` in it."
-    more = lines_of(r, templates, max(file_length(r, level) - len(lines) - 1, 2), avoid)
-    return '\n'.join([top, *spread(r, lines, more)]) + '\n'
-
-
 def _mail(r, level):
     "The address of a person."
     name, *others = pick(r, 'person', 2 + 2 * level)
@@ -87,8 +81,10 @@ def _mail(r, level):
     lines = [f'- {n}: {i}.{n.lower()}@{end}' for n, i, end in zip([name, *others], initials, ends)]
     path, paper = 'lists/addresses.md', f'output/{pick(r, "topic")}.md'
     files = {
-        path: _mixed(r, level, '# Addresses', r.sample(lines, len(lines)), ['- {firm}, {city}: see {person}'], (name,)),
-        paper: _mixed(r, 1, '# Offer', [], PROSE, (name,)),
+        path: file_of(
+            r, level, '# Addresses', r.sample(lines, len(lines)), ['- {firm}, {city}: see {person}'], (name,)
+        ),
+        paper: file_of(r, 1, '# Offer', [], PROSE, (name,)),
     }
     return MAIL, dict(name=name, path=path, paper=paper), files, name, lines[0].split(': ')[1], 'send a mail'
 
@@ -97,7 +93,7 @@ def _tests(r, level):
     "The command in a readme."
     path, word = r.choice(['readme.md', 'docs/setup.md', 'CONTRIBUTING.md']), pick(r, 'verb')
     command = r.choice(['make check-{0}', 'tox -e {0}', 'pytest -k {0}', './run_{0}.sh', 'npm run {0}']).format(word)
-    text = _mixed(r, level, '# Setup', [f'Run the tests with `{command}`.'], PROSE, ('Run', word))
+    text = file_of(r, level, '# Setup', [f'Run the tests with `{command}`.'], PROSE, ('Run', word))
     return TESTS, dict(path=path), {path: text}, 'Run the tests', command, 'run the tests'
 
 
@@ -106,7 +102,7 @@ def _page(r, level):
     firm, *others = pick(r, 'firm', 2 + 2 * level)
     lines = [f'- {f}: https://{f.lower()}.example/{pick(r, "topic")}{r.randint(10, 99)}' for f in [firm, *others]]
     more = ['- {person}, {city}: no page']
-    text = _mixed(r, level, '# Links', r.sample(lines, len(lines)), more)
+    text = file_of(r, level, '# Links', r.sample(lines, len(lines)), more)
     path = r.choice(['docs/links.md', 'links.md', 'notes/pages.md'])
     return PAGE, dict(firm=firm, path=path), {path: text}, f'{firm}:', lines[0].split(': ')[1], 'open a web page'
 
@@ -115,7 +111,7 @@ def _database(r, level):
     "The host of a database."
     area = pick(r, 'area')
     path, host = f'config/{pick(r, "verb")}.yaml', f'db{r.randint(10, 99)}.{pick(r, "city").lower()}.example'
-    text = _mixed(r, level, '# settings', [f'{area}_host: {host}'], SETTINGS, (f'{area}_host',))
+    text = file_of(r, level, '# settings', [f'{area}_host: {host}'], SETTINGS, (f'{area}_host',))
     words = dict(area=area, path=path, noun=r.choice(['order', 'user', 'ticket', 'label', 'route']))
     return DATABASE, words, {path: text}, f'{area}_host', host, 'query a database'
 

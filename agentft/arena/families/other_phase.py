@@ -6,7 +6,7 @@
 __all__ = ['PAPERS', 'RULES', 'WORK', 'BOTH', 'ONLY', 'OTHER_RULES', 'MIND', 'other_phase']
 
 # %% ../../../nbs/arena/02_families/other_phase.ipynb #51b0cfee
-from ..tasks import Item, edit_call, family, read_call, tool_call
+from ..tasks import Item, family, read_call, smallest_edit, tool_call
 from agentft.arena.words import (
     PROSE,
     SETTINGS,
@@ -93,7 +93,7 @@ def _look_item(rules, paper):
 
 
 def _work_item(path, text, key, old, new):
-    calls = [read_call(path), edit_call(path, text, f'\n{key}: {old}\n', f'\n{key}: {new}\n')]
+    calls = [read_call(path), smallest_edit(path, text, text.replace(f'\n{key}: {old}\n', f'\n{key}: {new}\n'))]
     want = text.replace(f'\n{key}: {old}\n', f'\n{key}: {new}\n')
     return Item(f'Set {key} to {new} in {path}', calls, {path: want})
 

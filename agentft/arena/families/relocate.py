@@ -6,8 +6,8 @@
 __all__ = ['SECTION_ASKS', 'LIST_ASKS', 'ROW_ASKS', 'FUNCTION_ASKS', 'BODIES', 'REMARKS', 'KINDS', 'relocate']
 
 # %% ../../../nbs/arena/02_families/relocate.ipynb #d5d40194
-from ..tasks import Item, edit_call, family, read_call, tool_call
-from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
+from ..tasks import Item, family, read_call, smallest_edit, tool_call
+from ..words import PROSE, file_length, fill, lines_of, other_files, pick, pick_name, spread
 
 # %% ../../../nbs/arena/02_families/relocate.ipynb #9339007d
 SECTION_ASKS = [
@@ -47,14 +47,16 @@ REMARKS = ['call {person} about {topic}', 'get the {noun} for {city}', 'answer {
 # %% ../../../nbs/arena/02_families/relocate.ipynb #d10b6bc6
 def _cut(path, text, block) -> tuple:
     "The edit that takes `block` out of `text`, and the text without it."
-    return edit_call(path, text, block, ''), text.replace(block, '', 1)
+    after = text.replace(block, '', 1)
+    return smallest_edit(path, text, after), after
 
 
 def _put(path, text, block, before='') -> tuple:
     "The edit that puts `block` in front of `before`, or at the end, and the text with it."
     if not before:
         return tool_call('edit_file', path=path, new_string=block, position='end'), text + block
-    return edit_call(path, text, before, block + before), text.replace(before, block + before, 1)
+    after = text.replace(before, block + before, 1)
+    return smallest_edit(path, text, after), after
 
 # %% ../../../nbs/arena/02_families/relocate.ipynb #aa57d60b
 def _within(todo, path, text, block, before):
@@ -128,7 +130,7 @@ def _row(r, level):
 # %% ../../../nbs/arena/02_families/relocate.ipynb #336777f4
 def _function(r, level):
     "A function, into another module."
-    package = pick(r, 'area')
+    package = pick_name(r, 'area')
     here, there = r.sample(['core', 'helpers', 'tools', 'main', 'views', 'store'], 2)
     path, dest = f'{package}/{here}.py', f'{package}/{there}.py'
     n = {1: 3, 2: r.randint(6, 9), 3: r.randint(15, 22)}[level]

@@ -8,8 +8,8 @@ __all__ = ['FUNCTION_ASKS', 'PERSON_ASKS', 'SECTION_ASKS', 'EXPIRED_ASKS', 'BODI
 # %% ../../../nbs/arena/02_families/remove.ipynb #30cb3f19
 from datetime import date, timedelta
 
-from ..tasks import Item, edit_call, family, read_call
-from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
+from ..tasks import Item, edit_steps, family, read_call
+from ..words import PROSE, file_length, fill, lines_of, other_files, pick, pick_name, spread
 
 # %% ../../../nbs/arena/02_families/remove.ipynb #ed1fae27
 FUNCTION_ASKS = [
@@ -58,11 +58,10 @@ def _stretches(text, gone) -> list[str]:
 
 
 def _item(todo, path, text, gone, reads=None):
-    calls, rest = [], text
+    texts = [text]
     for part in _stretches(text, gone):
-        calls.append(edit_call(path, rest, part, ''))
-        rest = rest.replace(part, '', 1)
-    return Item(todo, [*(reads or [read_call(path)]), *calls], {path: rest})
+        texts.append(texts[-1].replace(part, '', 1))
+    return Item(todo, [*(reads or [read_call(path)]), *edit_steps(path, texts)], {path: texts[-1]})
 
 # %% ../../../nbs/arena/02_families/remove.ipynb #4db92374
 def _module(r, names, called):
@@ -74,7 +73,7 @@ def _module(r, names, called):
 
 def _function(r, level):
     "A function that no line calls."
-    package = pick(r, 'area')
+    package = pick_name(r, 'area')
     path, other = (f'{package}/{x}.py' for x in r.sample(['core', 'helpers', 'tools', 'views', 'main'], 2))
     names = lines_of(r, ['{verb}_{noun}'], {1: 2, 2: r.randint(4, 7), 3: r.randint(13, 20)}[level])
     if level > 1:

@@ -7,11 +7,10 @@ __all__ = ['MODULES', 'ARGUMENTS', 'BUILTINS', 'DEFINITION', 'USES', 'ASKS', 'SI
            'SEARCHED', 'rename']
 
 # %% ../../../nbs/arena/02_families/rename.ipynb #03160cb7
-import os.path
 import re
 
-from ..tasks import Item, edit_call, family, read_call, tool_call
-from ..words import WORDS, file_length, fill, other_files, pick
+from ..tasks import Item, edit_call, family, read_call, smallest_edit, tool_call
+from ..words import file_length, fill, other_files, pick, pick_name
 
 # %% ../../../nbs/arena/02_families/rename.ipynb #21d05a8c
 MODULES = 'core utils cli main jobs tasks views tools app api'.split()
@@ -87,15 +86,6 @@ def _user(r, pkg, module, old, similar, n, taken, uses=True):
     own = [_function(r, f'run_{k}', CALLS, call=name) for k, name in enumerate(names, 1)]
     return _module(r, f'from {pkg} import {module}\n', own, n, taken)
 
-# %% ../../../nbs/arena/02_families/rename.ipynb #29f7a10e
-def _edit(path, text, new):
-    "The smallest of three edits: unique by what stands before the change, by its line, by what follows."
-    skip = max(0, len(os.path.commonprefix([text, new])) - 200)  # characters that are context enough
-    tail = os.path.commonprefix([text[skip:][::-1], new[skip:][::-1]])[::-1]
-    tails = [re.sub(r'^\w+', '', tail), tail[tail.find('\n') :], tail[200:]]
-    ways = [edit_call(path, text, text[skip:].removesuffix(x), new[skip:].removesuffix(x)) for x in tails]
-    return min(ways, key=lambda call: len(re.findall(r'\w+|[^\w\s]', call.arguments['old_string'])))
-
 # %% ../../../nbs/arena/02_families/rename.ipynb #b509243e
 def _renamed(text, old, new):
     return re.sub(rf'\b{old}\b', new, text)
@@ -106,7 +96,7 @@ def _edits(path, text, old, new):
     out = []
     while found := re.search(rf'\b{old}\b', text):
         after = text[: found.start()] + new + text[found.end() :]
-        out.append(_edit(path, text, after))
+        out.append(smallest_edit(path, text, after))
         text = after
     return out
 
@@ -133,7 +123,7 @@ def _file_item(files, paths, old, new, todo, first=()):
 
 # %% ../../../nbs/arena/02_families/rename.ipynb #ddfda84c
 def _in_package(r, level):
-    noun, pkg = pick(r, 'noun'), r.choice([area for area in WORDS['area'] if area != 'import'])
+    noun, pkg = pick(r, 'noun'), pick_name(r, 'area')
     old, new = [f'{verb}_{noun}' for verb in pick(r, 'verb', 2)]
     files, paths = _package(r, level, pkg, old, {old, new})
     defines, *users = paths
@@ -165,7 +155,7 @@ def rename(r, level):
     noun = pick(r, 'noun')
     verb, new_verb = pick(r, 'verb', 2)
     old, new = f'{verb}_{noun}', f'{new_verb}_{noun}'
-    pkg = pick(r, 'area')
+    pkg = pick_name(r, 'area')
     module, user = r.sample(MODULES, 2)
     names = dict(pkg=pkg, module=module, old=old, arg=r.choice(ARGUMENTS))
     definition = fill(r, DEFINITION, title=pkg.capitalize(), builtin=r.choice(BUILTINS), **names)

@@ -6,7 +6,7 @@
 __all__ = ['FOLDERS', 'KINDS', 'COUNTS', 'ASKS', 'ALSO', 'rename_files']
 
 # %% ../../../nbs/arena/02_families/rename_files.ipynb #a7cd22d3
-from ..tasks import Item, edit_call, family, read_call, tool_call
+from ..tasks import Item, edit_steps, family, read_call, tool_call
 from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
 
 # %% ../../../nbs/arena/02_families/rename_files.ipynb #2c1c4b24
@@ -69,36 +69,23 @@ def _rename_item(folder, pairs, texts):
     todo = f'List {folder}/ and rename the files that do not follow the scheme'
     return Item(todo, [tool_call('list_files', path=folder), tuple(calls)], want)
 
-
-def _steps(old, new):
-    "`old` becomes `new`; where a word moves to the end it is taken out first, which is less to write."
-    word, _, rest = old.rpartition('/')[2].partition('-')
-    if not new.endswith(f'-{word}.md'):
-        return [(old, new)]
-    between = old.replace(f'{word}-{rest}', rest)
-    return [(old, between), (between, new)]
-
 # %% ../../../nbs/arena/02_families/rename_files.ipynb #c115154d
-def _take_out(paper, text, line, new):
-    "The edit that makes `new` out of `line` by taking out a word with its hyphen; None where that is not all."
-    folder, _, name = line.rpartition('/')
-    word = name.partition('-')[0] + '-'
-    if new != f'{folder}/{name[len(word) :]}':
-        return None
-    place = '' if text.count(word) == 1 else folder.split()[-1] + '/'
-    return tool_call('edit_file', path=paper, old_string=place + word, new_string=place)
+def _between(old, new):
+    "From name to name; where a word moves to the end it is taken out first, which is less to write."
+    word, _, rest = old.partition('-')
+    return [old, rest, new] if new.endswith(f'-{word}.md') else [old, new]
 
 
 def _mention_item(paper, text, folder, pairs):
-    calls = [read_call(paper)]
+    texts = [text]
     for line in text.splitlines():
-        names = [(old, new) for old, new in pairs.items() if line.endswith(f' {folder}/{old}')]
-        for old, new in names:
-            start = line.removesuffix(old)
-            for was, now in _steps(start + old, start + new):
-                calls.append(_take_out(paper, text, was, now) or edit_call(paper, text, f'{was}\n', f'{now}\n'))
-                text = text.replace(f'{was}\n', f'{now}\n')
-    return Item(f'Put the new names of {folder}/ into {paper}', calls, {paper: text})
+        for old, new in pairs.items():
+            if line.endswith(f' {folder}/{old}'):
+                lines = [line.removesuffix(old) + name + '\n' for name in _between(old, new)]
+                for was, now in zip(lines, lines[1:]):
+                    texts.append(texts[-1].replace(was, now))
+    calls = [read_call(paper), *edit_steps(paper, texts)]
+    return Item(f'Put the new names of {folder}/ into {paper}', calls, {paper: texts[-1]})
 
 # %% ../../../nbs/arena/02_families/rename_files.ipynb #1b21f42e
 @family(work='organise', behaviour='tools', held='development')

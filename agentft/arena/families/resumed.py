@@ -6,7 +6,7 @@
 __all__ = ['LISTS', 'COUNTS', 'ASKS', 'ORDER', 'DROPPED', 'resumed']
 
 # %% ../../../nbs/arena/02_families/resumed.ipynb #d04781a9
-from ..tasks import Item, edit_call, family, read_call, tool_call
+from ..tasks import Item, edit_steps, family, read_call, smallest_edit, tool_call
 from agentft.arena.words import (
     PROSE,
     SETTINGS,
@@ -107,26 +107,20 @@ def _played(steps, texts):
         if mark == ' ':
             calls += [read_call(path)] * (path not in read)
             read.add(path)
-            calls.append(_edit(path, after[path], old, new))
-            after[path] = _after(after[path], old, new)
+            text = _after(after[path], old, new)
+            at_end = tool_call('edit_file', path=path, new_string=f'{new}\n', position='end')
+            calls.append(smallest_edit(path, after[path], text) if old else at_end)
+            after[path] = text
     return after, calls
-
-
-def _edit(path, text, old, new):
-    if not old:
-        return tool_call('edit_file', path=path, new_string=f'{new}\n', position='end')
-    return edit_call(path, text, f'{old}\n', f'{new}\n')
 
 # %% ../../../nbs/arena/02_families/resumed.ipynb #2db0ccf2
 def _tick_item(path, text, lines):
     "Tick the open steps, one small edit each."
-    calls = []
+    texts = [text]
     for line in lines:
         if line.startswith('- [ ]'):
-            ticked = line.replace('[ ]', '[x]', 1)
-            calls.append(edit_call(path, text, line, ticked))
-            text = text.replace(line, ticked, 1)
-    return Item(f'Tick the steps that were open in {path}', calls, {path: text})
+            texts.append(texts[-1].replace(line, line.replace('[ ]', '[x]', 1), 1))
+    return Item(f'Tick the steps that were open in {path}', edit_steps(path, texts), {path: texts[-1]})
 
 # %% ../../../nbs/arena/02_families/resumed.ipynb #53cde24c
 @family(work='plan', behaviour='todo')

@@ -6,7 +6,7 @@
 __all__ = ['COLUMNS', 'ASKS', 'CITY_ASKS', 'REMOVE_ASKS', 'table']
 
 # %% ../../../nbs/arena/02_families/table.ipynb #fb26aeac
-from ..tasks import Item, edit_call, family, read_call, tool_call
+from ..tasks import Item, edit_call, family, read_call, smallest_edit, tool_call
 from ..words import file_length, fill, other_files, pick
 
 # %% ../../../nbs/arena/02_families/table.ipynb #61bce9ce
@@ -66,9 +66,10 @@ def _twin(r, rows, wrong):
 
 # %% ../../../nbs/arena/02_families/table.ipynb #fb3e6945
 def _long_items(path, text, old, right, row, gone):
+    after = text.replace(_line(old), _line(right))
     fix = Item(
         f'Set {right[0]} in {right[1]} to {right[2]} in {path}',
-        [read_call(path), edit_call(path, text, _line(old), _line(right))],
+        [read_call(path), smallest_edit(path, text, after)],
         {path: [_line(right)]},
     )
     add = Item(
@@ -76,7 +77,7 @@ def _long_items(path, text, old, right, row, gone):
         [tool_call('edit_file', path=path, new_string=f'{_line(row)}\n', position='end')],
         {path: [_line(row)]},
     )
-    items, text = [fix, add], text.replace(_line(old), _line(right)) + f'{_line(row)}\n'
+    items, text = [fix, add], after + f'{_line(row)}\n'
     if gone:
         cut = tool_call('edit_file', path=path, old_string=f'{_line(gone)}\n', new_string='')
         items.append(Item(f'Remove the row of {gone[0]} in {gone[1]} from {path}', [cut], {}))

@@ -7,17 +7,7 @@ __all__ = ['FILE', 'PERSON', 'SETTING', 'ORDER', 'ASK_BACK', 'unclear']
 
 # %% ../../../nbs/arena/02_families/unclear.ipynb #820ad15d
 from ..tasks import Item, family, read_call, tool_call
-from agentft.arena.words import (
-    SETTINGS,
-    WORDS,
-    file_length,
-    fill,
-    lines_of,
-    other_files,
-    pick,
-    pick_other,
-    spread,
-)
+from ..words import SETTINGS, WORDS, file_of, fill, other_files, pick, pick_other
 
 # %% ../../../nbs/arena/02_families/unclear.ipynb #d24a538b
 FILE = [
@@ -52,18 +42,12 @@ ASK_BACK = [
 ]
 
 # %% ../../../nbs/arena/02_families/unclear.ipynb #d420e343
-def _mixed(r, level, top, lines, templates, avoid=()):
-    "The text of a file of the level's length with `lines` in it."
-    more = lines_of(r, templates, max(file_length(r, level) - len(lines) - 1, 2), avoid)
-    return '\n'.join([top, *spread(r, lines, more)]) + '\n'
-
-
 def _file(r, level):
     "Two files of settings."
     area, key, old = pick(r, 'area'), pick(r, 'key'), r.randint(2, 90)
     folders = r.sample(['config', 'services', 'deploy', 'site', 'defaults'], 2)
     paths = [f'{folder}/{area}.yaml' for folder in sorted(folders)]
-    files = {p: _mixed(r, level, f'# {area}', [f'{key}: {old}'], SETTINGS, (key,)) for p in paths}
+    files = {p: file_of(r, level, f'# {area}', [f'{key}: {old}'], SETTINGS, (key,)) for p in paths}
     words = dict(area=area, key=key, new=pick_other(r, old, 2, 99))
     return FILE, words, files, tool_call('search_files', query=f'{key}:'), paths
 
@@ -80,7 +64,7 @@ def _person(r, level):
     more = [f'- {f} {r.choice(others)}, {{city}}: {{100..999}}' for f in r.choices(_FIRST, k=12)]
     looks = read_call(path) if level == 1 else tool_call('search_files', query=name)
     words = dict(name=name, path=path, out='output/call.md')
-    return PERSON, words, {path: _mixed(r, level, '# Extensions', lines, more)}, looks, first
+    return PERSON, words, {path: file_of(r, level, '# Extensions', lines, more)}, looks, first
 
 
 def _setting(r, level):
@@ -90,7 +74,7 @@ def _setting(r, level):
     lines = [f'{name}: {r.randint(2, 90)}' for name in names]
     looks = read_call(path) if level == 1 else tool_call('search_files', query=key)
     words = dict(key=key.replace('_', ' '), path=path, new=r.randint(101, 199))
-    return SETTING, words, {path: _mixed(r, level, '# settings', lines, SETTINGS, (key,))}, looks, names
+    return SETTING, words, {path: file_of(r, level, '# settings', lines, SETTINGS, (key,))}, looks, names
 
 # %% ../../../nbs/arena/02_families/unclear.ipynb #374b2114
 def _order(r, level):
@@ -101,7 +85,7 @@ def _order(r, level):
     others = [w for w in WORDS['firm'] if w != firm]
     more = [f'B-{{1000..9999}},{w},{s}' for w in others for s in ('open', 'sent')]
     looks = read_call(path) if level == 1 else tool_call('search_files', query=firm)
-    return ORDER, dict(firm=firm, path=path), {path: _mixed(r, level, 'order,firm,status', lines, more)}, looks, codes
+    return ORDER, dict(firm=firm, path=path), {path: file_of(r, level, 'order,firm,status', lines, more)}, looks, codes
 
 # %% ../../../nbs/arena/02_families/unclear.ipynb #39b5f6c3
 @family(work='plan', behaviour='todo', held='development')

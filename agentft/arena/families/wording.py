@@ -6,11 +6,9 @@
 __all__ = ['MONTHS', 'LETTER', 'README', 'STORES', 'SPELLING', 'ASKS', 'SPELLING_ASKS', 'TODOS', 'Sentence', 'wording']
 
 # %% ../../../nbs/arena/02_families/wording.ipynb #8c8c1e6b
-import os.path
-import re
 from dataclasses import dataclass, replace
 
-from ..tasks import Item, edit_call, family, read_call
+from ..tasks import Item, family, read_call, smallest_edit
 from ..words import file_length, fill, other_files, pick
 
 # %% ../../../nbs/arena/02_families/wording.ipynb #10e25fe4
@@ -193,15 +191,6 @@ def _names(path, place, right, what):
         about = f'the unit of {about}'
     return dict(path=path, about=about, new=right.unit if what == 'unit' else right.value)
 
-# %% ../../../nbs/arena/02_families/wording.ipynb #93b2c7b8
-def _edit(path, text, new):
-    "The smallest of three edits: unique by what stands before the change, by its line, by what follows."
-    skip = max(0, len(os.path.commonprefix([text, new])) - 200)  # characters that are context enough
-    tail = os.path.commonprefix([text[skip:][::-1], new[skip:][::-1]])[::-1]
-    tails = [re.sub(r'^\w+', '', tail), tail[tail.find('\n') :], tail[200:]]
-    ways = [edit_call(path, text, text[skip:].removesuffix(x), new[skip:].removesuffix(x)) for x in tails]
-    return min(ways, key=lambda call: len(re.findall(r'\w+|[^\w\s]', call.arguments['old_string'])))
-
 # %% ../../../nbs/arena/02_families/wording.ipynb #81c60dcf
 def _items(path, head, parts, foot, mistakes):
     "One todo for each mistake."
@@ -212,7 +201,7 @@ def _items(path, head, parts, foot, mistakes):
         after = _text(head, parts, foot)
         line = [x for x in after.splitlines() if x not in before.splitlines()]
         todo = TODOS[what].format(**_names(path, title, right, what))
-        items.append(Item(todo, [*first, _edit(path, before, after)], {path: line}))
+        items.append(Item(todo, [*first, smallest_edit(path, before, after)], {path: line}))
         first = []
     items[-1].want = {path: after}
     return items
