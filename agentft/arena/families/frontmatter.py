@@ -6,9 +6,7 @@
 __all__ = ['STATES', 'WAYS', 'ASKS', 'FOLDERS', 'frontmatter']
 
 # %% ../../../nbs/arena/02_families/frontmatter.ipynb #18e0d502
-import re
-
-from ..tasks import Item, family, read_call, tool_call
+from ..tasks import Item, family, read_call, smallest_edit
 from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
 
 # %% ../../../nbs/arena/02_families/frontmatter.ipynb #74125df9
@@ -94,39 +92,21 @@ def _changed(front, change) -> dict:
     return {key: front[key], **rest} if kind == 'top' else rest
 
 # %% ../../../nbs/arena/02_families/frontmatter.ipynb #50a1033a
-def _shared(a, b) -> int:
-    "How many pieces two lists have in common at their beginning."
-    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-
-
-def _small_edit(path, text, old, new):
-    "The edit from `old` to `new` with as few words around the change as make it unique in `text`."
-    a, b = (re.findall(r' ?\w+|.', x, re.S) for x in (old, new))
-    left = _shared(a, b)
-    right = _shared(a[left:][::-1], b[left:][::-1])
-    for _, i, j in sorted((i + j, i, j) for i in range(left + 1) for j in range(right + 1)):
-        before = ''.join(a[left - i : len(a) - right + j])
-        if before and text.count(before) == 1:
-            after = ''.join(b[left - i : len(b) - right + j])
-            return tool_call('edit_file', path=path, old_string=before, new_string=after)
-    raise ValueError(f'{old!r} does not occur once in {path}')
-
-
 def _size(call) -> int:
     return len(call.arguments['old_string'] + call.arguments['new_string'])
 
 
 def _calls(path, front, changes, body):
     "The edits for all changes, and the text at the end; one edit of the whole head where that is shorter."
-    first = before = front
+    first = front
     text, calls = _head(front) + body, []
     for change in changes:
         rest = {key: value for key, value in front.items() if key != change[1]}
         front = _changed(front, change)
         for step in [rest, front] if change[0] == 'top' else [front]:
-            calls.append(_small_edit(path, text, _head(before), _head(step)))
-            before, text = step, _head(step) + body
-    whole = _small_edit(path, _head(first) + body, _head(first), _head(front))
+            calls.append(smallest_edit(path, text, _head(step) + body))
+            text = _head(step) + body
+    whole = smallest_edit(path, _head(first) + body, _head(front) + body)
     return ([whole] if _size(whole) <= sum(map(_size, calls)) else calls), text
 
 # %% ../../../nbs/arena/02_families/frontmatter.ipynb #08d6948d

@@ -6,9 +6,7 @@
 __all__ = ['TOOLS', 'LINKS', 'ALIKE', 'FOLDERS', 'ASKS', 'SHAPES', 'links']
 
 # %% ../../../nbs/arena/02_families/links.ipynb #f896eaaa
-import re
-
-from ..tasks import Item, family, read_call, tool_call
+from ..tasks import Item, family, read_call, smallest_edit, tool_call
 from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
 
 # %% ../../../nbs/arena/02_families/links.ipynb #469c34ef
@@ -63,30 +61,13 @@ def _mended(line, old, new) -> str:
     return line
 
 
-def _shared(a, b) -> int:
-    "How many pieces two lists have in common at their beginning."
-    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-
-
-def _small_edit(path, text, old, new):
-    "The edit from `old` to `new` with as few words around the change as make it unique in `text`."
-    a, b = (re.findall(r' ?\w+|.', x, re.S) for x in (old, new))
-    left = _shared(a, b)
-    right = _shared(a[left:][::-1], b[left:][::-1])
-    for _, i, j in sorted((i + j, i, j) for i in range(left + 1) for j in range(right + 1)):
-        before = ''.join(a[left - i : len(a) - right + j])
-        if before and text.count(before) == 1:
-            after = ''.join(b[left - i : len(b) - right + j])
-            return tool_call('edit_file', path=path, old_string=before, new_string=after)
-    raise ValueError(f'{old!r} does not occur once in {path}')
-
-
 def _links_item(path, lines, mend, old, new):
     text = after = ''.join(f'{line}\n' for line in lines)
     calls = []
     for line in mend:
-        calls.append(_small_edit(path, after, line, _mended(line, old, new)))
-        after = after.replace(line, _mended(line, old, new))
+        then = after.replace(line, _mended(line, old, new))
+        calls.append(smallest_edit(path, after, then))
+        after = then
     edits = [tuple(calls)] if len(calls) > 1 else calls
     return text, Item(f'Point the links to {old} in {path} to {new}', [read_call(path), *edits], {path: after})
 
