@@ -109,7 +109,7 @@ def spread(
 # %% ../../nbs/arena/00_words.ipynb #95758f53
 def _named(line: str) -> str:
     "What may stand once in a file: the key of a setting, all of any other line."
-    found = re.match(r'(\w+): ', line)
+    found = re.fullmatch(r'(\w+): \S+', line)
     return found[1] if found else line
 
 
