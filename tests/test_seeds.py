@@ -17,7 +17,18 @@ from agentft.arena.sessions import Session
 from agentft.cli import main
 from agentft.core.records import Example, Job, Message, ToolCall, from_dict, to_dict, write_jsonl
 from agentft.data.expansion import answer_example
-from agentft.data.seeds import BEHAVIOURS, LOOKS, NO_ACTION, Seed, Step, check_folder, check_seed, read_seeds, seed_task
+from agentft.data.seeds import (
+    BEHAVIOURS,
+    LOOKS,
+    NO_ACTION,
+    Seed,
+    Step,
+    check_folder,
+    check_seed,
+    held_kind,
+    read_seeds,
+    seed_task,
+)
 from agentft.data.teachers import Answer
 from agentft.data.turn_seeds import add_seed, show_turn, turn_seed
 from agentft.data.verification import Gate, Reserved
@@ -38,6 +49,11 @@ def shipped():
     return check_folder(SEEDS)
 
 
+def trained(shipped) -> list:
+    "Seeds of the kinds that are not kept for the evaluation."
+    return [s for s in shipped.seeds if not held_kind(s)]
+
+
 def test_every_shipped_seed_passes_and_there_are_enough(shipped):
     assert shipped.bad == []
     assert [r['behaviour'] for r in shipped.rows] == list(BEHAVIOURS)
@@ -50,7 +66,7 @@ def test_every_shipped_seed_passes_and_there_are_enough(shipped):
 def test_shipped_seeds_keep_clear_of_the_evaluation(shipped):
     held = {f for f in FAMILIES if not FAMILIES[f].seen}
     reserved = Reserved()
-    for s in shipped.seeds:
+    for s in trained(shipped):
         assert not held & set(s.families()) and all(n < EVAL_SEED for _, n in s.arena_seeds()), s.id
         assert not reserved.check(s.family, [n for _, n in s.arena_seeds()], seed_task(s)), s.id
 
@@ -59,7 +75,7 @@ def test_shipped_seeds_make_examples_that_phase_2_accepts(shipped):
     "A seed that the arena can play but the rules of phase 2 turn away would never teach anything."
     gate = Gate(Reserved())
     refused = []
-    for s in shipped.seeds:
+    for s in trained(shipped):
         e = answer_example(Answer('k', 'expert', seed=s, said=expert_script(seed_task(s))), s.behaviour)
         assert isinstance(e, Example), (s.id, e)
         if no := gate(e):

@@ -6,8 +6,11 @@
 __all__ = ['STATES', 'WAYS', 'ASKS', 'FOLDERS', 'frontmatter']
 
 # %% ../../../nbs/arena/02_families/frontmatter.ipynb #18e0d502
+from itertools import permutations
+
 from ..tasks import Item, family, read_call, smallest_edit
 from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
+from ...core.replacements import count_tokens
 
 # %% ../../../nbs/arena/02_families/frontmatter.ipynb #74125df9
 STATES = ['draft', 'review', 'final', 'open', 'parked']
@@ -92,13 +95,12 @@ def _changed(front, change) -> dict:
     return {key: front[key], **rest} if kind == 'top' else rest
 
 # %% ../../../nbs/arena/02_families/frontmatter.ipynb #50a1033a
-def _size(call) -> int:
-    return len(call.arguments['old_string'] + call.arguments['new_string'])
+def _cost(calls) -> int:
+    return sum(count_tokens(c.arguments['old_string']) + count_tokens(c.arguments['new_string']) for c in calls)
 
 
-def _calls(path, front, changes, body):
-    "The edits for all changes, and the text at the end; one edit of the whole head where that is shorter."
-    first = front
+def _in_order(path, front, changes, body):
+    "The edits for the changes one after the other, and the text at the end."
     text, calls = _head(front) + body, []
     for change in changes:
         rest = {key: value for key, value in front.items() if key != change[1]}
@@ -106,8 +108,16 @@ def _calls(path, front, changes, body):
         for step in [rest, front] if change[0] == 'top' else [front]:
             calls.append(smallest_edit(path, text, _head(step) + body))
             text = _head(step) + body
-    whole = smallest_edit(path, _head(first) + body, _head(front) + body)
-    return ([whole] if _size(whole) <= sum(map(_size, calls)) else calls), text
+    return calls, text
+
+
+def _calls(path, front, changes, body):
+    "The cheapest edits: the changes in the order that takes the fewest words, or one edit of the whole head."
+    _, text = _in_order(path, front, changes, body)
+    ways = [_in_order(path, front, order, body) for order in permutations(changes)]
+    best = min((calls for calls, end in ways if end == text), key=_cost)
+    whole = [smallest_edit(path, _head(front) + body, text)]
+    return (whole if _cost(whole) <= _cost(best) else best), text
 
 # %% ../../../nbs/arena/02_families/frontmatter.ipynb #08d6948d
 def _body(r, level, front) -> str:
