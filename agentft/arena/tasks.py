@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OBJECTIVES', 'WORK', 'HELD', 'tool_call', 'read_call', 'write_call', 'edit_call', 'smallest_edit', 'edit_steps',
-           'Item', 'flat_calls', 'Task', 'expert_files', 'touched', 'join', 'Family', 'family']
+           'least_edits', 'Item', 'flat_calls', 'Task', 'expert_files', 'touched', 'join', 'Family', 'family']
 
 # %% ../../nbs/arena/01_tasks.ipynb #c8ad5918
 import random
@@ -21,7 +21,7 @@ from ..core.agent import BOOKKEEPING, READS, SHORT, Rules
 from ..core.files import clean_path
 from ..core.forms import normal_form
 from ..core.records import ToolCall
-from ..core.replacements import count_tokens
+from ..core.replacements import count_tokens, minimal_edit
 
 # %% ../../nbs/arena/01_tasks.ipynb #6ce1e21e
 def tool_call(
@@ -143,6 +143,28 @@ def edit_steps(
 ) -> list[ToolCall]:  # one for each step that changes something
     "The cheapest edits that lead from each text to the next."
     return [smallest_edit(path, a, b) for a, b in zip(texts, texts[1:]) if a != b]
+
+# %% ../../nbs/arena/01_tasks.ipynb #277f32bc
+def _whole(text: str, old: str, new: str) -> bool:
+    "Does the replacement of `old`, once in `text`, begin and end between words?"
+    at = text.index(old)
+    ends = (text[max(at - 1, 0) : at] + (old[:1] or ' '), (old[-1:] or ' ') + text[at + len(old) : at + len(old) + 1])
+    return not any(re.fullmatch(r'\w\w', pair) for pair in ends)
+
+
+def least_edits(
+    path: str,  # relative to the workspace
+    before: str,  # the file before
+    after: str,  # the file after
+) -> list[ToolCall]:  # [] where a word would be cut, or a piece does not stand there once
+    "The edits with the fewest tokens that turn `before` into `after`, as the metric counts them."
+    out, text = [], before
+    for old, new in minimal_edit(before, after, count_tokens):
+        if not old or text.count(old) != 1 or not _whole(text, old, new):
+            return []
+        out.append(tool_call('edit_file', path=path, old_string=old, new_string=new))
+        text = text.replace(old, new)
+    return out if text == after else []
 
 # %% ../../nbs/arena/01_tasks.ipynb #c5816815
 @dataclass

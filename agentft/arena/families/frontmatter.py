@@ -116,8 +116,9 @@ def _calls(path, front, changes, body):
     _, text = _in_order(path, front, changes, body)
     ways = [_in_order(path, front, order, body) for order in permutations(changes)]
     best = min((calls for calls, end in ways if end == text), key=_cost)
-    whole = [smallest_edit(path, _head(front) + body, text)]
-    return (whole if _cost(whole) <= _cost(best) else best), text
+    before = _head(front) + body
+    others = [[smallest_edit(path, before, text)], least_edits(path, before, text) or best]
+    return min([best, *others], key=_cost), text
 
 # %% ../../../nbs/arena/02_families/frontmatter.ipynb #08d6948d
 def _body(r, level, front) -> str:
