@@ -8,7 +8,7 @@ __all__ = ['STATES', 'WAYS', 'ASKS', 'FOLDERS', 'frontmatter']
 # %% ../../../nbs/arena/02_families/frontmatter.ipynb #18e0d502
 from itertools import permutations
 
-from ..tasks import Item, family, read_call, smallest_edit
+from ..tasks import Item, family, least_edits, read_call, smallest_edit
 from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
 from ...core.replacements import count_tokens
 
