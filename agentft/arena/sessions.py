@@ -91,6 +91,7 @@ class Session:
         self.tools = tool_schemas(tools=self.contract)
         self.turns, self.todos = [], []
         self.idle = 0  # turns in a row without a valid call
+        self.again = 0  # turns in a row that say and get what the turn before them did
         self.end = ''  # why the job has ended; '': it goes on
         self._staged = None  # turn in which todos were staged last
         self.pending = [Message('system', self._words(SYSTEM)), Message('user', f'{task.instruction}\n{self._where()}')]
@@ -261,11 +262,24 @@ def _ending(self: Session) -> str:
     "Why the job has ended; '' while it goes on."
     if self.state.done:
         return 'job_complete'
-    if self.idle >= self.patience:
+    if self.idle >= self.patience or self.again >= 2 * self.patience:
         return 'stuck'
     return 'max_turns' if len(self.turns) >= self.max_turns else ''
 
 # %% ../../nbs/arena/04_sessions.ipynb #18dd83f1
+def _same(turn: Turn, before: Turn) -> bool:
+    "Does a turn say and get exactly what the turn before it did?"
+
+    def told(t):
+        return (
+            t.said.content,
+            [(c.name, c.arguments, c.malformed) for c in t.said.tool_calls],
+            [r.content for r in t.results],
+        )
+
+    return told(turn) == told(before)
+
+
 @patch
 def step(
     self: Session,
@@ -281,6 +295,7 @@ def step(
     said = replace(said, tool_calls=calls)
     results = [self._answer(call) for call in calls]
     turn = Turn(phase, said, self._new(), results, number, usage or Usage(), finish_reason)
+    self.again = self.again + 1 if self.turns and _same(turn, self.turns[-1]) else 0
     self.turns.append(turn)
     self.idle = 0 if any(r.ok for r in results) else self.idle + 1
     self.pending = results + self._reminder(said, (phase, number))
