@@ -157,7 +157,7 @@ def test_forced_experts_succeed_and_most_of_the_bill_is_reused(tiny):
     model, tok = tiny
     engine, tasks = (
         Engine(model, tok, slots=5, max_len=1024),
-        [make_task(f, s) for s in (7, 8) for f in sorted(FAMILIES)],
+        [make_task(f, s) for s in (7, 8) for f in ('compact', 'config', 'facts', 'find_file', 'rename')],
     )
     with Forced(engine, expert_replies(tasks, tok)):
         jobs = play_many(tasks, engine, max_new_tokens=10**6, progress=False)

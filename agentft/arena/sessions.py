@@ -364,8 +364,15 @@ def _of_the_task(self: Session, files) -> dict:
 
 
 @patch
+def _plain_turns(self: Session) -> list:
+    "The turns with the tools named as the default table names them."
+    calls = [[canonical(c, self.contract) for c in t.said.tool_calls] for t in self.turns]
+    return [replace(t, said=replace(t.said, tool_calls=own)) for t, own in zip(self.turns, calls)]
+
+
+@patch
 def _outcome(self: Session, files) -> Outcome:
-    problems = self.task.judge(self._of_the_task(files), self.turns)
+    problems = self.task.judge(self._of_the_task(files), self._plain_turns())
     ok = self.end == 'job_complete' and not problems
     detail = '; '.join([self.end or 'unfinished', *problems])
     return Outcome('success' if ok else 'failed', 'checker', 1.0, detail)

@@ -241,12 +241,17 @@ def _kind(call: ToolCall, command: str) -> str:
     return 'notes' if OWN_PAPERS.search(path) else 'effect'
 
 # %% ../../nbs/core/04_todo_work.ipynb #1445ca28
+_ORGANISES = frozenset('move_file copy_file rename_file delete_file'.split())  # a todo for them names folders
+
+
 def _act(at: tuple, turn, call: ToolCall, result) -> _Act:
     "What `call` did."
     texts = [x for x in call.arguments.values() if isinstance(x, str)]
     command = next((call.arguments[k] for k in ('command', 'cmd') if isinstance(call.arguments.get(k), str)), '')
     paths = [call.arguments[k] for k in _PATHS if isinstance(call.arguments.get(k), str)]
     names = [_base(p) for p in paths] + [_base(w) for w in command.split()]
+    if call.name in _ORGANISES:
+        names += [part.lower() for p in paths for part in p.split('/')[:-1]]
     cut = turn.meta.get('arguments') == 'preview' or any(CUT.search(x) for x in texts)
     ok = None if result is None else result.ok
     words = _words(' '.join([call.name, *texts])[:20_000])

@@ -144,11 +144,15 @@ def _file_or_text(s: str) -> str:
     return Path(s).read_text() if is_file else s
 
 # %% ../../nbs/1_collect.ipynb #43503eeb
+_FIRST = 'config,rename,facts,compact'
+
+
 def _settings(p) -> dict:
     "The question that a collect asks: two collects with the same settings share a ledger."
     asked = ['database', 'since', 'until', 'models', 'agent_types', 'outcomes']
     if p.source == 'arena':
-        asked += ['families', 'jobs_per_family', 'faulty_share', 'seed']
+        asked += ['jobs_per_family', 'faulty_share', 'seed']
+        asked += ['families'] * (p.families != _FIRST)  # what was collected before there was a choice is kept
     judged = dict(contract=_file_or_text(_place(p.contract))) if p.contract else {}
     return (
         {k: getattr(p, k) for k in asked}
