@@ -11,11 +11,12 @@ from dataclasses import replace
 
 from fastcore.basics import patch
 
-from .tasks import Task
+from .tasks import Task, flat_calls
 from .workspace import Workspace
 from agentft.core.agent import (
     BOOKKEEPING,
     LEAN,
+    READS,
     SHORT,
     TOOLS,
     AgentState,
@@ -341,13 +342,19 @@ def match_todos(
     return out
 
 # %% ../../nbs/arena/04_sessions.ipynb #f5c531b7
+def _only_looks(item) -> bool:
+    "Does the work leave nothing in the files that could be checked?"
+    return all(call.name in READS for call in flat_calls(item.calls))
+
+
 @patch
 def _judge_todos(self: Session, files):
     tactical = [t for t in self.todos if t.agent_phase == 'tactical']
     pairs = match_todos([t.text for t in tactical], self.task.items)
     for i, todo in enumerate(tactical):
-        if i in pairs:
-            todo.work_done, todo.done_rule = self.task.items[pairs[i]].check(files), 'checker'
+        item = self.task.items[pairs[i]] if i in pairs else None
+        if item and not _only_looks(item):
+            todo.work_done, todo.done_rule = item.check(files), 'checker'
 
 # %% ../../nbs/arena/04_sessions.ipynb #44370bc7
 @patch
