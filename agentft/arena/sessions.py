@@ -59,7 +59,7 @@ def _contract(task, rules) -> dict:
     if rules.guide:
         return {name: TOOLS[name] for name in [*task.tools, 'git_log', 'git_tags']}
     out = {name: LEAN[name] for name in task.tools}
-    if getattr(task, 'parts', False):
+    if task.parts:
         out['read_file'] = lean(TOOLS['read_file'], keep=('offset', 'limit'))
     return out
 
@@ -67,8 +67,7 @@ def _contract(task, rules) -> dict:
 def _offered(task, rules, env) -> dict:
     "Name -> tool, for all tools that this job offers, as the player sees them."
     tools = _contract(task, rules) | (env.tools if env else {})
-    toolbox = getattr(task, 'toolbox', None)
-    return toolbox.offered(tools) if toolbox else tools
+    return task.toolbox.offered(tools) if task.toolbox else tools
 
 # %% ../../nbs/arena/04_sessions.ipynb #29037587
 class Session:
@@ -82,10 +81,9 @@ class Session:
         patience: int = 3,  # it ends after so many turns in a row without a valid call
     ):
         self.task, self.rules, self.max_turns, self.patience = task, rules, max_turns, patience
-        most = PART if getattr(task, 'parts', False) else 0
+        most = PART if task.parts else 0
         self.ws = Workspace(_start_files(task, rules), line_numbers=bool(rules.guide), most_lines=most)
-        environment = getattr(task, 'environment', None)
-        self.env = environment(task) if environment else None
+        self.env = task.environment(task) if task.environment else None
         self.before = self.files()  # path -> text
         self.contract = _offered(task, rules, self.env)  # as the player sees it
         self.state = AgentState(rules, self.contract)

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ..arena.catalogue import EVAL_SEED, FAMILIES
 from ..arena.players import Expert, expert_script, play, say, spoken
 from ..arena.sessions import Session
-from ..arena.tasks import tool_call
+from ..arena.tasks import flat_calls, tool_call
 from ..core.agent import SHORT, TOOLS, Rules
 from ..core.records import Message, ToolCall
 from .chat import ChatFormat, call_text, said_text
@@ -35,9 +35,7 @@ def _edits(task) -> bool:
 
 
 def _calls(task) -> list:
-    "All calls of the task's items, also those that are said together."
-    entries = [entry for item in task.items for entry in item.calls]
-    return [call for entry in entries for call in (entry if isinstance(entry, tuple) else (entry,))]
+    return flat_calls([entry for item in task.items for entry in item.calls])
 
 # %% ../../nbs/model/04_told.ipynb #61962964
 def _conversation(task, rules) -> list:
@@ -54,7 +52,7 @@ def _size(task) -> int:
 
 def _plain(task) -> bool:
     "Is it a job in the usual workspace, with the usual tools?"
-    return not getattr(task, 'environment', None) and not getattr(task, 'toolbox', None)
+    return not task.environment and not task.toolbox
 
 
 def _own(family) -> bool:
