@@ -9,6 +9,7 @@ import threading
 import urllib.request
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,19 @@ from agentft.arena.sessions import PART, Session
 from agentft.arena.tasks import Item, Task, read_call, tool_call
 from agentft.arena.toolboxes import USELESS, VOCABULARIES, disguise
 from agentft.cli import main
-from agentft.core.agent import FULL, SHORT, TOOLS, AgentState, canonical_job, contract_of, tool_schemas
+from agentft.core.agent import (
+    FULL,
+    SHORT,
+    TOOLS,
+    AgentState,
+    canonical_job,
+    canonical_turn,
+    contract_of,
+    in_words_of,
+    tool_schemas,
+    tool_table,
+    tools_from_schemas,
+)
 from agentft.core.contracts import Contract, infer_contract, read_contract, write_contract
 from agentft.core.files import files_at
 from agentft.core.metrics import TARGETS, UNPLACED, five, job_counts
@@ -36,9 +49,17 @@ from agentft.core.records import (
     to_dict,
     write_jsonl,
 )
+from agentft.data.verification import rule_problems
+from agentft.data.windows import window_example, windows
+from agentft.evaluation.answers import Answer
 from agentft.evaluation.judging import reference_at
+from agentft.evaluation.replay import judge_answers
 from agentft.evidence.failures import detect
+from agentft.evidence.right_turns import judge_turns
+from agentft.model.chat import ChatFormat
+from agentft.model.loading import load_tokenizer
 from agentft.phases.collect import collect
+from agentft.traces.wanted_jobs import read_jobs
 
 ROOT = Path(__file__).parents[1]
 AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or ROOT.parent / 'shared' / 'audit')
@@ -307,6 +328,77 @@ def test_the_same_play_under_other_names_gives_the_same_numbers(family, rules):
         assert [(c.name, c.arguments) for _, c, _ in back.calls()] == [
             (c.name, c.arguments) for _, c, _ in plain.calls()
         ]
+
+
+def under_other_names(job, vocabulary=0):
+    "A recorded `job` of a team that calls the same tools by other names, with the contract that says so."
+    box = disguise(make_task('config', 0), vocabulary=vocabulary).toolbox
+    tools = {t.name: t for t in map(box._alias, contract_of(job).values())}
+    turns = []
+    for turn in job.turns:
+        calls = [in_words_of(c, tools) for c in turn.said.tool_calls]
+        results = [replace(r, name=in_words_of(ToolCall(r.name), tools).name) for r in turn.results]
+        turns.append(replace(turn, said=replace(turn.said, tool_calls=calls), results=results))
+    schemas = tool_schemas(tools=tools) if job.tools else []
+    return replace(job, turns=turns, tools=schemas, contract=tool_table(tools))
+
+
+@lru_cache
+def trail():
+    "Jobs of the sample trail that call tools, with their labels."
+    jobs = [job for job in read_jobs(ROOT / 'samples' / 'own-history' / 'trail', {}) if job.turns][:12]
+    for job in jobs:
+        detect(job)
+    return jobs
+
+
+@pytest.mark.parametrize('vocabulary', range(VOCABULARIES))
+def test_a_history_under_other_names_teaches_the_same(vocabulary):
+    "Which turns are right, which of them a window can teach, and what it shows: all by effect, none by name."
+    fmt, words = ChatFormat(load_tokenizer()), 0
+    for job in trail():
+        other = under_other_names(job, vocabulary)
+        for mine in (job, other):
+            detect(mine)
+        assert [v.reason for v in judge_turns(other)] == [v.reason for v in judge_turns(job)]
+        a, b = (windows(x, fmt, 10**6) for x in (job, other))
+        assert [w.whys for w in b] == [w.whys for w in a]
+        for w, theirs in zip(a, b):
+            if not w.trained:
+                continue
+            e, x = window_example(job, w), window_example(other, theirs)
+            assert (x.behaviour, x.meta['work'], x.meta['window']) == (e.behaviour, e.meta['work'], e.meta['window'])
+            assert [(k, p.kind) for k, p in rule_problems(x)] == [(k, p.kind) for k, p in rule_problems(e)]
+            words += sum(c.name not in TOOLS for m in x.messages for c in m.tool_calls)
+    assert words > 100
+
+
+def anew(ref):
+    "What was recorded, with each edit as a rewriting of the whole file, in the words of the job."
+    calls = []
+    for call in canonical_turn(ref)[0].said.tool_calls:
+        if call.name == 'edit_file':
+            path = call.arguments['path']
+            call = ToolCall('write_file', dict(path=path, content=ref.files_after[path]))
+        calls.append(in_words_of(call, tools_from_schemas(ref.tools, ref.contract)))
+    return replace(ref.said, tool_calls=calls)
+
+
+def test_an_answer_in_the_words_of_a_team_is_judged_by_its_effect():
+    "An edit and a rewriting, in both languages; and the words of the default table, which this team has not."
+    job = play(make_task('config', 4), Expert(), FULL)
+    ours, theirs = ([reference_at(x, i) for i in range(len(job.turns))] for x in (job, under_other_names(job)))
+
+    def judged(refs, said):
+        answers = [Answer(r.id, m, 10, 5, 'stop') for r, m in zip(refs, said)]
+        return judge_answers(refs, dict(base=answers, tuned=answers))
+
+    both = [judged(refs, map(anew, refs)) for refs in (ours, theirs)]
+    assert [(t.kind, t.by) for t in both[0]] == [(t.kind, t.by) for t in both[1]]
+    assert all(t.by['tuned'].effect for t in both[1])
+    foreign = judged(theirs, [r.said for r in ours])
+    edits = [t.by['tuned'] for t, r in zip(foreign, ours) if any(c.name == 'edit_file' for c in r.said.tool_calls)]
+    assert edits and not any(j.known_tool or j.effect or j.applies for j in edits)
 
 
 def test_a_disguise_is_drawn_by_its_seed():

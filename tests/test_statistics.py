@@ -72,9 +72,9 @@ def test_coverage_of_families(rate, families, jobs, most):
         assert np.mean([i.low > rate for i in ends]) <= 0.04  # "met" where it is not
 
 
-@pytest.mark.parametrize('families, jobs, least', [(12, 12, 0.88), (10, 30, 0.89), (30, 30, 0.92), (20, 80, 0.92)])
+@pytest.mark.parametrize('families, jobs', [(12, 12), (10, 30), (30, 30), (20, 80)])
 @pytest.mark.parametrize('tail', ['few waste much', 'most waste some'])
-def test_coverage_of_overhead(families, jobs, least, tail):
+def test_coverage_of_overhead(families, jobs, tail):
     "Waste over needed tokens, both skewed, a third of the jobs without any edit; twelve such jobs are few."
     g, hits, truth = np.random.default_rng(jobs), 0, 0.4
     clusters = Clusters([i % families for i in range(jobs)], 'family')
@@ -84,7 +84,7 @@ def test_coverage_of_overhead(families, jobs, least, tail):
         few = (g.random(jobs) < 0.4) * g.uniform(0, 5, jobs)
         waste = needed * truth * (few if tail == 'few waste much' else family * g.exponential(1, jobs))
         hits += holds(interval(np.stack([waste, needed], 1), 'excess', resamples=500, clusters=clusters), truth)
-    assert hits / TRIALS >= least
+    assert hits / TRIALS >= 0.92
 
 
 def test_an_interval_that_ignores_families_would_not_hold():

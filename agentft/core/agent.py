@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PHASES', 'BOOKKEEPING', 'READS', 'GUESSED', 'TOOLS', 'LEAN', 'FULL', 'SHORT', 'Tool', 'is_guessed', 'tool_schemas',
            'tools_from_schemas', 'contract_of', 'lean', 'canonical', 'in_words_of', 'tool_table', 'canonical_job',
-           'Problem', 'check_call', 'is_placed', 'Rules', 'TodoItem', 'AgentState']
+           'canonical_turn', 'Problem', 'check_call', 'is_placed', 'Rules', 'TodoItem', 'AgentState']
 
 # %% ../../nbs/core/01_agent.ipynb #ab312794
 import json
@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from fastcore.basics import patch
 
-from .records import Job, ToolCall, to_dict
+from .records import Job, Message, Reference, ToolCall, to_dict
 
 # %% ../../nbs/core/01_agent.ipynb #90547c36
 PHASES = ('strategic', 'tactical')
@@ -192,16 +192,29 @@ def lean(
 LEAN = {name: lean(t) for name, t in TOOLS.items()}
 
 # %% ../../nbs/core/01_agent.ipynb #cee04d4e
+_FOREIGN = ' (not offered)'  # behind a name of the default table that this contract does not have
+
+
+def _own_arguments(call: ToolCall, tool: Tool) -> dict:
+    "The arguments of `call` under the names of the default table."
+    out, replaced = {}, set(tool.arguments.values())
+    for k, x in call.arguments.items():
+        foreign = k in replaced and k not in tool.arguments
+        out[k + _FOREIGN if foreign else tool.arguments.get(k, k)] = x
+    return out
+
+
 def canonical(
     call: ToolCall,  # as it was said
     tools: dict | None,  # the contract; None: nothing is known
 ) -> ToolCall:  # the same object where there is nothing to translate
     "`call` in the words of the default table."
     tool = (tools or {}).get(call.name)
+    if tool is None and any(t.like == call.name for t in (tools or {}).values()):
+        return replace(call, name=call.name + _FOREIGN)
     if tool is None or not tool.like:
         return call
-    arguments = {tool.arguments.get(k, k): x for k, x in call.arguments.items()}
-    return replace(call, name=tool.like, arguments=arguments)
+    return replace(call, name=tool.like, arguments=_own_arguments(call, tool))
 
 # %% ../../nbs/core/01_agent.ipynb #e3152ab0
 def in_words_of(
@@ -234,21 +247,11 @@ def tool_table(
     return {name: {k: x for k, x in to_dict(t).items() if k != 'name'} for name, t in tools.items()}
 
 # %% ../../nbs/core/01_agent.ipynb #f7b25c26
-def canonical_job(
-    job: Job,
-) -> Job:  # the same object where there is nothing to translate
-    "The `job` with every call in the words of the default table."
-    if not any(said.get('like') for said in job.contract.values()):
-        return job
-    tools, turns = contract_of(job), []
-    for turn in job.turns:
-        calls = [canonical(call, tools) for call in turn.said.tool_calls]
-        turns.append(replace(turn, said=replace(turn.said, tool_calls=calls), results=_renamed(turn.results, tools)))
-    ours = {}
-    for tool in map(_canonical_tool, tools.values()):
-        ours.setdefault(tool.name, tool)
-    schemas = tool_schemas(tools=ours) if job.tools else []
-    return replace(job, turns=turns, tools=schemas, contract=tool_table(ours))
+def _canonical_message(
+    said: Message,
+    tools: dict,  # the contract
+) -> Message:
+    return replace(said, tool_calls=[canonical(call, tools) for call in said.tool_calls])
 
 
 def _renamed(results: list, tools: dict) -> list:
@@ -258,6 +261,54 @@ def _renamed(results: list, tools: dict) -> list:
         tool = tools.get(m.name)
         out.append(replace(m, name=tool.like) if tool and tool.like else m)
     return out
+
+
+def _canonical_table(tools: dict) -> dict:
+    "Name -> Tool, with no tool that is like another one."
+    ours = {}
+    for tool in map(_canonical_tool, tools.values()):
+        ours.setdefault(tool.name, tool)
+    return ours
+
+
+def _translates(contract: dict) -> bool:
+    return any(said.get('like') for said in contract.values())
+
+
+def canonical_job(
+    job: Job,
+) -> Job:  # the same object where there is nothing to translate
+    "The `job` with every call in the words of the default table."
+    if not _translates(job.contract):
+        return job
+    tools, turns = contract_of(job), []
+    for turn in job.turns:
+        said = _canonical_message(turn.said, tools)
+        turns.append(replace(turn, said=said, results=_renamed(turn.results, tools)))
+    ours = _canonical_table(tools)
+    schemas = tool_schemas(tools=ours) if job.tools else []
+    return replace(job, turns=turns, tools=schemas, contract=tool_table(ours))
+
+# %% ../../nbs/core/01_agent.ipynb #3d2456a6
+def canonical_turn(
+    ref: Reference,
+    answers: list[Message] = (),  # in its place
+) -> tuple[Reference, list[Message]]:  # the same objects where there is nothing to translate
+    "The recorded turn and the answers with every call in the words of the default table."
+    if not _translates(ref.contract):
+        return ref, list(answers)
+    tools = tools_from_schemas(ref.tools, ref.contract)
+    ours = _canonical_table(tools)
+    messages = [_canonical_message(m, tools) if m.tool_calls else m for m in _renamed(ref.messages, tools)]
+    plain = replace(
+        ref,
+        messages=messages,
+        said=_canonical_message(ref.said, tools),
+        results=_renamed(ref.results, tools),
+        tools=tool_schemas(tools=ours) if ref.tools else [],
+        contract=tool_table(ours),
+    )
+    return plain, [_canonical_message(m, tools) for m in answers]
 
 # %% ../../nbs/core/01_agent.ipynb #97181205
 @dataclass(frozen=True)

@@ -191,13 +191,16 @@ def ratio_error(
     return math.sqrt(k / (k - 1) * float(((x - x.sum() / n.sum() * n) ** 2).sum())) / float(n.sum())
 
 # %% ../../nbs/core/05_intervals.ipynb #8538d13c
-def _log_scale(sums, level) -> tuple[float, float]:
-    "Ends of Student's t interval of the logarithm of a ratio above 0, as ratios."
+_FEW = 3  # the upper end of an excess is wider by 1 + 3 / clusters on the log scale: what the simulation asks for
+
+
+def _log_scale(sums, level, wider: float = 1.0) -> tuple[float, float]:
+    "Ends of Student's t interval of the logarithm of a ratio above 0, as ratios; `wider` than that by a factor."
     import numpy as np
 
     ratio = float(sums[:, 0].sum() / sums[:, 1].sum())
     with np.errstate(over='ignore'):
-        factor = float(np.exp(_critical(level, len(sums))[1] * ratio_error(sums) / ratio))
+        factor = float(np.exp(wider * _critical(level, len(sums))[1] * ratio_error(sums) / ratio))
     return ratio / factor, ratio * factor
 
 
@@ -209,7 +212,7 @@ def _of_excess(i: Interval, sums, level):
     if i.value:
         worst = sums[np.argmax(sums[:, 0] - i.value * sums[:, 1])]
         i.low = min(i.low, _log_scale(sums, level)[0])
-        i.high = max(i.high, _log_scale(np.vstack([sums, worst]), level)[1])
+        i.high = max(i.high, _log_scale(np.vstack([sums, worst]), level, 1 + _FEW / len(sums))[1])
 
 # %% ../../nbs/core/05_intervals.ipynb #e7b05e83
 def _of_ratio(i: Interval, sums, kind, level, draws, what):

@@ -95,9 +95,14 @@ class Outcome:
     "How a job ended, and who says so."
 
     status: str = 'unknown'  # success, failed or unknown
-    source: str = ''  # checker, frozen, goal_achieved, approved, content_check, none
+    source: str = ''  # checker, approved, content_check, frozen, goal_achieved, ended, running, none
     confidence: float = 0.0  # 0 to 1: how far the source can be believed
     detail: str = ''
+
+    @property
+    def claimed(self) -> bool:
+        "Does nobody but the agent say so?"
+        return self.source in ('frozen', 'goal_achieved', 'ended')
 
 # %% ../../nbs/core/00_records.ipynb #a4f48384
 @dataclass

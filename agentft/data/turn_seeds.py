@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES
 from ..arena.workspace import ToolError, Workspace
-from ..core.agent import BOOKKEEPING, LEAN, check_call
+from ..core.agent import BOOKKEEPING, LEAN, canonical_job, check_call
 from ..core.files import clean_path, files_at, succeeded
 from ..core.records import Job, ToolCall, Turn, to_dict, write_atomic
 from .seeds import Seed, Step, check_seed, job_words, read_seeds, seed_calls
@@ -202,6 +202,7 @@ def turn_seed(
     if _is_reserved(job):
         raise ValueError(f'{job.id} is kept for evaluation')
     _turn(job, turn)
+    job = canonical_job(job)
     work = _read_first(_recorded(job, turn) if calls is None else seed_calls(Step('', calls)))
     files, todo = _needed(job, turn, work, keep), todo or _todo_at(job, turn)
     if not todo:

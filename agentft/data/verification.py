@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from ..arena.sessions import Session
 from ..arena.tasks import Task
-from ..core.agent import BOOKKEEPING, FULL, SHORT, AgentState, Problem, check_call, tools_from_schemas
+from ..core.agent import BOOKKEEPING, FULL, SHORT, AgentState, Problem, canonical, check_call, tools_from_schemas
 from ..core.files import Files, clean_path
 from ..core.metrics import asked_rewrite
 from ..core.records import Example, Message, content_hash, from_dict, to_dict
@@ -102,6 +102,7 @@ class _Reading:
         agent_phase = self.state.agent_phase
         if problems := check_call(c, agent_phase, self.tools):
             return problems
+        c = canonical(c, self.tools)
         found = self._repeated(c) + _failed(c, result)
         if c.name in BOOKKEEPING:
             return found + self._bookkeeping(c, agent_phase)
@@ -190,7 +191,7 @@ def _decision_problems(example: Example, k: int, tools) -> list[Problem]:
     for c in m.tool_calls:
         out += check_call(c, example.agent_phase, tools) if tools else []
         out += _failed(c, answers[c.id]) if c.id in answers else []
-        out += _unshown(c, example.messages[:k])
+        out += _unshown(canonical(c, tools), example.messages[:k])
     return out
 
 

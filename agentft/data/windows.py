@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fastcore.basics import patch
 
-from ..core.agent import BOOKKEEPING
+from ..core.agent import BOOKKEEPING, canonical_job
 from ..core.files import files_at, replay
 from ..core.metrics import asked_rewrite
 from ..core.records import Example, Job, Message, Reference, Turn
@@ -69,10 +69,12 @@ class _Writer:
 
     def __init__(self, job: Job, verdicts, fmt, max_len: int, tools: list):
         self.job, self.verdicts, self.fmt, self.room, self.tools = job, verdicts, fmt, Room(max_len), tools
+        self.plain = canonical_job(job)  # what is asked about calls is asked of this one
         self.cache, self.names = {}, {t.get('function', t).get('name') for t in tools}
         self.base = fmt.encode([Message('system', '')], tools)[0]
         self.out, self.window, self.used, self.told = [], None, 0, []
-        self.known, self.before = Known(job), Seen()  # the workspace, and all that was seen, before the present turn
+        # the workspace and all that was seen, before the present turn
+        self.known, self.before = Known(self.plain), Seen()
 
     def count(self, text: str) -> int:
         if text not in self.cache:
@@ -97,7 +99,7 @@ def _older(self: _Writer, turn: int, since: int, used: int) -> tuple[int, list[M
         used += _size(more, self.count)
         if used > (most if worked else self.room.prompt - self.room.older):
             break
-        start, shown, worked = start - 1, more + shown, worked or is_work(self.job.turns[start - 1])
+        start, shown, worked = start - 1, more + shown, worked or is_work(self.plain.turns[start - 1])
     return start, shown
 
 # %% ../../nbs/data/08_windows.ipynb #e90a699a
@@ -151,8 +153,8 @@ def add(self: _Writer, turn: int, since: int):
 @patch
 def go_on(self: _Writer, turn: int):
     "Take over what `turn` said and what came of it."
+    self.known.take(self.plain.turns[turn])
     this = self.job.turns[turn]
-    self.known.take(this)
     self.before.take([this.said, *this.results])
 
 # %% ../../nbs/data/08_windows.ipynb #352fb61c
@@ -172,9 +174,9 @@ def why_not(self: _Writer, turn: int, said: Message, prompt: int, answer: int) -
         return TOO_LONG
     if self.names and any(c.name not in self.names for c in said.tool_calls):
         return NOT_OFFERED
-    if is_mark_without_work(self.job, self.window.start, turn):
+    if is_mark_without_work(self.plain, self.window.start, turn):
         return NO_WORK_SHOWN
-    this, shown = self.job.turns[turn], Seen(self.window.messages)
+    this, shown = self.plain.turns[turn], Seen(self.window.messages)
     if hidden_lines(this, shown, self.known):
         return REWRITES
     return UNSEEN if hidden_facts(this, shown, self.before) else ''
@@ -338,13 +340,13 @@ def window_example(
     "A window as a row to train on."
     if not w.trained:
         raise ValueError(f'{job.id}, turns {w.first} to {w.last}: no turn is trained')
-    places = {w.places[i] for i in w.trained}
-    shows = Counter(behaviour_of(job.turns[i]) for i in w.trained)
+    plain, places = canonical_job(job), {w.places[i] for i in w.trained}
+    shows = Counter(behaviour_of(plain.turns[i]) for i in w.trained)
     meta = dict(
         origin=_origin(job),
-        window=dict(first=w.first, last=w.trained[-1], start=w.start, kind=_kind(job, w)),
+        window=dict(first=w.first, last=w.trained[-1], start=w.start, kind=_kind(plain, w)),
         turns=w.trained,
-        work=sum(any(c.name not in BOOKKEEPING for c in job.turns[i].said.tool_calls) for i in w.trained),
+        work=sum(any(c.name not in BOOKKEEPING for c in plain.turns[i].said.tool_calls) for i in w.trained),
         wrong_turns=[why for i, why in w.whys.items() if why and i < w.trained[-1]],
         tokens=w.tokens,
         basis=f'recorded_{basis}',
@@ -400,7 +402,7 @@ def references(
     verdicts: list[TurnVerdict],
 ) -> list[Reference]:
     "One per trained decision of the window."
-    out = []
+    out, plain = [], canonical_job(job)
     for i in w.trained:
         turn, messages, todo = job.turns[i], w.messages[: w.places[i]], current_todo(job, i)
         after, gone = _touched(job, i)
@@ -412,10 +414,10 @@ def references(
             job.id,
             group_of(job),
             i,
-            behaviour_of(turn),
+            behaviour_of(plain.turns[i]),
             turn.agent_phase,
             todo.text if todo else '',
-            _todo_done(job, i),
+            _todo_done(plain, i),
             _known_files(job, i, messages),
             after,
             verdicts[i].basis,

@@ -87,7 +87,7 @@ class Answer:
     said: Message | None = None  # None: it was not asked
     prompt_tokens: int | None = 0  # None: an endpoint that does not say
     tokens: int | None = 0  # written
-    finish_reason: str = ''  # stop, length (cut), or `TOO_LONG`
+    finish_reason: str = ''  # stop, length or repeats (cut), or `TOO_LONG`
     key: str = ''  # what decides the answer: reference, model, limits, code
 
 # %% ../../nbs/evaluation/04_answers.ipynb #1945e552

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..core.agent import canonical_turn
 from ..core.intervals import Clusters, Interval, least_clusters
 from ..core.records import Message, Reference, ToolCall, content_hash, read_jsonl, to_dict, write_jsonl
 from .answers import TOO_LONG, Answer, group_of
@@ -119,13 +120,14 @@ def judge_answers(
     fold: str = '',
 ) -> list[JudgedTurn]:
     "Judge base, tuned and the floors in the place of every reference."
-    floors, out = floor_actions(refs), []
+    out, floors = [], floor_actions([canonical_turn(ref)[0] for ref in refs])
     for place, ref in enumerate(refs):
         mine = {name: a[place] for name, a in answers.items()}
-        turn = JudgedTurn(ref, kind_of(ref.said), answers=mine, fold=fold)
-        if all(a.said for a in mine.values()):
-            turn.by = {name: judge(ref, a.said, a.tokens) for name, a in mine.items()}
-            turn.by |= {name: judge(ref, said(ref)) for name, said in floors.items()}
+        plain, said = canonical_turn(ref, [a.said for a in mine.values() if a.said])
+        turn = JudgedTurn(ref, kind_of(plain.said), answers=mine, fold=fold)
+        if len(said) == len(mine):
+            turn.by = {name: judge(plain, m, mine[name].tokens) for name, m in zip(mine, said)}
+            turn.by |= {name: judge(plain, act(plain)) for name, act in floors.items()}
         out.append(turn)
     return out
 
@@ -269,6 +271,12 @@ def _decide(c, least, alpha, unit):
         c.verdict = f'not enough evidence, about {counted(c.jobs_needed - c.jobs, f"more {unit}")}'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #8df2aa11
+def _answered(turns, player) -> bool:
+    "Did `player` answer all that was judged, and was anything?"
+    judged = [t for t in turns if t.by]
+    return bool(judged) and all(player in t.by for t in judged)
+
+
 def compare_turns(
     turns: list[JudgedTurn],
     alpha: float = 0.05,  # a verdict needs a corrected p below it
@@ -276,7 +284,7 @@ def compare_turns(
     baseline: str = 'base',  # what the tuned model is compared with; `told` is the fair one
 ) -> dict[str, Comparison]:  # measure -> Comparison; empty where nothing was judged, or the baseline did not answer all
     "A baseline and the tuned model on the same turns, jobs as the unit of chance."
-    if not any(t.by for t in turns) or any(t.by and baseline not in t.by for t in turns):
+    if not _answered(turns, baseline):
         return {}
     out = {name: _compared(turns, name, alpha, seed, baseline) for name in TESTED}
     for c, p in zip(out.values(), holm([c.p for c in out.values()])):
@@ -471,7 +479,7 @@ def replay_line(
         return 'Your own held-out turns: none that is more than bookkeeping could be judged.'
     base, tuned = (sum(p[side][0] for p in pairs) for side in (0, 1))
     where = f'{counted(n, "turn")} of {counted(c.jobs, unit_of(turns))} that are more than bookkeeping'
-    told = _count(turns, TESTED['right_action'], 'told') if compare_turns(turns, baseline='told') else ''
+    told = _count(turns, TESTED['right_action'], 'told') if _answered(turns, 'told') else ''
     said = f'right action tuned {tuned} of {n}, base {base} of {n}{_writing(turns)}'
     said += f', the base that is told how {told}' * bool(told)
     verdict = f'{c.verdict} than its base' if c.verdict in ('better', 'worse') else f'against its base {c.verdict}'
@@ -550,13 +558,19 @@ def judged_rows(
     return rows
 
 # %% ../../nbs/evaluation/05_replay.ipynb #254917d3
+def _was_cut(answer) -> bool:
+    "Was it ended before the model ended it: too long, or one piece again and again?"
+    return answer.finish_reason in ('length', 'repeats')
+
+
 def replay_numbers(
     turns: list[JudgedTurn],
     comparisons: dict[str, Comparison],  # of `compare_turns`
 ) -> dict:
     "What `result.json` keeps of the replay suite."
     too_long = sum(not t.by for t in turns)
-    cut = {p: sum(t.answers[p].finish_reason == 'length' for t in turns if t.by) for p in ('base', 'tuned')}
+    answered = [p for p in FILES if _answered(turns, p)]
+    cut = {p: sum(_was_cut(t.answers[p]) for t in turns if t.by) for p in answered}
     return dict(
         turns=len(turns),
         judged=len(turns) - too_long,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fastcore.basics import patch
 
-from ..core.agent import BOOKKEEPING, READS
+from ..core.agent import BOOKKEEPING, READS, canonical_job
 from ..core.files import replay, succeeded
 from ..core.records import Job, Turn
 from ..core.todo_work import OWN_PAPERS, marks_todo, only_looks
@@ -392,6 +392,7 @@ def judge_turns(
     job: Job,  # with its labels
 ) -> list[TurnVerdict]:  # one per turn
     "Which turns of `job` are right, on what ground, and why the others are not."
+    job = canonical_job(job)
     ground, fates, complaints = _ground(job), _Fates(job), _complaints(job)
     fates.note_commands(job)
     unchecked = _failed_checks(job, {*fates.changes}) if ground == 'effect' else set()

@@ -610,7 +610,7 @@ def _doubts(r) -> list[str]:
     "What stands between the reader and the numbers."
     out = []
     running = sum(j.outcome.source == 'running' for j in r.jobs)
-    claims = sum(j.outcome.source in ('frozen', 'goal_achieved', 'ended') for j in r.jobs)
+    claims = sum(j.outcome.claimed for j in r.jobs)
     ours = ('jobs: ', 'edits: ', 'sessions: ')
     damaged = sum(k for why, k in r.rejected.items() if not why.startswith(ours))
     if running:

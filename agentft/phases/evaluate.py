@@ -27,7 +27,6 @@ from agentft.evaluation.replay import (
     judge_answers,
     judged_rows,
     kind_rows,
-    measure_rows,
     other_folds,
     replay_line,
     replay_numbers,
@@ -144,6 +143,7 @@ def _shorter(tasks, most: int) -> list:
 def _judge(r):
     "Tests on the judged turns `r.turns`."
     r.replay = compare_turns(r.turns)
+    r.own = replay_numbers(r.turns, r.replay) if r.turns else {}
 
 
 def _references(r, p) -> tuple:
@@ -254,7 +254,7 @@ def _own_row(row) -> dict:
 
 def _summary(r) -> list[dict]:
     "One row per number: the user's own turns first, then the arena suite by suite."
-    rows = [_own_row(row) for row in measure_rows(r.turns, r.replay)]
+    rows = [_own_row(row) for row in r.own.get('rows', [])]
     for suite, s in r.standings.items():
         rows += _suite_rows(suite, s)
     return rows
@@ -279,7 +279,7 @@ def _numbers(r) -> dict:
             r.limits,
             references=r.references,
             recorded_answer_too_long=r.longer,
-            **(replay_numbers(r.turns, r.replay) if r.turns else {}),
+            **r.own,
         ),
         ends={name: dict(Counter(map(ending, jobs))) for name, jobs in r.jobs.items()},
     )
@@ -299,7 +299,7 @@ def _own_words(r) -> str:
     if not r.turns:
         none = f'there are only {counted(r.longer, "held-out turn")} {longer}' if r.longer else _NONE
         return f'There is no replay suite: {none}, so the arena alone is evaluated.'
-    n = replay_numbers(r.turns, r.replay)
+    n = r.own
     cut = ', '.join(f'{player} {k}' for player, k in n['answers_cut'].items())
     mine = n['folds'].get('', 0)
     said = [

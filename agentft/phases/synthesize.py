@@ -262,7 +262,7 @@ def _of_own(r) -> list[str]:
     "What is to be known about the rows of the user's own history."
     recorded, out = _recorded(r), []
     if recorded:
-        claims = sum(j.outcome.source in ('frozen', 'goal_achieved') for j in recorded)
+        claims = sum(j.outcome.claimed for j in recorded)
         out.append(
             'A turn counts as right when its job is said to have succeeded, or when its calls succeeded and their '
             f'effect was kept; nobody looked at it. Of {counted(len(recorded), "recorded job")} {claims} say '
