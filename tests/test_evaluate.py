@@ -10,7 +10,7 @@ import agentft.phases.evaluate as ev
 from agentft.arena.catalogue import EVAL_SEED, FAMILIES
 from agentft.arena.players import Expert, play
 from agentft.core.records import Example, Job, read_jsonl, write_jsonl
-from agentft.data.suites import suite_tasks
+from agentft.data.suites import STANDARD, suite_tasks
 from agentft.model.loading import tiny_model
 from agentft.workbench.recipes import notebook_of
 from agentft.workbench.runs import read_result, write_result
@@ -128,7 +128,7 @@ def test_missing_phase_3(tmp_path):
 
 def test_development_and_test_share_nothing():
     "Neither a family nor a kind of seed nor a number of one is in the other; the switch is what opens the test."
-    dev, test = ({t.id: t for s in ev.SUITES for t in suite_tasks(s, 12, final=final)} for final in (False, True))
+    dev, test = ({t.id: t for s in STANDARD for t in suite_tasks(s, 12, final=final)} for final in (False, True))
     assert not set(dev) & set(test)
     held = [{t.family for t in tasks.values() if t.suite in ('families', 'seeds')} for tasks in (dev, test)]
     assert not held[0] & held[1] and all(len(x) >= 8 for x in held)

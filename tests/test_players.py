@@ -101,7 +101,7 @@ def test_a_recorded_job_with_other_tools_gets_no_foreign_examples():
 
 
 def test_what_is_told_is_billed_in_every_answer_and_computed_once(fmt):
-    who, jobs = Told('tiny-random', max_new_tokens=4, max_turns=2, batch=4), []
+    who, jobs = Told('tiny-random', max_new_tokens=4, batch=4), []
     engine = who.engine()
     who.play(held(2), 'told', jobs.append, engine)
     for job in jobs:
@@ -113,7 +113,7 @@ def test_what_is_told_is_billed_in_every_answer_and_computed_once(fmt):
 
 def test_in_a_small_context_examples_stay_out(tiny):
     model, tok = tiny
-    who, jobs = Told('tiny-random', max_new_tokens=4, max_turns=1), []
+    who, jobs = Told('tiny-random', max_new_tokens=4), []
     who.play(held(), 'told', jobs.append, Engine(model, tok, slots=2, max_len=1100))
     assert all(j.turns[0].said.content or j.turns[0].said.tool_calls for j in jobs)  # it had room for an answer
 
@@ -176,7 +176,7 @@ def test_a_job_is_the_same_in_every_batch(tiny, temperature):
     model, tok = tiny
     tasks = held(2)
     tasks[1].rules, tasks[2].max_turns = FULL, 2
-    limits = dict(max_new_tokens=5, max_turns=4, temperature=temperature, progress=False)
+    limits = dict(max_new_tokens=5, temperature=temperature, progress=False)
 
     def said(tasks, slots):
         jobs = play_many(tasks, Engine(model, tok, slots=slots, max_len=2048), **limits)
@@ -214,7 +214,7 @@ def test_a_reply_that_repeats_itself_is_ended_for_everybody(tiny):
 
 
 def rows(url):
-    small = dict(max_new_tokens=4, max_turns=2, batch=3)
+    small = dict(max_new_tokens=4, batch=3)
     return dict(
         base=Model('tiny-random', **small),
         told=Told('tiny-random', **small),

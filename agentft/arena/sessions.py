@@ -76,11 +76,11 @@ class Session:
     def __init__(
         self,
         task: Task,  # what is to be done
-        rules: Rules = SHORT,  # how strict todos and phases are
-        max_turns: int = 40,  # the job ends after so many
+        rules: Rules | None = None,  # how strict todos and phases are; None: as the task says
         patience: int = 3,  # it ends after so many turns in a row without a valid call
     ):
-        self.task, self.rules, self.max_turns, self.patience = task, rules, max_turns, patience
+        self.task, self.rules, self.patience = task, rules or task.rules, patience
+        rules = self.rules
         most = PART if task.parts else 0
         self.ws = Workspace(_start_files(task, rules), line_numbers=bool(rules.guide), most_lines=most)
         self.env = task.environment(task) if task.environment else None
@@ -263,7 +263,7 @@ def _ending(self: Session) -> str:
         return 'job_complete'
     if self.idle >= self.patience or self.again >= 2 * self.patience:
         return 'stuck'
-    return 'max_turns' if len(self.turns) >= self.max_turns else ''
+    return 'max_turns' if len(self.turns) >= self.task.max_turns else ''
 
 # %% ../../nbs/arena/04_sessions.ipynb #18dd83f1
 def _same(turn: Turn, before: Turn) -> bool:
@@ -390,7 +390,7 @@ _TOLD = ('level', 'objective', 'work', 'suite')  # what a task may say of itself
 def _meta(self: Session, player, files) -> dict:
     done = sum(item.check(files) for item in self.task.items)
     counts = dict(items=len(self.task.items), items_done=done)
-    told = {key: getattr(self.task, key, None) for key in _TOLD}
+    told = {key: getattr(self.task, key) for key in _TOLD}
     told['misses'] = sum(getattr(self.env, 'misses', {}).values())
     told = {key: x for key, x in told.items() if x}
     return dict(task=self.task.id, seed=self.task.seed, player=player, **counts, **told, end=self.end)
@@ -399,7 +399,7 @@ def _meta(self: Session, player, files) -> dict:
 @patch
 def _table(self: Session) -> dict:
     "What the record says of the tools beside their schemas; empty where the default table says it."
-    if not (self.env or getattr(self.task, 'toolbox', None)):
+    if not (self.env or self.task.toolbox):
         return {}
     rows = tool_table(self.contract)
     return {

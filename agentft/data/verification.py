@@ -26,7 +26,7 @@ from ..core.records import Example, Message, content_hash, from_dict, to_dict
 from ..core.replacements import count_tokens
 from .seeds import Rejected, Seed, read_seeds, seed_task
 from .shown import plain_text, shown_text
-from .suites import SUITES, NearTasks, prompt_text, suite_tasks
+from .suites import STANDARD, NearTasks, prompt_text, suite_tasks
 from ..evidence.duplicates import NearIndex, to_text
 from ..workbench.recipes import project
 
@@ -287,7 +287,7 @@ def task_hash(task: Task) -> str:
 def _evaluation(per_suite: int) -> tuple:
     "The first tasks of every suite, of development and test."
     seeds = read_seeds(project() / 'seeds')
-    made = [suite_tasks(s, per_suite, seeds=seeds, final=final) for s in SUITES for final in (False, True)]
+    made = [suite_tasks(s, per_suite, seeds=seeds, final=final) for s in STANDARD for final in (False, True)]
     return tuple(task for tasks in made for task in tasks)
 
 

@@ -10,11 +10,9 @@ import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import partial
 
 from fastcore.basics import patch
 
-from ..arena.players import rules_of, spoken, turns_of
 from ..arena.sessions import Session
 from ..core.records import Message, ToolCall, Usage
 from .chat import parse_said
@@ -104,14 +102,13 @@ class Endpoint:
         api_key_env: str = 'OPENAI_API_KEY',  # environment variable with the key; a server without keys needs none
         concurrency: int = 8,  # requests at once
         max_new_tokens: int = 1024,  # per answer
-        max_turns: int = 40,  # answers per job, where the task says nothing
         temperature: float | None = 0.0,  # None: the server's own
         timeout_s: float = 120.0,  # per request
         retries: int = 5,  # of a request that met a full queue, an error of the server, or no answer
         told: bool = False,  # are the rules and two worked examples in its prompt?
     ):
         self.base_url, self.model, self.api_key_env = base_url.rstrip('/'), model, api_key_env
-        self.concurrency, self.max_new_tokens, self.max_turns = concurrency, max_new_tokens, max_turns
+        self.concurrency, self.max_new_tokens = concurrency, max_new_tokens
         self.temperature, self.timeout_s, self.retries, self.told = temperature, timeout_s, retries, told
         self._limit = 'max_tokens'  # newer models of OpenAI call it otherwise
 
@@ -188,13 +185,13 @@ def ask(
 @patch
 def _play_one(self: Endpoint, client, task, name, stop):
     "The job, played to its end; None where `stop` is set before."
-    with Session(task, rules_of(task), turns_of(task, self.max_turns)) as session:
+    with Session(task) as session:
         while not session.done:
             if stop.is_set():
                 return None
             seen = session.messages
             if self.told:
-                seen = tell(seen, session.tools, session.rules, partial(spoken, session), task.id, line=False)
+                seen = tell(seen, session.tools, session.rules, session.spoken, task.id, line=False)
             session.step(*self.ask(client, seen, session.tools))
         return session.job(name)
 

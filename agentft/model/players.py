@@ -9,7 +9,7 @@ __all__ = ['REPEATS', 'TOO_LONG', 'Forced', 'play_many', 'expert_replies', 'Mode
 from fastcore.basics import patch
 
 from ..arena.faults import Faulty
-from ..arena.players import Expert, expert_script, rules_of, spoken, turns_of
+from ..arena.players import Expert, expert_script
 from ..arena.sessions import Session
 from ..core.agent import Rules
 from ..core.records import Job, Message, ToolCall, Usage, content_hash
@@ -56,7 +56,7 @@ class _Play:
 
     def __init__(self, tasks, fmt, limits, asking, tell):
         self.tasks, self.fmt = tasks, fmt
-        self.rules, self.max_turns, self.patience = limits
+        self.rules, self.patience = limits
         self.max_new_tokens, self.temperature, self.seed = asking
         self.tell = tell or (lambda session: session.pending)
         self.live = {}  # place of a task -> its session
@@ -68,10 +68,10 @@ class _Play:
 
     def first_requests(self):
         "Start a session for each task, the long ones first, when its first request is wanted."
-        rules = [rules_of(task, self.rules) for task in self.tasks]
+        rules = [self.rules or task.rules for task in self.tasks]
         for place in sorted(range(len(rules)), key=lambda i: -_length(self.tasks[i], rules[i])):
             task = self.tasks[place]
-            s = self.live[place] = Session(task, rules[place], turns_of(task, self.max_turns), self.patience)
+            s = self.live[place] = Session(task, rules[place], self.patience)
             yield self.ask(place, self.fmt.prompt(self.tell(s), s.tools))
 
     def answer(self, reply) -> Request | None:
@@ -88,8 +88,7 @@ class _Play:
 def play_many(
     tasks: list,  # arena Tasks
     engine: Engine,
-    rules: Rules = None,  # None: each task's own, else the short ones
-    max_turns: int = 40,  # per job, where the task says nothing
+    rules: Rules | None = None,  # None: each task's own
     max_new_tokens: int = 256,  # per turn
     temperature: float = 0.0,
     seed: int = 0,
@@ -103,7 +102,7 @@ def play_many(
     from tqdm import tqdm
 
     jobs = [None] * len(tasks)
-    limits, asking = (rules, max_turns, patience), (max_new_tokens, temperature, seed)
+    limits, asking = (rules, patience), (max_new_tokens, temperature, seed)
     play = _Play(tasks, ChatFormat(engine.tokenizer), limits, asking, tell)
     bar = tqdm(total=len(tasks), desc=player, unit='job', disable=not progress, mininterval=1)
 
@@ -130,10 +129,10 @@ def play_many(
 def expert_replies(
     tasks: list,  # arena Tasks, as given to `play_many`
     tokenizer,
-    rules: Rules = None,  # None: each task's own, else the short ones
+    rules: Rules | None = None,  # None: each task's own
 ):  # a function from Request to ids
     "The `script` for `Forced` with which `play_many` plays `tasks` as the expert does."
-    fmt, lines = ChatFormat(tokenizer), [iter(expert_script(t, rules_of(t, rules))) for t in tasks]
+    fmt, lines = ChatFormat(tokenizer), [iter(expert_script(t, rules or t.rules)) for t in tasks]
 
     def reply(request):
         return fmt.ids(said_text(next(lines[request.key]))) + [fmt.stop_id]
@@ -152,14 +151,12 @@ class Model:
         model: str,  # name, id or folder of the base model
         adapter: str = '',  # folder of a LoRA adapter; '': the base alone
         max_new_tokens: int = 160,  # per answer
-        max_turns: int = 40,  # answers per job, where the task says nothing
         batch: int = 32,  # jobs at once
         device: str = 'cpu',  # cpu or cuda
         max_len: int = 4096,  # tokens per conversation
     ):
         self.model, self.adapter = model, adapter
-        self.max_new_tokens, self.max_turns = max_new_tokens, max_turns
-        self.batch, self.device, self.max_len = batch, device, max_len
+        self.max_new_tokens, self.batch, self.device, self.max_len = max_new_tokens, batch, device, max_len
 
     def engine(self) -> Engine:
         "The model, loaded, behind an Engine."
@@ -174,8 +171,8 @@ class Model:
 
     def play(self, tasks, name, on_job, engine=None):
         "Play `tasks`; the jobs carry `name`, and `on_job` gets each of them when it ends."
-        limits = dict(max_turns=self.max_turns, max_new_tokens=self.max_new_tokens)
-        play_many(tasks, engine or self.engine(), player=name, on_job=on_job, tell=self.tell, **limits)
+        options = dict(player=name, on_job=on_job, tell=self.tell)
+        play_many(tasks, engine or self.engine(), max_new_tokens=self.max_new_tokens, **options)
 
 # %% ../../nbs/model/03_players.ipynb #8554edc6
 TOO_LONG = 'too_long_for_the_model'
@@ -240,7 +237,7 @@ class Script(Model):
         "Pick the script of the job by its task's id."
         mode = self.faults[sum(map(ord, session.task.id)) % len(self.faults)]
         script = (Faulty(mode) if mode else Expert()).script(session.task, session.rules)
-        self._lines[session.task.id] = iter([spoken(session, m) for m in script])
+        self._lines[session.task.id] = iter([session.spoken(m) for m in script])
         return session.pending
 
     def play(self, tasks, name, on_job, engine=None):
@@ -253,8 +250,7 @@ class Script(Model):
             return fmt.ids(said_text(said)) + [fmt.stop_id]
 
         with Forced(engine, script):
-            limits = dict(max_turns=self.max_turns, max_new_tokens=10**6)
-            play_many(tasks, engine, player=name, on_job=on_job, tell=self.tell, **limits)
+            play_many(tasks, engine, player=name, on_job=on_job, tell=self.tell, max_new_tokens=10**6)
 
     def answer(self, turns, on_answer, max_len, engine=None):
         "What was recorded, or a mark, in the place of each turn."

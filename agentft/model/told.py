@@ -7,12 +7,12 @@ __all__ = ['worked_examples', 'how_to', 'tell', 'Told']
 
 # %% ../../nbs/model/04_told.ipynb #bb7afa7a
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from fastcore.basics import patch
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES
-from ..arena.players import Expert, expert_script, play, say, spoken
+from ..arena.players import Expert, expert_script, play, say
 from ..arena.sessions import Session
 from ..arena.tasks import flat_calls, tool_call
 from ..core.agent import SHORT, TOOLS, Rules
@@ -173,12 +173,11 @@ class Told(Model):
         self,
         model: str,  # name, id or folder of the base model
         max_new_tokens: int = 160,  # per answer
-        max_turns: int = 40,  # answers per job, where the task says nothing
         batch: int = 16,  # jobs at once; its prompts are long, so each takes more memory
         device: str = 'cpu',  # cpu or cuda
         max_len: int = 8192,  # tokens per conversation, at most the model's context
     ):
-        super().__init__(model, '', max_new_tokens, max_turns, batch, device, max_len)
+        super().__init__(model, '', max_new_tokens, batch, device, max_len)
 
     def play(self, tasks, name, on_job, engine=None):
         "Play `tasks` as a `Model` does."
@@ -190,8 +189,7 @@ class Told(Model):
 
     def tell(self, session):
         "The rules and examples, then what the session says."
-        speak = partial(spoken, session)
-        return self._fit(session.pending, session.tools, session.rules, speak, session.task.id)
+        return self._fit(session.pending, session.tools, session.rules, session.spoken, session.task.id)
 
     def shown(self, turn):
         "The rules and examples as far as they hold for a recorded job, then the window."

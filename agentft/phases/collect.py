@@ -42,7 +42,7 @@ from ..traces.tool_mapping import lessons
 from ..traces.wanted_jobs import each_job, left_out, read_reviews
 from ..workbench.figures import counted, percent
 from ..workbench.phases import Phase, listed, parameters_of
-from ..workbench.recipes import project
+from ..workbench.recipes import placed, project
 from ..workbench.runs import cache_dir, code_hash
 
 # %% ../../nbs/1_collect.ipynb #77a7fd9d
@@ -153,7 +153,7 @@ def _settings(p) -> dict:
     if p.source == 'arena':
         asked += ['jobs_per_family', 'faulty_share', 'seed']
         asked += ['families'] * (p.families != _FIRST)  # what was collected before there was a choice is kept
-    judged = dict(contract=_file_or_text(_place(p.contract))) if p.contract else {}
+    judged = dict(contract=_file_or_text(placed(p.contract))) if p.contract else {}
     return (
         {k: getattr(p, k) for k in asked}
         | judged
@@ -370,15 +370,9 @@ def _applies(e) -> bool:
         return False
 
 # %% ../../nbs/1_collect.ipynb #e7c90f73
-def _place(given: str) -> str:
-    "A path as given, or in the checkout where it lies only there: recipes name the project's own samples."
-    there = project() / given
-    return str(there) if there.exists() and not Path(given).exists() else given
-
-
 def _folders(repos: str) -> list:
     "Folders of the repositories named in `repos`, by comma."
-    return [str(unbundled(_place(x), cache_dir() / 'bundles')) for x in _names(repos) or []]
+    return [str(unbundled(placed(x), cache_dir() / 'bundles')) for x in _names(repos) or []]
 
 # %% ../../nbs/1_collect.ipynb #8ec6caf3
 def _edits(p, r, led) -> list:
@@ -407,13 +401,13 @@ def _all_jobs(r, p, led):
     "Every job once: those collected before, then what audit trail and sessions have anew."
     filters, reviews = _filters(p), read_reviews(p.reviews)
     yield from _known_jobs(led)
-    with opened(_place(p.source), p.database, p.jobs_per_family, p.faulty_share, p.seed, listed(p.families)) as src:
+    with opened(placed(p.source), p.database, p.jobs_per_family, p.faulty_share, p.seed, listed(p.families)) as src:
         if src:
             r.kind = src.kind
             yield from _from_audit(src, led, r, p, filters, reviews)
             r.rejected += src.rejected
             r.hints = list(src.notes)
-    yield from _from_sessions([_place(x) for x in _names(p.sessions) or []], led, r, p, filters)
+    yield from _from_sessions([placed(x) for x in _names(p.sessions) or []], led, r, p, filters)
     yield from _judged_again(led, r)
 
 # %% ../../nbs/1_collect.ipynb #ae538501
@@ -447,12 +441,12 @@ def _collect(r, p):
     "The work of phase 1."
     r.source, r.kind = public_uri(p.source), 'none'
     r.sources = [x for x in [p.source, *(_names(p.sessions) or []), *(_names(p.repos) or [])] if x != 'none']
-    r.simulated = [x for x in r.sources if is_sample(_place(x))]
+    r.simulated = [x for x in r.sources if is_sample(placed(x))]
     r.parameters['source'] = r.source
     r.rejected, r.lessons, r.edit_report = Counter(), Counter(), {}
     r.notes, r.hints, r.failures, r.pairs, r.seeds = [], [], [], [], []
     _filters(p), read_reviews(p.reviews)  # what was asked for is looked at before anything is opened
-    r.contract = read_contract(_place(p.contract)) if p.contract else None
+    r.contract = read_contract(placed(p.contract)) if p.contract else None
     missing = [x for x in _folders(p.repos) if not Path(x).is_dir()]
     if missing:
         raise FileNotFoundError(

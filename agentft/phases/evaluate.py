@@ -16,8 +16,9 @@ from functools import cache
 from pathlib import Path
 
 from ..arena.players import FLOORS, Expert
+from ..core.contracts import Contract, read_contract
 from ..core.records import Example, read_jsonl, write_jsonl
-from ..data.suites import SUITES, suite_tasks
+from ..data.suites import STANDARD, SUITES, suite_tasks
 from ..evaluation.answers import answer_all, answerable, draw_references, read_references, window_limit
 from ..evaluation.pages import by_family, ending
 from ..evaluation.playing import play_all
@@ -51,6 +52,7 @@ from ..model.players import Model, Script
 from ..model.told import Told
 from ..workbench.figures import counted, markdown_table
 from ..workbench.phases import Phase, listed, parameters_of
+from ..workbench.recipes import placed
 from ..workbench.runs import cache_dir, phase_dir, read_result
 
 # %% ../../nbs/4_evaluate.ipynb #4cf9281c
@@ -123,11 +125,23 @@ def _open_test(r, p):
     r.opened = len(path.read_text(encoding='utf-8').splitlines())
 
 
+def _contract(r, p) -> Contract | None:
+    "The contract that a suite of its own is played under; None: there is none."
+    path = p.contract
+    if path == 'auto':
+        folder = phase_dir(Path(r.out).resolve().parent, 'collect')
+        path = read_result(folder)['parameters'].get('contract', '') if (folder / 'result.json').exists() else ''
+    return read_contract(placed(path)) if path not in ('', 'none') else None
+
+
 def _tasks(r, p) -> list:
     "The held-out jobs, suite by suite; none of them stands in a row that was trained on."
     rows, r.families = _phase2(r)
-    chosen = listed(p.suites) or tuple(SUITES)
-    out = [t for s in chosen for t in suite_tasks(s, p.jobs_per_suite, p.seed, r.families, final=p.final)]
+    contract = _contract(r, p)
+    chosen = listed(p.suites) or STANDARD
+    chosen = (*chosen, *(['contract'] if contract and 'contract' not in chosen else []))
+    same = dict(seed=p.seed, families=r.families, final=p.final, contract=contract)
+    out = [t for s in chosen for t in suite_tasks(s, p.jobs_per_suite, **same)]
     r.nearest = (*refuse_copies(out, rows), len(rows)) if rows else None
     r.opened = 0
     if p.final:
@@ -421,6 +435,7 @@ def evaluate(
     train_dir: str = 'auto',  # folder of phase 3; auto: `3-train` beside `out`; none: there is no adapter
     model: str = 'auto',  # base model; auto: the one that phase 3 trained, or the tiny random one without phase 3
     suites: str = '',  # of the arena, by comma; '': all seven
+    contract: str = 'auto',  # YAML file of a team's contract, for a suite of its own; auto: phase 1's; none
     jobs_per_suite: int = 2,  # held-out jobs of each suite
     final: bool = False,  # open the suites of the test instead of those of the development: once, for the last number
     players: str = 'base,told,tuned,expert,floor',  # who plays, by comma

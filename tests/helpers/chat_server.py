@@ -7,7 +7,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from agentft.arena.players import expert_script, rules_of
+from agentft.arena.players import expert_script
 from agentft.model.endpoints import wire
 
 
@@ -44,7 +44,7 @@ class ChatServer:
             return dict(role='assistant', content='I do not know this job.')
         at, task = found[-1]
         said = sum(m['role'] == 'assistant' for m in messages[at:])
-        script = expert_script(task, rules_of(task, self.rules))
+        script = expert_script(task, self.rules or task.rules)
         return wire([script[said]])[0] if said < len(script) else dict(role='assistant', content='I am done.')
 
 
