@@ -2,6 +2,7 @@
 
 import inspect
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 import agentft.phases.evaluate as ev
 from agentft.arena.catalogue import EVAL_SEED, FAMILIES
 from agentft.arena.players import Expert, play
+from agentft.core.agent import SHORT, TOOLS
+from agentft.core.contracts import Contract, write_contract
 from agentft.core.records import Example, Job, read_jsonl, write_jsonl
 from agentft.data.suites import STANDARD, suite_tasks
 from agentft.model.loading import tiny_model
@@ -146,6 +149,29 @@ def test_the_switch_is_recorded_and_counted(tmp_path, monkeypatch):
         assert n['final'] == final and n['opened'] == k
         family = read_jsonl(out / 'jobs-expert.jsonl', Job)[0].family
         assert FAMILIES[family].held == ('test' if final else 'development')
+
+
+def test_a_team_s_contract_makes_a_suite_of_its_own(tmp_path):
+    "Named, or taken from phase 1; the jobs are played with its tools, phases and rules, and judged by them."
+    swap = replace(TOOLS['edit_file'], name='swap_text', like='edit_file', phases=('tactical',), arguments={})
+    tools = {n: t for n, t in TOOLS.items() if n not in ('edit_file', 'move_file')} | dict(swap_text=swap)
+    path = write_contract(Contract(tools, replace(SHORT, min_todos=1, finish_todos=True)), tmp_path / 'contract.yaml')
+    small = dict(suites='seen', jobs_per_suite=6, players='expert,floor', train_dir='none')
+    write_result(tmp_path / 'run' / '1-collect', 'collect', dict(contract=str(path)), {})
+    for out, contract in ((tmp_path / '4-evaluate', str(path)), (tmp_path / 'run' / '4-evaluate', 'auto')):
+        door(out=str(out), contract=contract, **small)
+        standings = read_result(out)['numbers']['standings']
+        assert list(standings) == ['seen', 'contract']
+        won = {k: m['task_success']['value'] for k, m in standings['contract']['numbers'].items()}
+        assert won['expert'] == 1 and won['floor'] == 0
+        mine = [j for j in read_jsonl(out / 'jobs-expert.jsonl', Job) if j.meta['suite'] == 'contract']
+        names = {c.name for j in mine for _, c, _ in j.calls()}
+        assert 'swap_text' in names and not names & {'edit_file', 'move_file'}
+        assert all(j.turns[-1].said.tool_calls[0].name == 'todo_complete' for j in mine)  # as its rules ask
+    door(out=str(tmp_path / 'run' / '4-evaluate'), contract='none', **small)
+    assert list(read_result(tmp_path / 'run' / '4-evaluate')['numbers']['standings']) == ['seen']
+    with pytest.raises(ValueError, match='needs a contract file'):
+        door(out=str(tmp_path / 'x'), **small | dict(suites='contract'))
 
 
 def test_a_training_row_that_holds_a_job_ends_the_run(tmp_path):
