@@ -12,6 +12,8 @@ import os
 import signal
 import sys
 from importlib import import_module
+from inspect import signature
+from types import SimpleNamespace
 
 # %% ../nbs/cli.ipynb #0f69dd26
 COMMANDS = dict(
@@ -63,12 +65,28 @@ def _run_parser():
     return p
 
 # %% ../nbs/cli.ipynb #2a751097
+def _check_values(phase: str, parameters: dict):
+    "Refuse values that `phase` cannot use: after hours of training is too late for a suite that does not exist."
+    module = import_module(f'agentft.phases.{phase}')
+    check = getattr(module, phase.upper()).check
+    if check is None:
+        return
+    defaults = {k: x.default for k, x in signature(getattr(module, phase)).parameters.items()}
+    try:
+        check(SimpleNamespace(**defaults | parameters))
+    except ValueError as e:
+        from agentft.workbench.recipes import RecipeError
+
+        raise RecipeError(f'{phase}: {e}') from None
+
+
 def _run(argv):
     "The phases of a recipe."
     a = _run_parser().parse_args(argv)
     from agentft.workbench.runner import run
 
-    run(a.recipe, *map(tuple, a.parameters), start=a.start, name=a.name, runs=a.runs, nbs=a.nbs)
+    options = dict(start=a.start, name=a.name, runs=a.runs, nbs=a.nbs)
+    run(a.recipe, *map(tuple, a.parameters), check=None if a.nbs else _check_values, **options)
 
 # %% ../nbs/cli.ipynb #ba05bc76
 def _report(argv):

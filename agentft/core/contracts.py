@@ -103,6 +103,10 @@ class _File:
 
     def __init__(self, path):
         self.path, self.lines = path, {}
+        if not Path(path).is_file():
+            raise ValueError(
+                f'there is no contract file {path}: `agentft contract SOURCE --out FILE` writes one from a trail'
+            )
         try:
             node = yaml.compose(Path(path).read_text(encoding='utf-8'), Loader=yaml.SafeLoader)
             self.value = self._value(node, ()) if node else {}
@@ -154,6 +158,8 @@ def _read_phases(f: _File, at: tuple, said) -> tuple:
     for word in words:
         if word not in _PHASES_OF:
             f.wrong(at, f'there is no phase {word!r}: say strategic, tactical, both, or unknown')
+    if len(words) > 1 and {*words} != {*PHASES}:
+        f.wrong(at, f'{", ".join(words)} cannot stand together: say strategic, tactical, both, or unknown')
     named = {phase for word in words for phase in _PHASES_OF[word]}
     return tuple(phase for phase in PHASES if phase in named)
 
@@ -176,7 +182,25 @@ def _like(f: _File, at: tuple, said: dict) -> tuple[str, dict]:
     for own, theirs in arguments.items():
         if theirs not in TOOLS[like].parameters['properties']:
             f.wrong((*at, 'arguments', own), f'{like} has no argument {theirs!r}')
+        if list(arguments.values()).count(theirs) > 1:
+            f.wrong((*at, 'arguments', own), f'two arguments stand for {theirs!r}: keep one of them')
     return like, arguments
+
+# %% ../../nbs/core/07_contracts.ipynb #e31fd3c8
+def _schema(f: _File, at: tuple, said) -> dict:
+    "The schema of the arguments of a tool, from the file."
+    from jsonschema import SchemaError
+    from jsonschema.validators import validator_for
+
+    schema = _mapping(f, at, said)
+    try:
+        validator_for(schema).check_schema(schema)
+    except SchemaError as e:
+        where = '.'.join(map(str, e.absolute_path))
+        f.wrong(at, f'is no JSON schema{where and f" ({where})"}: {e.message}')
+    if schema and schema.get('type', 'object') != 'object':
+        f.wrong(at, f'describes {schema["type"]!r}: the arguments of a tool are an object')
+    return schema
 
 # %% ../../nbs/core/07_contracts.ipynb #cad16d84
 def _read_tool(f: _File, name: str, ends: str) -> Tool:
@@ -196,7 +220,8 @@ def _read_tool(f: _File, name: str, ends: str) -> Tool:
     phases = _read_phases(f, (*at, 'phases'), said['phases']) if 'phases' in said else default.phases
     description = said.get('description', default.description if default else '')
     bookkeeping = bool(said.get('bookkeeping', name in BOOKKEEPING or like in BOOKKEEPING))
-    return Tool(name, phases, description, _mapping(f, (*at, 'parameters'), parameters), bookkeeping, like, arguments)
+    schema = _schema(f, (*at, 'parameters'), parameters)
+    return Tool(name, phases, description, schema, bookkeeping, like, arguments)
 
 # %% ../../nbs/core/07_contracts.ipynb #7554be23
 _CALLED = {int: 'a whole number', str: 'a text', tuple: 'a list of texts'}
@@ -205,6 +230,8 @@ _WHEN = {'at once': False, 'after its todos': True}  # -> Rules.finish_todos
 
 def _read_rules(f: _File, when: str | None) -> Rules:
     "The rules of the file; `when` the job counts as ended."
+    if when not in (None, *_WHEN):
+        f.wrong(('done', 'when'), f'say {" or ".join(repr(w) for w in _WHEN)}, not {when!r}')
     names = [x.name for x in fields(Rules) if x.name != 'finish_todos']
     said = _mapping(f, ('rules',), f.value.get('rules'))
     f.known(('rules',), said, names)
@@ -213,10 +240,15 @@ def _read_rules(f: _File, when: str | None) -> Rules:
         value = tuple(value) if kind is tuple and isinstance(value, list) else value
         if type(value) is not kind:
             f.wrong(('rules', name), f'is {_CALLED[kind]}, not {value!r}')
+        if type(value) is int and value < 0:
+            f.wrong(('rules', name), f'is {value}: it cannot be below 0')
         said[name] = value
-    if when not in (None, *_WHEN):
-        f.wrong(('done', 'when'), f'say {" or ".join(repr(w) for w in _WHEN)}, not {when!r}')
-    return Rules(**said, finish_todos=_WHEN.get(when, FULL.finish_todos))
+    rules = Rules(**said, finish_todos=_WHEN.get(when, FULL.finish_todos))
+    if rules.max_todos < rules.min_todos:
+        f.wrong(
+            ('rules',), f'max_todos is {rules.max_todos}, and min_todos is {rules.min_todos}: nothing could be staged'
+        )
+    return rules
 
 # %% ../../nbs/core/07_contracts.ipynb #be65448b
 def read_contract(

@@ -691,7 +691,15 @@ def _caveats(r) -> list[str]:
     return out
 
 # %% ../../nbs/1_collect.ipynb #58253c59
-COLLECT = Phase('collect', _collect, _verdict, _summary, _numbers, needs_gb=0.2)
+def _check(p):
+    "Refuse values that no source can make good."
+    trained_on(listed(p.families))
+    _filters(p)
+    if p.contract:
+        read_contract(placed(p.contract))
+
+
+COLLECT = Phase('collect', _collect, _verdict, _summary, _numbers, needs_gb=0.2, check=_check)
 
 
 def collect(

@@ -52,7 +52,7 @@ from ..model.players import Model, Script
 from ..model.told import Told
 from ..workbench.figures import counted, markdown_table
 from ..workbench.phases import Phase, listed, parameters_of
-from ..workbench.recipes import placed
+from ..workbench.recipes import hint, placed
 from ..workbench.runs import cache_dir, phase_dir, read_result
 
 # %% ../../nbs/4_evaluate.ipynb #4cf9281c
@@ -427,7 +427,20 @@ def _caveats(r) -> list[str]:
     return out
 
 # %% ../../nbs/4_evaluate.ipynb #3ae6b435
-EVALUATE = Phase('evaluate', _evaluate, _verdict, _summary, _numbers, head=_head)
+def _check(p):
+    "Refuse values that no run can make good."
+    if p.jobs_per_suite < 1:
+        raise ValueError(f'jobs_per_suite is {p.jobs_per_suite}: at least 1 job of each suite is needed')
+    for what, given, known in (('suite', p.suites, SUITES), ('player', p.players, PLAYERS)):
+        if bad := [name for name in listed(given) if name not in known]:
+            raise ValueError(f'no {what} {bad[0]!r}: {hint(bad[0], known)}')
+    if p.endpoint and not re.match(r'https?://\S+$', p.endpoint):
+        raise ValueError(f'endpoint is {p.endpoint!r}: it takes a URL such as http://localhost:8000/v1')
+    if p.contract not in ('', 'auto', 'none'):
+        read_contract(placed(p.contract))
+
+
+EVALUATE = Phase('evaluate', _evaluate, _verdict, _summary, _numbers, head=_head, check=_check)
 
 
 def evaluate(

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from ..arena.catalogue import FAMILIES
+from ..arena.catalogue import FAMILIES, trained_on
 from ..arena.faults import FAULTS
 from ..core.records import Example, write_atomic, write_jsonl
 from ..data.expansion import expand, quotas
@@ -123,8 +123,6 @@ def _read_seeds(r, p):
 # %% ../../nbs/2_synthesize.ipynb #03d7b8f6
 def _synthesize(r, p):
     "The work of phase 2."
-    if p.teacher not in TEACHERS:
-        raise ValueError(f'no teacher {p.teacher!r}; there are {", ".join(TEACHERS)}')
     shares, fmt = _shares(p), ChatFormat(load_tokenizer(p.model))
     r.found = find_found(r.out, p.collect_dir)
     _read_seeds(r, p)
@@ -327,7 +325,16 @@ def _caveats(r) -> list[str]:
     return out
 
 # %% ../../nbs/2_synthesize.ipynb #4ccc4db8
-SYNTHESIZE = Phase('synthesize', _synthesize, _verdict, _summary, _numbers)
+def _check(p):
+    "Refuse values that no source can make good."
+    if p.teacher not in TEACHERS:
+        raise ValueError(f'no teacher {p.teacher!r}; there are {", ".join(TEACHERS)}')
+    _shares(p)
+    if p.families != 'none':
+        trained_on(listed(p.families))
+
+
+SYNTHESIZE = Phase('synthesize', _synthesize, _verdict, _summary, _numbers, check=_check)
 
 
 def synthesize(

@@ -59,12 +59,15 @@ class Phase:
     numbers: Callable  # r -> what `result.json` keeps
     needs_gb: float = 0.1  # room on the disk without which it does not start
     head: Callable | None = None  # r -> Markdown under the verdict; None: the summary as one table
+    check: Callable | None = None  # p -> nothing; ValueError where a value cannot be used, whatever there is to work on
 
 # %% ../../nbs/workbench/05_phases.ipynb #b9a3e9b4
 @patch
 def start(self: Phase, parameters: dict) -> SimpleNamespace:
     "Do the work with `parameters`; gives the result, of which nothing is written yet but the work's own files."
     p = SimpleNamespace(**parameters)
+    if self.check:
+        self.check(p)
     r = SimpleNamespace(parameters=dict(parameters), started=time.time())
     r.out = Path(p.out or tempfile.mkdtemp(prefix=f'agentft-{self.name}-'))
     check_disk(r.out, self.needs_gb, self.name)

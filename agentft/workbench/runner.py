@@ -527,6 +527,7 @@ def run(
     runs='runs',  # folder that holds all runs
     nbs=None,  # folder of the phase notebooks; None: those of this checkout
     out=None,  # where progress is told; None: stderr
+    check=None,  # `check(phase, parameters)` refuses values that cannot be used, before the first phase starts
 ) -> Path:  # the run's `index.html`
     "Run the phases of a `recipe`; what has finished with the same parameters is left as it is."
     from agentft.workbench.reports import duration, report
@@ -536,6 +537,8 @@ def run(
     phases = check_parameters(found, overrides, nbs)
     if start and phase_name(start) not in phases:
         raise RecipeError(f'{found["file"]} has no phase {phase_name(start)}')
+    for phase, parameters in phases.items() if check else ():
+        check(phase, parameters)
     folder = run_folder(name or found['name'], runs)
     with _locked(folder):
         _keep_recipe(folder, found, phases, overrides, _command(recipe, overrides, name))
