@@ -104,9 +104,7 @@ class _File:
     def __init__(self, path):
         self.path, self.lines = path, {}
         if not Path(path).is_file():
-            raise ValueError(
-                f'there is no contract file {path}: `agentft contract SOURCE --out FILE` writes one from a trail'
-            )
+            raise ValueError(f'there is no file {path}: `agentft contract SOURCE --out FILE` writes one from a trail')
         try:
             node = yaml.compose(Path(path).read_text(encoding='utf-8'), Loader=yaml.SafeLoader)
             self.value = self._value(node, ()) if node else {}
@@ -245,9 +243,8 @@ def _read_rules(f: _File, when: str | None) -> Rules:
         said[name] = value
     rules = Rules(**said, finish_todos=_WHEN.get(when, FULL.finish_todos))
     if rules.max_todos < rules.min_todos:
-        f.wrong(
-            ('rules',), f'max_todos is {rules.max_todos}, and min_todos is {rules.min_todos}: nothing could be staged'
-        )
+        numbers = f'max_todos is {rules.max_todos}, and min_todos is {rules.min_todos}'
+        f.wrong(('rules',), f'{numbers}: nothing could be staged')
     return rules
 
 # %% ../../nbs/core/07_contracts.ipynb #be65448b
