@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KINDS', 'BETTER', 'Pairs', 'pair_jobs', 'Comparison', 'compare_counts', 'holm', 'compare', 'show', 'show_range',
            'show_interval', 'show_p', 'show_difference', 'verdict_words', 'needed_words', 'compare_rows',
-           'verdict_line']
+           'listed_words']
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #7f81397e
 from collections import Counter
@@ -103,13 +103,14 @@ _SAYS = dict(
 )  # what a cluster has that says anything of a number
 
 
-def _why(c: Comparison) -> str:
+def _why(c: Comparison, clusters: Clusters) -> str:
     "Why there is no test; '' where there is one."
     if c.name == 'tokens_per_job' and not c.jobs:
         return NONE_BOTH if c.baseline.value is not None and c.candidate.value is not None else ''
     if c.difference is None or c.clusters >= c.least:
         return ''
-    return f'{count_of(c.clusters, c.unit)}{_SAYS.get(c.name, "")}, a test needs {c.least}'
+    which = _SAYS.get(c.name, '') if c.clusters < len(clusters) or c.name == 'tokens_per_job' else ''
+    return f'{count_of(c.clusters, c.unit)}{which}, a test needs {c.least}'
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #21602077
 def compare_counts(
@@ -130,7 +131,7 @@ def compare_counts(
     c = Comparison(name, *sides, d.value, d.low, d.high, jobs=len(a), unit=clusters.unit)
     c.clusters, c.one_family = len(paired_sums(a, b, clusters)), clusters.one_family
     c.least = least_clusters(tests, alpha) if c.unit == 'family' else 0
-    c.why = _why(c)
+    c.why = _why(c, clusters)
     c.p, c.test = paired_test(a, b, kind, seed, clusters, least=c.least)
     c.clusters_needed = clusters_needed(a, b, clusters, tests, alpha)
     c.jobs_needed = jobs_needed(a, b, clusters, tests, alpha)
@@ -291,34 +292,10 @@ def compare_rows(
     return rows
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #47c1c793
-def _listed(words) -> str:
+def listed_words(
+    words: list[str],
+) -> str:  # such as `a, b and c`
+    "Words as people list them."
     if len(words) < 2:
         return ''.join(words)
     return f'{", ".join(words[:-1])} and {words[-1]}'
-
-# %% ../../nbs/evaluation/01_comparison.ipynb #15e372a8
-def _rests_on(comparisons) -> str:
-    "How many jobs were paired, and what the verdict is about."
-    c = max(comparisons.values(), key=lambda c: c.jobs)
-    if c.unit == 'family':
-        few = f', a test needs {c.least}' if c.clusters < c.least else ''
-        return f'{c.jobs} paired jobs in {count_of(c.clusters, "family")}{few}'
-    return f'{c.jobs} paired jobs{"; about this family only" * c.one_family}'
-
-# %% ../../nbs/evaluation/01_comparison.ipynb #b58f4c70
-def verdict_line(
-    comparisons: dict[str, Comparison],  # as `compare` gives them
-    who: str = 'The tuned model',  # the candidate
-    than: str = 'its base',  # the baseline
-) -> str:
-    "The comparison in one sentence."
-    said = []
-    for verdict in ('better', 'worse', 'not enough evidence'):
-        names = [LABELS[name] for name, c in comparisons.items() if c.verdict == verdict]
-        if not names:
-            continue
-        if verdict == 'not enough evidence':
-            said.append(f'not enough evidence on {_listed(names)}')
-        else:
-            said.append(f'{verdict} than {than} on {_listed(names)}')
-    return f'{who}: {"; ".join(said)} ({_rests_on(comparisons)}).'
