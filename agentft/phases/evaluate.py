@@ -381,7 +381,7 @@ def _own_table(r, rows) -> str:
 
 _METHOD = (
     'Intervals of 95 % are over families, the unit of chance, and over jobs where all jobs are of one family. '
-    f'p is of paired tests over families; below {least_clusters(len(TARGETS))} of them there is no test, and no verdict. '
+    f'p is of paired tests over families; below {least_clusters(len(TARGETS))} there is no test, and no verdict. '
     'It is corrected over the five numbers of one suite against one baseline (Holm), not over suites and baselines. '
     'Tokens are judged over the jobs in which both succeed.'
 )
