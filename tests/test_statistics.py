@@ -232,7 +232,7 @@ def test_false_alarms_where_one_player_makes_more_calls(rate, calls):
 @pytest.mark.parametrize('families', FAMILIES)
 def test_false_alarms_where_a_coin_per_family_decides_who_wins(families, rate):
     "Nobody is better: in each family a coin says who succeeds at `rate`, and the other does not at all."
-    g, least, alarms = np.random.default_rng(families), least_clusters(5), 0
+    g, least, alarms, covered = np.random.default_rng(families), least_clusters(5), 0, 0
     labels = np.arange(24) % families
     clusters = clusters_of([f'family {k}' for k in labels])
     for seed in range(150):
@@ -243,7 +243,8 @@ def test_false_alarms_where_a_coin_per_family_decides_who_wins(families, rate):
         assert (p is None) == (families < 8) and (p is not None or said == f'{families} families, a test needs 8')
         by_family, _ = paired_test(*sides, seed=seed, clusters=clusters, swaps=199)
         alarms += by_family < 0.05  # also where no p is shown
-    assert alarms / 150 <= 0.06
+        covered += holds(difference(*sides, clusters=clusters), 0)
+    assert alarms / 150 <= 0.06 and covered / 150 >= 0.92
 
 
 def edits(g, families, jobs, had, wastes):

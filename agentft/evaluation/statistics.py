@@ -192,6 +192,8 @@ def difference(
     else:
         ends = _of_shares(table, level) if kind == 'share' else _of_excesses(table, level, seed)
         out.method = 'from both intervals (Newcombe)'
+    if len(table) < least_clusters(alpha=1 - level):
+        ends = min(ends[0], 0.0), max(ends[1], 0.0)
     out.low, out.high = (float(x) if math.isfinite(x) else None for x in ends)
     return out
 
