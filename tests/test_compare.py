@@ -4,10 +4,19 @@ import math
 
 import pytest
 
-from agentft.core.intervals import interval, wilson
-from agentft.core.metrics import TARGETS
-from agentft.core.records import Job, Outcome
-from agentft.evaluation.comparison import BETTER, compare, compare_rows, holm, verdict_line
+from agentft.core.intervals import clusters_of, interval, wilson
+from agentft.core.metrics import TARGETS, five
+from agentft.core.records import Job, Message, Outcome, Turn, Usage
+from agentft.evaluation.comparison import (
+    BETTER,
+    Pairs,
+    compare,
+    compare_counts,
+    compare_rows,
+    holm,
+    needed_words,
+    verdict_words,
+)
 from agentft.evaluation.statistics import mcnemar, mcnemar_jobs, swap_test
 
 
@@ -52,7 +61,7 @@ def test_verdicts():
     res, _ = compare(jobs(10, 24), jobs(13, 24))
     c = res['task_success']
     assert c.verdict == 'not enough evidence' and c.jobs_needed > 24
-    assert f'about {c.jobs_needed:,}' in str(compare_rows(res)) and 'not enough evidence on' in verdict_line(res)
+    assert f'about {c.jobs_needed:,} jobs' == compare_rows(res)[3]['needed'] == needed_words(c)
     assert set(BETTER) == set(TARGETS)
 
 
@@ -71,20 +80,60 @@ def in_families(wins, n, families, name='m'):
 
 
 @pytest.mark.parametrize(
-    'families, unit, few, said',
+    'families, unit, verdict',
     [
-        (1, 'job', 1, '40 paired jobs; about this family only'),
-        (7, 'job', 7, '40 paired jobs; about these 7 families only'),
-        (8, 'family', 0, '40 paired jobs in 8 families'),
-        (20, 'family', 0, '40 paired jobs in 20 families'),
+        (1, 'job', 'better, about this family only'),
+        (2, 'family', 'not enough evidence: 2 families, a test needs 8'),
+        (7, 'family', 'not enough evidence: 7 families, a test needs 8'),
+        (8, 'family', 'better'),
+        (20, 'family', 'better'),
     ],
 )
-def test_families_are_the_unit_where_there_are_enough(families, unit, few, said):
+def test_families_are_the_unit_wherever_there_are_two(families, unit, verdict):
     res, _ = compare(in_families(2, 40, families), in_families(36, 40, families))
     c = res['task_success']
-    assert (c.verdict, c.unit, c.few_families) == ('better', unit, few) and said in verdict_line(res)
-    assert c.test == ('exact McNemar' if unit == 'job' else 'paired swap test')
-    assert c.clusters == (40 if unit == 'job' else families)
+    assert (verdict_words(c), c.unit, c.one_family) == (verdict, unit, families == 1)
+    assert c.clusters == (40 if unit == 'job' else families) and (c.p is None) == (1 < families < 8)
+    assert c.test == ('exact McNemar' if unit == 'job' else c.why or 'paired swap test')
+    if 1 < families < 8:  # what is missing is families, and not jobs
+        assert needed_words(c) == f'about 8 families ({320 // families + (320 % families > 0)} jobs)'
+        assert c.low < c.difference < c.high and c.high - c.low > 0.3
+
+
+def test_edits_in_few_families_are_not_tested():
+    "Twelve families, of which three have edits on both sides: the reason names them."
+    base, tuned = in_families(0, 24, 12), in_families(24, 24, 12)
+    res, _ = compare(base, tuned)
+    assert res['task_success'].verdict == 'better' and res['edit_precision'].p is None
+    pairs = Pairs(*[[dict(edit_precision=[x, 9] if i % 12 < 3 else [0, 0]) for i in range(24)] for x in (0, 40)], [])
+    c = compare_counts('edit_precision', pairs, tests=5, clusters=clusters_of([f'f{i % 12}' for i in range(24)]))
+    assert (c.p, c.why) == (None, '3 families with edits, a test needs 8')
+
+
+def billed(tokens, wins, name):
+    "One job each of ten families: `tokens` on the bill, and success in the first `wins`."
+    jobs = in_families(wins, len(tokens), 10, name)
+    for job, n in zip(jobs, tokens):
+        job.turns = [Turn('tactical', Message('assistant'), usage=Usage(n, 1))]
+    return jobs
+
+
+def test_who_gives_up_is_not_better_on_tokens_and_meets_nothing():
+    told, quits = billed([1000] * 20, 20, 'told'), billed([40] * 20, 0, 'quits')
+    c = compare(told, quits)[0]['tokens_per_job']
+    assert (c.verdict, c.p, c.difference, c.jobs) == ('not enough evidence', None, None, 0)
+    assert verdict_words(c) == 'not enough evidence: no job in which both succeed'
+    assert (c.baseline.value, c.candidate.value) == (1001, 41)  # shown over all jobs
+    m = five(quits, baseline=told)['tokens_per_job']
+    assert (m.meets, m.needs) == ('not shown', 'no job in which both succeed')
+    assert str(m.companions['vs_baseline']) == '-95.9% (820/20,020)'
+    thrifty = billed([500 + i for i in range(20)], 20, 'thrifty')
+    assert compare(told, thrifty)[0]['tokens_per_job'].verdict == 'better'
+    assert five(thrifty, baseline=told)['tokens_per_job'].meets == 'yes'
+    some = billed([500 + i for i in range(20)], 3, 'some')  # right in three families only
+    c = compare(told, some)[0]['tokens_per_job']
+    assert verdict_words(c) == 'not enough evidence: 3 families in which both succeed, a test needs 8'
+    assert five(some, baseline=told)['tokens_per_job'].meets != ''
 
 
 def test_one_family_that_carries_everything_is_not_enough():

@@ -1,9 +1,11 @@
 "Phase 4: the door runs end to end on a tiny random model, goes on after a stop, and claims nothing it cannot show."
 
 import inspect
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace as N
 
 import pytest
 
@@ -12,8 +14,9 @@ from agentft.arena.catalogue import EVAL_SEED, FAMILIES
 from agentft.arena.players import Expert, play
 from agentft.core.agent import SHORT, TOOLS
 from agentft.core.contracts import Contract, write_contract
-from agentft.core.records import Example, Job, read_jsonl, write_jsonl
+from agentft.core.records import Example, Job, Message, Outcome, Turn, Usage, read_jsonl, write_jsonl
 from agentft.data.suites import STANDARD, suite_tasks
+from agentft.evaluation.standings import headline_rows, number_rows, standing_line, standings
 from agentft.model.loading import tiny_model
 from agentft.workbench.recipes import notebook_of
 from agentft.workbench.runs import read_result, write_result
@@ -151,13 +154,78 @@ def test_the_switch_is_recorded_and_counted(tmp_path, monkeypatch):
         assert FAMILIES[family].held == ('test' if final else 'development')
 
 
+@pytest.mark.parametrize('players', ['expert,floor', 'told', 'tuned', 'told,tuned', 'base,expert'])
+def test_any_players_have_a_page_and_a_verdict_about_them(players, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('AGENTFT_PAGES', '1')
+    out = tmp_path / '4-evaluate'
+    door(out=str(out), players=players, train_dir='none', suites='seen,families', jobs_per_suite=2)
+    said = capsys.readouterr()
+    assert 'could not be written' not in said.err and (out / 'report.html').exists()
+    verdict = read_result(out)['verdict']
+    named = {name for name in ev.PLAYERS if name in re.sub(r'\(.*?\)', '', verdict.split(', 4 jobs')[0])}
+    assert named == set(players.split(','))
+    if players == 'expert,floor':
+        assert 'expert 2 of 2, floor 0 of 2' in verdict and 'tiny-random' not in verdict
+
+
+def of_players(**wins):
+    "A result of scripted players: of 24 jobs of eight families the first so many succeed, each at 100 tokens."
+    tasks = [replace(suite_tasks('seen', 1)[0], id=f't{i}') for i in range(24)]
+    turn = Turn('tactical', Message('assistant'), usage=Usage(99, 1))
+    jobs = {
+        name: [
+            Job(
+                f'{name}{i}',
+                'arena',
+                family=f'f{i % 8}',
+                meta=dict(task=f't{i}'),
+                turns=[turn],
+                outcome=Outcome('success' if i < n else 'failed', 'checker'),
+            )
+            for i in range(24)
+        ]
+        for name, n in wins.items()
+    }
+    return standings(tasks, jobs)
+
+
+def test_training_seeds_stand_in_the_headline_and_the_page_with_their_counts():
+    seeds = {'tuned': 7, 'tuned, seed 1': 5, 'tuned, seed 2': 9}
+    stand = of_players(told=0, **seeds)
+    row = headline_rows(stand)[0]
+    assert row['tuned'].startswith('7, 5 and 9 of 24 (29.2 %; ') and row['tuned'].endswith('3 seeds and 8 families)')
+    assert 'tuned, seed 1' not in row and row['verdict'].startswith('not enough evidence: better in 2 of 3 seeds')
+    assert row['tuned − told'].count('points') == 3 and row['p'].count(';') == 2
+    assert '7, 5 and 9 of 24 (29.2 %;' in standing_line(stand) and 'Seed' not in ev._spread_words(N(standings=stand))
+    assert '3 training seeds' in ev._spread_words(N(standings=stand))
+
+
+def test_the_verdict_leads_with_success_and_never_with_what_giving_up_wins():
+    gives_up = standing_line(of_players(told=0, tuned=0, floor=0))
+    assert gives_up.startswith('New jobs of families that were trained on: 0 of 24 (0.0 %; ')
+    assert 'A script without content ends as many right.' in gives_up and 'better' not in gives_up
+    wins = standing_line(of_players(told=0, base=0, tuned=24, floor=0))
+    assert '24 of 24 (100.0 %; ' in wins.split(':')[1] and 'over 8 families' in wins and ': better.' in wins
+    assert 'tokens per job (no job in which both succeed)' in wins
+    row = headline_rows(of_players(tuned=3))[0]
+    assert row['tuned'].startswith('12.5 % (3/24; ') and 'verdict' not in row
+
+
+def test_tokens_are_compared_with_the_best_prompted_player():
+    stand = of_players(told=3, base=9, tuned=24)['seen']
+    assert (stand.prompted, stand.fair, stand.against('tokens_per_job')) == ('base', 'told', 'base')
+    assert stand.compared['base']['tokens_per_job'].jobs == 9
+    assert '· tokens against base, both succeed' in {row['metric'] for row in number_rows(stand)}
+    assert of_players(told=3, base=3, tuned=24)['seen'].prompted in ('told', 'base')
+
+
 def test_a_team_s_contract_makes_a_suite_of_its_own(tmp_path):
     "Named, or taken from phase 1; the jobs are played with its tools, phases and rules, and judged by them."
     swap = replace(TOOLS['edit_file'], name='swap_text', like='edit_file', phases=('tactical',), arguments={})
     tools = {n: t for n, t in TOOLS.items() if n not in ('edit_file', 'move_file')} | dict(swap_text=swap)
     path = write_contract(Contract(tools, replace(SHORT, min_todos=1, finish_todos=True)), tmp_path / 'contract.yaml')
     small = dict(suites='seen', jobs_per_suite=6, players='expert,floor', train_dir='none')
-    write_result(tmp_path / 'run' / '1-collect', 'collect', dict(contract=str(path)), {})
+    write_result(tmp_path / 'run' / '1-collect', 'collect', {}, dict(contract=str(path)))
     for out, contract in ((tmp_path / '4-evaluate', str(path)), (tmp_path / 'run' / '4-evaluate', 'auto')):
         door(out=str(out), contract=contract, **small)
         standings = read_result(out)['numbers']['standings']

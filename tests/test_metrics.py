@@ -269,7 +269,7 @@ def test_met_is_said_only_when_the_interval_says_so():
     assert met(30, 30, 'family {}') == 'not shown' and met(40, 40, 'family {}') == 'yes'
     ten = [Job(f'j{i}', 'arena', family=f'f{i % 10}', outcome=Outcome('success', 'checker')) for i in range(40)]
     m = five(ten)['task_success']  # four each of ten families are not forty
-    assert m.meets == 'not shown' and m.needs == '75 jobs if none fails; seen 40'
+    assert m.meets == 'not shown' and m.needs == '75 jobs in 19 families if none fails; seen 40 in 10 families'
     m = five(of(20, 19))['task_success']
     assert m.needs == '35 jobs if none fails, about 139 at this rate; seen 20' and m.low < 0.9 < m.high
 

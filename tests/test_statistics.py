@@ -36,7 +36,7 @@ def clustered(g, rate, families, jobs, icc=0.3, most=1, trials=TRIALS):
     labels = np.arange(jobs) % families
     skill = g.beta(a, b, (trials, families))[:, labels]
     n = g.integers(0 if most > 1 else 1, most + 1, (trials, jobs))
-    return np.stack([g.binomial(n, skill), n], -1), Clusters(labels.tolist(), 'family')
+    return np.stack([g.binomial(n, skill), n], -1), clusters_of([f'family {k}' for k in labels])  # as the evaluation
 
 
 def holds(i, value):
@@ -58,9 +58,12 @@ def test_coverage_of_independent_jobs(n, rate):
     assert covered >= 0.92
 
 
+FAMILIES = (2, 3, 5, 7, 8, 9, 16)  # from the fewest that there can be
+
+
 @pytest.mark.parametrize('rate', [*RATES, 0.95])
 @pytest.mark.parametrize(
-    'families, jobs, most', [(6, 12, 1), (10, 30, 1), (10, 30, 6), (16, 80, 1), (16, 80, 6), (80, 80, 9)]
+    'families, jobs, most', [*((k, 24, 1) for k in FAMILIES), (5, 24, 6), (16, 80, 6), (80, 80, 9)]
 )
 def test_coverage_of_families(rate, families, jobs, most):
     "Jobs of one family go together (intra-class correlation 0.3), and some jobs say nothing."
@@ -70,6 +73,7 @@ def test_coverage_of_families(rate, families, jobs, most):
     assert np.mean([holds(i, rate) for i in ends]) >= 0.92
     if rate > 0.9:
         assert np.mean([i.low > rate for i in ends]) <= 0.04  # "met" where it is not
+    assert {(i.unit, i.clusters) for i in ends} == {('family', families)} or most > 1
 
 
 @pytest.mark.parametrize('families, jobs', [(12, 12), (10, 30), (30, 30), (20, 80)])
@@ -88,9 +92,10 @@ def test_coverage_of_overhead(families, jobs, tail):
 
 
 def test_an_interval_that_ignores_families_would_not_hold():
-    counts, clusters = clustered(np.random.default_rng(0), 0.5, 10, 80)
-    assert np.mean([holds(interval(c), 0.5) for c in counts]) < 0.85
-    assert np.mean([holds(interval(c, clusters=clusters), 0.5) for c in counts]) >= 0.92
+    for families, most in ((10, 0.85), (3, 0.7)):
+        counts, clusters = clustered(np.random.default_rng(0), 0.5, families, 80, trials=200)
+        assert np.mean([holds(interval(c), 0.5) for c in counts]) < most
+        assert np.mean([holds(interval(c, clusters=clusters), 0.5) for c in counts]) >= 0.92
 
 
 # --- the edges
@@ -163,8 +168,14 @@ def test_how_many_observations_a_target_takes():
 def test_the_unit_of_chance():
     assert [least_clusters(k) for k in (1, 5, 6)] == [6, 8, 8]
     of = lambda k, jobs=40: clusters_of([f'f{i % k}' for i in range(jobs)])
-    assert [(c.unit, len(c), c.few) for c in (of(7), of(8))] == [('job', 40, 7), ('family', 8, 0)]
-    assert (clusters_of([''] * 9).unit, len(clusters_of([''] * 9)), clusters_of([''] * 9).few) == ('job', 9, 0)
+    assert [(c.unit, len(c), c.one_family) for c in map(of, (1, 2, 8))] == [
+        ('job', 40, True),
+        ('family', 2, False),
+        ('family', 8, False),
+    ]
+    none, some = clusters_of([''] * 9), clusters_of(['f', 'f', '', ''])
+    assert (none.unit, len(none), none.one_family) == ('job', 9, False)
+    assert (some.unit, len(some), some.one_family) == ('family', 3, False)  # a job without a family is its own
 
 
 # --- two players
@@ -179,7 +190,7 @@ def two_players(g, rate, families, jobs, calls, icc=0.3, shift=0.0, trials=TRIAL
     for most, s in zip(calls, (0, shift)):
         n = g.integers(0, most + 1, (trials, jobs)) if most > 1 else np.ones((trials, jobs), int)
         out.append(np.stack([g.binomial(n, np.clip(skill + s, 0, 1)), n], -1))
-    return *out, Clusters(labels.tolist(), 'family')
+    return *out, clusters_of([f'family {k}' for k in labels])
 
 
 def with_values(a, b):
@@ -203,7 +214,7 @@ def test_false_alarms_of_families(rate, families, jobs, calls):
     g = np.random.default_rng(jobs + calls[0])
     a, b, clusters = two_players(g, rate, families, jobs, calls)
     ps = [swap_test(x, y, 199, seed, clusters) for seed, (x, y) in enumerate(with_values(a, b))]
-    assert np.mean(np.array(ps) < 0.05) <= 0.07
+    assert np.mean(np.array(ps) < 0.05) <= 0.06
 
 
 @pytest.mark.parametrize('rate', [0.9, 0.98])
@@ -215,6 +226,25 @@ def test_false_alarms_where_one_player_makes_more_calls(rate, calls):
     pairs = enumerate((x.tolist(), y.tolist()) for x, y in with_values(a, b))
     ps = [paired_test(x, y, seed=s, clusters=clusters, swaps=199)[0] for s, (x, y) in pairs]
     assert np.mean(np.array(ps) < 0.05) <= 0.07
+
+
+@pytest.mark.parametrize('rate', [0.5, 0.98])
+@pytest.mark.parametrize('families', FAMILIES)
+def test_false_alarms_where_a_coin_per_family_decides_who_wins(families, rate):
+    "Nobody is better: in each family a coin says who succeeds at `rate`, and the other does not at all."
+    g, least, alarms, covered = np.random.default_rng(families), least_clusters(5), 0, 0
+    labels = np.arange(24) % families
+    clusters = clusters_of([f'family {k}' for k in labels])
+    for seed in range(150):
+        won = g.binomial(1, rate, 24)
+        first = g.integers(0, 2, families)[labels]
+        sides = [np.stack([won * side, np.ones(24, int)], 1).tolist() for side in (first, 1 - first)]
+        p, said = paired_test(*sides, seed=seed, clusters=clusters, swaps=199, least=least)
+        assert (p is None) == (families < 8) and (p is not None or said == f'{families} families, a test needs 8')
+        by_family, _ = paired_test(*sides, seed=seed, clusters=clusters, swaps=199)
+        alarms += by_family < 0.05  # also where no p is shown
+        covered += holds(difference(*sides, clusters=clusters), 0)
+    assert alarms / 150 <= 0.06 and covered / 150 >= 0.92
 
 
 def edits(g, families, jobs, had, wastes):
@@ -237,7 +267,9 @@ def test_false_alarms_of_overhead_with_empty_denominators(families, jobs, had):
 
 
 @pytest.mark.parametrize('rate, shift', [(0.02, 0), (0.5, 0), (0.98, 0), (0.5, 0.2), (0.9, -0.3)])
-@pytest.mark.parametrize('families, jobs, calls', [(12, 12, (1, 1)), (10, 30, (1, 1)), (16, 80, (6, 3))])
+@pytest.mark.parametrize(
+    'families, jobs, calls', [(3, 24, (1, 1)), (12, 12, (1, 1)), (10, 30, (1, 1)), (16, 80, (6, 3))]
+)
 def test_coverage_of_differences(rate, shift, families, jobs, calls):
     g = np.random.default_rng(jobs)
     a, b, clusters = two_players(g, rate, families, jobs, calls, shift=shift, trials=250)
@@ -344,6 +376,29 @@ def test_coverage_over_training_seeds(seeds, sd, rate):
         s = over_seeds(played)
         hits += holds(s, rate)
     assert hits / 300 >= 0.90
+
+
+@pytest.mark.parametrize('families', [3, 8])
+@pytest.mark.parametrize('rate', [0.1, 0.5])
+def test_coverage_over_training_seeds_and_families(families, rate):
+    g, hits, alone = np.random.default_rng(families), 0, 0
+    clusters = clusters_of([f'family {i % families}' for i in range(24)])
+    for _ in range(200):
+        skill = g.beta(rate * 7 / 3, (1 - rate) * 7 / 3, families)[np.arange(24) % families]
+        luck = np.clip(g.normal(0, 0.05, 3), -0.1, 0.1)
+        played = [np.stack([g.binomial(1, np.clip(skill + x, 0, 1)), np.ones(24, int)], 1).tolist() for x in luck]
+        hits += holds(over_seeds(played, clusters=clusters), rate)
+        alone += holds(over_seeds(played), rate)
+    assert hits / 200 >= 0.92 and hits > alone  # over jobs alone it would be narrower
+    assert families > 3 or alone / 200 < 0.92
+
+
+def test_seeds_in_words():
+    clusters = clusters_of([f'f{i % 8}' for i in range(24)])
+    s = over_seeds([[[1, 1]] * k + [[0, 1]] * (24 - k) for k in (7, 5, 9)], clusters=clusters)
+    assert str(s).startswith('7, 5 and 9 of 24 (29.2 %; ') and str(s).endswith(' over 3 seeds and 8 families)')
+    s = over_seeds([[[1, 1]] * 3 + [[0, 0]], [[1, 1]] * 4])
+    assert str(s).startswith('3 of 3 and 4 of 4 (100.0 %; ') and str(over_seeds([[[0, 0]]] * 2)) == '–'
 
 
 def test_seeds_that_differ_widen_the_interval():

@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'BETTER', 'Pairs', 'pair_jobs', 'Comparison', 'compare_counts', 'holm', 'compare', 'show', 'show_range',
-           'show_interval', 'show_p', 'show_difference', 'compare_rows', 'verdict_line']
+           'show_interval', 'show_p', 'show_difference', 'verdict_words', 'needed_words', 'compare_rows',
+           'listed_words']
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #7f81397e
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..core.intervals import Clusters, Interval, clusters_of, interval
-from ..core.metrics import LABELS, TARGETS, job_counts, task_key
+from ..core.intervals import Clusters, Interval, clusters_of, count_of, interval, least_clusters
+from ..core.metrics import LABELS, NONE_BOTH, TARGETS, job_counts, task_key
 from ..core.records import Job
-from .statistics import difference, jobs_needed, paired_test
+from .statistics import clusters_needed, difference, jobs_needed, paired_sums, paired_test
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #2da855a2
 @dataclass
@@ -70,27 +71,48 @@ class Comparison:
     p: float | None = None  # paired test
     p_holm: float | None = None  # the same, corrected for the numbers tested together
     verdict: str = 'not enough evidence'
-    jobs: int = 0  # pairs
+    jobs: int = 0  # pairs that are tested; of tokens those in which both succeed
     jobs_needed: int | None = None  # pairs that would be enough, if the difference seen were true
     test: str = ''
     unit: str = 'job'  # the unit of chance: job, family, or what the replay suite groups by
-    clusters: int = 0  # how many of them there are
-    few_families: int = 0  # families that the verdict is about and no others; 0: it is about more
+    clusters: int = 0  # how many of them say anything
+    clusters_needed: int | None = None  # how many would be enough
+    least: int = 0  # clusters that a test needs, where families are the unit
+    one_family: bool = False  # all jobs are of one family, and the verdict is about it only
+    why: str = ''  # why there is no test, such as `3 families, a test needs 8`
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #72167888
-def _counts(name, pairs, clusters) -> tuple:
-    "`[numerator, denominator]` per pair of both players, and the clusters; tokens only where both are billed."
+def _counts(name, pairs, clusters, tested=True) -> tuple:
+    "`[numerator, denominator]` per pair of both players, and the clusters; as they are `tested`, or as they are shown."
     a = [counts[name] for counts in pairs.a]
     b = [counts[name] for counts in pairs.b]
     if name == 'tokens_per_job':
-        billed = [i for i in range(len(a)) if a[i][1] and b[i][1]]
-        a, b, clusters = [a[i] for i in billed], [b[i] for i in billed], clusters.of(billed)
+        places = [i for i in range(len(a)) if a[i][1] and b[i][1]]
+        if tested:
+            places = [i for i in places if pairs.a[i]['task_success'][0] and pairs.b[i]['task_success'][0]]
+        a, b, clusters = [a[i] for i in places], [b[i] for i in places], clusters.of(places)
     return a, b, clusters
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #75a06b2d
 KINDS = dict(edit_precision='excess', tokens_per_job='mean', tokens_per_turn='mean')  # the others are shares
+_SAYS = dict(
+    todo_completion=' with todos that were worked on',
+    edit_precision=' with edits',
+    phase_adherence=' with calls',
+    tokens_per_job=' in which both succeed',
+)  # what a cluster has that says anything of a number
 
 
+def _why(c: Comparison, clusters: Clusters) -> str:
+    "Why there is no test; '' where there is one."
+    if c.name == 'tokens_per_job' and not c.jobs:
+        return NONE_BOTH if c.baseline.value is not None and c.candidate.value is not None else ''
+    if c.difference is None or c.clusters >= c.least:
+        return ''
+    which = _SAYS.get(c.name, '') if c.clusters < len(clusters) or c.name == 'tokens_per_job' else ''
+    return f'{count_of(c.clusters, c.unit)}{which}, a test needs {c.least}'
+
+# %% ../../nbs/evaluation/01_comparison.ipynb #21602077
 def compare_counts(
     name: str,  # a key of `TARGETS`, or of the replay suite's measures
     pairs: Pairs,  # jobs of both players, counted
@@ -102,13 +124,19 @@ def compare_counts(
 ) -> Comparison:
     "Interval, difference and test for one number; no verdict yet."
     clusters, kind = clusters or Clusters(list(range(len(pairs.a)))), KINDS.get(name, 'share')
+    *shown, own = _counts(name, pairs, clusters, tested=False)
+    sides = [interval(x, kind, level, seed=seed, clusters=own) for x in shown]
     a, b, clusters = _counts(name, pairs, clusters)
-    sides = [interval(x, kind, level, seed=seed, clusters=clusters) for x in (a, b)]
     d = difference(a, b, kind, level, seed, clusters)
-    c = Comparison(name, *sides, d.value, d.low, d.high, jobs=len(a), unit=clusters.unit, clusters=len(clusters))
-    c.few_families = clusters.few
-    c.p, c.test = paired_test(a, b, kind, seed, clusters)
+    c = Comparison(name, *sides, d.value, d.low, d.high, jobs=len(a), unit=clusters.unit)
+    c.clusters, c.one_family = len(paired_sums(a, b, clusters)), clusters.one_family
+    c.least = least_clusters(tests, alpha) if c.unit == 'family' else 0
+    c.why = _why(c, clusters)
+    c.p, c.test = paired_test(a, b, kind, seed, clusters, least=c.least)
+    c.clusters_needed = clusters_needed(a, b, clusters, tests, alpha)
     c.jobs_needed = jobs_needed(a, b, clusters, tests, alpha)
+    if c.difference is not None and c.clusters < c.least:
+        c.clusters_needed = max(c.clusters_needed or 0, c.least)
     return c
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #a12b5eb7
@@ -144,7 +172,7 @@ def compare(
     if not pairs.a:
         alone = f'{len(pairs.only_a)} only by the baseline, {len(pairs.only_b)} only by the candidate'
         raise ValueError(f'no task was played by both: {alone}')
-    clusters = clusters_of(pairs.families, len(names), alpha)
+    clusters = clusters_of(pairs.families)
     out = {name: compare_counts(name, pairs, level, seed, alpha, len(names), clusters) for name in names}
     for c, p in zip(out.values(), holm([c.p for c in out.values()])):
         c.p_holm = p
@@ -224,6 +252,27 @@ def _without_value(c: Comparison) -> str:
     none = ' and '.join(side for side, i in sides.items() if i.value is None)
     return f' ({none} {_NOTHING_DONE.get(c.name, "has no value")})' if none else ''
 
+# %% ../../nbs/evaluation/01_comparison.ipynb #0064ca62
+def verdict_words(
+    c: Comparison,
+) -> str:  # such as `not enough evidence: 3 families, a test needs 8`
+    "The verdict, and why there is none."
+    why = f': {c.why}' * bool(c.why)
+    about = ', about this family only' if c.one_family and c.verdict != 'not enough evidence' else ''
+    return f'{c.verdict}{about}{why or _without_value(c)}'
+
+
+def needed_words(
+    c: Comparison,
+) -> str:  # such as `about 70 families (280 jobs)`
+    "What would be enough for a verdict; '' where there is one, or no difference to go by."
+    if c.verdict != 'not enough evidence':
+        return ''
+    if c.unit != 'family':
+        return f'about {c.jobs_needed:,} jobs' if c.jobs_needed else ''
+    jobs = f' ({c.jobs_needed:,} jobs)' if c.jobs_needed else ''
+    return f'about {count_of(c.clusters_needed, "family")}{jobs}' if c.clusters_needed else ''
+
 # %% ../../nbs/evaluation/01_comparison.ipynb #64457852
 def compare_rows(
     comparisons: dict[str, Comparison],  # as `compare` gives them
@@ -231,49 +280,22 @@ def compare_rows(
     "Comparisons as rows of a table."
     rows = []
     for name, c in comparisons.items():
-        need = c.jobs_needed if c.verdict == 'not enough evidence' else None
         row = dict(metric=LABELS[name])
         row['baseline'] = show_interval(name, c.baseline)
         row['candidate'] = show_interval(name, c.candidate)
         row['difference'] = show_difference(c)
         row['p'] = show_p(c.p_holm)
-        row['verdict'] = c.verdict + _without_value(c)
+        row['verdict'] = verdict_words(c)
         row['jobs'] = c.jobs
-        row['jobs_needed'] = f'about {need:,}' if need else ''
+        row['needed'] = needed_words(c)
         rows.append(row)
     return rows
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #47c1c793
-def _listed(words) -> str:
+def listed_words(
+    words: list[str],
+) -> str:  # such as `a, b and c`
+    "Words as people list them."
     if len(words) < 2:
         return ''.join(words)
     return f'{", ".join(words[:-1])} and {words[-1]}'
-
-# %% ../../nbs/evaluation/01_comparison.ipynb #15e372a8
-def _rests_on(comparisons) -> str:
-    "How many jobs were paired, and what the verdict is about."
-    c = max(comparisons.values(), key=lambda c: c.jobs)
-    if c.unit == 'family':
-        return f'{c.jobs} paired jobs in {c.clusters} families'
-    if not c.few_families:
-        return f'{c.jobs} paired jobs'
-    these = 'this family' if c.few_families == 1 else f'these {c.few_families} families'
-    return f'{c.jobs} paired jobs; about {these} only'
-
-# %% ../../nbs/evaluation/01_comparison.ipynb #b58f4c70
-def verdict_line(
-    comparisons: dict[str, Comparison],  # as `compare` gives them
-    who: str = 'The tuned model',  # the candidate
-    than: str = 'its base',  # the baseline
-) -> str:
-    "The comparison in one sentence."
-    said = []
-    for verdict in ('better', 'worse', 'not enough evidence'):
-        names = [LABELS[name] for name, c in comparisons.items() if c.verdict == verdict]
-        if not names:
-            continue
-        if verdict == 'not enough evidence':
-            said.append(f'not enough evidence on {_listed(names)}')
-        else:
-            said.append(f'{verdict} than {than} on {_listed(names)}')
-    return f'{who}: {"; ".join(said)} ({_rests_on(comparisons)}).'

@@ -14,41 +14,48 @@ from collections import Counter
 
 from ..arena.catalogue import FAMILIES
 from ..core.files import succeeded
+from ..core.intervals import count_of
 from ..core.metrics import LABELS, TARGETS
 from ..core.records import Job, content_hash
 from ..data.suites import SUITES
 from .comparison import show_interval
 from .replay import TESTED, JudgedTurn
-from .standings import PLAYERS, Standing, positions_of
+from .standings import Standing, positions_of, tuned_names
 from ..workbench.figures import PALETTE, counted, use_style
 
 # %% ../../nbs/evaluation/07_pages.ipynb #9f973bed
-COLORS = dict(base='orange', told='vermillion', tuned='blue', expert='green', floor='black')
-_MARKS = dict(base='o', told='s', tuned='D', expert='|', floor='x')
+COLORS = dict(base='orange', told='vermillion', endpoint='purple', tuned='blue', expert='green', floor='black')
+_MARKS = dict(base='o', told='s', endpoint='^', tuned='D', expert='|', floor='x')
 
 
+def _of_player(ax, s: Standing, player: str, y: float, label):
+    "A player's mark in a suite: of the tuned one every training seed, with the interval."
+    color, seeds, ends = PALETTE[COLORS[player]], [player], s.spread or s.won(player)
+    if player == 'tuned':
+        seeds = tuned_names(s.numbers)
+        if ends.low is not None:
+            ax.plot([100 * ends.low, 100 * ends.high], [y, y], color=color, lw=4, alpha=0.4, solid_capstyle='round')
+    at = [100 * (s.won(p).value or 0) for p in seeds]
+    ax.plot(at, [y] * len(at), _MARKS[player], color=color, ms=7, label=label, clip_on=False, ls='none')
+
+# %% ../../nbs/evaluation/07_pages.ipynb #1d79f66e
 def suite_dots(
     stand: dict[str, Standing],
 ):  # a figure
     "Task success of every player in every suite; the tuned player with its 95 % interval."
     plt = use_style()
     suites = list(stand)[::-1]
-    players = [p for p in PLAYERS if any(p in s.numbers for s in stand.values())]
+    players = [p for p in COLORS if any(p in s.numbers for s in stand.values())]
     fig, ax = plt.subplots(figsize=(5, 0.62 * len(suites) + 1.6))
     for row, suite in enumerate(suites):
         for k, player in enumerate(players):
-            m = stand[suite].won(player)
-            y, color = row + 0.24 - 0.12 * k, PALETTE[COLORS[player]]
-            if player == 'tuned' and m.low is not None:
-                ax.plot([100 * m.low, 100 * m.high], [y, y], color=color, lw=4, alpha=0.4, solid_capstyle='round')
-            label = player if row == 0 else None
-            ax.plot(100 * (m.value or 0), y, _MARKS[player], color=color, ms=7, label=label, clip_on=False, ls='none')
-    names = [f'{suite}\n{counted(stand[suite].jobs, "job")}, {stand[suite].families} families' for suite in suites]
+            _of_player(ax, stand[suite], player, row + 0.24 - 0.12 * k, player if row == 0 else None)
+    names = [f'{k}\n{counted(stand[k].jobs, "job")}, {count_of(stand[k].families, "family")}' for k in suites]
     ax.set(title='Jobs that ended right', xlabel='% of jobs', xlim=(-3, 103))
     ax.set(yticks=range(len(suites)), yticklabels=names, ylim=(-0.6, len(suites) - 0.4))
     ax.axvline(100 * TARGETS['task_success'][1], color='#444444', ls='--', lw=1)
     ax.grid(axis='y', visible=False)
-    fig.legend(loc='outside lower center', ncols=len(players))
+    fig.legend(loc='outside lower center', ncols=max(len(players), 1))
     return fig
 
 # %% ../../nbs/evaluation/07_pages.ipynb #d8d8600c
@@ -65,24 +72,23 @@ def _interval(ax, row, interval, color, scale):
     ax.plot(interval.value * scale, row, 'o', color=color, ms=7)
 
 # %% ../../nbs/evaluation/07_pages.ipynb #3d576874
-def _number(ax, name, comparison):
-    "One number of both players, with its target."
+def _number(ax, name, comparison, baseline):
+    "One number of the tuned player and of a `baseline`, with its target."
     op, target = TARGETS[name]
     tokens, edits = name == 'tokens_per_job', name == 'edit_precision'
     scale = 1 if tokens else 100
     _interval(ax, 0, comparison.baseline, PALETTE['vermillion'], scale)
     _interval(ax, 1, comparison.candidate, PALETTE['blue'], scale)
-    line = (comparison.baseline.value or 0) * (1 + target) if tokens else target * 100
-    if line:
-        ax.axvline(line, color='#444444', ls='--', lw=1)
+    if not tokens:
+        ax.axvline(target * 100, color='#444444', ls='--', lw=1)
     if tokens or edits:
         ax.set_xlim(left=0)
     else:
         ax.set_xlim(-3, 103)
-    ax.set(ylim=(1.6, -0.6), yticks=[0, 1], yticklabels=['told', 'tuned'])
+    ax.set(ylim=(1.6, -0.6), yticks=[0, 1], yticklabels=[baseline, 'tuned'])
     ax.grid(axis='y', visible=False)
     ax.set_title(f'{LABELS[name]} {"→" if op == ">" else "←"}', fontsize=9, pad=3)
-    ax.set_xlabel('tokens' if tokens else '% of the minimal edit' if edits else '%', fontsize=9, labelpad=1)
+    ax.set_xlabel('tokens, all jobs' if tokens else '% of the minimal edit' if edits else '%', fontsize=9, labelpad=1)
     ax.tick_params(labelsize=9)
 
 # %% ../../nbs/evaluation/07_pages.ipynb #87d1b850
@@ -90,16 +96,15 @@ def forest(
     stand: dict[str, Standing],
     suites: tuple = (),  # which; (): all that have a base to compare with
 ) -> dict:  # suite -> a figure
-    "Every number of the tuned model and of the base that is told how, with 95 % intervals."
+    "Every number of the tuned model and of the base that it is compared with, with 95 % intervals."
     plt = use_style()
     figures = {}
     for suite, s in stand.items():
-        of = s.compared.get('told') or s.compared.get('base')
-        if not of or suites and suite not in suites:
+        if not s.fair or suites and suite not in suites:
             continue
         fig, axs = plt.subplots(len(TARGETS), figsize=(5, 6.8))
         for ax, name in zip(axs, TARGETS):
-            _number(ax, name, of[name])
+            _number(ax, name, s.compared[s.fair][name], s.fair)
         title = '\n'.join(textwrap.wrap(f'{SUITES[suite]} ({counted(s.jobs, "job")})', 60))
         fig.suptitle(title, x=0.01, ha='left', fontsize=10, weight='bold')
         figures[suite] = fig
@@ -108,12 +113,13 @@ def forest(
 # %% ../../nbs/evaluation/07_pages.ipynb #ba5a3a68
 def numbers_in_words(
     comparison: dict,  # metric -> Comparison
+    baseline: str = 'told',  # name of the other player
 ) -> str:
     "The values of both players with their intervals, as one sentence."
     said = []
     for name, c in comparison.items():
         base, tuned = (show_interval(name, x) for x in (c.baseline, c.candidate))
-        said.append(f'{LABELS[name]}: told {base}, tuned {tuned}')
+        said.append(f'{LABELS[name]}: {baseline} {base}, tuned {tuned}')
     return '; '.join(said) + '.'
 
 # %% ../../nbs/evaluation/07_pages.ipynb #7f146ae2

@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['SWAPS', 'paired_sums', 'mcnemar', 'swap_test', 'paired_error', 'difference', 'paired_test', 'mcnemar_jobs',
-           'normal_jobs', 'jobs_needed', 'SeedSpread', 'over_seeds']
+           'normal_jobs', 'clusters_needed', 'jobs_needed', 'SeedSpread', 'over_seeds']
 
 # %% ../../nbs/evaluation/00_statistics.ipynb #d0c8dadc
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agentft.core.intervals import (
     Clusters,
     Interval,
     cluster_sums,
+    count_of,
     effective_size,
     interval,
     least_clusters,
@@ -191,6 +192,8 @@ def difference(
     else:
         ends = _of_shares(table, level) if kind == 'share' else _of_excesses(table, level, seed)
         out.method = 'from both intervals (Newcombe)'
+    if len(table) < least_clusters(alpha=1 - level):
+        ends = min(ends[0], 0.0), max(ends[1], 0.0)
     out.low, out.high = (float(x) if math.isfinite(x) else None for x in ends)
     return out
 
@@ -225,11 +228,14 @@ def paired_test(
     seed: int = 0,  # of swaps and resamples
     clusters: Clusters | None = None,  # which jobs hang together; None: every job is a cluster
     swaps: int = SWAPS,  # random ways to swap, where there are too many to try all
-) -> tuple[float | None, str]:  # two-sided p, None where a side has no value; name of the test
+    least: int = 0,  # clusters below which there is no test
+) -> tuple[float | None, str]:  # two-sided p, None where there is no test; name of the test, or why there is none
     "The test that fits the numbers."
     table = paired_sums(a, b, clusters)
     if not _has_values(table):
         return None, 'no test: a side has nothing in the denominator'
+    if len(table) < least:
+        return None, f'{count_of(len(table), clusters.unit if clusters else "job")}, a test needs {least}'
     if len(table) == len(a) and _yes_or_no(table):
         return mcnemar([x for x, _ in a], [x for x, _ in b]), 'exact McNemar'
     p = swap_test(a, b, swaps, seed, clusters)
@@ -280,14 +286,14 @@ def normal_jobs(
     return max(2, math.ceil(_normal_size(difference, sd, sd, alpha, power) + norm.ppf(alpha / 2) ** 2 / 2))
 
 # %% ../../nbs/evaluation/00_statistics.ipynb #2c0cae59
-def jobs_needed(
+def clusters_needed(
     a: list,  # `[numerator, denominator]` per job, of the baseline
     b: list,  # the same for the candidate, in the same order
     clusters: Clusters | None = None,  # which jobs hang together; None: every job is a cluster
     tests: int = 1,  # numbers that are tested together
     alpha: float = 0.05,  # level of all of them together
 ) -> int | None:  # None: there is no difference
-    "Jobs that would show the difference that was seen, more than there are."
+    "Clusters that would show the difference that was seen, more than there are."
     table = paired_sums(a, b, clusters)
     if not _has_values(table) or not _gap(table.sum(0)):
         return None
@@ -300,7 +306,19 @@ def jobs_needed(
     else:
         enough = normal_jobs(d, paired_error(table), k, alpha / tests)
     missing = max(1, math.ceil((least_clusters(tests, alpha) - differ) * k / differ))
-    return math.ceil(max(enough or 0, k + missing) * len(a) / k)
+    return max(enough or 0, k + missing)
+
+# %% ../../nbs/evaluation/00_statistics.ipynb #b39c4e28
+def jobs_needed(
+    a: list,  # `[numerator, denominator]` per job, of the baseline
+    b: list,  # the same for the candidate, in the same order
+    clusters: Clusters | None = None,  # which jobs hang together; None: every job is a cluster
+    tests: int = 1,  # numbers that are tested together
+    alpha: float = 0.05,  # level of all of them together
+) -> int | None:  # None: there is no difference
+    "The jobs in as many clusters as are needed, of the size that clusters have."
+    n = clusters_needed(a, b, clusters, tests, alpha)
+    return n and math.ceil(n * len(a) / len(paired_sums(a, b, clusters)))
 
 # %% ../../nbs/evaluation/00_statistics.ipynb #e2598d96
 @dataclass
@@ -316,6 +334,27 @@ class SeedSpread:
     high: float | None = None
     jobs: int = 0
     method: str = ''
+    counts: list = field(default_factory=list)  # `[numerator, denominator]` of each seed
+    unit: str = 'job'  # the unit of chance beside the seed
+    clusters: int = 0  # how many of them there are
+
+    def __str__(self):
+        "A share, as in `7, 5 and 9 of 24 (29.2 %; 12.6 to 54.3 over 3 seeds and 8 families)`."
+        if self.value is None:
+            return '–'
+        said = [f'{100 * self.value:.1f} %']
+        if self.low is not None:
+            over = f'over {count_of(len(self.seeds), "seed")} and {count_of(self.clusters, self.unit)}'
+            said.append(f'{100 * self.low:.1f} to {100 * self.high:.1f} {over}')
+        return f'{_counts_in_words(self.counts)} ({"; ".join(said)})'
+
+
+def _counts_in_words(counts) -> str:
+    "What each seed reached, the denominator once where it is the same."
+    same = len({n for _, n in counts}) == 1
+    parts = [f'{x:,.0f}' if same else f'{x:,.0f} of {n:,.0f}' for x, n in counts]
+    listed = ' and '.join(filter(None, [', '.join(parts[:-1]), parts[-1]]))
+    return f'{listed} of {counts[0][1]:,.0f}' if same else listed
 
 # %% ../../nbs/evaluation/00_statistics.ipynb #0452319c
 def _variances(tables, k) -> tuple[float, float]:
@@ -348,7 +387,8 @@ def over_seeds(
     tables = [table[:, 2 * i : 2 * i + 2] for i in range(len(seeds))]
     rates = [float(t[:, 0].sum() / t[:, 1].sum()) if t[:, 1].sum() else None for t in tables]
     known = [r for r in rates if r is not None]
-    out = SeedSpread(float(np.mean(known)) if known else None, rates, jobs=len(seeds[0]))
+    out = SeedSpread(float(np.mean(known)) if known else None, rates, jobs=len(seeds[0]), clusters=len(table))
+    out.counts, out.unit = [[float(x) for x in t.sum(0)] for t in tables], clusters.unit if clusters else 'job'
     if known:
         out.least, out.most = min(known), max(known)
     if len(known) < len(seeds):

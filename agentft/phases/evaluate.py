@@ -17,9 +17,12 @@ from pathlib import Path
 
 from ..arena.players import FLOORS, Expert
 from ..core.contracts import Contract, read_contract
+from ..core.intervals import count_of, least_clusters
+from ..core.metrics import LABELS, TARGETS
 from ..core.records import Example, read_jsonl, write_jsonl
 from ..data.suites import STANDARD, SUITES, suite_tasks
 from ..evaluation.answers import answer_all, answerable, draw_references, read_references, window_limit
+from ..evaluation.comparison import listed_words
 from ..evaluation.pages import by_family, ending
 from ..evaluation.playing import play_all
 from agentft.evaluation.replay import (
@@ -95,9 +98,10 @@ def _players(r, p) -> dict:
     r.phase3, adapters = phase3(r.out, p.train_dir)
     trained = r.phase3.get('parameters', {}).get('model')
     r.model = p.model if p.model != 'auto' else trained or 'tiny-random'
-    r.claims = bool(adapters) and r.model != 'tiny-random'
+    models = [name for name in chosen if name in ('base', 'told', 'tuned')]
+    r.claims = r.model != 'tiny-random' and bool(models) and ('tuned' not in models or bool(adapters))
     r.names = dict(base=r.model, told=f'{r.model}, told how')
-    r.names['tuned'] = f'{r.model} with adapter' if adapters else 'a script (stand-in)'
+    r.names['tuned'] = f'{r.model} with adapter' if adapters else 'a script as stand-in'
     if p.endpoint:
         r.names['endpoint'] = f'{p.endpoint_model} at {p.endpoint}'
     models = _models(r, p, adapters)
@@ -160,6 +164,12 @@ def _judge(r):
     r.own = replay_numbers(r.turns, r.replay) if r.turns else {}
 
 
+def _nothing_asked(r) -> tuple:
+    "No turns and none of other folds, where base and tuned model do not both play."
+    r.references, r.longer, r.limits = None, 0, {}
+    return [], []
+
+
 def _references(r, p) -> tuple:
     "The held-out turns to ask, and the judged turns of the other folds: what cannot be pooled is refused at once."
     refs = read_references(r.out, p.replay)
@@ -202,7 +212,7 @@ def _evaluate(r, p):
         raise ValueError(f'jobs_per_suite is {p.jobs_per_suite}: at least 1 job of each suite is needed')
     players = _players(r, p)
     r.tasks = _tasks(r, p)
-    refs, others = _references(r, p)
+    refs, others = _references(r, p) if {'base', 'tuned'} <= set(players) else _nothing_asked(r)
     r.jobs, r.speed, answers = {}, {}, {}
     for name, who in players.items():
         load = cache(who.engine) if hasattr(who, 'engine') else None  # once, for the arena and for the own turns
@@ -225,12 +235,23 @@ def _file(name: str) -> str:
     return re.sub(r'\W+', '-', name)
 
 # %% ../../nbs/4_evaluate.ipynb #b648f858
+def _plays(r, name) -> bool:
+    return any(p == name or name == 'floor' and is_floor(p) for p in r.jobs)
+
+
+def _who(r) -> list[str]:
+    "Who played, in words, such as `told (smollm2-135m, told how)`."
+    names = [name for name in (*PLAYERS, 'endpoint') if _plays(r, name)]
+    return [f'{name} ({r.names[name]})' if name in r.names else name for name in names]
+
+
 def _verdict(r) -> str:
     "What the statistics allow to say, and the numbers it stands on."
     if not r.claims:
-        players = f'{r.names["base"]} against {r.names["tuned"]}'
         own = f' and {counted(len(r.turns), "own turn")}' if r.turns else ''
-        return f'A trial run, no evaluation: {players}, {counted(len(r.tasks), "job")}{own} each.'
+        said = f'A trial run, no evaluation: {listed_words(_who(r))}, {counted(len(r.tasks), "job")}{own} each.'
+        scripts = all(p == 'expert' or is_floor(p) for p in r.jobs)
+        return f'{said} {standing_line(r.standings)}' if scripts else said
     line = standing_line(r.standings)
     if r.turns:
         return f'{replay_line(r.turns, r.replay)} In the arena: {line[0].lower()}{line[1:]}'
@@ -238,7 +259,7 @@ def _verdict(r) -> str:
 
 # %% ../../nbs/4_evaluate.ipynb #255ba22d
 OWN = 'own turns'  # stands in the place of a suite
-_COLUMNS = 'suite metric jobs base told tuned floor expert target,met difference p verdict jobs,needed'.split()
+_COLUMNS = 'suite metric jobs base told tuned floor expert target,met difference p verdict needed'.split()
 
 
 def _filled(row: dict) -> dict:
@@ -247,14 +268,24 @@ def _filled(row: dict) -> dict:
     return {c: row.get(c, '') for c in columns} | {k: v for k, v in row.items() if k not in columns}
 
 
+def _tests(s) -> dict:
+    "The row of `difference_rows` of each number, against the one that it is compared with."
+    out = {}
+    for row in difference_rows(s):
+        name = next(x for x in TARGETS if row['number'].startswith(LABELS[x]))
+        if row['against'] == s.against(name):
+            out[LABELS[name]] = row
+    return out
+
+
 def _suite_rows(suite, s) -> list[dict]:
     "The numbers of one suite as rows of the summary."
-    tests = {row['number']: row for row in difference_rows(s) if row['against'] == next(iter(s.compared), '')}
+    tests = _tests(s)
     rows = []
     for row in number_rows(s):
         test = tests.get(row['metric'], {})
         row = {k: v for k, v in row.items() if k != 'met'} | {'target met': row['met']}
-        shown = {k: test[k] for k in ('difference', 'p', 'verdict', 'jobs needed') if k in test}
+        shown = {k: test[k] for k in ('difference', 'p', 'verdict', 'needed') if k in test}
         rows.append(_filled(dict(suite=suite, jobs=s.jobs) | row | shown))
     return rows
 
@@ -310,6 +341,8 @@ _NONE = 'no turns of recorded jobs were held out'
 def _own_words(r) -> str:
     "What was asked of the user's own turns, and what could not be."
     longer = f'whose recorded answer is longer than {r.limits["max_new_tokens"]} tokens' if r.limits else ''
+    if r.references is None:
+        return 'Held-out turns were not asked: the replay suite compares base and tuned, and they do not both play.'
     if not r.turns:
         none = f'there are only {counted(r.longer, "held-out turn")} {longer}' if r.longer else _NONE
         return f'There is no replay suite: {none}, so the arena alone is evaluated.'
@@ -346,6 +379,14 @@ def _own_table(r, rows) -> str:
     return '\n\n'.join([title, markdown_table(own), f'{_own_words(r)} {_OWN_NOTE}'])
 
 
+_METHOD = (
+    'Intervals of 95 % are over families, the unit of chance, and over jobs where all jobs are of one family. '
+    f'p is of paired tests over families; below {least_clusters(len(TARGETS))} there is no test, and no verdict. '
+    'It is corrected over the five numbers of one suite against one baseline (Holm), not over suites and baselines. '
+    'Tokens are judged over the jobs in which both succeed.'
+)
+
+
 def _newness(r) -> str:
     "How near the training came to the jobs, and whether the test was opened."
     near = ''
@@ -359,12 +400,15 @@ def _newness(r) -> str:
 
 
 def _spread_words(r) -> str:
-    "How far training seeds differ, suite by suite."
-    said = []
-    for suite, s in r.standings.items():
-        if s.spread is not None:
-            said.append(f'{suite} {s.spread}')
-    return f'Over training seeds, task success: {"; ".join(said)}.' if said else ''
+    "What the numbers of several training seeds are of."
+    several = [s for s in r.standings.values() if s.spread is not None]
+    if not several:
+        return ''
+    return (
+        f'The tuned player has {len(several[0].spread.seeds)} training seeds: the counts of all, their mean, and an '
+        'interval over seeds and families; a verdict on task success is that of every seed, all other numbers are of '
+        'the first one.'
+    )
 
 
 def _head(r) -> str:
@@ -374,22 +418,18 @@ def _head(r) -> str:
         parts.append(_own_table(r, own))
     parts.append(f'*Task success by suite*\n\n{markdown_table(headline_rows(r.standings))}')
     parts.append(f"*Task success by rung of the guide's ladder*\n\n{markdown_table(objective_rows(r.tasks, r.jobs))}")
-    players = '; '.join(f'{name}: {r.names.get(name, about)}' for name, about in PLAYERS.items() if _plays(r, name))
+    about = PLAYERS | dict(endpoint='') | r.names
+    players = '; '.join(f'{name}: {about[name]}' for name in (*PLAYERS, 'endpoint') if _plays(r, name))
     speed = ', '.join(f'{n} {v["jobs_per_minute"]} jobs per minute' for n, v in r.speed.items() if v['jobs_played'])
     notes = [
         f'{players}.',
-        'Intervals of 95 %, the family as the unit of chance where there are enough of them, else the job; '
-        'p from paired tests, corrected over the five numbers (Holm).',
+        _METHOD,
         _newness(r),
         _spread_words(r),
         f'Played: {speed}.' if speed else '',
         '' if r.turns else _own_words(r),
     ]
     return '\n\n'.join([*parts, ' '.join(filter(None, notes))])
-
-
-def _plays(r, name) -> bool:
-    return any(p == name or name == 'floor' and is_floor(p) for p in r.jobs)
 
 # %% ../../nbs/4_evaluate.ipynb #f40cf9c1
 _OWN_CAVEATS = [
@@ -406,22 +446,23 @@ _OWN_CAVEATS = [
 def _caveats(r) -> list[str]:
     "What this comparison does not say."
     first = next(iter(r.standings.values()))
+    most = max(s.families for s in r.standings.values())
     out = [
         'The arena is simulated: its tasks come from generators and hand-written seeds, its tools and checkers are '
         'real. How far the numbers carry over to production is not measured here.',
-        f'{counted(first.jobs, "job")} of a suite: intervals are wide, '
+        f'{counted(first.jobs, "job")} of a suite, and at most {count_of(most, "family")}: intervals are wide, '
         'and a difference smaller than they can show is called "not enough evidence".',
         'Answers are greedy: playing a job again gives the same job. '
         'The intervals speak about other jobs, not about other samples.',
-        'A player that gives up early spends few tokens, and edits few files badly: '
-        'read tokens and edit overhead beside task success.',
+        'A player that gives up early spends few tokens, and edits few files badly: tokens of all jobs are shown and '
+        'not judged, and edit overhead is to be read beside task success.',
         'The minimal edit can be smaller than what a careful person writes; '
         'the line below edit overhead measures against edits of whole lines.',
     ]
     if r.turns:
         out[:0] = _OWN_CAVEATS
     if not r.claims:
-        players = f'{r.names["base"]} plays against {r.names["tuned"]}, to show the report'
+        players = f'{listed_words(_who(r))} play, to show the report'
         where = 'Give the folder of a finished phase 3 with `train_dir`'
         out.insert(0, f'**Nothing is evaluated here**: {players}. {where}.')
     return out
