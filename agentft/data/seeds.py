@@ -319,7 +319,7 @@ def _check_steps(seed: Seed) -> tuple[str, str]:
         if (wrong := _check_step(step))[0]:
             return wrong
     if seed.no_action() and not seed.summary:
-        return 'no_summary', 'the end of a job that changes nothing has to say what was found or what is missing'
+        return 'no_summary', 'a job that changes nothing has to say in words what was found or what is missing'
     if seed.steps and not any(i.want for i in seed_task(seed).items):
         return 'no_check', 'no step says what has to be there afterwards'
     return '', ''
