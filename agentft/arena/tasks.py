@@ -262,6 +262,13 @@ def wanted(
         out = {path: files.get(path) if isinstance(want, list) else want for path, want in out.items()}
     return out
 
+
+def touched(
+    task: Task,
+) -> set:
+    "Paths that a `task` has or wants."
+    return set(task.files) | {path for item in task.items for path in item.want}
+
 # %% ../../nbs/arena/01_tasks.ipynb #cdc162a2
 _OWN_PAPERS = ('plan.md', 'workspace.md')  # the agent may keep these in every job
 
@@ -374,13 +381,6 @@ def objective(self: Task) -> str:
     if len(self.items) > 1:
         return 'two_phase'
     return 'single' if len(flat_calls(self.items[0].calls)) == 1 else 'nested'
-
-# %% ../../nbs/arena/01_tasks.ipynb #de6ce157
-def touched(
-    task: Task,
-) -> set:
-    "Paths that a `task` has or wants."
-    return set(task.files) | {path for item in task.items for path in item.want}
 
 # %% ../../nbs/arena/01_tasks.ipynb #625f05e5
 def _changed(task) -> tuple:
