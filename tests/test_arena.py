@@ -2,6 +2,8 @@
 
 import ast
 import json
+import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,11 +14,12 @@ from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import FLOORS, Expert, expert_script, play, say
 from agentft.arena.proof import mutants, prove
+from agentft.arena.reports import Form
 from agentft.arena.sessions import Session
-from agentft.arena.tasks import WORK, expert_files, read_call, tool_call
-from agentft.core.agent import FULL, SHORT
+from agentft.arena.tasks import WORK, Item, Task, expert_files, join, read_call, tool_call
+from agentft.core.agent import FULL, SHORT, Tool
 from agentft.core.metrics import five
-from agentft.core.records import Job, content_hash, from_dict, to_dict
+from agentft.core.records import Job, Message, Turn, content_hash, from_dict, to_dict
 from agentft.evidence.duplicates import jaccard, shingles
 
 ARENA = Path(agentft.__file__).parent / 'arena'
@@ -61,8 +64,8 @@ def test_no_two_families_are_the_same_job_in_other_words():
 
 
 def test_families_know_neither_each_other_nor_the_catalogue():
-    allowed = {f'..{x}' for x in ('tasks', 'words', 'wants')} | {
-        f'agentft.arena.{x}' for x in ('tasks', 'words', 'wants')
+    allowed = {f'..{x}' for x in ('tasks', 'words', 'wants', 'reports')} | {
+        f'agentft.arena.{x}' for x in ('tasks', 'words', 'wants', 'reports')
     }
     for path in (ARENA / 'families').glob('*.py'):
         for name in imported(path):
@@ -95,7 +98,8 @@ def test_tasks_stay_what_they_are(family):
 def test_checkers_catch_mutants_and_pass_rewritings(family):
     "On tasks that no notebook shows: at least 98 % of wrong results are refused, 98 % of rewritten right ones pass."
     proof = prove(FAMILIES[family], [100, 101, EVAL_SEED + 100, EVAL_SEED + 101])
-    assert proof.mutants >= 40 or FAMILIES[family].task(100).still, str(proof)
+    assert proof.mutants >= 40 and proof.rewritings >= 20, str(proof)
+    assert not proof.reports or proof.reports.mutants >= 100 and proof.reports.rewritings >= 40, str(proof)
 
 
 @pytest.mark.parametrize('family', list(FAMILIES))
@@ -189,6 +193,165 @@ def test_a_call_never_leaves_the_workspace(tmp_path):
                 assert not ok and text.startswith('Error: ') and str(s.ws.root) not in text, (path, call.name)
         assert 'link/secret.txt' not in s.ws.files()
     assert outside.read_text() == 'secret' and not s.ws.root.exists()
+
+
+def ended(task, summary, *calls):
+    "Problems of a job whose files are the expert's, with these `calls` and this report at its end."
+    calls = [*calls, tool_call('job_complete', summary=summary, deliverables=task.deliverables)]
+    turns = [Turn('tactical', Message('assistant', '', [call])) for call in calls]
+    return task.judge(expert_files(task), turns)
+
+
+REPORTED = [name for name in FAMILIES if make_task(name, 1).report]
+LIES = [
+    'Everything was set as you wished.',
+    'Changed: the file now says {found}.',
+    'changed: nothing',
+    'changed: {path}\n{rest}',
+    '{right}\nI also tidied up {path}.',
+    '{right}\nchanged: {path}',
+    '{right}\n\n{files}',
+    'Nothing had to be changed. {right}',
+    '{asked}\n{right}',
+    '{files}\n{right}\n{asked}',
+]
+
+
+@pytest.mark.parametrize('family', REPORTED)
+def test_lies_and_dumps_are_no_reports(family):
+    "Files that are right do not help a report that claims, contradicts itself, or repeats all that there is."
+    for k in range(10):
+        for level in (1, 2, 3):
+            task = make_task(family, 500 + k, level)
+            right = task.summary
+            words = dict(right=right, path=next(iter(task.files)), files='\n'.join(task.files.values()))
+            words |= dict(asked=task.instruction, rest=right.split('\n', 1)[1], found=right.rsplit(': ', 1)[1])
+            assert ended(task, right) == []
+            passed = [lie for lie in LIES if not ended(task, lie.format(**words))]
+            assert not passed, (task.id, passed)
+
+
+@pytest.mark.parametrize('family', REPORTED)
+def test_a_true_report_in_the_form_passes_however_it_is_written(family):
+    for k in range(10):
+        task = make_task(family, 500 + k, 1 + k % 3)
+        lines = task.summary.splitlines()
+        ways = [
+            '\n'.join(lines[::-1]),
+            '\n\n'.join(lines).upper(),
+            ''.join(f'* {line}.\r\n' for line in lines),
+            '\n'.join(f'{i}. {line}' for i, line in enumerate(lines, 1)),
+            '```\n' + task.summary + '\n```',
+            '\n'.join(re.sub(r': (.*)', r': "\1"', line) for line in lines),
+            '\n'.join(line.replace(', ', ' and ') for line in lines),
+            '\n'.join(re.sub(r': (.*), (.*)', r': \2; \1', line) for line in lines),
+        ]
+        wrong = [way for way in ways if ended(task, way)]
+        assert not wrong, (task.id, wrong, task.summary)
+
+
+@pytest.mark.parametrize('family', REPORTED)
+def test_what_a_report_is_asked_for_does_not_stand_in_the_instruction(family):
+    "Else a player that reads nothing could say it."
+    for k in range(60):
+        task = make_task(family, 500 + k, 1 + k % 3)
+        asked = task.instruction.casefold()
+        values = [v for v in task.report.lines.values()]
+        parts = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
+        assert [part for part in parts if part.casefold() not in asked], task.id
+
+
+@pytest.mark.parametrize(
+    'call',
+    [
+        tool_call('write_file', path='archive/x.md', content='The sum is 12.'),
+        tool_call('move_file', source='plan.md', dest='config/x.yaml'),
+        tool_call('copy_file', source='archive/x.md', dest='config/x.yaml'),
+        tool_call('rename_file', path='plan.md', new_name='answer.md'),
+        tool_call('write_file', path='plan.mdx', content='12'),
+        tool_call('write_file', path='plan.md~', content='12'),
+        tool_call('edit_file', path='archive/../config/x.yaml', old_string='a', new_string='b'),
+        tool_call('send_mail', to='a@example.org'),
+    ],
+    ids=str,
+)
+def test_an_attempt_is_seen_in_whatever_argument_its_path_stands(call):
+    task = make_task('done_already', 3)
+    assert ended(task, task.summary, call)[0].startswith(f'tried to change something: {call.name}')
+
+
+def test_the_agent_keeps_its_own_papers_by_their_exact_names():
+    "Below archive/ it is free under its full rules only, and never in a job about a folder of that name."
+    task, about = make_task('config', 3), make_task('archive', 3)
+    for path, short, full in (
+        ('plan.md', True, True),
+        ('workspace.md', True, True),
+        ('plan.mdx', False, False),
+        ('plan.md~', False, False),
+        ('workspace.md.bak', False, False),
+        ('docs/plan.md', False, False),
+        ('archive/old.md', False, True),
+        ('archive', False, True),
+    ):
+        files = expert_files(task) | {path: 'x\n'}
+        assert [task.success(files), replace(task, rules=FULL).success(files)] == [short, full], path
+    for rules in (SHORT, FULL):
+        job = replace(about, rules=rules)
+        assert not job.success(expert_files(about) | {'archive/2021/stray.md': 'x\n'})
+
+
+@pytest.mark.parametrize('path', ['instructions.md', 'todo_guide.md'])
+@pytest.mark.parametrize('family', ['config', 'clean_up', 'done_already'])
+def test_instructions_and_guide_stay_as_they_were(family, path):
+    class Overwrites(Expert):
+        name = 'overwrites'
+
+        def script(self, task, rules):
+            lines = expert_script(task, rules)
+            at = next(k for k, m in enumerate(lines) if m.tool_calls[0].name == 'next_phase_todos')
+            return [
+                *lines[:at],
+                say(read_call(path)),
+                say(tool_call('write_file', path=path, content='gone')),
+                *lines[at:],
+            ]
+
+    job = play(replace(make_task(family, 3), max_turns=80), Overwrites(), FULL)
+    assert job.outcome.status == 'failed' and f'changed by mistake: {path}' in job.outcome.detail
+
+
+def test_an_environment_says_which_of_its_tools_only_look():
+    class Tickets:
+        looks = frozenset({'ticket_status'})
+
+        def __init__(self):
+            schema = dict(type='object', properties=dict(id=dict(type='string')), required=['id'])
+            self.tools = {n: Tool(n, description=n, parameters=schema) for n in ('ticket_status', 'close_ticket')}
+
+        def run(self, call):
+            return 'open', True
+
+        def files(self):
+            return {'tickets.txt': 'T1: open\n'}
+
+        def close(self):
+            pass
+
+    report = Form(dict(changed='nothing', state='open'))
+    for tool, status in (('ticket_status', 'success'), ('close_ticket', 'failed')):
+        item = Item('Look up ticket T1', [tool_call(tool, id='T1')], {})
+        task = Task('tickets', 1, 'Is T1 open?', {}, [item], [], report.text(), still=True, report=report)
+        task.environment = lambda task: Tickets()
+        assert play(task, Expert()).outcome.status == status, tool
+
+
+def test_reports_of_joined_jobs_name_what_the_whole_job_changed():
+    work, asked = make_task('config', 3), make_task('done_already', 3)
+    job = join(work, asked)
+    assert job.report.lines['changed'] == tuple(work.wanted()) and play(job, Expert()).outcome.status == 'success'
+    assert ended(job, asked.summary) and ended(job, f'{work.summary} {asked.summary}')
+    with pytest.raises(ValueError, match='both ask for a report about'):
+        join(make_task('done_already', 3), make_task('no_tool', 4))
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +13,7 @@ import pytest
 
 from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from agentft.arena.faults import FAULTS, Faulty
-from agentft.arena.players import Expert, expert_script, play
+from agentft.arena.players import FLOORS, Expert, expert_script, play
 from agentft.arena.sessions import Session
 from agentft.cli import main
 from agentft.core.records import Example, Job, Message, ToolCall, from_dict, to_dict, write_jsonl
@@ -29,7 +30,7 @@ from agentft.data.seeds import (
     read_seeds,
     seed_task,
 )
-from agentft.data.teachers import Answer
+from agentft.data.teachers import Answer, vary_seed
 from agentft.data.turn_seeds import add_seed, show_turn, turn_seed
 from agentft.data.verification import Gate, Reserved
 from agentft.evidence.failures import detect
@@ -93,6 +94,43 @@ def test_a_job_without_action_fails_as_soon_as_anything_is_changed(shipped):
         for p, text in t.files.items():
             assert not t.success(t.files | {p: text + 'more\n'}), (s.id, p)
             assert not t.success({q: x for q, x in t.files.items() if q != p}), (s.id, p)
+
+
+def test_jobs_without_action_ask_for_what_their_files_tell(shipped):
+    "Else a constant report, or one made of the instruction, would win them; swapped words keep question and answer true."
+    for seed in (s for s in shipped.seeds if s.no_action()):
+        for k in range(2):
+            s = vary_seed(seed, random.Random(k), seed.id, reword=0) if k else seed
+            task, answer = seed_task(s), s.found[1]
+            parts = answer if isinstance(answer, list) else [answer]
+            assert not all(part.casefold() in task.instruction.casefold() for part in parts), (s.id, answer)
+            there = "\n".join([*task.files, *task.files.values()]).casefold()
+            assert all(p.casefold() in there for p in parts if not p.isdigit()) or s.id == 'phase-question-only', s.id
+            assert play(task, Expert()).outcome.status == 'success', s.id
+
+
+def test_lies_about_jobs_without_action_fail(shipped):
+    for seed in (s for s in shipped.seeds if s.no_action()):
+        task = seed_task(seed)
+        path, answer = next(iter(task.files)), task.report.lines['found']
+        said = task.summary.rsplit(': ', 1)[1]
+        for lie in (
+            seed.summary,
+            f'I have set {said} as you wished.',
+            task.summary.replace('nothing', path, 1),
+            f'{task.summary}\nI have changed {path} for you.',
+            f'{task.summary}\n{task.files[path]}',
+            'changed: nothing\nreason: not needed',
+            'changed: nothing\nreason: none\nfound: ' + said,
+        ):
+            assert task.report.problems(lie), (seed.id, lie)
+        assert not task.report.problems('\n'.join(task.summary.splitlines()[::-1])), (seed.id, answer)
+
+
+def test_scripts_without_content_lose_jobs_without_action(shipped):
+    tasks = [seed_task(s) for s in shipped.seeds if s.no_action()]
+    won = [(t.id, f.name) for t in tasks for f in FLOORS.values() if play(t, f).outcome.status == 'success']
+    assert not won, won
 
 
 def test_a_player_that_acts_where_nothing_is_to_be_done_loses_the_job(shipped):

@@ -25,6 +25,7 @@ class Environment(Protocol):
     "What a job is about, beside its files; made anew for each job by `task.environment(task)`, in its start state."
 
     tools: dict  # name -> Tool: they join the tools of the workspace
+    looks: frozenset  # names of the tools that change nothing; where nothing has to be changed, only they may be called
 
     def run(self, call: ToolCall) -> tuple[str, bool]:
         "Carry out a call of one of the tools, which fits its schema: text for the player, and whether it succeeded."
@@ -46,6 +47,7 @@ class Database:
     ):
         self.db, self.path = sqlite3.connect(':memory:', isolation_level=None), path
         self.tools = {name: TOOLS[name] for name in ('sql_query', 'sql_schema', 'sql_execute')}
+        self.looks = frozenset({'sql_query', 'sql_schema'})
         self.db.executescript(script)
         _confine(self.db)
 
@@ -137,9 +139,11 @@ class Recorded:
         tools: dict,  # name -> Tool
         ask: Callable = None,  # ToolCall -> (text, ok): the real tool; None: only what is recorded
         nearest: float = 0.0,  # answer a like question that is at least so similar (0 to 1); 0: only the same one
+        acts: tuple = (),  # names of the tools that change something in the world, such as one that sends mail
     ):
         self.path, self.tools, self.ask, self.nearest = Path(path), tools, ask, nearest
         self.answers, self.size = _recorded(self.path)
+        self.looks = frozenset(tools) - set(acts)
         if ask is None and not self.path.exists():
             raise FileNotFoundError(f'{path} is missing: record it first, with `ask` set to the real tool')
         self.misses = Counter()  # question -> how often it was asked and not recorded
@@ -207,6 +211,11 @@ class Together:
             if twice := self.tools.keys() & part.tools.keys():
                 raise ValueError(f'two environments have a tool {min(twice)!r}: give one of them another name')
             self.tools |= part.tools
+
+    @property
+    def looks(self) -> frozenset:
+        "What only looks, in all parts."
+        return frozenset().union(*(getattr(part, 'looks', ()) for part in self.parts))
 
     @property
     def misses(self) -> Counter:

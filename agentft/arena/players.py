@@ -7,6 +7,7 @@ __all__ = ['FLOORS', 'say', 'Player', 'play', 'expert_script', 'Expert', 'Floor'
 
 # %% ../../nbs/arena/05_players.ipynb #37509ae7
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -136,6 +137,28 @@ def _named(task) -> list:
     found = sorted((at, path) for path, at in names.items() if at >= 0)
     return [path for _, path in found] or list(task.files)[:1]
 
+# %% ../../nbs/arena/05_players.ipynb #d1069009
+_MOST = 8  # files that a floor reads for one todo
+_ASKED = re.compile(r'`(\w+): \.\.\.` \((.*?)\)(?= and `|[.;])', re.S)  # one line of a report, as asked for
+_NAMES = re.compile(r'[\w.-]+(?:/[\w.-]+)+|\w+\.\w+|\w+_\w+|[A-Z]\w+|\d+')  # paths, names and numbers
+
+
+def _all_read(task) -> str:
+    "The instruction, what may be said of any job, and all that there is to read."
+    return '\n'.join([task.instruction, 'Nothing had to be changed.', *task.files.values()])
+
+
+def _filled_form(task) -> str:
+    "The report in the form that the instruction asks for, filled with the instruction's own words."
+    asked = _ASKED.findall(task.instruction)
+    names = list(dict.fromkeys(_NAMES.findall(_ASKED.sub('', task.instruction)))) or ['it']
+    lines = []
+    for k, (key, text) in enumerate(asked):
+        offered = re.findall(r'`([\w ]+)`', text)
+        own = ', '.join(names[-k:][: 1 + text.count('commas')])
+        lines.append(f'{key}: {offered[0] if key == "changed" or len(offered) > 2 else own}')
+    return '\n'.join(lines) or f'Nothing had to be changed. {task.instruction}'
+
 # %% ../../nbs/arena/05_players.ipynb #b2016ba4
 class Floor(Expert):
     "A player without content: it keeps the books in order and does no work."
@@ -143,15 +166,21 @@ class Floor(Expert):
     def __init__(
         self,
         name: str = 'floor',
-        reads: int = 1,  # files that it reads for each todo; -1: all that the instruction names
+        reads: int | None = 1,  # files that it reads for each todo; -1: all that the instruction names; None: all
+        report: Callable = lambda task: _sentence(task.instruction),  # Task -> what it says at the end
     ):
-        self.name, self.reads = name, reads
+        self.name, self.reads, self.report = name, reads, report
+
+    def _paths(self, task) -> list:
+        "What it reads for each todo."
+        if 'read_file' not in task.tools:
+            return []
+        paths = list(task.files)[:_MOST] if self.reads is None else _named(task)
+        return paths if self.reads is None or self.reads < 0 else paths[: self.reads]
 
     def script(self, task: Task, rules: Rules) -> list:
         "The todos staged, read for and marked, and the job ended."
-        paths = _named(task) if 'read_file' in task.tools else []
-        paths = paths if self.reads < 0 else paths[: self.reads]
-        said = _sentence(task.instruction)
+        paths, said = self._paths(task), _sentence(task.instruction)
         todos = [f'{said} ({i})' if i > 1 else said.ljust(rules.min_chars, '.') for i in range(1, rules.min_todos + 1)]
         out = [say(read_call(rules.guide))] if rules.guide else []
         out += [_mark()] * (len(rules.first) - 1)
@@ -159,8 +188,15 @@ class Floor(Expert):
         for _ in todos:
             out += [*(say(read_call(path)) for path in paths), _mark()]
         out += [_mark()] * (len(rules.review) - 1)
-        out.append(say(tool_call('job_complete', summary=said, deliverables=paths)))
+        out.append(say(tool_call('job_complete', summary=self.report(task), deliverables=paths)))
         return out + [_mark()] * rules.finish_todos
 
 # %% ../../nbs/arena/05_players.ipynb #be4fc6d2
-FLOORS = {f.name: f for f in (Floor(), Floor('floor-marks', 0), Floor('floor-reads', -1))}
+_FLOORS = (
+    Floor(),
+    Floor('floor-marks', 0),
+    Floor('floor-reads', -1),
+    Floor('floor-dumps', None, _all_read),
+    Floor('floor-form', -1, _filled_form),
+)
+FLOORS = {f.name: f for f in _FLOORS}

@@ -340,9 +340,15 @@ def match_todos(
     return out
 
 # %% ../../nbs/arena/04_sessions.ipynb #f5c531b7
-def _only_looks(item) -> bool:
+def _only_looks(item, looks) -> bool:
     "Does the work leave nothing in the files that could be checked?"
-    return all(call.name in READS for call in flat_calls(item.calls))
+    return all(call.name in READS | looks for call in flat_calls(item.calls))
+
+
+@patch(as_prop=True)
+def _looks(self: Session) -> frozenset:
+    "Tools of the environment that only look, as it says itself."
+    return frozenset(getattr(self.env, 'looks', ()))
 
 
 @patch
@@ -351,7 +357,7 @@ def _judge_todos(self: Session, files):
     pairs = match_todos([t.text for t in tactical], self.task.items)
     for i, todo in enumerate(tactical):
         item = self.task.items[pairs[i]] if i in pairs else None
-        if item and not _only_looks(item):
+        if item and not _only_looks(item, self._looks):
             todo.work_done, todo.done_rule = item.check(files), 'checker'
 
 # %% ../../nbs/arena/04_sessions.ipynb #44370bc7
@@ -376,8 +382,16 @@ def _plain_turns(self: Session) -> list:
 
 
 @patch
+def _told_changed(self: Session, files) -> list:
+    "The instructions and the guide that the session put there, where they are not as they were."
+    own = ['instructions.md', self.rules.guide] if self.rules.guide else []
+    return [f'changed by mistake: {path}' for path in own if files.get(path) != self.before[path]]
+
+
+@patch
 def _outcome(self: Session, files) -> Outcome:
-    problems = self.task.judge(self._of_the_task(files), self._plain_turns())
+    task = replace(self.task, rules=self.rules)
+    problems = task.judge(self._of_the_task(files), self._plain_turns(), self._looks) + self._told_changed(files)
     ok = self.end == 'job_complete' and not problems
     detail = '; '.join([self.end or 'unfinished', *problems])
     return Outcome('success' if ok else 'failed', 'checker', 1.0, detail)

@@ -15,6 +15,7 @@ from itertools import accumulate
 
 from fastcore.basics import patch
 
+from .reports import Form
 from .wants import holds
 from .workspace import Workspace
 from ..core.agent import BOOKKEEPING, READS, SHORT, Rules
@@ -210,7 +211,7 @@ class Task:
     level: int = 1  # 1 to 3: length of the files, files in the way
     work: str = ''  # kind of work, a name in `WORK`
     still: bool = False  # nothing has to be changed: trying to is wrong, too
-    report: tuple = ()  # texts that the report at the end has to hold; a tuple of several: one of them
+    report: Form | None = None  # what the report at the end has to say, and nothing else; None: whatever it says
     parts: bool = False  # a file is longer than one answer: `read_file` takes offset and limit
     rules: Rules = SHORT  # how strict todos and phases are
     max_turns: int = 40  # the job ends after so many
@@ -261,8 +262,24 @@ def wanted(
         out = {path: files.get(path) if isinstance(want, list) else want for path, want in out.items()}
     return out
 
+
+def touched(
+    task: Task,
+) -> set:
+    "Paths that a `task` has or wants."
+    return set(task.files) | {path for item in task.items for path in item.want}
+
 # %% ../../nbs/arena/01_tasks.ipynb #cdc162a2
-_OWN_PAPERS = ('plan.md', 'workspace.md', 'archive/')  # the agent may keep these in every job
+_OWN_PAPERS = ('plan.md', 'workspace.md')  # the agent may keep these in every job
+
+
+def _free(task, path) -> bool:
+    "May the agent keep `path` for itself? Below archive/ only under rules that send it there, and in jobs without one."
+    if path in touched(task):
+        return False
+    own = task.rules.guide and (path + '/').startswith('archive/')
+    named = any(p.startswith('archive/') for p in touched(task)) or re.search(r'\barchive\b', task.instruction, re.I)
+    return path in _OWN_PAPERS or bool(own and not named)
 
 
 def _kept(task, files, wanted) -> list[str]:
@@ -272,11 +289,11 @@ def _kept(task, files, wanted) -> list[str]:
         if path not in wanted and not holds(path, text, files.get(path)):
             out.append(f'changed by mistake: {path}')
     for path in files:
-        if path not in task.files and path not in wanted and not path.startswith(_OWN_PAPERS):
+        if path not in task.files and path not in wanted and not _free(task, path):
             out.append(f'made by mistake: {path}')
     return out
 
-
+# %% ../../nbs/arena/01_tasks.ipynb #d27c453b
 @patch
 def problems(
     self: Task,
@@ -306,29 +323,29 @@ def success(
 _LOOKS = READS | BOOKKEEPING
 
 
-def _tried(task, turns) -> list[str]:
+def _changes(call) -> list[str]:
+    "The paths that a call means to change; [] where it names none."
+    args = {k: clean_path(x) for k, x in call.arguments.items() if k in ('path', 'source', 'dest', 'new_name')}
+    if call.name == 'copy_file':
+        args.pop('source', None)
+    if new := args.pop('new_name', ''):
+        args['new_name'] = clean_path(args.get('path', '').rpartition('/')[0] + '/' + new)
+    return list(filter(None, args.values()))
+
+
+def _tried(task, turns, looks) -> list[str]:
     "The first change that was attempted where none is wanted, refused ones included; the agent's own papers are free."
-    for call in (c for turn in turns for c in turn.said.tool_calls):
-        path = clean_path(str(call.arguments.get('path') or call.arguments.get('source') or ''))
-        if call.name not in _LOOKS and not path.startswith(_OWN_PAPERS):
-            return [f'tried to change something: {call.name} {path}'.rstrip()]
+    for call in (c for turn in turns for c in turn.said.tool_calls if c.name not in _LOOKS | looks):
+        paths = _changes(call)
+        if not paths or not all(_free(task, path) for path in paths):
+            return [f'tried to change something: {call.name} {" ".join(paths)}'.rstrip()]
     return []
 
-
-def _reported(turns) -> str:
-    "The last report of a job, in lower case."
-    calls = [c for turn in turns for c in turn.said.tool_calls if c.name in ('job_complete', 'mark_complete')]
-    return f' {calls[-1].arguments.get("summary", "")} '.casefold() if calls else ''
-
 # %% ../../nbs/arena/01_tasks.ipynb #f680287f
-def _unsaid(task, turns) -> list[str]:
-    "What the report had to hold and does not."
-    said, out = _reported(turns), []
-    for text in task.report:
-        choice = text if isinstance(text, tuple) else (text,)
-        if not any(x.casefold() in said for x in choice):
-            out.append(f'the report does not say: {choice[0]}')
-    return out
+def _reported(turns) -> str:
+    "The last report of a job."
+    calls = [c for turn in turns for c in turn.said.tool_calls if c.name in ('job_complete', 'mark_complete')]
+    return str(calls[-1].arguments.get('summary') or '') if calls else ''
 
 
 @patch
@@ -336,10 +353,11 @@ def judge(
     self: Task,
     files: dict,  # path -> text, after
     turns: list,  # Turns of the job
+    looks: frozenset = frozenset(),  # names of further tools that only look
 ) -> list:  # one text per problem
     "What is wrong with a job that was played: with its files, with what it tried, with what it reported."
-    tried = _tried(self, turns) if self.still else []
-    return self.problems(files) + tried + _unsaid(self, turns)
+    tried = _tried(self, turns, frozenset(looks)) if self.still else []
+    return self.problems(files) + tried + (self.report.problems(_reported(turns)) if self.report else [])
 
 # %% ../../nbs/arena/01_tasks.ipynb #dde9bf11
 OBJECTIVES = dict(
@@ -364,33 +382,47 @@ def objective(self: Task) -> str:
         return 'two_phase'
     return 'single' if len(flat_calls(self.items[0].calls)) == 1 else 'nested'
 
-# %% ../../nbs/arena/01_tasks.ipynb #de6ce157
-def touched(
-    task: Task,
-) -> set:
-    "Paths that a `task` has or wants."
-    return set(task.files) | {path for item in task.items for path in item.want}
+# %% ../../nbs/arena/01_tasks.ipynb #625f05e5
+def _changed(task) -> tuple:
+    "Paths of the files that a task changes or makes; ValueError where it removes one."
+    wanted = task.wanted()
+    if gone := [path for path, want in wanted.items() if want is None]:
+        raise ValueError(f'{task.id} removes {gone[0]}, and its job asks for a report of what was changed')
+    return tuple(path for path, want in wanted.items() if not holds(path, want, task.files.get(path)))
 
 
+def _joined_report(a, b) -> Form | None:
+    "What both tasks ask the report to say."
+    lines = [t.report.lines if t.report else {} for t in (a, b)]
+    if not any(lines):
+        return None
+    if both := [key for key in lines[0] if key in lines[1] and key != 'changed']:
+        raise ValueError(f'{a.id} and {b.id} both ask for a report about `{both[0]}`')
+    changed = (*_changed(a), *_changed(b)) if any('changed' in x for x in lines) else ()
+    first = dict(changed=changed or 'nothing') if any('changed' in x for x in lines) else {}
+    return Form(first | {k: x for part in lines for k, x in part.items() if k != 'changed'})
+
+# %% ../../nbs/arena/01_tasks.ipynb #12a7a10a
 def join(
     a: Task,
     b: Task,
-) -> Task:  # ValueError where both touch a file
+) -> Task:  # ValueError where both touch a file, or their reports can't be one
     "Two tasks in one job, `b` after `a`; it is still only where both are."
     if both := sorted(touched(a) & touched(b)):
         raise ValueError(f'{a.id} and {b.id} both touch {both[0]}')
+    report = _joined_report(a, b)
     return replace(
         a,
         instruction=f'{a.instruction} {b.instruction}',
         files=a.files | b.files,
         items=a.items + b.items,
         deliverables=a.deliverables + b.deliverables,
-        summary=f'{a.summary} {b.summary}',
+        summary=report.text() if report else f'{a.summary} {b.summary}',
         tools=list(dict.fromkeys(a.tools + b.tools)),
         limits=a.limits | b.limits,
         level=max(a.level, b.level),
         still=a.still and b.still,
-        report=a.report + b.report,
+        report=report,
         parts=a.parts or b.parts,
         max_turns=a.max_turns + b.max_turns,
     )

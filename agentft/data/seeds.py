@@ -9,6 +9,7 @@ __all__ = ['BEHAVIOURS', 'NO_ACTION', 'LOOKS', 'HELD_KINDS', 'Step', 'Seed', 'se
 
 # %% ../../nbs/data/00_seeds.ipynb #30c682b5
 import json
+import random
 import re
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -18,6 +19,7 @@ from fastcore.basics import patch
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
 from ..arena.players import Expert, play
+from ..arena.reports import CHANGED, REASON, Either, Form, ask_report
 from ..arena.tasks import Item, Task, join, touched
 from ..arena.workspace import ToolError
 from ..core.agent import BOOKKEEPING, READS
@@ -69,6 +71,7 @@ class Seed:
     files: dict[str, str] = field(default_factory=dict)  # path -> text; beside the arena's own: files in the way
     steps: list[Step] = field(default_factory=list)
     summary: str = ''  # what is reported at the end
+    found: list = field(default_factory=list)  # where nothing changes: what the report is asked for, and the answer
     vary: dict[str, list[str]] = field(default_factory=dict)  # word -> what else could stand there
     above: dict[str, str] = field(default_factory=dict)  # path -> text put before what the file holds
     also: list[list] = field(default_factory=list)  # [family, number] of further arena tasks in the same job
@@ -116,26 +119,23 @@ def seed_calls(
     return [ToolCall(name, dict(args)) for c in step.calls for name, args in c.items()]
 
 # %% ../../nbs/data/00_seeds.ipynb #d5cb6d1e
-_SAYS = dict(
-    done=('already', 'as it is', 'unchanged', 'nothing to do', 'as asked'),
-    nothing=(' no ', 'not ', 'none', 'nothing', 'nowhere', "n't"),
-    missing=(' no ', 'not ', 'missing', 'unclear', 'none', 'nothing', 'which', "n't"),
-    phase=('review', 'later', 'strategic', 'phase', 'not ', 'waits'),
-    tool=('not ', ' no ', 'cannot', 'missing', "n't", 'without'),
-)
-_FACT = re.compile(r'[\w-]+(?:[./][\w-]+)+|\d+')  # a path or a number
+_WHY = dict(
+    done=('not needed',),
+    nothing=('not needed', 'missing or unclear'),
+    missing=('missing or unclear', 'not allowed now'),
+    phase=('not allowed now', 'not needed'),
+    tool=('no tool',),
+)  # word of `NO_ACTION` -> words of `REASONS` that are right
 
 
-def _report(seed: Seed) -> tuple:
-    "What the report of a job without action has to hold, as `Task.report`: nothing that the instruction says itself."
-    asked, said = (f' {text.casefold()} ' for text in (seed.instruction, seed.summary))
-    words = tuple(w for w in _SAYS.get(seed.no_action(), ()) if w not in asked)
-    there = ' '.join(seed.files.values()).casefold()
-    known = [w for w in re.findall(r'[^\W\d_]{4,}', seed.summary) if w.casefold() in there]
-    new = [x for x in _FACT.findall(seed.summary) + known if x.casefold() not in asked]
-    if not any(w in said for w in words):
-        words = tuple(w for ws in _SAYS.values() for w in ws if w in said and w not in asked)
-    return (*([words] if words else []), *new[:1])
+def _report(seed: Seed) -> tuple[Form, str]:
+    "What the report of a job without action has to say, and the sentence that asks for it."
+    lines, asks = dict(changed='nothing', reason=Either(_WHY[seed.no_action()])), dict(changed=CHANGED, reason=REASON)
+    if seed.found:
+        question, answer = seed.found
+        lines['found'] = tuple(answer) if isinstance(answer, list) else answer
+        asks['found'] = question
+    return Form(lines), ask_report(random.Random(seed.instruction), **asks)
 
 # %% ../../nbs/data/00_seeds.ipynb #5c68f1bd
 def _spelled_out(seed: Seed) -> Task:
@@ -147,9 +147,12 @@ def _spelled_out(seed: Seed) -> Task:
     deliverables = list(dict.fromkeys(p for s in works for p, want in s.want.items() if want is not None))
     used = sorted({c.name for i in items for c in i.calls})
     tools = _USUAL + [name for name in used if name not in _USUAL]
-    idle = dict(still=True, report=_report(seed)) if seed.no_action() else {}
-    summary = seed.summary or 'Done as asked.'
-    return Task(seed.family, -1, seed.instruction, dict(seed.files), items, deliverables, summary, tools, **idle)
+    task = Task(seed.family, -1, seed.instruction, dict(seed.files), items, deliverables, seed.summary, tools)
+    if seed.no_action() in NO_ACTION:
+        report, clause = _report(seed)
+        said = dict(instruction=f'{seed.instruction} {clause}'.strip(), summary=report.text())
+        return replace(task, still=True, report=report, **said)
+    return replace(task, still=bool(seed.no_action()), summary=seed.summary or 'Done as asked.')
 
 # %% ../../nbs/data/00_seeds.ipynb #024583d8
 def _lengthen(t: Task, path: str, text: str) -> Task:
@@ -271,6 +274,11 @@ def _is_also(x) -> bool:
     "A family and a number?"
     return len(x) == 2 and isinstance(x[0], str) and isinstance(x[1], int)
 
+
+def _is_found(x) -> bool:
+    "A question and its answer, or several?"
+    return len(x) == 2 and _is_words([x[0]]) and (_is_words([x[1]]) or _is_words(x[1])) and bool(x[1])
+
 # %% ../../nbs/data/00_seeds.ipynb #dbc23357
 def _check_shape(seed: Seed) -> tuple[str, str]:
     "What is wrong with the fields of a seed, before anything is played."
@@ -283,6 +291,8 @@ def _check_shape(seed: Seed) -> tuple[str, str]:
     for word, others in seed.vary.items():
         if not word or not _is_words(others):
             return 'bad_vary', f'{word!r}: a word, and a list of words that could stand there'
+    if seed.found and not _is_found(seed.found):
+        return 'bad_found', f'{seed.found}: a question, and its answer, or a list of answers'
     for a in seed.also:
         if not _is_also(a):
             return 'bad_also', f'{a}: a family and a number'
@@ -309,7 +319,7 @@ def _check_steps(seed: Seed) -> tuple[str, str]:
         if (wrong := _check_step(step))[0]:
             return wrong
     if seed.no_action() and not seed.summary:
-        return 'no_summary', 'the end of a job that changes nothing has to say what was found or what is missing'
+        return 'no_summary', 'a job that changes nothing has to say in words what was found or what is missing'
     if seed.steps and not any(i.want for i in seed_task(seed).items):
         return 'no_check', 'no step says what has to be there afterwards'
     return '', ''
@@ -368,7 +378,7 @@ def check_seeds(
 def job_words(seed: Seed) -> set:
     "Runs of three words of what `seed` asks for and what is done."
     task = seed_task(seed)
-    parts = [task.instruction]
+    parts = [seed.instruction if seed.steps else task.instruction]
     for item in task.items:
         parts.append(item.text)
         parts += [f'{c.name} {json.dumps(c.arguments, ensure_ascii=False)}' for c in item.calls]
@@ -462,6 +472,8 @@ def _warnings(seeds, rows, near, enough) -> list[str]:
     for s in seeds:
         if _only_looks(s):
             out.append(f'{s.id} only looks: say with no_action why nothing changes')
+        if s.no_action() and not s.found:
+            out.append(f'{s.id} changes nothing, and its report can be guessed: ask with found for something in a file')
         out += [f'{s.id} varies {w!r}, which does not stand in it' for w in _unknown_words(s)]
     return out
 

@@ -188,7 +188,8 @@ def vary_seed(
     if seed.steps:
         words = {k: rng.choice([k, *others]) for k, others in seed.vary.items()}
         fields = to_dict(seed)
-        swapped = {k: _swap(fields[k], words) for k in ('instruction', 'files', 'steps', 'summary') if k in fields}
+        told = ('instruction', 'files', 'steps', 'summary', 'found')
+        swapped = {k: _swap(fields[k], words) for k in told if k in fields}
         new = from_dict(Seed, fields | swapped)
     else:
         new = replace(seed, seed=rng.randrange(1000, EVAL_SEED), also=[], above={}, files={})

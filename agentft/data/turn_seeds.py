@@ -192,6 +192,7 @@ def turn_seed(
     instruction: str = '',  # '': the todo as an instruction, since the seed does that part of the job alone
     summary: str = '',  # what is reported at the end
     no_action: str = '',  # a word of `NO_ACTION`, where nothing may change
+    found: tuple = (),  # where nothing may change: what the report is asked for, and the answer
     keep: tuple = (),  # further files that shall be there
     family: str = '',  # kind of work; '': the job's, or `collected`
     author: str = 'collected',
@@ -222,6 +223,7 @@ def turn_seed(
         files=files,
         steps=[Step(todo, [{c.name: c.arguments} for c in work], want, no_action)],
         summary=summary,
+        found=list(found),
         parents=[job.id],
     )
     reason, detail = check_seed(seed)

@@ -6,6 +6,7 @@
 __all__ = ['PAPERS', 'RULES', 'WORK', 'BOTH', 'ONLY', 'OTHER_RULES', 'MIND', 'other_phase']
 
 # %% ../../../nbs/arena/02_families/other_phase.ipynb #51b0cfee
+from ..reports import CHANGED, Form, ask_report
 from ..tasks import Item, family, read_call, smallest_edit, tool_call
 from agentft.arena.words import (
     PROSE,
@@ -113,8 +114,11 @@ def other_phase(r, level):
         work = fill(r, r.choice(WORK), key=key, new=new, path=path)
         ask = fill(r, r.choice(BOTH), work=work, **words)
     look = _look_item(rules, name)
+    lines = dict(left='path of the file that is not yours to change', whose='who changes it')
+    report = Form(dict(changed='nothing' if still else (path,), left=paper, whose=keeper))
+    mind = fill(r, r.choice(MIND), rules=rules)
     return dict(
-        instruction=f'{ask} {fill(r, r.choice(MIND), rules=rules)}',
+        instruction=f'{ask} {mind} {ask_report(r, changed=CHANGED, **lines)}',
         files={
             rules: _rules(r, level, paper, keeper),
             paper: _paper(r, level, name),
@@ -123,7 +127,7 @@ def other_phase(r, level):
         | other_files(r, level),
         items=[look] if still else [look, _work_item(path, text, key, old, new)],
         deliverables=[] if still else [path],
-        summary=('' if still else f'Set {key} to {new}. ') + f'I left {paper}: {keeper} changes it in the review.',
+        summary=report.text(),
         still=still,
-        report=(paper, keeper),
+        report=report,
     )

@@ -6,6 +6,7 @@
 __all__ = ['FILE', 'PERSON', 'SETTING', 'ORDER', 'ASK_BACK', 'unclear']
 
 # %% ../../../nbs/arena/02_families/unclear.ipynb #820ad15d
+from ..reports import CHANGED, Form, ask_report
 from ..tasks import Item, family, read_call, tool_call
 from ..words import SETTINGS, WORDS, file_of, fill, other_files, pick, pick_other
 
@@ -49,7 +50,7 @@ def _file(r, level):
     paths = [f'{folder}/{area}.yaml' for folder in sorted(folders)]
     files = {p: file_of(r, level, f'# {area}', [f'{key}: {old}'], SETTINGS, (key,)) for p in paths}
     words = dict(area=area, key=key, new=pick_other(r, old, 2, 99))
-    return FILE, words, files, tool_call('search_files', query=f'{key}:'), paths
+    return FILE, words, files, tool_call('search_files', query=f'{key}:'), paths, 'path'
 
 
 _FIRST = 'Anna Bruno Clara David Elif Fabio Greta Hugo Ines Jonas'.split()
@@ -64,7 +65,8 @@ def _person(r, level):
     more = [f'- {f} {r.choice(others)}, {{city}}: {{100..999}}' for f in r.choices(_FIRST, k=12)]
     looks = read_call(path) if level == 1 else tool_call('search_files', query=name)
     words = dict(name=name, path=path, out='output/call.md')
-    return PERSON, words, {path: file_of(r, level, '# Extensions', lines, more)}, looks, first
+    files = {path: file_of(r, level, '# Extensions', lines, more)}
+    return PERSON, words, files, looks, [f'{f} {name}' for f in first], 'full name'
 
 
 def _setting(r, level):
@@ -74,7 +76,7 @@ def _setting(r, level):
     lines = [f'{name}: {r.randint(2, 90)}' for name in names]
     looks = read_call(path) if level == 1 else tool_call('search_files', query=key)
     words = dict(key=key.replace('_', ' '), path=path, new=r.randint(101, 199))
-    return SETTING, words, {path: file_of(r, level, '# settings', lines, SETTINGS, (key,))}, looks, names
+    return SETTING, words, {path: file_of(r, level, '# settings', lines, SETTINGS, (key,))}, looks, names, 'setting'
 
 # %% ../../../nbs/arena/02_families/unclear.ipynb #374b2114
 def _order(r, level):
@@ -85,24 +87,28 @@ def _order(r, level):
     others = [w for w in WORDS['firm'] if w != firm]
     more = [f'B-{{1000..9999}},{w},{s}' for w in others for s in ('open', 'sent')]
     looks = read_call(path) if level == 1 else tool_call('search_files', query=firm)
-    return ORDER, dict(firm=firm, path=path), {path: file_of(r, level, 'order,firm,status', lines, more)}, looks, codes
+    files = {path: file_of(r, level, 'order,firm,status', lines, more)}
+    return ORDER, dict(firm=firm, path=path), files, looks, codes, 'order'
 
 # %% ../../../nbs/arena/02_families/unclear.ipynb #39b5f6c3
 @family(work='plan', behaviour='todo', held='development')
 def unclear(r, level):
     "Two candidates fit what was asked for: change nothing, ask back and name both."
-    asks, words, files, looks, both = r.choice([_file, _person, _setting, _order])(r, level)
+    asks, words, files, looks, both, what = r.choice([_file, _person, _setting, _order])(r, level)
     subject = words.get('name') or words.get('key') or words['firm']
     place = words.get('path') or f'the {words["area"]} settings'
+    ask = fill(r, r.choice(asks), **words) + ' ' + r.choice(ASK_BACK)
+    lines = dict(fits=f'every {what} that it can mean, with commas, or `one` if it is clear')
+    report = Form(dict(changed='nothing', fits=tuple(both)))
     avoid = tuple(str(w) for k, w in words.items() if k in ('name', 'key', 'firm'))
     return dict(
-        instruction=fill(r, r.choice(asks), **words) + ' ' + r.choice(ASK_BACK),
+        instruction=f'{ask} {ask_report(r, changed=CHANGED, **lines)}',
         files=files | other_files(r, level, avoid),
         items=[Item(f'Look up what {subject} can mean in {place}', [looks], {})],
         deliverables=[],
-        summary=f'Which one do you mean, {both[0]} or {both[1]}? I have changed nothing.',
+        summary=report.text(),
         still=True,
-        report=tuple(both),
+        report=report,
         tools='''read_file write_file edit_file list_files search_files next_phase_todos todo_complete
             job_complete'''.split(),
     )
