@@ -118,9 +118,9 @@ ASKS = [
     '{person} has no time to read {path} and wants to know only this, in this order: {points}. Write it {where} below '
     'the heading `{heading}`, one line per point with its name, then its value, in words of its sentence and in their '
     'order, {most} words at most (the heading does not count), and nothing else.',
-    'Digest of {path}, {where}: heading `{heading}`; {points}, one line each in that order, with the name of the point, '
-    'then what was decided; nothing more. No word that the sentence on the point does not use, none in another order. '
-    'Budget: {most} words plus the heading.',
+    'Digest of {path}, {where}: heading `{heading}`; {points}, one line each in that order, with the name of the '
+    'point, then what was decided; nothing more. No word that the sentence on the point does not use, none in another '
+    'order. Budget: {most} words plus the heading.',
     'What does {path} say on {points}? Put it {where}, which then holds the line `{heading}` and a line per point, in '
     'the order given here: its name, then its value, worded as in its sentence but short. Together these lines have at '
     'most {most} words.',

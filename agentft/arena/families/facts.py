@@ -91,7 +91,8 @@ def _asked(r, level, want, files):
     ask = fill(r, r.choice(ASKS), what=what, docs=docs, report=REPORT)
     ask += ' Use `## Firm` and `- fact: value` lines, values without units.'
     meant = ', '.join(f'{fact} is {MEANT[fact]}' for fact in want)
-    return f'{ask} Firms and facts in the order named here, nothing else{f": {meant}" if level > 1 else ""}.'
+    more = f': {meant}' if level > 1 else ''
+    return f'{ask} Firms and facts in the order named here, nothing else{more}.'
 
 
 @family(work='extract', behaviour='tools')
