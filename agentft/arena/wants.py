@@ -39,6 +39,7 @@ _TURNS = set(
     but or if maybe perhaps possibly probably might may could would should almost nearly about least longer more
     only unlikely allegedly supposedly'''.split()
 )  # what turns or weakens a statement
+_SIGNS = re.compile(r'[?~<>≠≈±¬]|!=|(?<![\w.])[-−+](?=\d)')  # the same without a word: -70, ~70, 70?
 
 
 def _in_order(words: list[str], others: list[str]) -> bool:
@@ -85,11 +86,12 @@ def stands_in(
 ) -> bool:
     "Does `line` say this fact, and nothing that its source does not say?"
     said, source = _words(line), _words(self.source)
+    if _SIGNS.search(line):
+        return line.strip('-*+ ') == self.source
     if said in (source, _words(self.short)):
         return True
     terms = [word for term in self.terms for word in _words(term)]
-    orders = [terms] + [sorted(terms, key=source.index)] * (set(terms) <= set(source))
-    return len(said) <= len(source) + 4 and any(_says(said, order, source) for order in orders)
+    return len(said) <= len(source) + 4 and _says(said, terms, source)
 
 # %% ../../nbs/arena/00_wants.ipynb #867930e3
 @dataclass(frozen=True)
