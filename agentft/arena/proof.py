@@ -11,10 +11,14 @@ import io
 import json
 import random
 import re
+import tomllib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+import yaml
+
 from .tasks import Family, Task, expert_files
+from .wants import Ordered
 from ..core.records import Message, ToolCall, Turn
 
 # %% ../../nbs/arena/02_proof.ipynb #cf66efa6
@@ -39,6 +43,34 @@ def swap_value(
     m = r.choice(found)
     return line[: m.start()] + _swapped(m.group()) + line[m.end() :]
 
+# %% ../../nbs/arena/02_proof.ipynb #5b59d373
+def _two_values(lines: list[str], places: list[int], r) -> list[str]:
+    "`lines` with two different values of the lines at `places` exchanged; [] where there are none."
+    found = [(i, m) for i in places for m in _VALUE.finditer(lines[i])]
+    pairs = [(a, b) for a in found for b in found if (a[0], a[1].start()) < (b[0], b[1].start())]
+    pairs = [(a, b) for a, b in pairs if a[1][0].casefold() != b[1][0].casefold()]
+    pairs = [(a, b) for a, b in pairs if len(places) == 1 or a[0] != b[0] and a[1][0].isdigit() == b[1][0].isdigit()]
+    if not pairs:
+        return []
+    (i, a), (j, b) = r.choice(pairs)
+    out = list(lines)
+    out[j] = out[j][: b.start()] + a[0] + out[j][b.end() :]
+    out[i] = out[i][: a.start()] + b[0] + out[i][a.end() :]
+    return out
+
+
+def _turned(lines: list[str], i: int, r) -> tuple[str, list[str]]:
+    "A negation taken out of the lines, where there is one, or put into line `i`, and what was done."
+    there = [(k, m) for k, line in enumerate(lines) for m in re.finditer(r'(?i)\b(not|no|never) ', line)]
+    if there:
+        k, m = r.choice(there)
+        return 'a negation taken out', [*lines[:k], lines[k][: m.start()] + lines[k][m.end() :], *lines[k + 1 :]]
+    words = list(re.finditer(r'(?<=[ :=(\[,])\w+', lines[i]))
+    if not words:
+        return '', []
+    at = r.choice(words).start()
+    return 'a negation put in', [*lines[:i], lines[i][:at] + r.choice(['not ', 'no ']) + lines[i][at:], *lines[i + 1 :]]
+
 # %% ../../nbs/arena/02_proof.ipynb #7b8f01b6
 def _solid(lines: list[str]) -> list[int]:
     "Places of the lines that say something."
@@ -54,9 +86,37 @@ def _moved(lines: list[str], i: int, r) -> list[str]:
     return rest[:j] + [lines[i]] + rest[j:]
 
 # %% ../../nbs/arena/02_proof.ipynb #8b3b974f
+_KEYED = re.compile(r'\s*"?[\w.-]+"?\s*[:=]\s*\S.*')
+_HASHED = ('yaml', 'yml', 'toml', 'ini', 'cfg', 'env', 'py')  # comments begin with a hash
+
+
+def _lost_quotes(line: str) -> str:
+    "`line` without the quotes around its last text."
+    return re.sub(r'"([^"]+)"(?=[^"]*$)', r'\1', line)
+
+
+def _of_format(end: str, lines: list[str], r) -> dict:
+    "Mutants that only some formats have: what was done -> lines."
+    out, comment = {}, r'(^|\s)#.*$' if end in _HASHED else r'<!--.*?-->'
+    quoted = [i for i, line in enumerate(lines) if end in ('toml', 'json') and _lost_quotes(line) != line]
+    keyed = [i for i, line in enumerate(lines) if end in (*_HASHED[:-1], 'json') and _KEYED.fullmatch(line)]
+    noted = [i for i, line in enumerate(lines) if end not in ('md', 'txt', 'csv') and re.search(comment, line)]
+    if quoted:
+        i = r.choice(quoted)
+        out['quotes lost'] = [*lines[:i], _lost_quotes(lines[i]), *lines[i + 1 :]]
+    if keyed:
+        i = r.choice(keyed)
+        out['a key doubled'] = lines[:i] + [lines[i].rstrip(',') + ',' * (end == 'json'), *lines[i:]]
+    if noted:
+        i = r.choice(noted)
+        out['a comment lost'] = [*lines[:i], re.sub(comment, '', lines[i]), *lines[i + 1 :]]
+    return out
+
+
 def mutated_text(
     text: str,  # right
     r: random.Random,  # which lines
+    path: str = '',  # its ending says the format
 ) -> dict[str, str]:  # what was done -> wrong text
     "One mutant of each kind of one text."
     lines = text.splitlines()
@@ -66,14 +126,39 @@ def mutated_text(
     out, i = {}, r.choice(solid)
     out['a line dropped'] = lines[:i] + lines[i + 1 :]
     out['a line doubled'] = lines[: i + 1] + lines[i:]
-    if moved := _moved(lines, r.choice(solid), r):
-        out['a line moved'] = moved
+    out['a line moved'] = _moved(lines, r.choice(solid), r)
     i = r.choice(solid)
     if (other := swap_value(lines[i], r)) != lines[i]:
         out['a value swapped'] = [*lines[:i], other, *lines[i + 1 :]]
         out['a line contradicted'] = [*lines[: i + 1], other, *lines[i + 1 :]]
     out['a line of garbage'] = [*lines, 'Lorem ipsum dolor 4711']
-    return {what: '\n'.join(x) + '\n' for what, x in out.items()}
+    out['two words exchanged'] = _two_values(lines, [r.choice(solid)], r)
+    out['values of two lines exchanged'] = _two_values(lines, r.sample(solid, min(4, len(solid))), r)
+    what, turned = _turned(lines, r.choice(solid), r)
+    out |= {what: turned} | _of_format(path.rpartition('.')[2], lines, r)
+    return {what: '\n'.join(x) + '\n' for what, x in out.items() if x}
+
+# %% ../../nbs/arena/02_proof.ipynb #d5446ec1
+def _meaning(path: str, text: str) -> str:
+    "The data of a file as a library reads them, keys sorted, and its comments; the text where none reads it."
+    end = path.rpartition('.')[2]
+    if end == 'md' and text.startswith('---\n'):
+        head, _, body = text[4:].partition('\n---\n')
+        return _meaning('head.yaml', head) + body
+    loads = dict(json=json.loads, toml=tomllib.loads, yaml=yaml.safe_load, yml=yaml.safe_load).get(end)
+    try:
+        data = json.dumps(loads(text), sort_keys=True, default=str) if loads else text
+    except (ValueError, TypeError, yaml.YAMLError):  # a TypeError: keys that can't be sorted
+        data = text
+    return data if end == 'json' or not loads else data + str(sorted(re.findall(r'(?m)(?:^|\s)#.*$', text)))
+
+
+_ORDER = ('a line moved', 'two words exchanged', 'values of two lines exchanged')
+
+
+def _is_same(path: str, what: str, text: str | None, after: str | None) -> bool:
+    "Does a mutant say what it should not?"
+    return text == after or what in _ORDER and _meaning(path, text) == _meaning(path, after)
 
 # %% ../../nbs/arena/02_proof.ipynb #2f9102c7
 def _left_over(before: str, after: str, r) -> str:
@@ -90,7 +175,7 @@ def _of_file(path, before, after, r) -> dict:
     "Mutants of one file that was changed, made or removed: what -> its text, or None."
     if after is None:
         return {'old text left over': before}
-    out = dict(mutated_text(after, r)) | {'a file missing': None, 'a file empty': ''}
+    out = mutated_text(after, r, path) | {'a file missing': None, 'a file empty': ''}
     if before is not None:
         out['not changed'] = before
         if old := _left_over(before, after, r):
@@ -108,13 +193,15 @@ def mutants(
     same = [p for p in sorted(before) if before[p] == after.get(p) and before[p].strip()]
     for path in changed:
         for what, text in _of_file(path, before.get(path), after.get(path), r).items():
-            wrong = {p: t for p, t in after.items() if p != path} | ({} if text is None else {path: text})
-            if wrong != after:
+            if not _is_same(path, what, text, after.get(path)):
+                wrong = {p: t for p, t in after.items() if p != path} | ({} if text is None else {path: text})
                 yield what, path, wrong
     for path in r.sample(same, min(2, len(same))):
         yield 'a file missing', path, {p: t for p, t in after.items() if p != path}
-        if (wrong := mutated_text(after[path], r)).get('a value swapped'):
-            yield 'a value swapped', path, after | {path: wrong['a value swapped']}
+        wrong = mutated_text(after[path], r, path)
+        for what in ('a value swapped', 'a comment lost', 'a key doubled'):
+            if what in wrong:
+                yield what, path, after | {path: wrong[what]}
     yield 'a stray file', 'output/extra.md', after | {'output/extra.md': '# Extra\n'}
 
 # %% ../../nbs/arena/02_proof.ipynb #5b2bc221
@@ -131,12 +218,90 @@ def _loose(text: str) -> str:
     return ''.join(f'{line}  \n' for line in text.splitlines()) + '\n'
 
 
-def _rewritten_json(text: str) -> list[str]:
+def _reversed_keys(data):
+    "Nested data with the keys of each mapping in the contrary order."
+    if isinstance(data, dict):
+        return {key: _reversed_keys(value) for key, value in reversed(data.items())}
+    return [_reversed_keys(x) for x in data] if isinstance(data, list) else data
+
+
+def _rewritten_json(text: str, ordered: bool) -> list[str]:
     try:
         data = json.loads(text)
     except ValueError:
         return []
-    return [json.dumps(data, indent=n, ensure_ascii=False) for n in (None, 1, 4)]
+    out = [json.dumps(data, indent=n, ensure_ascii=False) for n in (None, 1, 4)]
+    return out if ordered else [*out, json.dumps(_reversed_keys(data), indent=2)]
+
+# %% ../../nbs/arena/02_proof.ipynb #6b162a32
+def _other_order(text: str, sign: str) -> str:
+    "`text` with every run of lines `key SIGN value` of one depth reversed; `text` itself where a key stands twice."
+    out, run = [], []
+    for line in [*text.splitlines(), '']:
+        found = re.fullmatch(rf'( *)([\w.-]+) ?{sign} ?\S[^\[{{|>]*', line)
+        if run and (not found or found[1] != run[0][0]):
+            if len({key for _, key, _ in run}) < len(run):
+                return text
+            out, run = out + [x for *_, x in reversed(run)], []
+        commented = len(out) > 1 and not run and out[-1].lstrip().startswith('#')
+        if found and not commented:
+            run.append((*found.groups(), line))
+        else:
+            out.append(line)
+    return '\n'.join(out)
+
+
+def _nodes(node):
+    "A tree of YAML, node by node."
+    yield node
+    if not isinstance(node, yaml.ScalarNode):
+        for part in node.value:
+            yield from _nodes(part[1]) if isinstance(part, tuple) else _nodes(part)
+
+
+def _yaml_trees(text: str, ordered: bool) -> list[str]:
+    "A file without comments, written by PyYAML: lists in the other style, keys from the last to the first."
+    try:
+        trees = [yaml.compose(text, yaml.SafeLoader) for _ in range(2)]
+        keys = [yaml.safe_load(text)] if '#' not in text else []
+    except yaml.YAMLError:
+        return []
+    if not keys or not isinstance(keys[0], dict | list) or len(re.findall(r'(?m)^ *[\w-]+:', text)) > 40:
+        return []
+    for node in _nodes(trees[0]):
+        if isinstance(node, yaml.SequenceNode):
+            node.flow_style = not node.flow_style
+    for node in _nodes(trees[1]):
+        if isinstance(node, yaml.MappingNode):
+            node.value.reverse()
+    return [yaml.serialize(x, Dumper=yaml.SafeDumper, width=10**6) for x in trees[: 1 if ordered else 2]]
+
+# %% ../../nbs/arena/02_proof.ipynb #41777e46
+_PLAIN = re.compile(r'(?m)^(\s*(?:- )?[\w-]+: )(?!(?:yes|no|on|off|true|false|null|y|n)$)([A-Za-z][\w ]*[A-Za-z])$')
+
+
+def _rewritten_yaml(text: str, ordered: bool) -> list[str]:
+    "Blanks, quotes and another depth, by rules of thumb; trees by PyYAML."
+    out = [re.sub(r'(?m)^(\s*[a-z_]+): (\S)', r'\1:   \2', text), _PLAIN.sub(r'\1"\2"', text), f'---\n{text}']
+    if re.match('- ', text):
+        out.append(re.sub(r'(?m)^', '  ', text))
+    elif not re.search(r'(?m)^\s*- ', text):
+        out.append(re.sub(r'(?m)^( +)', r'\1\1', text))
+    return out + [_other_order(text, ':')] * (not ordered) + _yaml_trees(text, ordered)
+
+
+def _rewritten_toml(text: str, ordered: bool) -> list[str]:
+    out = [re.sub(r'(?m)^(\s*[A-Za-z_]+) ?= ?(\S)', r'\1=\2', text), re.sub(r'"([\w .-]*)"', r"'\1'", text)]
+    return out + [_other_order(text, '=')] * (not ordered)
+
+
+def _rewritten_tags(end: str, text: str) -> list[str]:
+    "Attributes from the last to the first, in other quotes, and elements without an inside in their other form."
+    pair = r' ([\w:-]+="[^"]*") ([\w:-]+="[^"]*")(?=/?>)'
+    out = [re.sub(pair, r' \2 \1', text), re.sub(r'="([^"\']*)"', r"='\1'", text)]
+    if end == 'html':
+        return [*out, re.sub(r'<(img|br|hr)\b([^>]*[^/>])>', r'<\1\2 />', text)]
+    return [*out, re.sub(r'<(\w+)([^>]*)/>', r'<\1\2></\1>', text)]
 
 # %% ../../nbs/arena/02_proof.ipynb #a2fa3086
 def _aired(text: str) -> str:
@@ -144,26 +309,44 @@ def _aired(text: str) -> str:
     return re.sub(r'(?m)^(#{1,6} .*)$', r'\n\1\n', text).lstrip('\n')
 
 
+def _padded(text: str) -> str:
+    "Tables with wider cells and longer rules."
+    return re.sub(r'(?m)^\|.*\|$', lambda m: re.sub(r' \|', '   |', m[0].replace('---', '-----')), text)
+
+
+def _rewritten_note(text: str, ordered: bool) -> list[str]:
+    "Another bullet, other tables, air around headings, and another frontmatter."
+    out = [re.sub(r'(?m)^(\s*)- ', r'\1* ', text), _padded(text)]
+    if not text.startswith('---\n'):
+        return [*out, _aired(text)]
+    head, _, body = text[4:].partition('\n---\n')
+    heads = [x for x in _rewritten_yaml(f'{head}\n', ordered) if not x.startswith('---')]
+    return [out[1], *(f'---\n{x.rstrip()}\n---\n{body}' for x in heads)]
+
+
 def rewritten(
     path: str,  # its ending says the format
     text: str,  # right
+    ordered: bool = False,  # does the order of keys count?
 ) -> list[str]:  # other texts that say the same
     "The same, written differently."
     end = path.rsplit('.', 1)[-1]
     out = [text.rstrip('\n'), text.replace('\n', '\r\n'), _loose(text)]
     if end == 'md' and not text.startswith('```'):
-        out += [re.sub(r'(?m)^(\s*)- ', r'\1* ', text), text if text.startswith('---') else _aired(text)]
-    if end in ('json',):
-        out += _rewritten_json(text)
+        out += _rewritten_note(text, ordered)
+    if end in ('json', 'yaml', 'yml', 'toml'):
+        out += dict(json=_rewritten_json, toml=_rewritten_toml).get(end, _rewritten_yaml)(text, ordered)
+    if end in ('html', 'xml', 'svg'):
+        out += _rewritten_tags(end, text)
     if end in ('csv', 'tsv'):
         out.append(_quoted_rows(text, ',' if end == 'csv' else '\t'))
-    if end in ('yaml', 'yml'):
-        out.append(re.sub(r'(?m)^(\s*[a-z_]+): (\S)', r'\1:   \2', text))
-    if end in ('ini', 'toml', 'env', 'cfg'):
+    if end in ('ini', 'env', 'cfg'):
         out.append(re.sub(r'(?m)^(\s*[A-Za-z_]+) ?= ?(\S)', r'\1=\2', text))
+    if end == 'env':
+        out.append(re.sub(r'(?m)^(\w+=)([\w./:-]+)$', r'\1"\2"', text))
     if end == 'py' and '\'' in text and '"' not in text:
         out.append(text.replace("'", '"'))
-    return [x for x in out if x != text]
+    return list(dict.fromkeys(x for x in out if x != text))
 
 # %% ../../nbs/arena/02_proof.ipynb #6e8e210b
 _CLAIMS = ['I have changed the file as you asked.', 'changed: {path}', 'Nothing had to be changed.']
@@ -232,7 +415,7 @@ def _variants(task: Task, files: dict):
             continue
         want = wanted.get(path)
         free = want.variants() if hasattr(want, 'variants') else []
-        for other in [*free, *rewritten(path, text)]:
+        for other in [*free, *rewritten(path, text, isinstance(want, Ordered))]:
             yield path, other
 
 # %% ../../nbs/arena/02_proof.ipynb #b5a1ff42

@@ -21,6 +21,7 @@ from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
 from ..arena.players import Expert, play
 from ..arena.reports import CHANGED, REASON, Either, Form, ask_report
 from ..arena.tasks import Item, Task, join, touched
+from ..arena.wants import Ordered
 from ..arena.workspace import ToolError
 from ..core.agent import BOOKKEEPING, READS
 from ..core.records import ToolCall, from_dict, to_dict
@@ -137,13 +138,19 @@ def _report(seed: Seed) -> tuple[Form, str]:
         asks['found'] = question
     return Form(lines), ask_report(random.Random(seed.instruction), **asks)
 
+# %% ../../nbs/data/00_seeds.ipynb #5afd9a43
+def _as_written(want: dict) -> dict:
+    "What a seed wants of its files; the order of keys counts, since the instruction of a person may ask for one."
+    return {path: Ordered(text) if isinstance(text, str) else text for path, text in want.items()}
+
 # %% ../../nbs/data/00_seeds.ipynb #5c68f1bd
 def _spelled_out(seed: Seed) -> Task:
     "The task of a spelled-out seed; a step without action wants every file that no other step changes as it was."
     works = [s for s in seed.steps if not s.no_action]
     changed = {p for s in works for p in s.want}
     same = {p: text for p, text in seed.files.items() if p not in changed}
-    items = [Item(s.todo, seed_calls(s), same | s.want if s.no_action else s.want) for s in seed.steps]
+    wants = [_as_written(same | s.want if s.no_action else s.want) for s in seed.steps]
+    items = [Item(s.todo, seed_calls(s), want) for s, want in zip(seed.steps, wants)]
     deliverables = list(dict.fromkeys(p for s in works for p, want in s.want.items() if want is not None))
     used = sorted({c.name for i in items for c in i.calls})
     tools = _USUAL + [name for name in used if name not in _USUAL]
@@ -164,7 +171,7 @@ def _lengthen(t: Task, path: str, text: str) -> Task:
         raise ValueError(f'{path} is written anew in {t.id}')
     items = []
     for i in t.items:
-        want = {p: text + w if p == path and isinstance(w, str) else w for p, w in i.want.items()}
+        want = {p: type(w)(text + w) if p == path and isinstance(w, str) else w for p, w in i.want.items()}
         items.append(replace(i, want=want))
     return replace(t, files=t.files | {path: text + t.files[path]}, items=items)
 

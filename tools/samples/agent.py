@@ -429,7 +429,7 @@ class Recorded(Session):
     "A session that keeps what each request held: prompt, injected memory, shortened history."
 
     def __init__(self, task: Task):
-        super().__init__(task, FULL, max_turns=120, patience=8)
+        super().__init__(replace(task, max_turns=120), FULL, patience=8)
         self.ws.write_text('workspace.md', MEMORY)
         self.ws.write_text('todo_guide.md', GUIDE)
         self.ws.git('add', '-A')

@@ -33,9 +33,11 @@ GOES = [
     'listed {area}',
 ]
 ASKS = [
-    'workspace.md is too long. Keep the {keep} lines, drop the {drop} lines.',
-    'Rewrite workspace.md: keep every {keep} line, no {drop} line.',
-    'Make workspace.md compact: only {keep} lines stay, {drop} lines go.',
+    'workspace.md is too long. Below its heading keep the {keep} lines as they are, in their order; drop the {drop} '
+    'lines.',
+    'Rewrite workspace.md: the heading, then every {keep} line unchanged and in its old order, no {drop} line.',
+    'Make workspace.md compact: below the heading only {keep} lines stay, word for word in their order, {drop} lines '
+    'go.',
 ]
 
 # %% ../../../nbs/arena/02_families/compact.ipynb #a3b32051
@@ -49,7 +51,7 @@ LONG_ASKS = [
     'unchanged and in the same order; all others go.',
     'From {path} only the {keep} lines are still needed. All other lines below the heading go, nothing is reworded or '
     'moved, and {most} lines are the limit.',
-    'Budget for {path}: {most} lines. That is the heading and the {keep} lines as they stand now.',
+    'Budget for {path}: {most} lines. That is the heading and the {keep} lines as they stand now, in the same order.',
 ]
 
 # %% ../../../nbs/arena/02_families/compact.ipynb #c5b46661

@@ -9,6 +9,7 @@ __all__ = ['TABLES', 'FORMS', 'WAYS', 'ASKS', 'RECORDS', 'WRITERS', 'NAMES', 'co
 import json
 
 from ..tasks import Item, family, read_call, write_call
+from ..wants import Ordered
 from ..words import fill, lines_of, other_files, pick
 
 # %% ../../../nbs/arena/02_families/convert.ipynb #71a74717
@@ -128,7 +129,8 @@ def convert(r, level):
     items = []
     for i, (path, out, text) in enumerate(work):
         reads = [] if i else [read_call(work[0][0])] if len(work) == 1 else [tuple(read_call(x[0]) for x in work)]
-        items.append(Item(f'Write {out} from {path} with {columns}', [*reads, write_call(out, text)], {out: text}))
+        todo = f'Write {out} from {path} with {columns}'
+        items.append(Item(todo, [*reads, write_call(out, text)], {out: Ordered(text)}))
     return dict(
         instruction=ask,
         files=files | other_files(r, level),

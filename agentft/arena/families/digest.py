@@ -112,16 +112,17 @@ NEAR = [
 PATHS = ['minutes/{area}.md', 'reports/{firm}.md', 'meetings/{city}.md', 'documents/{topic}-report.md']
 ASKS = [
     'Shorten {path}, the result goes {where}: first line `{heading}`, then one line each for {points}, in this order, '
-    'and nothing else. A line names its point and its value and uses only words of the sentence that says it. At most '
+    'and nothing else. A line is the name of its point, then its value in words of the sentence that says it and in '
+    'their order. At most '
     '{most} words without the heading.',
     '{person} has no time to read {path} and wants to know only this, in this order: {points}. Write it {where} below '
-    'the heading `{heading}`, one line per point with its name and value in words of its sentence, {most} words at '
-    'most (the heading does not count), and nothing else.',
-    'Digest of {path}, {where}: heading `{heading}`; {points}, one line each in that order, with the name of the point '
-    'and what was decided; nothing more. No word that the sentence on the point does not use. Budget: {most} words '
-    'plus the heading.',
+    'the heading `{heading}`, one line per point: its name, then its value in words of its sentence and in their '
+    'order, {most} words at most (the heading does not count), and nothing else.',
+    'Digest of {path}, {where}: heading `{heading}`; {points}, one line each in that order, with the name of the '
+    'point, then what was decided, in words of the sentence on the point and in their order; nothing more. Budget: '
+    '{most} words plus the heading.',
     'What does {path} say on {points}? Put it {where}, which then holds the line `{heading}` and a line per point, in '
-    'the order given here: its name and its value, worded as in its sentence but short. Together these lines have at '
+    'the order given here: its name, then its value, worded as in its sentence but short. Together these lines have at '
     'most {most} words.',
 ]
 

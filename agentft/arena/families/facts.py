@@ -89,11 +89,10 @@ def _asked(r, level, want, files):
     "What is to be done, in words."
     what, docs = ' and '.join(want), ' and '.join(files)
     ask = fill(r, r.choice(ASKS), what=what, docs=docs, report=REPORT)
-    ask += ' Use `## Firm` and `- fact: value` lines.'
-    if level > 1:
-        meant = ', '.join(f'{fact} is {MEANT[fact]}' for fact in want)
-        ask += f' Firms and facts in the order named here, nothing else: {meant}.'
-    return ask
+    ask += ' Use `## Firm` and `- fact: value` lines, values without units.'
+    meant = ', '.join(f'{fact} is {MEANT[fact]}' for fact in want)
+    more = f': {meant}' if level > 1 else ''
+    return f'{ask} Firms and facts in the order named here, nothing else{more}.'
 
 
 @family(work='extract', behaviour='tools')

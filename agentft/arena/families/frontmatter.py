@@ -9,6 +9,7 @@ __all__ = ['STATES', 'WAYS', 'ASKS', 'FOLDERS', 'frontmatter']
 from itertools import permutations
 
 from ..tasks import Item, family, least_edits, read_call, smallest_edit
+from ..wants import Ordered
 from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
 from ...core.replacements import count_tokens
 
@@ -137,7 +138,9 @@ def _note(r, level, path, n):
     said = [fill(r, r.choice(WAYS[kind]), key=key, value=value) for kind, key, value in changes]
     calls, after = _calls(path, front, changes, body)
     edits = [tuple(calls)] if len(calls) > 1 else calls
-    item = Item(f'In the frontmatter of {path} {", ".join(said)}', [read_call(path), *edits], {path: after})
+    placed = any(kind in ('add', 'top') for kind, *_ in changes)  # the prompt says where a key has to stand
+    want = Ordered(after) if placed else after
+    item = Item(f'In the frontmatter of {path} {", ".join(said)}', [read_call(path), *edits], {path: want})
     return _head(front) + body, ', '.join(said), item
 
 # %% ../../../nbs/arena/02_families/frontmatter.ipynb #1f57470a

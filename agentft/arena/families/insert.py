@@ -7,6 +7,7 @@ __all__ = ['STANDARD', 'COMMANDS', 'PLACES', 'ASKS', 'TAB', 'insert']
 
 # %% ../../../nbs/arena/02_families/insert.ipynb #02cbe857
 from ..tasks import Item, family, read_call, smallest_edit
+from ..wants import Ordered
 from ..words import WORDS, file_length, fill, other_files, pick, pick_name
 
 # %% ../../../nbs/arena/02_families/insert.ipynb #7a8b9346
@@ -127,7 +128,8 @@ def _item(place):
     path, lines, at, new, what, where = place
     before, new, after = (''.join(f'{line}\n' for line in part) for part in (lines[:at], new, lines[at:]))
     calls = [read_call(path), smallest_edit(path, before + after, before + new + after)]
-    return {path: before + after}, Item(f'Add {what} to {path}, {where}', calls, {path: before + new + after})
+    want = Ordered(before + new + after)  # the place is what is asked for
+    return {path: before + after}, Item(f'Add {what} to {path}, {where}', calls, {path: want})
 
 # %% ../../../nbs/arena/02_families/insert.ipynb #38191104
 PLACES = [_suppliers, _settings, _packages, _imports, _makefile]

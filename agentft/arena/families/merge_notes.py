@@ -7,6 +7,7 @@ __all__ = ['TOOLS', 'HEADINGS', 'FOLDERS', 'LINKS', 'TITLES', 'HEADS', 'TEXTS', 
 
 # %% ../../../nbs/arena/02_families/merge_notes.ipynb #880b056c
 from ..tasks import Item, edit_call, family, read_call, tool_call
+from ..wants import Ordered
 from ..words import PROSE, file_length, fill, lines_of, other_files, pick, spread
 
 # %% ../../../nbs/arena/02_families/merge_notes.ipynb #737d31f9
@@ -102,7 +103,7 @@ def _merge_item(r, paths, names, titles, level):
     after = _note(titles[0], together, min(dates), _joined(first, second), names[1])
     edits = _merge_edits(paths[0], texts[0], tags, together, first, second, dates[0], min(dates), names[1])
     todo = f'Merge {paths[1]} into {paths[0]}: tags {", ".join(together)}, created {min(dates)}, aliases [{names[1]}]'
-    return texts, Item(todo, [tuple(map(read_call, paths)), tuple(edits)], {paths[0]: after})
+    return texts, Item(todo, [tuple(map(read_call, paths)), tuple(edits)], {paths[0]: Ordered(after)})
 
 # %% ../../../nbs/arena/02_families/merge_notes.ipynb #3429a8f4
 def _link_item(r, path, a, b, n, long):

@@ -7,6 +7,7 @@ __all__ = ['SENTENCE', 'ASK', 'INDEX', 'LONG_ASKS', 'ASK_RELATED', 'STATES', 'no
 
 # %% ../../../nbs/arena/02_families/notes.ipynb #b5de110c
 from ..tasks import Item, edit_call, family, read_call, tool_call, write_call
+from ..wants import Ordered
 from ..words import file_length, fill, other_files, pick
 
 # %% ../../../nbs/arena/02_families/notes.ipynb #7e3efaae
@@ -111,14 +112,9 @@ def _long(r, level):
     index, entry = _sorted_item(sections, section, new)
     known = dict(path=path, tag=tag, status=status, sentence=sentence, link=f'- [[{new}]]', index=INDEX, new=new)
     ask, files = fill(r, r.choice(LONG_ASKS), section=section, **known), {INDEX: index}
-    items = [
-        Item(
-            f'Write {path} with tag {tag}, status {status} and a link to [[index]]',
-            [write_call(path, note)],
-            {path: note},
-        )
-    ]
-    items.append(entry)
+    want = Ordered(note) if 'then `status' in ask else note  # two of the wordings name an order of the keys
+    todo = f'Write {path} with tag {tag}, status {status} and a link to [[index]]'
+    items = [Item(todo, [write_call(path, note)], {path: want}), entry]
     if level == 3:
         related, files_text, item = _related_item(r, r.choice(names), new)
         files[related] = files_text
