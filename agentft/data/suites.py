@@ -63,7 +63,6 @@ def prompt_text(
     "What a `task` shows: its instruction and its files."
     return '\n'.join([task.instruction, *(f'{path}\n{text}' for path, text in task.files.items())])
 
-
 # %% ../../nbs/data/04_suites.ipynb #279314d9
 _ROOM = 1000  # numbers that each suite has to itself, for each seed
 _SEEDS = 100  # seeds that a suite may have
@@ -109,7 +108,6 @@ def _of_kinds(seeds: list[Seed], held: str, first: int) -> Iterator[Task]:
             if s:
                 known.add(prompt_text(seed_task(s)))
                 yield replace(seed_task(s), family=f'seeds/{s.family}', seed=i)
-
 
 # %% ../../nbs/data/04_suites.ipynb #b414e071
 def _several(families: list[Family], first: int) -> Iterator[Task]:
@@ -166,7 +164,6 @@ def _in_turn(*streams) -> Iterator[Task]:
     for tasks in zip_longest(*streams):
         yield from filter(None, tasks)
 
-
 # %% ../../nbs/data/04_suites.ipynb #019e4d0c
 def _under(contract: Contract, tasks: Iterator[Task], n: int) -> Iterator[Task]:
     "Those of the first `10 * n` tasks that can be done under `contract`."
@@ -217,7 +214,6 @@ def first_number(
     place = list(SUITES).index(suite) + len(SUITES) * bool(final)
     return EVAL_SEED + _ROOM * (_SEEDS * place + seed)
 
-
 # %% ../../nbs/data/04_suites.ipynb #0838f3bb
 def suite_tasks(
     suite: str,  # a name in `SUITES`
@@ -240,9 +236,11 @@ def suite_tasks(
         stream = _under(contract, stream, n)
     return [replace(t, suite=suite, id=f'{suite}:{t.id}') for t in islice(stream, n)]
 
-
 # %% ../../nbs/data/04_suites.ipynb #7624c7db
-_BEFORE = re.compile(r'(?m)^(?: *\d+\t|\S+: L\d+: )')  # the number of a line that was read, the place of one that was found
+NEAR = 0.7  # share of a job from which a row counts as a copy of it
+SAME = 0.9  # the same with names and numbers as they are, where these have to be the job's own
+
+_BEFORE = re.compile(r'(?m)^(?: *\d+\t|\S+: L\d+: )')  # number of a line that was read, place of one that was found
 _WORD = re.compile(r'[^\W\d_]+|\d+')
 
 
@@ -260,7 +258,6 @@ def _words(text: str, masked: bool = True, values: frozenset = frozenset()) -> l
 def _runs(words: list[str], n: int = 3) -> set:
     "Runs of `n` words; fewer words are one run."
     return {' '.join(words[i : i + n]) for i in range(max(len(words) - n + 1, 1))}
-
 
 # %% ../../nbs/data/04_suites.ipynb #47d5bebb
 _SAYS_NOTHING = re.compile(
@@ -288,7 +285,6 @@ def _strings(x) -> list[str]:
 def _texts(m: Message) -> list[str]:
     "What a message says, and every text of its calls."
     return [text for text in (m.content, *_strings([c.arguments for c in m.tool_calls])) if text]
-
 
 # %% ../../nbs/data/04_suites.ipynb #231e0dd9
 _SHORT = 12  # letters: a result with fewer shows nothing
@@ -324,7 +320,6 @@ class _Row:
                 told += [_lines(text, masked) for text in m.content.split('\n\n')] if m.role == 'user' else []
             self._shown[masked] = [*filter(_shows, results)], [*filter(_shows, told)]
         return self._shown[masked]
-
 
 # %% ../../nbs/data/04_suites.ipynb #6def9044
 @cache
@@ -365,7 +360,6 @@ class _Parts:
         best = max(shares, default=0.0)
         return best if results or best >= NEAR else None
 
-
 # %% ../../nbs/data/04_suites.ipynb #07a66ee9
 @patch
 def is_common(self: _Parts) -> bool:
@@ -390,12 +384,7 @@ def share(self: _Parts, row: _Row, masked: bool = True) -> float:
         shown = exact if exact >= SAME and not self.is_common() else 0.0
     return min(asked, shown)
 
-
 # %% ../../nbs/data/04_suites.ipynb #f1938b19
-NEAR = 0.7  # share of a job from which a row counts as a copy of it
-SAME = 0.9  # the same with names and numbers as they are, for a row that is another job of the arena
-
-
 class NearTasks:
     "Finds the jobs of an evaluation that a row is a copy of."
 
@@ -431,4 +420,3 @@ class NearTasks:
             near = share >= (SAME if exact else NEAR)
             found = max(found, (job.task.id if near else '', share), key=lambda f: (bool(f[0]), f[1]))
         return found
-
