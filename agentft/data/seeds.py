@@ -132,10 +132,8 @@ def _cheapest(call: ToolCall, before: str | None, after: str | None) -> list[Too
     writes = call.name == 'write_file' and before and not asked_rewrite(path)
     if not (edits or writes) or after is None or before == after:
         return [call]
-    ways = [[call], least_edits(path, before, after)]
-    if edits:
-        ways.append([smallest_edit(path, before, after)])
-    return min(filter(None, ways), key=_cost)
+    ways = [[call], [smallest_edit(path, before, after)], least_edits(path, before, after)]
+    return min(filter(None, ways), key=_cost)  # of equal ones the first, which reads best
 
 # %% ../../nbs/data/00_seeds.ipynb #7855fa2e
 def _expert_calls(seed: Seed) -> list[list[ToolCall]]:
