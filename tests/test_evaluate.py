@@ -15,7 +15,7 @@ from agentft.arena.players import Expert, play
 from agentft.core.agent import SHORT, TOOLS
 from agentft.core.contracts import Contract, write_contract
 from agentft.core.records import Example, Job, Message, Outcome, Turn, Usage, read_jsonl, write_jsonl
-from agentft.data.suites import STANDARD, suite_tasks
+from agentft.data.suites import NEAR, suite_tasks
 from agentft.evaluation.standings import headline_rows, number_rows, standing_line, standings
 from agentft.model.loading import tiny_model
 from agentft.workbench.recipes import notebook_of
@@ -132,16 +132,6 @@ def test_missing_phase_3(tmp_path):
         door(out=str(tmp_path / 'x'), train_dir='none', jobs_per_suite=0)
 
 
-def test_development_and_test_share_nothing():
-    "Neither a family nor a kind of seed nor a number of one is in the other; the switch is what opens the test."
-    dev, test = ({t.id: t for s in STANDARD for t in suite_tasks(s, 12, final=final)} for final in (False, True))
-    assert not set(dev) & set(test)
-    held = [{t.family for t in tasks.values() if t.suite in ('families', 'seeds')} for tasks in (dev, test)]
-    assert not held[0] & held[1] and all(len(x) >= 8 for x in held)
-    seen = {t.family for tasks in (dev, test) for t in tasks.values() if t.suite in ('seen', 'tools', 'full')}
-    assert all(FAMILIES[f].seen for f in seen) and not seen & (held[0] | held[1])
-
-
 def test_the_switch_is_recorded_and_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(ev, 'cache_dir', lambda: tmp_path / 'cache')
     small = dict(suites='families', jobs_per_suite=1, players='expert,floor', train_dir='none')
@@ -255,7 +245,7 @@ def test_a_training_row_that_holds_a_job_ends_the_run(tmp_path):
     assert not list(out.glob('jobs-*')) and not (out / 'result.json').exists()
     write_jsonl(two / 'examples.jsonl', rows[:1])
     door(**small)
-    assert 0 <= read_result(out)['numbers']['nearest_training_row'][0] < 0.8
+    assert 0 <= read_result(out)['numbers']['nearest_training_row'][0] < NEAR
 
 
 def test_notebook_and_function_have_the_same_parameters():

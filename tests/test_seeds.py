@@ -341,8 +341,8 @@ def test_files_are_those_of_the_moment_not_of_the_beginning():
         ),
         Expert(),
     )
-    at = {c.name + c.arguments.get('old_string', ''): i for i, t in enumerate(job.turns) for c in t.said.tool_calls}
-    second = turn_seed(job, at['edit_fileb = 1'], 'todo')
+    at = {c.name: i for i, t in enumerate(job.turns) for c in t.said.tool_calls}  # of several, the last one
+    second = turn_seed(job, at['edit_file'], 'todo')
     assert second.files == {'x.ini': 'a = 2\nb = 1\n'} and second.steps[0].todo == 'Set b to 3 in x.ini'
     moved = turn_seed(job, at['move_file'], 'tools')
     assert moved.files == {'x.ini': 'a = 2\nb = 3\n'} and moved.steps[0].want == {

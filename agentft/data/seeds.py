@@ -20,11 +20,14 @@ from fastcore.basics import patch
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
 from ..arena.players import Expert, play
 from ..arena.reports import CHANGED, REASON, Either, Form, ask_report
-from ..arena.tasks import Item, Task, join, touched
+from ..arena.tasks import Item, Task, join, least_edits, smallest_edit, touched
 from ..arena.wants import Ordered
 from ..arena.workspace import ToolError
 from ..core.agent import BOOKKEEPING, READS
-from ..core.records import ToolCall, from_dict, to_dict
+from ..core.files import Files, clean_path
+from ..core.metrics import asked_rewrite
+from ..core.records import Message, ToolCall, from_dict, to_dict
+from ..core.replacements import count_tokens
 from ..workbench.figures import counted
 
 # %% ../../nbs/data/00_seeds.ipynb #e21227a5
@@ -119,6 +122,37 @@ def seed_calls(
             raise ValueError(f'a call is written {{"tool": {{"argument": ...}}}}, not {str(c)[:60]}')
     return [ToolCall(name, dict(args)) for c in step.calls for name, args in c.items()]
 
+# %% ../../nbs/data/00_seeds.ipynb #162474be
+def _cost(calls: list[ToolCall]) -> int:
+    "Tokens of what `calls` replace and write."
+    given = [c.arguments.get(name) or '' for c in calls for name in ('old_string', 'new_string', 'content')]
+    return sum(map(count_tokens, given))
+
+
+def _cheapest(call: ToolCall, before: str | None, after: str | None) -> list[ToolCall]:
+    "The edits with the fewest tokens that do what `call` does to a text."
+    path, old = call.arguments.get('path'), call.arguments.get('old_string')
+    edits = call.name == 'edit_file' and old and (before or '').count(old) == 1
+    writes = call.name == 'write_file' and before and not asked_rewrite(path)
+    if not (edits or writes) or after is None or before == after:
+        return [call]
+    ways = [[call], [smallest_edit(path, before, after)], least_edits(path, before, after)]
+    return min(filter(None, ways), key=_cost)  # of equal ones the first, which reads best
+
+# %% ../../nbs/data/00_seeds.ipynb #7855fa2e
+def _expert_calls(seed: Seed) -> list[list[ToolCall]]:
+    "The calls of each step, edits as small as they can be."
+    files, read, out = Files(seed.files, complete=True), set(), []
+    for step in seed.steps:
+        out.append([])
+        for call in seed_calls(step):
+            changes = [] if call.name in READS else files.apply(call, Message('tool', ok=True))
+            path = clean_path(str(call.arguments.get('path')))
+            read |= {path} if call.name == 'read_file' else set()
+            known = len(changes) == 1 and path in read
+            out[-1] += _cheapest(call, changes[0].before, changes[0].after) if known else [call]
+    return out
+
 # %% ../../nbs/data/00_seeds.ipynb #d5cb6d1e
 _WHY = dict(
     done=('not needed',),
@@ -150,7 +184,8 @@ def _spelled_out(seed: Seed) -> Task:
     changed = {p for s in works for p in s.want}
     same = {p: text for p, text in seed.files.items() if p not in changed}
     wants = [_as_written(same | s.want if s.no_action else s.want) for s in seed.steps]
-    items = [Item(s.todo, seed_calls(s), want) for s, want in zip(seed.steps, wants)]
+    steps = zip(seed.steps, _expert_calls(seed), wants)
+    items = [Item(s.todo, calls, want) for s, calls, want in steps]
     deliverables = list(dict.fromkeys(p for s in works for p, want in s.want.items() if want is not None))
     used = sorted({c.name for i in items for c in i.calls})
     tools = _USUAL + [name for name in used if name not in _USUAL]

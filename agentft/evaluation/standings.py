@@ -16,7 +16,7 @@ from ..core.intervals import clusters_of, count_of
 from ..core.metrics import LABELS, TARGETS, Metric, five, job_counts
 from ..core.records import Example, Job
 from ..data.suites import SUITES, NearTasks
-from ..data.verification import whole_text
+from ..data.verification import example_task
 from agentft.evaluation.comparison import (
     BETTER,
     Comparison,
@@ -387,7 +387,7 @@ def refuse_copies(
     "ValueError where a training row holds a job of the evaluation; else how near the nearest is."
     index, largest, found = NearTasks(tasks), (0.0, '', ''), []
     for row in rows:
-        job, share = index.find(whole_text(row))
+        job, share = index.find(row.messages, example_task(row))
         if job:
             found.append(f'{row.id} holds {share:.0%} of {job}')
         largest = max(largest, (share, job or 'a job of the evaluation', row.id))

@@ -144,7 +144,8 @@ def _tasks(r, p) -> list:
     contract = _contract(r, p)
     chosen = listed(p.suites) or STANDARD
     chosen = (*chosen, *(['contract'] if contract and 'contract' not in chosen else []))
-    same = dict(seed=p.seed, families=r.families, final=p.final, contract=contract)
+    final = 'a final number, recorded below' if p.final else ''
+    same = dict(seed=p.seed, families=r.families, final=final, contract=contract)
     out = [t for s in chosen for t in suite_tasks(s, p.jobs_per_suite, **same)]
     r.nearest = (*refuse_copies(out, rows), len(rows)) if rows else None
     r.opened = 0

@@ -121,7 +121,7 @@ def _next_item(left, path):
     return Item(todo, [write_call(NEXT, text)], {NEXT: text})
 
 # %% ../../../nbs/arena/02_families/plan_cleanup.ipynb #10bd84c6
-@family(work='compact', behaviour='compact')
+@family(work='compact', behaviour='compact', held='development')
 def plan_cleanup(r, level):
     "Make a verbose plan short: finished phases in one line each, open ones word for word."
     path = fill(r, r.choice(PATHS))

@@ -95,7 +95,7 @@ def _in_one(path, items):
     return Item(todo, [first, tuple(calls)], want)
 
 # %% ../../../nbs/arena/02_families/split_note.ipynb #236e4c10
-@family(work='notes', behaviour='notes')
+@family(work='notes', behaviour='notes', held='test')
 def split_note(r, level):
     "Split a note into one note per section, with frontmatter and a link back; the old note keeps the links."
     folder, name, tag = r.choice(FOLDERS), pick(r, 'topic'), pick(r, 'area')
