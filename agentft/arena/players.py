@@ -169,7 +169,7 @@ class Floor(Expert):
         reads: int | None = 1,  # files that it reads for each todo; -1: all that the instruction names; None: all
         report: Callable = lambda task: _sentence(task.instruction),  # Task -> what it says at the end
     ):
-        self.name, self.reads, self.report = name, reads, report
+        self.name, self.reads, self._report = name, reads, report
 
     def _paths(self, task) -> list:
         "What it reads for each todo."
@@ -188,7 +188,7 @@ class Floor(Expert):
         for _ in todos:
             out += [*(say(read_call(path)) for path in paths), _mark()]
         out += [_mark()] * (len(rules.review) - 1)
-        out.append(say(tool_call('job_complete', summary=self.report(task), deliverables=paths)))
+        out.append(say(tool_call('job_complete', summary=self._report(task), deliverables=paths)))
         return out + [_mark()] * rules.finish_todos
 
 # %% ../../nbs/arena/05_players.ipynb #be4fc6d2
