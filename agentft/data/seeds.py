@@ -123,6 +123,9 @@ def seed_calls(
     return [ToolCall(name, dict(args)) for c in step.calls for name, args in c.items()]
 
 # %% ../../nbs/data/00_seeds.ipynb #162474be
+_CLOSE = 1.12  # times the tokens of the cheapest edits: what a person wrote stays, and what reads well comes first
+
+
 def _cost(calls: list[ToolCall]) -> int:
     "Tokens of what `calls` replace and write."
     given = [c.arguments.get(name) or '' for c in calls for name in ('old_string', 'new_string', 'content')]
@@ -130,14 +133,16 @@ def _cost(calls: list[ToolCall]) -> int:
 
 
 def _cheapest(call: ToolCall, before: str | None, after: str | None) -> list[ToolCall]:
-    "The edits with the fewest tokens that do what `call` does to a text."
+    "The edits with about the fewest tokens that do what `call` does to a text."
     path, old = call.arguments.get('path'), call.arguments.get('old_string')
     edits = call.name == 'edit_file' and old and (before or '').count(old) == 1
     writes = call.name == 'write_file' and before and not asked_rewrite(path)
     if not (edits or writes) or after is None or before == after:
         return [call]
     ways = [[call], [smallest_edit(path, before, after)], least_edits(path, before, after)]
-    return min(filter(None, ways), key=_cost)  # of equal ones the first, which reads best
+    ways = [w for w in ways if w]
+    enough = _CLOSE * min(map(_cost, ways))
+    return next(w for w in ways if _cost(w) <= enough)
 
 # %% ../../nbs/data/00_seeds.ipynb #7855fa2e
 def _expert_calls(seed: Seed) -> list[list[ToolCall]]:
