@@ -18,6 +18,7 @@ from itertools import islice, zip_longest
 from fastcore.basics import patch
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
+from ..arena.reports import without_form
 from ..arena.tasks import Family, Task, expert_files, join
 from ..arena.toolboxes import disguise, under_contract
 from ..core.agent import FULL
@@ -341,9 +342,10 @@ class _Parts:
     def __init__(self, task: Task):
         self.task, self.written, self._lines = task, task.family not in FAMILIES, {}
         self.values = _values().get(task.id.split(':')[-1].split('~')[0], frozenset())
-        self.runs = {m: _runs(_words(task.instruction, m, self.values)) for m in (True, False)}
+        asks = without_form(task.instruction)
+        self.runs = {m: _runs(_words(asks, m, self.values)) for m in (True, False)}
         wide = _values()[''] if self.written else frozenset()
-        self.sign = _runs(_words(task.instruction, True, wide))  # by which it is looked up
+        self.sign = _runs(_words(asks, True, wide))  # by which it is looked up
 
     def lines(self, masked: bool) -> set:
         if masked not in self._lines:
@@ -369,7 +371,7 @@ def is_common(self: _Parts) -> bool:
     if not hasattr(self, '_common'):
         family, own = FAMILIES.get(self.task.family), self.runs[False]
         draws = [family.task(k, self.task.level) for k in range(60)] if family else []
-        runs = [_runs(_words(t.instruction, masked=False)) for t in draws]
+        runs = [_runs(_words(without_form(t.instruction), masked=False)) for t in draws]
         self._common = self.task.suite != 'longer' and any(len(r & own) >= SAME * len(own) for r in runs)
     return self._common
 
