@@ -445,7 +445,7 @@ def _collect(r, p):
     r.parameters['source'] = r.source
     r.rejected, r.lessons, r.edit_report = Counter(), Counter(), {}
     r.notes, r.hints, r.failures, r.pairs, r.seeds = [], [], [], [], []
-    _filters(p), read_reviews(p.reviews)  # what was asked for is looked at before anything is opened
+    read_reviews(p.reviews)  # what people said is looked at before anything is opened
     r.contract = read_contract(placed(p.contract)) if p.contract else None
     missing = [x for x in _folders(p.repos) if not Path(x).is_dir()]
     if missing:
