@@ -6,6 +6,8 @@
 __all__ = ['DRAWS', 'GROUP', 'WORTH', 'Request', 'Reply', 'draw_token', 'Engine']
 
 # %% ../../nbs/model/02_engine.ipynb #0cb40c55
+import math
+import mmap
 import random
 import time
 from collections import deque
@@ -355,14 +357,22 @@ def _end_tokens(base, tokenizer, more) -> set:
     return {tokenizer.eos_token_id, *more, *eos} - {None}
 
 # %% ../../nbs/model/02_engine.ipynb #f1445eef
-def _new_cache(config, slots, max_len, device, dtype) -> list:
-    "Room for the keys, or the values, of all layers; untouched pages take no memory."
+def _zeros(shape, device, dtype):
+    "A tensor of zeros; on a CPU one whose untouched pages take no memory."
     import torch
 
+    if torch.device(device).type != 'cpu' or not hasattr(mmap, 'MAP_PRIVATE'):  # Windows has no private maps
+        return torch.zeros(shape, device=device, dtype=dtype)
+    n = math.prod(shape)
+    room = mmap.mmap(-1, max(n, 1) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(room, dtype=dtype, count=n).view(shape)
+
+
+def _new_cache(config, slots, max_len, device, dtype) -> list:
+    "Room for the keys, or the values, of all layers; zeros, because masked places are read too and must be finite."
     head_dim = getattr(config, 'head_dim', None) or config.hidden_size // config.num_attention_heads
     shape = slots, config.num_key_value_heads, max_len, head_dim
-    # zeros, because masked places are read too and must be finite
-    return [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_hidden_layers)]
+    return [_zeros(shape, device, dtype) for _ in range(config.num_hidden_layers)]
 
 # %% ../../nbs/model/02_engine.ipynb #0c7f45c9
 class Engine:
