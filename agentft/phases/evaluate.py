@@ -79,7 +79,7 @@ def _models(r, p, adapters) -> dict:
     "The players that are models: name -> player."
     limits = dict(max_new_tokens=p.max_new_tokens, batch=p.batch, device=p.device)
     long = not p.suites or 'full' in listed(p.suites)  # worked examples under the full rules are long
-    told = limits | dict(batch=min(p.batch, 8), max_len=8192 if long else 4096)  # its prompts take the memory
+    told = limits | dict(batch=min(p.batch, 16), max_len=8192 if long else 4096)  # its prompts take the memory
     out = dict(base=Model(r.model, **limits), told=Told(r.model, **told))
     if not adapters:
         out['tuned'] = Script('tiny-random', **limits)
