@@ -94,12 +94,16 @@ def test_tasks_stay_what_they_are(family):
     )
 
 
+REPORTED = [name for name in FAMILIES if all(make_task(name, k).report for k in range(8))]  # by a form of their own
+
+
 @pytest.mark.parametrize('family', list(FAMILIES))
 def test_checkers_catch_mutants_and_pass_rewritings(family):
     "On tasks that no notebook shows: at least 98 % of wrong results are refused, 98 % of rewritten right ones pass."
     proof = prove(FAMILIES[family], [100, 101, EVAL_SEED + 100, EVAL_SEED + 101])
     assert proof.mutants >= 40 and proof.rewritings >= 20, str(proof)
-    assert not proof.reports or proof.reports.mutants >= 100 and proof.reports.rewritings >= 40, str(proof)
+    if family in REPORTED:
+        assert proof.reports.mutants >= 100 and proof.reports.rewritings >= 40, str(proof)
 
 
 @pytest.mark.parametrize('family', list(FAMILIES))
@@ -202,7 +206,6 @@ def ended(task, summary, *calls):
     return task.judge(expert_files(task), turns)
 
 
-REPORTED = [name for name in FAMILIES if make_task(name, 1).report]
 LIES = [
     'Everything was set as you wished.',
     'Changed: the file now says {found}.',
@@ -259,6 +262,23 @@ def test_what_a_report_is_asked_for_does_not_stand_in_the_instruction(family):
         values = [v for v in task.report.lines.values()]
         parts = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
         assert [part for part in parts if part.casefold() not in asked], task.id
+
+
+@pytest.mark.parametrize('family', [name for name in FAMILIES if name not in REPORTED])
+def test_some_jobs_with_work_ask_for_the_same_form(family):
+    "Else the sentence that asks for it would say that nothing is to be done; and what it asks for is right and strict."
+    tasks = [make_task(family, 500 + k, 1 + k % 3) for k in range(60)]
+    formed = [t for t in tasks if t.report]
+    plain = [FAMILIES[family].task(t.seed, t.level, formed=False) for t in formed]
+    none = family == 'compact' or any(want is None for t in tasks for want in t.wanted().values())
+    assert 5 <= len(formed) <= 25 or none, len(formed)
+    for task, before in zip(formed, plain):
+        assert (task.files, task.items, before.report) == (before.files, before.items, None)
+        assert task.instruction.startswith(before.instruction) and not task.still
+        changed = [p for p, text in expert_files(task).items() if text != task.files.get(p)]
+        assert sorted(task.report.lines['changed']) == sorted(changed)
+        assert ended(task, task.summary) == []
+        assert ended(task, before.summary) and ended(task, task.summary + '\nchanged: nothing')
 
 
 @pytest.mark.parametrize(

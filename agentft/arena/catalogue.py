@@ -134,8 +134,9 @@ def make_task(
     family: str,  # a name in `FAMILIES`
     seed: int,  # number of the task
     level: int = 1,  # 1 to 3: length of the files, files in the way
+    formed: bool = True,  # may it ask for a report in a form?
 ) -> Task:
     "The task number `seed` of a family: same seed, same task, on every machine."
     if family not in FAMILIES:
         raise ValueError(f'no family {family!r}; there are {", ".join(FAMILIES)}')
-    return FAMILIES[family].task(seed, level)
+    return FAMILIES[family].task(seed, level, formed)

@@ -365,7 +365,8 @@ def spoiled_reports(
     yield 'no report', ''
     for claim in _CLAIMS:
         claim = claim.format(path=path)
-        yield 'a claim instead', claim
+        if claim != right:  # what is claimed may be true
+            yield 'a claim instead', claim
         yield 'a claim beside it', f'{right}\n{claim}'
     yield 'all that was read', '\n'.join([task.instruction, *task.files.values(), right])
     if other and task.report.problems(other):

@@ -101,7 +101,7 @@ def variants(
     return ['\n'.join(lines) for lines in ways]
 
 # %% ../../nbs/arena/00_reports.ipynb #0ff7ec17
-CHANGED = 'paths of the files that you changed or made, or `nothing`'
+CHANGED = 'paths of the files that you changed or made, your own notes aside, or `nothing`'
 REASONS = ('not needed', 'missing or unclear', 'not allowed now', 'no tool')  # why nothing was changed
 REASON = 'why nothing was changed: ' + ', '.join(f'`{x}`' for x in REASONS) + '; otherwise `none`'
 _CLAUSES = [

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
 from ..arena.players import Expert, play
 from ..arena.reports import CHANGED, REASON, Either, Form, ask_report
-from ..arena.tasks import Item, Task, join, least_edits, smallest_edit, touched
+from ..arena.tasks import Item, Task, join, least_edits, smallest_edit, some_formed, touched
 from ..arena.wants import Ordered
 from ..arena.workspace import ToolError
 from ..core.agent import BOOKKEEPING, READS
@@ -199,7 +199,8 @@ def _spelled_out(seed: Seed) -> Task:
         report, clause = _report(seed)
         said = dict(instruction=f'{seed.instruction} {clause}'.strip(), summary=report.text())
         return replace(task, still=True, report=report, **said)
-    return replace(task, still=bool(seed.no_action()), summary=seed.summary or 'Done as asked.')
+    task = replace(task, still=bool(seed.no_action()), summary=seed.summary or 'Done as asked.')
+    return some_formed(task, random.Random(f'{seed.instruction}/report'))
 
 # %% ../../nbs/data/00_seeds.ipynb #024583d8
 def _lengthen(t: Task, path: str, text: str) -> Task:
@@ -222,9 +223,10 @@ def seed_task(
     "The job that `seed` stands for."
     if not seed.steps and seed.seed is None:
         raise ValueError(f'{seed.id} has neither a seed number nor steps')
-    task = _spelled_out(seed) if seed.steps else make_task(seed.family, seed.seed, seed.level)
+    plain = not seed.also  # a job that others are added to has one report, in free words
+    task = _spelled_out(seed) if seed.steps else make_task(seed.family, seed.seed, seed.level, formed=plain)
     for family, number in seed.also:
-        task = join(task, make_task(family, number))
+        task = join(task, make_task(family, number, formed=False))
     for path, text in seed.above.items():
         task = _lengthen(task, path, text)
     if not seed.steps:
