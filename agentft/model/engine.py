@@ -18,6 +18,7 @@ from itertools import islice
 from fastcore.basics import patch
 
 from ..core.records import Usage
+from .loading import keep_memory
 
 # %% ../../nbs/model/02_engine.ipynb #91ce7fe9
 @dataclass
@@ -402,6 +403,8 @@ class Engine:
         self.stop_ids = _end_tokens(base, tokenizer, stop_ids)
         self.max_len, self.prefill_tokens = min(max_len, c.max_position_embeddings), prefill_tokens
         self.repeats = repeats
+        if self.device.type == 'cpu':
+            keep_memory()
         self.k, self.v = (_new_cache(c, slots, self.max_len, self.device, self.dtype) for _ in 'kv')
         self.slots, self.steps = [_Slot(i) for i in range(slots)], 0
         self.forwards, self.linears = _products(base, quantize, slots, self.device, self.dtype)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DEFAULT_MODEL', 'DEFAULT_HUB_ID', 'wheel_gguf', 'flush_folder', 'quiet', 'resolve_model', 'load_tokenizer',
-           'free_threads', 'tiny_model', 'load_adapter', 'load_model']
+           'free_threads', 'keep_memory', 'tiny_model', 'load_adapter', 'load_model']
 
 # %% ../../nbs/model/00_loading.ipynb #b050c876
 import importlib.util
@@ -172,12 +172,27 @@ def load_tokenizer(
 def free_threads(
     interval_s: float = 0.2,  # how long to look
 ) -> int:
-    "Cores that nobody is using, at least one."
+    "What `OMP_NUM_THREADS` says; else the cores that nobody is using, at least one."
     import psutil
 
+    if (said := os.environ.get('OMP_NUM_THREADS', '')).isdigit():
+        return max(1, int(said))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     idle = 1 - psutil.cpu_percent(interval_s) / 100
     return max(1, min(cores, round(cores * idle)))
+
+# %% ../../nbs/model/00_loading.ipynb #487373d1
+def keep_memory():
+    "Let glibc keep the memory that is freed, up to the largest block that it may; elsewhere nothing happens."
+    import ctypes
+
+    M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
+    try:
+        libc = ctypes.CDLL('libc.so.6')
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+    except (OSError, AttributeError):
+        pass
 
 # %% ../../nbs/model/00_loading.ipynb #072d6189
 def tiny_model(

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from types import MethodType
 
+from ..model.loading import keep_memory
+
 # %% ../../nbs/training/00_kernels.ipynb #62aa8275
 def _linear(x, w, bias=None):
     "`x @ w.T + bias`, by oneDNN where there is one: for these shapes it is a tenth faster than the default."
@@ -226,19 +228,6 @@ def why_not_fast(
         return 'the adapter has dropout'
     return ''
 
-# %% ../../nbs/training/00_kernels.ipynb #41bc7ad9
-def _keep_memory():
-    "Let glibc keep the memory that is freed, up to the largest block that it may; elsewhere nothing happens."
-    import ctypes
-
-    M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1
-    try:
-        libc = ctypes.CDLL('libc.so.6')
-        libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
-        libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
-    except (OSError, AttributeError):
-        pass
-
 # %% ../../nbs/training/00_kernels.ipynb #09540fbc
 @contextmanager
 def fast_cpu(
@@ -256,7 +245,7 @@ def fast_cpu(
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     base, layers = model.get_base_model(), [m for m in model.modules() if isinstance(m, LoraLayer)]
     before = base.config._attn_implementation
-    _keep_memory()
+    keep_memory()
     try:
         if before == 'sdpa':
             base.set_attn_implementation(ATTENTION)
