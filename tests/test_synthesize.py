@@ -6,17 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
+from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
 from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import Expert, play
 from agentft.core.records import Example, Message, Preference, read_jsonl, write_jsonl
-from agentft.data.seeds import Rejected, check_seeds, read_seeds, seed_task
+from agentft.data.expansion import _requests, answer_example
+from agentft.data.seeds import Rejected, Seed, check_seeds, read_seeds, seed_task
 from agentft.data.teachers import OfflineTeacher, Request, stored_answers
 from agentft.data.verification import check_execution, check_rules, example_task, groups, split_jobs
 from agentft.evidence.failures import detect
@@ -214,6 +216,26 @@ def test_starter_seeds_can_all_be_played_and_varied(tmp_path):
 
         assert play(seed_task(a.seed), Said()).outcome.status == 'success', (a.seed.id, a.seed.note)
     assert sum(bool(a.error) for a in answers) < len(answers) / 20
+
+
+@pytest.mark.parametrize('family', trained_on())
+def test_every_family_gives_harder_jobs(family, tmp_path):
+    "Those with several calls in one message, and those in which nothing may be changed, too; the expert does them."
+    seed = Seed(f'arena-{family}', FAMILIES[family].behaviour, family, 3, author='arena')
+    requests = [Request('evolve', seed, k) for k in range(8)]
+    answers = OfflineTeacher(tmp_path / 'answers.jsonl').ask(requests)
+    played = [answer_example(a, seed.behaviour) for a in answers if not a.error]
+    assert len(played) >= 4
+    assert [e.reason for e in played if isinstance(e, Rejected)] == []
+    assert all(not check_execution(e, example_task(e)) for e in played)
+
+
+def test_a_share_of_all_requests_asks_for_a_harder_job():
+    "Also where no pair of behaviour and family has ten of its own."
+    pairs = [('edit', name) for name in ('config', 'rename', 'constant', 'remove')]
+    at, asked = {p: [Seed('s', *p, 1)] for p in pairs}, Counter()
+    requests = _requests([p for p in pairs for _ in range(5)], at, asked, 0, 0.2)
+    assert Counter(r.kind for r in requests) == dict(evolve=4, vary=16)
 
 
 @settings(max_examples=60, deadline=None)

@@ -30,8 +30,9 @@ def _rows(text: str) -> list[tuple]:
 
 
 def _parts(value: str) -> list[str]:
-    "The entries of a list such as `a, b and c`, sorted."
-    return sorted(_plain(x) for x in re.split(r'[,;]\s*(?:and\s+)?|\s+and\s+', value) if _plain(x))
+    "The entries of a list such as `a, b and c`, sorted; a path may begin with `./`."
+    entries = (_plain(x).removeprefix('./') for x in re.split(r'[,;]\s*(?:and\s+)?|\s+and\s+', value))
+    return sorted(filter(None, entries))
 
 # %% ../../nbs/arena/00_reports.ipynb #8ba60000
 class Either(tuple):
@@ -101,7 +102,7 @@ def variants(
     return ['\n'.join(lines) for lines in ways]
 
 # %% ../../nbs/arena/00_reports.ipynb #0ff7ec17
-CHANGED = 'paths of the files that you changed or made, your own notes aside, or `nothing`'
+CHANGED = 'paths of the files that you changed or made apart from plan.md and workspace.md, or `nothing`'
 REASONS = ('not needed', 'missing or unclear', 'not allowed now', 'no tool')  # why nothing was changed
 REASON = 'why nothing was changed: ' + ', '.join(f'`{x}`' for x in REASONS) + '; otherwise `none`'
 _CLAUSES = [

@@ -33,13 +33,13 @@ def _words(text: str) -> list[str]:
     return re.findall(r'[^\W_]+(?:[._/:-][^\W_]+)*', text.casefold())
 
 # %% ../../nbs/arena/00_wants.ipynb #f9e34c68
-_SMALL = set('a an and are as at by for from in is it its of on per the to with was were'.split())
+_SMALL = set('a an and are as in is it its of on the'.split())  # `by`, `from`, `was` change what is said
 _TURNS = set(
     '''no not never none nobody nothing neither nor without hardly barely scarcely cannot unless except instead rather
     but or if maybe perhaps possibly probably might may could would should almost nearly about least longer more
     only unlikely allegedly supposedly'''.split()
 )  # what turns or weakens a statement
-_SIGNS = re.compile(r'[?~<>≠≈±¬]|!=|(?<![\w.])[-−+](?=\d)')  # the same without a word: -70, ~70, 70?
+_SIGNS = re.compile(r'[?~<>≠≈±¬%]|!=|(?<![\w.])[-−+](?=\d)')  # the same without a word: -70, ~70, 70?
 
 
 def _in_order(words: list[str], others: list[str]) -> bool:

@@ -216,17 +216,18 @@ def _by_pair(seeds: list[Seed]) -> dict:
     return out
 
 
-def _request(seeds: list[Seed], k: int, evolve_share: float) -> Request:
-    "Request number `k` for a pair; a share of them, evenly spread, asks for a harder job."
-    harder = int((k + 1) * evolve_share) > int(k * evolve_share)
-    return Request('evolve' if harder else 'vary', seeds[k % len(seeds)], k)
+def _kind(n: int, evolve_share: float) -> str:
+    "What request number `n` of all pairs asks for: a share of them, evenly spread, for a harder job."
+    harder = int((n + 1) * evolve_share) > int(n * evolve_share)
+    return 'evolve' if harder else 'vary'
 
 # %% ../../nbs/data/05_expansion.ipynb #37149801
 def _requests(wanted: list, at: dict, asked: Counter, start: int, evolve_share: float) -> list[Request]:
     "The next request for each pair in `wanted`; `asked` counts them on."
     out = []
     for p in wanted:
-        out.append(_request(at[p], start + asked[p], evolve_share))
+        k, kind = start + asked[p], _kind(asked.total(), evolve_share)
+        out.append(Request(kind, at[p][k % len(at[p])], k))
         asked[p] += 1
     return out
 

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
 from ..arena.players import Expert, play
 from ..arena.reports import CHANGED, REASON, Either, Form, ask_report
-from ..arena.tasks import Item, Task, join, least_edits, smallest_edit, some_formed, touched
+from ..arena.tasks import Item, Task, flat_calls, join, least_edits, smallest_edit, some_formed, touched
 from ..arena.wants import Ordered
 from ..arena.workspace import ToolError
 from ..core.agent import BOOKKEEPING, READS
@@ -207,7 +207,8 @@ def _lengthen(t: Task, path: str, text: str) -> Task:
     "Put `text` before what `path` holds, in what is there and in what is wanted."
     if path not in t.files:
         raise ValueError(f'{t.id} has no file {path}')
-    written = [c.arguments.get('path') for i in t.items for c in i.calls if c.name == 'write_file']
+    calls = [c for i in t.items for c in flat_calls(i.calls)]
+    written = [c.arguments.get('path') for c in calls if c.name == 'write_file']
     if path in written:
         raise ValueError(f'{path} is written anew in {t.id}')
     items = []

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES
 from ..arena.players import expert_script
+from ..arena.tasks import flat_calls
 from ..core.records import Message, Usage, content_hash, from_dict, read_jsonl, to_dict
 from .seeds import Seed, seed_task
 
@@ -212,9 +213,11 @@ def evolve_seed(
     "A harder job; its `note` says in which way."
     new = vary_seed(seed, rng, id, reword=0)
     task = seed_task(new)
-    written = {c.arguments.get('path') for i in task.items for c in i.calls if c.name == 'write_file'}
+    calls = [c for i in task.items for c in flat_calls(i.calls)]
+    written = {c.arguments.get('path') for c in calls if c.name == 'write_file'}
     long = _may_grow(task, written)
-    ways = ['beside', 'wording'] + ['longer'] * bool(long and not seed.steps) + ['second'] * (not seed.steps)
+    ways = ['beside', 'wording'] + ['longer'] * bool(long and not seed.steps)
+    ways += ['second'] * (not seed.steps and not task.still)
     way = rng.choice(ways)
     if way == 'longer':
         path = rng.choice(long)
