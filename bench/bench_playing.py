@@ -36,8 +36,8 @@ def make_suites(n):
     for suite, size in sizes.items():
         out[suite] = [make_task(names[i % len(names)], seed + i) for i in range(size)]
         seed += size
-        for task in out[suite]:
-            task.rules = FULL if suite == 'full' else None
+        if suite == 'full':
+            out[suite] = [replace(task, rules=FULL) for task in out[suite]]
     return out
 
 
