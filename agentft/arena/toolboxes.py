@@ -220,9 +220,9 @@ class OwnTools:
 
 # %% ../../nbs/arena/07_toolboxes.ipynb #1de151b5
 def _refusal(job) -> str:
-    "The last answer that was no success."
-    said = [r.content for t in job.turns for r in t.results if r.ok is False]
-    return said[-1].splitlines()[0] if said else job.outcome.detail
+    "The first answer that was no success, since later ones may follow from it; why the job failed; '' where it did not."
+    said = [r.content.splitlines()[0] for t in job.turns for r in t.results if r.ok is False]
+    return said[0] if said else job.outcome.detail if job.outcome.status != 'success' else ''
 
 
 def under_contract(
@@ -236,7 +236,6 @@ def under_contract(
         raise ValueError(f'the contract has nothing like {missing[0]}')
     turns = 80 if contract.rules.guide else task.max_turns
     out = replace(task, toolbox=own, rules=contract.rules, max_turns=turns)
-    job = play(out, Expert())
-    if job.outcome.status != 'success':
-        raise ValueError(f'the expert is told: {_refusal(job)[:160]}')
+    if why := _refusal(play(out, Expert())):
+        raise ValueError(f'the expert is told: {why[:160]}')
     return out
