@@ -220,9 +220,11 @@ class OwnTools:
 
 # %% ../../nbs/arena/07_toolboxes.ipynb #1de151b5
 def _refusal(job) -> str:
-    "The first answer that was no success, since later ones may follow from it; why the job failed; '' where it did not."
+    "The first answer that was no success: later ones may follow from it; '' where nothing went wrong."
     said = [r.content.splitlines()[0] for t in job.turns for r in t.results if r.ok is False]
-    return said[0] if said else job.outcome.detail if job.outcome.status != 'success' else ''
+    if job.outcome.status != 'success':
+        said.append(job.outcome.detail)
+    return said[0] if said else ''
 
 
 def under_contract(
