@@ -19,7 +19,7 @@ from agentft.arena.environments import Database, Recorded, Together
 from agentft.arena.players import Expert, play
 from agentft.arena.sessions import PART, Session
 from agentft.arena.tasks import Item, Task, read_call, tool_call
-from agentft.arena.toolboxes import USELESS, VOCABULARIES, disguise
+from agentft.arena.toolboxes import USELESS, VOCABULARIES, disguise, under_contract
 from agentft.cli import main
 from agentft.core.agent import (
     FULL,
@@ -28,6 +28,7 @@ from agentft.core.agent import (
     AgentState,
     canonical_job,
     canonical_turn,
+    check_call,
     contract_of,
     in_words_of,
     tool_schemas,
@@ -49,6 +50,8 @@ from agentft.core.records import (
     to_dict,
     write_jsonl,
 )
+from agentft.data.expansion import job_example
+from agentft.data.suites import suite_tasks
 from agentft.data.verification import rule_problems
 from agentft.data.windows import window_example, windows
 from agentft.evaluation.answers import Answer
@@ -459,6 +462,137 @@ def test_what_a_disguised_session_says_names_its_own_tools_only():
             s.step(said)
         text = '\n'.join(m.content for m in s.messages if m.role != 'assistant')
         assert not re.search(r'\b(?:next_phase_todos|todo_complete|job_complete|old_string|read_file)\b', text)
+
+
+# ------------------------------------------------------------------ own arguments under names of the default table
+
+NOTED = """todo_complete:
+    parameters:
+      type: object
+      properties: {notes: {type: array, items: {type: string}}, todo_id: {type: string}}
+      additionalProperties: false"""
+BY_FILE = 'read_file: {like: read_file, arguments: {file_path: path}}'
+NOT_IN_PARTS = """read_file:
+    parameters: {type: object, properties: {path: {type: string}}, required: [path], additionalProperties: false}"""
+
+
+@pytest.fixture
+def all_but(tmp_path):
+    "Reads a contract with the default table, but for some tools that are written out."
+
+    def read(*tools, rules='{guide: \'\', min_todos: 1, first: [Plan the work.], review: [Finish the job.]}'):
+        own = {row.split(':')[0]: row for row in tools}
+        rows = [own.get(name, f'{name}:') for name in TOOLS]
+        path = tmp_path / 'own.yaml'
+        path.write_text(f'done: {{when: at once}}\nrules: {rules}\ntools:\n  ' + '\n  '.join(rows) + '\n')
+        return read_contract(path)
+
+    return read
+
+
+class Noting(Expert):
+    "The expert, who leaves a note with each todo."
+
+    def __call__(self, session):
+        said = super().__call__(session)
+        calls = [
+            replace(c, arguments=c.arguments | dict(notes=['went well'])) if c.name == 'todo_complete' else c
+            for c in said.tool_calls
+        ]
+        return replace(said, tool_calls=calls)
+
+
+def test_the_suite_of_a_contract_takes_notes_with_a_todo(all_but):
+    (noted,), (plain,) = (suite_tasks('contract', 1, contract=all_but(*own)) for own in ((NOTED,), ()))
+    with Session(noted) as s:
+        assert {*s.contract['todo_complete'].parameters['properties']} == {'notes', 'todo_id'}
+        assert {*s.contract['read_file'].parameters['properties']} == {'path'}  # short, as the task has it
+    jobs = [play(task, player) for task in (noted, plain) for player in (Expert(), Noting())]
+    refused = [[r.content for _, c, r in j.calls() if c.name == 'todo_complete' and not r.ok] for j in jobs]
+    assert [bool(x) for x in refused] == [False, False, False, True]
+    assert refused[3][0] == "Error: todo_complete: arguments must not contain {'notes'} properties"
+    for fine in jobs[:2]:
+        assert fine.outcome.status == 'success'
+        assert five([fine])['phase_adherence'].value == five([fine])['todo_completion'].value == 1.0
+        assert not {'malformed_arguments', 'unknown_tool'} & {f.mode for f in detect(fine)}
+
+
+@pytest.mark.parametrize('suite', ['short', 'full'])
+def test_the_suite_of_a_contract_reads_by_the_contract_s_argument(all_but, suite):
+    contract = all_but(BY_FILE, NOTED, **({} if suite == 'short' else dict(rules='{}')))
+    for task in suite_tasks('contract', 4, contract=contract):
+        path = next(iter(task.files))
+        with Session(task) as s:
+            answers = [
+                s.step(Message('assistant', '', [tool_call('read_file', **{k: path})]))[0]
+                for k in ('path', 'file_path')
+            ]
+            assert [a.ok for a in answers] == [False, True] and "contain ['file_path']" in answers[0].content
+        job = play(task, Noting())
+        assert job.outcome.status == 'success' and files_at(job).texts() == job.files_after
+        assert all('path' not in c.arguments for _, c, _ in job.calls() if c.name == 'read_file')
+        measured = five([from_dict(Job, to_dict(job))])
+        assert measured['phase_adherence'].value == measured['todo_completion'].value == 1.0
+        assert str(measured['edit_precision']) == str(
+            five([play(replace(task, toolbox=None), Expert())])['edit_precision']
+        )
+
+
+def test_a_job_under_own_arguments_is_judged_and_taught_by_effect(all_but):
+    "Detectors, right turns, windows, rules and held-out turns see the same job as under the default table."
+    (plain,), (own,) = (suite_tasks('contract', 1, contract=all_but(*x)) for x in ((), (BY_FILE, NOTED)))
+    ours, theirs = play(plain, Expert()), play(own, Expert())
+    fmt = ChatFormat(load_tokenizer())
+    assert [f.mode for f in detect(theirs)] == [f.mode for f in detect(ours)]
+    assert [v.reason for v in judge_turns(theirs)] == [v.reason for v in judge_turns(ours)]
+    for a, b in zip(windows(ours, fmt, 10**6), windows(theirs, fmt, 10**6), strict=True):
+        assert (a.whys, a.trained) == (b.whys, b.trained)
+        row = window_example(theirs, b)
+        assert rule_problems(row) == [] and 'file_path' in json.dumps(row.tools) and 'notes' in json.dumps(row.tools)
+    for job in (ours, theirs, play(own, Noting())):
+        assert rule_problems(job_example(job)) == []
+    refs = [reference_at(theirs, i) for i in range(len(theirs.turns))]
+    reads = [i for i, t in enumerate(theirs.turns) if any(c.name == 'read_file' for c in t.said.tool_calls)]
+    for said, right in ((theirs, True), (ours, False)):
+        answers = [Answer(r.id, said.turns[i].said, 10, 5, 'stop') for i, r in enumerate(refs)]
+        judged = judge_answers(refs, dict(base=answers, tuned=answers))
+        assert reads and {judged[i].by['tuned'].valid for i in reads} == {right}
+
+
+def test_a_recorded_job_is_judged_by_own_arguments_where_no_schema_was_recorded(all_but):
+    contract = all_but(BY_FILE)
+    reads = [turn('tactical', ('read_file', {key: 'a.md'}, 'timeout: 30')) for key in ('file_path', 'path')]
+    job = contract.judges(Job('j', 'jobs', turns=reads))
+    assert [len(check_call(c, 'tactical', contract_of(job))) for _, c, _ in job.calls()] == [0, 1]
+    assert files_at(job, 1).texts() == {'a.md': 'timeout: 30'}
+
+
+def test_what_a_contract_lacks_is_said(all_but):
+    long = replace(make_task('config', 1), parts=True)
+    assert under_contract(long, all_but())
+    path = next(iter(long.files))
+    calls = [tool_call('read_file', path=path, offset=1) if c.name == 'read_file' else c for c in long.items[0].calls]
+    item = replace(long.items[0], calls=calls)
+    long = replace(long, items=[item, *long.items[1:]])
+    assert under_contract(long, all_but())
+    with pytest.raises(ValueError, match=r"read_file: arguments must not contain {'offset'}"):
+        under_contract(long, all_but(NOT_IN_PARTS))
+    needed = NOTED + '\n      required: [notes]'
+    with pytest.raises(ValueError, match=r"todo_complete: arguments must contain \['notes'\]"):
+        under_contract(make_task('config', 1), all_but(needed))
+    with pytest.raises(ValueError, match='nothing like edit_file'):
+        under_contract(make_task('config', 1), all_but('edit_file: {like: write_file}'))
+
+
+def test_a_value_that_no_tool_can_take_is_refused(all_but):
+    "A contract may allow todos that are objects beside texts; the arena stages texts."
+    loose = 'next_phase_todos: {parameters: {type: object, properties: {todos: {type: array}}, required: [todos]}}'
+    task = under_contract(make_task('config', 1), all_but(loose))
+    with Session(task) as s:
+        (answer, *_) = s.step(
+            Message('assistant', '', [tool_call('next_phase_todos', todos=[dict(text='Set it to 60')])])
+        )
+        assert not answer.ok and 'todos[0] must be string' in answer.content
 
 
 # ------------------------------------------------------------------ several calls, long files, what a task says of itself

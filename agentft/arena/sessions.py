@@ -21,8 +21,8 @@ from agentft.core.agent import (
     TOOLS,
     AgentState,
     Rules,
+    accept,
     canonical,
-    check_call,
     in_words_of,
     lean,
     tool_schemas,
@@ -84,6 +84,7 @@ class Session:
         most = PART if task.parts else 0
         self.ws = Workspace(_start_files(task, rules), line_numbers=bool(rules.guide), most_lines=most)
         self.env = task.environment(task) if task.environment else None
+        self.known = TOOLS | (self.env.tools if self.env else {})  # what can be carried out
         self.before = self.files()  # path -> text
         self.contract = _offered(task, rules, self.env)  # as the player sees it
         self.state = AgentState(rules, self.contract)
@@ -229,10 +230,9 @@ def _do(self: Session, call: ToolCall, turn: int) -> tuple:  # (text, did it suc
     "Check and carry out one call."
     if self.state.done:
         return 'Error: the job has ended.', False
-    problems = check_call(call, self.agent_phase, self.contract)
+    ours, problems = accept(call, self.agent_phase, self.contract, self.known)
     if problems:
         return problems[0].message, False
-    ours = canonical(call, self.contract)
     books = ours.name in BOOKKEEPING
     text, ok = self._keep_books(call, turn) if books else self._work(ours)
     return (self._words(text) if books or not ok else text), ok

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from .players import Expert, play
 from .tasks import Task
-from ..core.agent import TOOLS, Tool
+from ..core.agent import TOOLS, Tool, rename_arguments
 from ..core.contracts import Contract
 
 # %% ../../nbs/arena/07_toolboxes.ipynb #40129429
@@ -45,16 +45,14 @@ def _alias(self: Toolbox, tool: Tool) -> Tool:
     if tool.name not in self.aliases:
         return tool
     name, own = self.aliases[tool.name]
-    schema = tool.parameters
-    properties = {own.get(k, k): x for k, x in schema.get('properties', {}).items()}
-    required = [own.get(k, k) for k in schema.get('required', [])]
+    schema = rename_arguments(tool.parameters, own)
     return replace(
         tool,
         name=name,
         description=_reworded(self.descriptions.get(tool.name, tool.description), own),
-        parameters=schema | dict(properties=properties, required=required),
+        parameters=schema,
         like=tool.name,
-        arguments={new: old for old, new in own.items() if new in properties},
+        arguments={new: old for old, new in own.items() if new in schema['properties']},
     )
 
 
@@ -189,6 +187,12 @@ def disguise(
     return out
 
 # %% ../../nbs/arena/07_toolboxes.ipynb #56150745
+def _is_default(tool: Tool) -> bool:
+    "Has the `tool` the name and the arguments of the default table?"
+    default = TOOLS.get(tool.name)
+    return default is not None and tool.parameters == default.parameters and tool.like in ('', tool.name)
+
+
 @dataclass(frozen=True)
 class OwnTools:
     "The tools of a job as a team's contract has them."
@@ -196,9 +200,9 @@ class OwnTools:
     tools: dict  # name -> Tool, of the contract
 
     def own(self, name: str) -> Tool | None:
-        "The tool that stands for `name` of the default table; None where there is none."
-        like = (tool for tool in self.tools.values() if tool.like == name)
-        return self.tools.get(name) or next(like, None)
+        "The tool that acts as `name` of the default table, first the one of that name; None where there is none."
+        acting = (tool for tool in self.tools.values() if (tool.like or tool.name) == name)
+        return min(acting, key=lambda tool: tool.name != name, default=None)
 
     def offered(
         self,
@@ -208,17 +212,19 @@ class OwnTools:
         out = {}
         for name, tool in tools.items():
             own = self.own(name) or tool
-            if own.name == name:  # few arguments, as the task has them
-                own = replace(tool, phases=own.phases, description=own.description, bookkeeping=own.bookkeeping)
+            if _is_default(own):  # few arguments, as the task has them
+                own = replace(own, parameters=tool.parameters)
             out[own.name] = own
         strange = [t for t in self.tools.values() if t.name not in TOOLS and not t.like]
         return out | {t.name: t for t in strange if t.name not in out}
 
 # %% ../../nbs/arena/07_toolboxes.ipynb #1de151b5
 def _refusal(job) -> str:
-    "The last answer that was no success."
-    said = [r.content for t in job.turns for r in t.results if r.ok is False]
-    return said[-1].splitlines()[0] if said else job.outcome.detail
+    "The first answer that was no success: later ones may follow from it; '' where nothing went wrong."
+    said = [r.content.splitlines()[0] for t in job.turns for r in t.results if r.ok is False]
+    if job.outcome.status != 'success':
+        said.append(job.outcome.detail)
+    return said[0] if said else ''
 
 
 def under_contract(
@@ -232,7 +238,6 @@ def under_contract(
         raise ValueError(f'the contract has nothing like {missing[0]}')
     turns = 80 if contract.rules.guide else task.max_turns
     out = replace(task, toolbox=own, rules=contract.rules, max_turns=turns)
-    job = play(out, Expert())
-    if job.outcome.status != 'success':
-        raise ValueError(f'the expert is told: {_refusal(job)[:160]}')
+    if why := _refusal(play(out, Expert())):
+        raise ValueError(f'the expert is told: {why[:160]}')
     return out

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['PHASES', 'BOOKKEEPING', 'READS', 'GUESSED', 'TOOLS', 'LEAN', 'FULL', 'SHORT', 'Tool', 'is_guessed', 'tool_schemas',
-           'tools_from_schemas', 'contract_of', 'lean', 'canonical', 'in_words_of', 'tool_table', 'canonical_job',
-           'canonical_turn', 'Problem', 'check_call', 'is_placed', 'Rules', 'TodoItem', 'AgentState']
+           'tools_from_schemas', 'contract_of', 'lean', 'canonical', 'in_words_of', 'rename_arguments', 'tool_table',
+           'canonical_job', 'canonical_turn', 'Problem', 'check_call', 'is_placed', 'accept', 'Rules', 'TodoItem',
+           'AgentState']
 
 # %% ../../nbs/core/01_agent.ipynb #ab312794
 import json
@@ -229,13 +230,19 @@ def in_words_of(
     return replace(call, name=tool.name, arguments={own.get(k, k): x for k, x in call.arguments.items()})
 
 # %% ../../nbs/core/01_agent.ipynb #abc3906e
+def rename_arguments(
+    schema: dict,  # JSON schema of the arguments of a tool
+    names: dict,  # name of an argument -> its new name
+) -> dict:
+    "The `schema` with other names for its arguments."
+    properties = {names.get(k, k): x for k, x in (schema.get('properties') or {}).items()}
+    required = [names.get(k, k) for k in schema.get('required') or []]
+    return schema | dict(properties=properties, required=required)
+
+
 def _canonical_tool(tool: Tool) -> Tool:
     "A `tool` that is like another one, under that one's names."
-    schema, names = tool.parameters, tool.arguments
-    if tool.like:
-        properties = {names.get(k, k): x for k, x in (schema.get('properties') or {}).items()}
-        required = [names.get(k, k) for k in schema.get('required') or []]
-        schema = schema | dict(properties=properties, required=required)
+    schema = rename_arguments(tool.parameters, tool.arguments) if tool.like else tool.parameters
     bookkeeping = tool.bookkeeping or tool.like in BOOKKEEPING
     return replace(tool, name=tool.like or tool.name, parameters=schema, bookkeeping=bookkeeping, like='', arguments={})
 
@@ -387,6 +394,28 @@ def is_placed(
     tool = tools.get(call.name)
     return tool is None or bool(tool.phases)
 
+# %% ../../nbs/core/01_agent.ipynb #acae54e37e7d407bbb7b55eff062a284
+def _as_known(tool: Tool, schema: dict) -> Tool:
+    "The `tool` with the `schema` of the one that it acts as, in its own words; further arguments are allowed."
+    own = {theirs: mine for mine, theirs in tool.arguments.items()}
+    return replace(tool, parameters=rename_arguments(schema, own) | dict(additionalProperties=True))
+
+
+def accept(
+    call: ToolCall,  # as it was said
+    agent_phase: str,  # strategic or tactical; '' (unknown) forbids nothing
+    tools: dict = TOOLS,  # the contract
+    known: dict = TOOLS,  # the tools that carry calls out
+) -> tuple[ToolCall, list[Problem]]:  # in the words of `known`; empty when the call is fine
+    "What is carried out of `call`, and everything that is wrong with it."
+    ours, problems = canonical(call, tools), check_call(call, agent_phase, tools)
+    if problems or ours.name not in known:
+        return ours, problems
+    schema = known[ours.name].parameters
+    if schema.get('additionalProperties') is False:
+        ours = replace(ours, arguments={k: x for k, x in ours.arguments.items() if k in schema['properties']})
+    return ours, check_call(call, '', {call.name: _as_known(tools[call.name], schema)})
+
 # %% ../../nbs/core/01_agent.ipynb #c9525960
 _FIRST = (
     'Explore: read the instructions and look at the inputs.',
@@ -478,10 +507,9 @@ def apply(
     "Carry out one bookkeeping call."
     if self.done:
         return 'Error: the job has ended.', False
-    problems = check_call(call, self.agent_phase, self.tools)
+    call, problems = accept(call, self.agent_phase, self.tools)
     if problems:
         return problems[0].message, False
-    call = canonical(call, self.tools)
     return getattr(self, f'_{call.name}')(**call.arguments)
 
 # %% ../../nbs/core/01_agent.ipynb #b6ff078c

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from fastcore.basics import patch
 
-from .agent import BOOKKEEPING, FULL, PHASES, TOOLS, Rules, Tool, is_guessed, tool_table
+from .agent import BOOKKEEPING, FULL, PHASES, TOOLS, Rules, Tool, is_guessed, rename_arguments, tool_table
 from .files import succeeded
 from .records import Job, Message, Outcome, ToolCall, to_dict, write_atomic
 
@@ -45,10 +45,7 @@ def _usual(tool: Tool) -> dict | None:
 
 def _like_schema(like: str, arguments: dict) -> dict:
     "The schema of the tool `like` with the names of arguments that another tool has."
-    own = {theirs: mine for mine, theirs in arguments.items()}
-    schema = TOOLS[like].parameters
-    properties = {own.get(k, k): x for k, x in schema['properties'].items()}
-    return schema | dict(properties=properties, required=[own.get(k, k) for k in schema['required']])
+    return rename_arguments(TOOLS[like].parameters, {theirs: mine for mine, theirs in arguments.items()})
 
 # %% ../../nbs/core/07_contracts.ipynb #1433a789
 @patch
@@ -62,8 +59,8 @@ def goes_with(
     table = tool_table(named)
     for name, row in table.items():
         row.pop('description', None)
-        usual = (name in offered or name in TOOLS) and row.get('parameters') == _usual(self.tools[name])
-        if usual or row.get('parameters') == offered.get(name):
+        usual = _usual(self.tools[name] if name in offered else Tool(name))
+        if row.get('parameters') in (usual, offered.get(name)):
             row.pop('parameters', None)  # what the job was offered holds
     job.contract = table
     return job

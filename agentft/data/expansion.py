@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..arena.catalogue import FAMILIES
 from ..arena.sessions import Session
-from ..core.agent import SHORT
+from ..core.agent import SHORT, canonical_job
 from ..core.records import Example, Job, Message, Turn, content_hash, from_dict, to_dict
 from .seeds import Rejected, Seed, seed_task
 from .teachers import Answer, Request, Teacher
@@ -144,7 +144,8 @@ def job_example(
     job: Job,
 ) -> Example | Rejected:
     "The whole of `job` as one example, or why not."
-    wrong = [wrong_turn(turn, before) for turn, before in zip(job.turns, [None, *job.turns])]
+    turns = canonical_job(job).turns
+    wrong = [wrong_turn(turn, before) for turn, before in zip(turns, [None, *turns])]
     problems, family = list(filter(None, wrong)), FAMILIES.get(job.family)
     behaviour = next((BEHAVIOUR_OF[p] for p in problems if p in BEHAVIOUR_OF), family.behaviour if family else 'todo')
     reason, detail = _why_not(job, wrong)
@@ -154,6 +155,8 @@ def job_example(
     meta = dict(origin='job', source=job.source, player=player, rules=job_rules(job), wrong_turns=problems)
     if family and isinstance(job.meta.get('seed'), int):
         meta['arena'] = [[job.family, job.meta['seed']]]
+    if job.contract:
+        meta['contract'] = job.contract
     messages, weights = _weighted(job, wrong)
     return Example(messages, job.tools, weights, behaviour=behaviour, family=job.family, parents=[job.id], meta=meta)
 

@@ -78,7 +78,7 @@ def _check_files(call, result, seen: _Seen, state) -> list[Problem]:
     if call.name == 'edit_file' and path not in seen.shown:
         out.append(Problem('unread_edit', f'{path} was not read before it was edited'))
     if call.name == 'write_file' and not asked_rewrite(path):
-        if _mostly_kept(seen.shown.get(path, ''), call.arguments['content']):
+        if _mostly_kept(seen.shown.get(path, ''), str(call.arguments.get('content'))):
             out.append(Problem('whole_file_rewrite', f'{path} was written anew, and most of its lines are the same'))
     for c in seen.files.apply(call, result):
         seen.take(c)
@@ -91,8 +91,8 @@ class _Reading:
     "Reads a conversation call by call, as the agent's own machine would."
 
     def __init__(self, example: Example):
-        self.state = AgentState(_RULES[example.meta.get('rules', 'full')])
         self.tools = tools_from_schemas(example.tools, example.meta.get('contract'))
+        self.state = AgentState(_RULES[example.meta.get('rules', 'full')], self.tools)
         self.seen = _Seen()
         self.worked = False  # was anything done since the last todo was marked?
         self.last = None  # name and arguments of the last call
@@ -102,11 +102,11 @@ class _Reading:
         agent_phase = self.state.agent_phase
         if problems := check_call(c, agent_phase, self.tools):
             return problems
-        c = canonical(c, self.tools)
-        found = self._repeated(c) + _failed(c, result)
-        if c.name in BOOKKEEPING:
+        ours = canonical(c, self.tools)
+        found = self._repeated(ours) + _failed(ours, result)
+        if ours.name in BOOKKEEPING:
             return found + self._bookkeeping(c, agent_phase)
-        found += _check_files(c, result, self.seen, self.state)
+        found += _check_files(ours, result, self.seen, self.state)
         self.worked = self.worked or bool(result and result.ok is not False)
         return found
 
@@ -122,13 +122,13 @@ def _repeated(self: _Reading, c) -> list[Problem]:
 @patch
 def _bookkeeping(self: _Reading, c, agent_phase: str) -> list[Problem]:
     "A call that moves todos or phases: is it legal, and was there work before it?"
-    found = []
-    if c.name == 'todo_complete' and agent_phase == 'tactical' and not self.worked:
+    found, name = [], canonical(c, self.tools).name
+    if name == 'todo_complete' and agent_phase == 'tactical' and not self.worked:
         found.append(Problem('unworked_todo', f'{self.state.current and self.state.current.text}'))
     text, ok = self.state.apply(c)
     if not ok:
         return [*found, Problem('todo_machine', text)]
-    if c.name == 'todo_complete':
+    if name == 'todo_complete':
         self.worked = False
     return found
 
