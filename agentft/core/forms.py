@@ -37,7 +37,7 @@ def _unread(lines: list[str]) -> list[str]:
     "Lines of a file that its parser refuses, marked so that no file that was read has them."
     return [f'unread: {line}' for line in lines]
 
-# %% ../../nbs/core/08_forms.ipynb #656663b6
+# %% ../../nbs/core/08_forms.ipynb #3b8cc9c4
 def _end(path: str) -> str:
     "The end of the name of a file, in lower case, which says its format; '' where there is none."
     name = PurePosixPath(path).name
@@ -354,12 +354,12 @@ def _xml(text: str) -> list[str]:
         return _unread(_lines(text))
     return out if '<!ENTITY' not in text else _unread(_lines(text))
 
-# %% ../../nbs/core/08_forms.ipynb #60997240
+# %% ../../nbs/core/08_forms.ipynb #3537365a
 def _records(text: str) -> list[str]:
     "The lines of a file whose records are set apart by blank lines, an empty one between two records."
     return re.sub(r'\n{2,}', '\n\n', '\n'.join(x.rstrip() for x in _clean(text).split('\n'))).strip('\n').split('\n')
 
-# %% ../../nbs/core/08_forms.ipynb #300a2670
+# %% ../../nbs/core/08_forms.ipynb #3c3df91e
 _TEXTS = ('', 'txt', 'text', 'md', 'eml', 'rst', 'adoc', 'tex')
 _NO_PROSE = re.compile(r'\s|$|#{1,6} |[-*+] |\d+[.)] |\||```|~~~|>|-{3,}$')
 
