@@ -163,6 +163,8 @@ SAME = [
     ('a.html', '<p hidden>x</p>', '<P hidden="">x</P>'),
     ('a.svg', '<g><rect width="1" fill="b"/></g>', '<g>\n<rect fill="b" width="1"></rect>\n</g>'),
     ('.env', 'A=1\n', 'A = "1"\n'),
+    ('a.srt', '1\nYes.\n\n2\nNo.\n', '\n1 \nYes.\n \n\n2\nNo.\n\n'),
+    ('a.md', '# A\none\n- two\n', '# A\n\none\n\n- two\n'),
 ]
 DIFFERENT = [
     ('a.yaml', 'a: 1\n', 'a: 1\na: 1\n', 'a key twice'),
@@ -195,6 +197,8 @@ DIFFERENT = [
     ('a.html', '<p>a</p>', '<p>a</p><!-- b -->', 'a comment more'),
     ('a.xml', '<a><b/></a>', '<a><b></a>', 'not well formed'),
     ('a.xml', '<a>x</a>', '<A>x</A>', 'names of XML have a case'),
+    ('a.srt', '1\nYes.\n\n2\nNo.\n', '1\nYes.\n2\nNo.\n', 'records joined'),
+    ('a.po', 'msgid "a"\nmsgstr "b"\n', 'msgid "a"\n\nmsgstr "b"\n', 'a record torn apart'),
     ('a.csv', 'a,b\n', 'a,"b\n', 'a quote not closed'),
     ('a.md', '---\na: [b]\n---\nx\n', '---\na: [b\n---\nx\n', 'a broken head'),
     ('a.md', '---\na: b\n---\nx\n', 'a: b\nx\n', 'no head'),

@@ -14,6 +14,7 @@ import pytest
 from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import FLOORS, Expert, expert_script, play
+from agentft.arena.proof import LEAST, Proof, prove_task
 from agentft.arena.sessions import Session
 from agentft.cli import main
 from agentft.core.records import Example, Job, Message, ToolCall, from_dict, to_dict, write_jsonl
@@ -39,6 +40,7 @@ from agentft.traces.audit_writer import to_documents
 from agentft.traces.wanted_jobs import read_jobs
 
 SEEDS = Path(__file__).resolve().parent.parent / 'seeds'
+HELD_ANSWERS = Path(__file__).resolve().parent / 'data' / 'held_answers.json'
 AUDIT = Path(os.environ.get('AGENTFT_AUDIT') or Path(__file__).resolve().parents[2] / 'shared' / 'audit')
 recorded = pytest.mark.skipif(
     not (AUDIT / 'dump').is_dir(), reason=f'no recorded audit documents at {AUDIT} (set AGENTFT_AUDIT)'
@@ -53,6 +55,48 @@ def shipped():
 def trained(shipped) -> list:
     "Seeds of the kinds that are not kept for the evaluation."
     return [s for s in shipped.seeds if not held_kind(s)]
+
+
+def refused(seeds: dict, answers: dict) -> dict:
+    "What the checkers say against the answers of a reader; id -> problems."
+    out = {}
+    for id, changed in answers.items():
+        task = seed_task(seeds[id])
+        files = {path: text for path, text in (task.files | changed).items() if text is not None}
+        if problems := task.problems(files):
+            out[id] = problems
+    return out
+
+
+def test_held_out_jobs_pass_what_a_reader_writes_who_saw_no_solution(shipped):
+    "An instruction names what its checker asks for: the files were written from the instructions and files alone."
+    seeds = {s.id: s for s in shipped.seeds if held_kind(s) and not s.no_action()}
+    answers = json.loads(HELD_ANSWERS.read_text(encoding='utf-8'))
+    assert set(answers) == set(seeds)
+    wrong = refused(seeds, answers)
+    assert len(wrong) <= (1 - LEAST) * len(answers), wrong
+
+
+def proof_of(seeds) -> Proof:
+    return sum((prove_task(seed_task(s)) for s in seeds if s.steps), Proof())
+
+
+@pytest.mark.parametrize('held', [True, False], ids=['held out', 'trained on'])
+def test_checkers_of_seeds_catch_mutants_and_pass_rewritings(shipped, held):
+    "As those of families do."
+    seeds = [s for s in shipped.seeds if bool(held_kind(s)) == held]
+    proof = proof_of(seeds if held else seeds[::3])
+    assert proof.holds() and proof.mutants > 1000, (str(proof), proof.missed, proof.refused[:3])
+
+
+def test_texts_of_held_out_jobs_keep_their_paragraphs_and_records(shipped):
+    seeds = {s.id: s for s in shipped.seeds}
+    answers = json.loads(HELD_ANSWERS.read_text(encoding='utf-8'))
+    for id in ('edit-subtitle-cue', 'todo-german-strings', 'edit-invoice-three-figures', 'todo-newsletter'):
+        ((path, text),) = answers[id].items()
+        joined = {id: {path: text.replace('\n\n', '\n')}}
+        apart = {id: {path: text.replace('\n\n', '\n \n\n') + '\n\n'}}
+        assert refused(seeds, joined) and not refused(seeds, apart), id
 
 
 def test_every_shipped_seed_passes_and_there_are_enough(shipped):

@@ -171,6 +171,15 @@ def _left_over(before: str, after: str, r) -> str:
     return '\n'.join([*new[:i], old[i], *new[i:]]) + '\n'
 
 
+def _run_together(before: str, after: str, r) -> str:
+    "`after` with two paragraphs in one that stand apart in `before` too; '' where there are none."
+    apart = [m for m in re.finditer(r'(?m)^[A-Z].*\n\n(?=([A-Z].*)$)', after) if m[0] + m[1] in before]
+    if not apart:
+        return ''
+    end = r.choice(apart).end()
+    return after[: end - 1] + after[end:]
+
+
 def _of_file(path, before, after, r) -> dict:
     "Mutants of one file that was changed, made or removed: what -> its text, or None."
     if after is None:
@@ -180,6 +189,8 @@ def _of_file(path, before, after, r) -> dict:
         out['not changed'] = before
         if old := _left_over(before, after, r):
             out['old text left over'] = old
+        if path.endswith(('.md', '.txt')) and (joined := _run_together(before, after, r)):
+            out['paragraphs joined'] = joined
     return out
 
 # %% ../../nbs/arena/02_proof.ipynb #86d88c3f

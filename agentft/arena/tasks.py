@@ -10,6 +10,7 @@ __all__ = ['OBJECTIVES', 'FORMED', 'WORK', 'HELD', 'tool_call', 'read_call', 'wr
 # %% ../../nbs/arena/01_tasks.ipynb #c8ad5918
 import random
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -21,7 +22,7 @@ from .wants import holds
 from .workspace import Workspace
 from ..core.agent import BOOKKEEPING, READS, SHORT, Rules
 from ..core.files import clean_path
-from ..core.forms import normal_form
+from ..core.forms import normal_form, paragraphs
 from ..core.records import ToolCall
 from ..core.replacements import count_tokens, minimal_edit
 
@@ -246,6 +247,8 @@ def expert_files(
         env = task.environment(task) if task.environment else None
         for item in task.items:
             for call in flat_calls(item.calls):
+                if call.name in BOOKKEEPING:
+                    continue  # those of the session change no file
                 text, ok = (env if env and call.name in env.tools else ws).run(call)
                 if not ok:
                     raise ValueError(f'{task.id}: {call.name} for "{item.text}": {text}')
@@ -283,6 +286,14 @@ def _free(task, path) -> bool:
     return path in _OWN_PAPERS or bool(own and not named)
 
 
+def _run_together(task, wanted, files) -> list[str]:
+    "What is wrong with the blank lines between paragraphs that stood apart at the start, and do in what is wanted."
+    began = sum((paragraphs(path, text) for path, text in task.files.items()), Counter())
+    wants = {path: want for path, want in (task.files | wanted).items() if isinstance(want, str) and path in files}
+    lost = [path for path, want in wants.items() if (began & paragraphs(path, want)) - paragraphs(path, files[path])]
+    return [f'paragraphs joined: {path}' for path in lost]
+
+
 def _kept(task, files, wanted) -> list[str]:
     "What is wrong with the files that no item names."
     out = []
@@ -305,7 +316,7 @@ def problems(
     wrong = [path for path, want in wanted.items() if not holds(path, want, files.get(path))]
     out = [f'not done: {item.text}' for item in self.items if not item.check(files)]
     out += [f'not as asked for: {path}' for path in wrong] if not out else []
-    out += _kept(self, files, wanted)
+    out += _kept(self, files, wanted) + _run_together(self, wanted, files)
     for path, most in self.limits.items():
         if len(normal_form(path, files.get(path) or '')) > most:
             out.append(f'{path} is longer than {most} lines')
