@@ -6,6 +6,8 @@
 __all__ = ['FAMILIES', 'EVAL_SEED', 'trained_on', 'make_task']
 
 # %% ../../nbs/arena/03_catalogue.ipynb #cf5f6030
+from .families.errand import errand
+
 from .families.archive import archive
 from .families.changelog import changelog
 from .families.clean_up import clean_up
@@ -100,6 +102,7 @@ _ORGANISE = (
     clean_up,
     find_file,
     archive,
+    errand,
 )
 _PLAN = (
     *(
