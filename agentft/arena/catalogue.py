@@ -6,8 +6,6 @@
 __all__ = ['FAMILIES', 'EVAL_SEED', 'trained_on', 'make_task']
 
 # %% ../../nbs/arena/03_catalogue.ipynb #cf5f6030
-from .families.errand import errand
-
 from .families.archive import archive
 from .families.changelog import changelog
 from .families.clean_up import clean_up
@@ -22,6 +20,7 @@ from .families.differences import differences
 from .families.digest import digest
 from .families.done_already import done_already
 from .families.element import element
+from .families.errand import errand
 from .families.errors import errors
 from .families.everywhere import everywhere
 from .families.facts import facts

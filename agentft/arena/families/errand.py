@@ -21,13 +21,13 @@ MOVE = [
     '{path} belongs in {folder}/. Move it there.',
     'Move {path} to {folder}/, under the name that it has.',
     'Put the file {path} into {folder}/ and keep its name.',
-    '{person} looks for {path} in {folder}/. Let it lie there, and no longer where it is.',
+    '{person} looks for {path} in {folder}/. Move it there.',
 ]
 COPY = [
     'Copy {path} to {dest}.',
     'Make {dest} as a copy of {path}.',
-    '{person} needs a copy of {path} under {dest}; the one that there is stays.',
-    'A second {path} is wanted, with the path {dest}.',
+    '{person} needs a copy of {path} under {dest}; the first one stays.',
+    'A copy of {path} is wanted, {dest}.',
 ]
 RENAME = [
     'Rename {path} to {name}.',
