@@ -291,13 +291,13 @@ def test_a_true_report_in_the_form_passes_however_it_is_written(family):
 
 @pytest.mark.parametrize('family', REPORTED)
 def test_what_a_report_is_asked_for_does_not_stand_in_the_instruction(family):
-    "Else a player that reads nothing could say it."
+    "Else a player that reads nothing could say it; of jobs with work the files show whether it has read."
     for k in range(60):
         task = make_task(family, 500 + k, 1 + k % 3)
         asked = task.instruction.casefold()
         values = [v for v in task.report.lines.values()]
         parts = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
-        assert [part for part in parts if part.casefold() not in asked], task.id
+        assert not task.still or [part for part in parts if part.casefold() not in asked], task.id
 
 
 @pytest.mark.parametrize('family', [name for name in FAMILIES if name not in REPORTED])
