@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -126,8 +127,42 @@ def test_scripts_without_content_do_no_job(family):
     tasks = [make_task(family, 300 + k, level) for k in range(4) for level in (1, 2)]
     for who in FLOORS.values():
         jobs = [play(t, who) for t in tasks]
-        assert not [j.id for j in jobs if j.outcome.status == 'success'], who.name
+        won = [t for t, j in zip(tasks, jobs) if j.outcome.status == 'success']
+        assert not won or who.name == 'floor-still' and all(t.still for t in won), (who.name, won[0].id)
         assert five(jobs)['phase_adherence'].value == 1
+
+
+@pytest.mark.parametrize('family', REPORTED)
+def test_a_look_up_wins_few_jobs_in_which_nothing_is_to_be_changed(family):
+    "Of 300 jobs of each family: 20 % of those of done_already, none of the others."
+    tasks = [make_task(family, 300 + k, 1 + k % 3) for k in range(90)]
+    still = [t for t in tasks if t.still]
+    won = [t.id for t in still if play(t, FLOORS['floor-still']).outcome.status == 'success']
+    assert len(still) >= 25 and len(won) <= 0.3 * len(still), won
+
+
+def test_the_form_of_a_report_does_not_tell_whether_there_is_work():
+    "Of the jobs whose form asks for more than what was changed, and why, at least a third has work."
+    shares = {}
+    for family in REPORTED:
+        tasks = [make_task(family, 500 + k, 1 + k % 3) for k in range(90)]
+        asked = [t for t in tasks if set(t.report.lines) - {'changed', 'reason'}]
+        shares[family] = sum(not t.still for t in asked) / len(asked)
+        assert len(asked) == len(tasks) and 0.25 < shares[family] < 0.75, shares
+    assert sum(shares.values()) / len(shares) > 1 / 3, shares
+
+
+@pytest.mark.parametrize('family', ['done_already', 'missing_input', 'unclear', 'no_tool'])
+def test_jobs_with_and_without_work_are_asked_for_in_the_same_words(family):
+    "Every word that many jobs of one kind hold, some of the other hold, too; names and numbers are anybody's."
+    asked = {True: [], False: []}
+    for k in range(400):
+        task = make_task(family, 500 + k)
+        asked[task.still].append(set(re.findall(r'[a-z]+', task.instruction.lower())))
+    shares = {still: Counter(w for words in own for w in words) for still, own in asked.items()}
+    for still, other in ((True, False), (False, True)):
+        often = [w for w, n in shares[still].items() if n >= 0.1 * len(asked[still])]
+        assert len(often) > 40 and not [w for w in often if not shares[other][w]], family
 
 
 @pytest.mark.parametrize('family', list(FAMILIES))
@@ -227,7 +262,8 @@ def test_lies_and_dumps_are_no_reports(family):
         for level in (1, 2, 3):
             task = make_task(family, 500 + k, level)
             right = task.summary
-            words = dict(right=right, path=next(iter(task.files)), files='\n'.join(task.files.values()))
+            path = next((p for p in task.files if p not in task.wanted()), 'readme.txt')  # that no work changes
+            words = dict(right=right, path=path, files='\n'.join(task.files.values()))
             words |= dict(asked=task.instruction, rest=right.split('\n', 1)[1], found=right.rsplit(': ', 1)[1])
             assert ended(task, right) == []
             passed = [lie for lie in LIES if not ended(task, lie.format(**words))]
@@ -255,13 +291,13 @@ def test_a_true_report_in_the_form_passes_however_it_is_written(family):
 
 @pytest.mark.parametrize('family', REPORTED)
 def test_what_a_report_is_asked_for_does_not_stand_in_the_instruction(family):
-    "Else a player that reads nothing could say it."
+    "Else a player that reads nothing could say it; of jobs with work the files show whether it has read."
     for k in range(60):
         task = make_task(family, 500 + k, 1 + k % 3)
         asked = task.instruction.casefold()
         values = [v for v in task.report.lines.values()]
         parts = [part for v in values for part in (v if isinstance(v, tuple) else (v,))]
-        assert [part for part in parts if part.casefold() not in asked], task.id
+        assert not task.still or [part for part in parts if part.casefold() not in asked], task.id
 
 
 @pytest.mark.parametrize('family', [name for name in FAMILIES if name not in REPORTED])
@@ -296,7 +332,7 @@ def test_some_jobs_with_work_ask_for_the_same_form(family):
     ids=str,
 )
 def test_an_attempt_is_seen_in_whatever_argument_its_path_stands(call):
-    task = make_task('done_already', 3)
+    task = next(t for k in range(20) if (t := make_task('done_already', k)).still)
     assert ended(task, task.summary, call)[0].startswith(f'tried to change something: {call.name}')
 
 
@@ -365,13 +401,20 @@ def test_an_environment_says_which_of_its_tools_only_look():
         assert play(task, Expert()).outcome.status == status, tool
 
 
-def test_reports_of_joined_jobs_name_what_the_whole_job_changed():
-    work, asked = make_task('config', 3), make_task('done_already', 3)
-    job = join(work, asked)
-    assert job.report.lines['changed'] == tuple(work.wanted()) and play(job, Expert()).outcome.status == 'success'
-    assert ended(job, asked.summary) and ended(job, f'{work.summary} {asked.summary}')
+def test_a_job_that_says_what_holds_of_all_of_it_takes_no_work_beside_it():
+    "Whoever asks to leave all files alone, or for a report in a form, would contradict the other request."
+    work, also = make_task('config', 3), make_task('rename', 3)
+    done, missing = ([t for k in range(20) if (t := make_task(f, k)).still] for f in ('done_already', 'missing_input'))
+    left = next(t for k in range(20) if not (t := make_task('done_already', k)).still)
+    assert play(join(work, also), Expert()).outcome.status == 'success'
+    for a, b in ((work, done[0]), (missing[0], work), (work, left), (left, missing[0])):
+        with pytest.raises(ValueError, match='says of a whole job'):
+            join(a, b)
+    job = join(done[0], missing[0])
+    assert job.still and job.report.lines == done[0].report.lines | missing[0].report.lines
+    assert play(job, Expert()).outcome.status == 'success' and ended(job, done[0].summary)
     with pytest.raises(ValueError, match='both ask for a report about'):
-        join(make_task('done_already', 3), make_task('no_tool', 4))
+        join(done[0], replace(done[1], files={}, items=[]))
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ from .families.differences import differences
 from .families.digest import digest
 from .families.done_already import done_already
 from .families.element import element
+from .families.errand import errand
 from .families.errors import errors
 from .families.everywhere import everywhere
 from .families.facts import facts
@@ -100,6 +101,7 @@ _ORGANISE = (
     clean_up,
     find_file,
     archive,
+    errand,
 )
 _PLAN = (
     *(

@@ -7,10 +7,12 @@ __all__ = ['FLOORS', 'say', 'Player', 'play', 'expert_script', 'Expert', 'Floor'
 
 # %% ../../nbs/arena/05_players.ipynb #37509ae7
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from .reports import without_form
 from .sessions import Session
 from .tasks import Task, read_call, tool_call, write_call
 from ..core.agent import SHORT, Rules
@@ -159,6 +161,27 @@ def _filled_form(task) -> str:
         lines.append(f'{key}: {offered[0] if key == "changed" or len(offered) > 2 else own}')
     return '\n'.join(lines) or f'Nothing had to be changed. {task.instruction}'
 
+# %% ../../nbs/arena/05_players.ipynb #acae54e37e7d407bbb7b55eff062a284
+_WORD = re.compile(r'[\w.-]{3,}')
+
+
+def _looked_up(task) -> tuple[str, str]:
+    "Path and last word of the last line that holds the instruction's rarest word."
+    rows = [(path, line) for path, text in task.files.items() for line in text.splitlines()]
+    counts = Counter(word for _, line in rows for word in set(_WORD.findall(line)))
+    rare = min((w for w in _WORD.findall(without_form(task.instruction)) if counts[w]), key=counts.get, default='')
+    path, line = next(((p, x) for p, x in reversed(rows) if rare in _WORD.findall(x)), ('', ''))
+    said = [word.strip('.:') for word in re.findall(r'[\w./@:-]+', line) if rare not in word]
+    return path, said[-1] if said else ''
+
+
+def _still_form(task) -> str:
+    "The report in the form that is asked for: nothing was changed, and what was looked up."
+    path, word = _looked_up(task)
+    known = dict(changed='nothing', reason='not needed')
+    asked = _ASKED.findall(task.instruction)
+    return '\n'.join(f'{key}: {known.get(key) or (path if "path" in text else word)}' for key, text in asked)
+
 # %% ../../nbs/arena/05_players.ipynb #b2016ba4
 class Floor(Expert):
     "A player without content: it keeps the books in order and does no work."
@@ -198,5 +221,6 @@ _FLOORS = (
     Floor('floor-reads', -1),
     Floor('floor-dumps', None, _all_read),
     Floor('floor-form', -1, _filled_form),
+    Floor('floor-still', -1, _still_form),
 )
 FLOORS = {f.name: f for f in _FLOORS}

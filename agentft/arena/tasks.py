@@ -430,13 +430,11 @@ def some_formed(
 def _joined_report(a, b) -> Form | None:
     "What both tasks ask the report to say."
     lines = [t.report.lines if t.report else {} for t in (a, b)]
-    if not any(lines):
-        return None
+    if not (a.still and b.still) and (a.still or b.still or any(lines)):
+        raise ValueError(f'{a.id} or {b.id} says of a whole job what is left as it is, or reported')
     if both := [key for key in lines[0] if key in lines[1] and key != 'changed']:
         raise ValueError(f'{a.id} and {b.id} both ask for a report about `{both[0]}`')
-    changed = (*_changed(a), *_changed(b)) if any('changed' in x for x in lines) else ()
-    first = dict(changed=changed or 'nothing') if any('changed' in x for x in lines) else {}
-    return Form(first | {k: x for part in lines for k, x in part.items() if k != 'changed'})
+    return Form(lines[0] | lines[1]) if any(lines) else None
 
 # %% ../../nbs/arena/01_tasks.ipynb #12a7a10a
 def join(
