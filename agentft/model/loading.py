@@ -181,7 +181,7 @@ def free_threads(
     idle = 1 - psutil.cpu_percent(interval_s) / 100
     return max(1, min(cores, round(cores * idle)))
 
-# %% ../../nbs/model/00_loading.ipynb #487373d1
+# %% ../../nbs/model/00_loading.ipynb #22fe0823
 def keep_memory():
     "Let glibc keep the memory that is freed, up to the largest block that it may; elsewhere nothing happens."
     import ctypes
