@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ICC', 'RESAMPLES', 'least_clusters', 'Clusters', 'count_of', 'clusters_of', 'cluster_sums', 'wilson',
            'effective_size', 'resampled', 'tails', 'Interval', 'ratio_error', 'interval', 'observations_for',
-           'clusters_for', 'observations_in']
+           'clusters_for', 'observations_in', 'enough', 'lacking_words']
 
 # %% ../../nbs/core/05_intervals.ipynb #e08fedd6
 import math
@@ -279,7 +279,7 @@ def observations_for(
     z, _ = _critical(level, 2)
     return math.floor(z**2 * target * (1 - target) / (rate - target) ** 2) + 1
 
-# %% ../../nbs/core/05_intervals.ipynb #41fa01ab
+# %% ../../nbs/core/05_intervals.ipynb #1e17fc58
 def clusters_for(
     size: float,  # independent observations, such as those of `observations_for`
     icc: float = ICC,  # correlation inside clusters
@@ -307,3 +307,26 @@ def observations_in(
     z, t = _critical(level, clusters)
     each = size * (1 - icc) / max(clusters * (z / t) ** 2 - size * icc, 1e-9)
     return math.ceil(clusters * max(each, 1))
+
+# %% ../../nbs/core/05_intervals.ipynb #d6161dcb
+def enough(
+    n: int,  # observations that are wanted
+    each: float,  # of them in a cluster
+    there: int,  # clusters that the suite has; 0: as many as are wanted
+    size: float = 0,  # independent observations that they shall be worth; 0: what `n` are worth
+) -> tuple[int, int]:  # clusters, and observations in them; 0 of them where the suite has too few clusters
+    "What is worth as much in a suite that may have fewer clusters than are wanted."
+    clusters = math.ceil(n / each)
+    if not 0 < there < clusters:
+        return clusters, n
+    size = size or n / (1 + (each - 1) * ICC)
+    least = clusters_for(size)
+    return (there, observations_in(there, size)) if least <= there else (least, 0)
+
+
+def lacking_words(
+    clusters: int,  # that are needed
+    there: int,  # that the suite has; 0: as many as are wanted
+) -> str:  # such as `, this suite has 25: not to be shown here`; '' where it has them
+    "That a suite has fewer clusters than are needed."
+    return f', this suite has {there:,}: not to be shown here' if 0 < there < clusters else ''

@@ -258,7 +258,7 @@ def suite_tasks(
         stream = _under(contract, stream, n)
     return [replace(t, suite=suite, id=f'{suite}:{t.id}') for t in islice(stream, n)]
 
-# %% ../../nbs/data/04_suites.ipynb #1abff632
+# %% ../../nbs/data/04_suites.ipynb #432b6250
 _LOOK = 100  # jobs that are made to see which families a suite has
 
 
