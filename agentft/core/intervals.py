@@ -279,7 +279,7 @@ def observations_for(
     z, _ = _critical(level, 2)
     return math.floor(z**2 * target * (1 - target) / (rate - target) ** 2) + 1
 
-# %% ../../nbs/core/05_intervals.ipynb #1e17fc58
+# %% ../../nbs/core/05_intervals.ipynb #382be606
 def clusters_for(
     size: float,  # independent observations, such as those of `observations_for`
     icc: float = ICC,  # correlation inside clusters
@@ -308,7 +308,7 @@ def observations_in(
     each = size * (1 - icc) / max(clusters * (z / t) ** 2 - size * icc, 1e-9)
     return math.ceil(clusters * max(each, 1))
 
-# %% ../../nbs/core/05_intervals.ipynb #d6161dcb
+# %% ../../nbs/core/05_intervals.ipynb #6573aa9e
 def enough(
     n: int,  # observations that are wanted
     each: float,  # of them in a cluster

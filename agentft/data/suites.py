@@ -148,7 +148,6 @@ def _several(families: list[Family], first: int) -> Iterator[Task]:
     for i in range(first, first + _ROOM):
         yield from filter(None, (_joined(group, i) for group in groups))
 
-
 # %% ../../nbs/data/04_suites.ipynb #22bcf896
 def _seen(names, seeds, held, first):
     return _work(_numbered(_trained(names), first))
@@ -258,7 +257,7 @@ def suite_tasks(
         stream = _under(contract, stream, n)
     return [replace(t, suite=suite, id=f'{suite}:{t.id}') for t in islice(stream, n)]
 
-# %% ../../nbs/data/04_suites.ipynb #432b6250
+# %% ../../nbs/data/04_suites.ipynb #9a63283cbaf04dbcab1f6479b197f3a8
 _LOOK = 100  # jobs that are made to see which families a suite has
 
 

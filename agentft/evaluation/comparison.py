@@ -11,7 +11,16 @@ __all__ = ['KINDS', 'BETTER', 'Pairs', 'pair_jobs', 'Comparison', 'compare_count
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..core.intervals import Clusters, Interval, clusters_of, count_of, enough, interval, lacking_words, least_clusters
+from agentft.core.intervals import (
+    Clusters,
+    Interval,
+    clusters_of,
+    count_of,
+    enough,
+    interval,
+    lacking_words,
+    least_clusters,
+)
 from ..core.metrics import LABELS, NONE_BOTH, TARGETS, job_counts, task_key
 from ..core.records import Job
 from .statistics import clusters_needed, difference, jobs_needed, paired_sums, paired_test
