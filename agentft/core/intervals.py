@@ -279,7 +279,7 @@ def observations_for(
     z, _ = _critical(level, 2)
     return math.floor(z**2 * target * (1 - target) / (rate - target) ** 2) + 1
 
-# %% ../../nbs/core/05_intervals.ipynb #382be606
+# %% ../../nbs/core/05_intervals.ipynb #e1968a88
 def clusters_for(
     size: float,  # independent observations, such as those of `observations_for`
     icc: float = ICC,  # correlation inside clusters
@@ -308,7 +308,7 @@ def observations_in(
     each = size * (1 - icc) / max(clusters * (z / t) ** 2 - size * icc, 1e-9)
     return math.ceil(clusters * max(each, 1))
 
-# %% ../../nbs/core/05_intervals.ipynb #6573aa9e
+# %% ../../nbs/core/05_intervals.ipynb #aa16d020
 def enough(
     n: int,  # observations that are wanted
     each: float,  # of them in a cluster
@@ -316,7 +316,7 @@ def enough(
     size: float = 0,  # independent observations that they shall be worth; 0: what `n` are worth
 ) -> tuple[int, int]:  # clusters, and observations in them; 0 of them where the suite has too few clusters
     "What is worth as much in a suite that may have fewer clusters than are wanted."
-    clusters = math.ceil(n / each)
+    clusters = math.ceil(n / each - 1e-9)
     if not 0 < there < clusters:
         return clusters, n
     size = size or n / (1 + (each - 1) * ICC)

@@ -294,7 +294,8 @@ def needed_words(
     families, jobs = c.clusters_needed, c.jobs_needed
     if jobs:
         families, jobs = enough(jobs, jobs / families, c.there)
-    return f'about {count_of(families, "family")}{f" ({jobs:,} jobs)" * bool(jobs)}{lacking_words(families, c.there)}'
+    in_jobs = f' ({jobs:,} jobs)' if jobs else ''
+    return f'about {count_of(families, "family")}{in_jobs}{lacking_words(families, c.there)}'
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #64457852
 def compare_rows(

@@ -198,7 +198,7 @@ def _measure(r):
     "Numbers and tests of `r.jobs`, suite by suite."
     r.standings = standings(r.tasks, r.jobs, r.there)
 
-# %% ../../nbs/4_evaluate.ipynb #944428cc
+# %% ../../nbs/4_evaluate.ipynb #2e21b692
 def _too_long(r, limit: int) -> dict:
     "In how many jobs of each suite a message of the expert is longer than `limit` tokens; suites without any left out."
     fmt = ChatFormat(load_tokenizer(r.model))
@@ -212,8 +212,8 @@ def _too_long_words(r) -> str:
     if not r.too_long.get('jobs'):
         return ''
     said = [f'{n} of {counted(r.standings[suite].jobs, "job")} of {suite}' for suite, n in r.too_long['jobs'].items()]
-    limit = r.too_long['limit']
-    return f'A message of the expert is longer than {limit} tokens in {listed_words(said)}; a model has to split its work there.'
+    longer = f'A message of the expert is longer than {r.too_long["limit"]} tokens in {listed_words(said)}'
+    return f'{longer}; a model has to split its work there.'
 
 # %% ../../nbs/4_evaluate.ipynb #70f99cb7
 def _answers(r, name, who, refs, load):
