@@ -279,7 +279,7 @@ def observations_for(
     z, _ = _critical(level, 2)
     return math.floor(z**2 * target * (1 - target) / (rate - target) ** 2) + 1
 
-# %% ../../nbs/core/05_intervals.ipynb #79cae26d
+# %% ../../nbs/core/05_intervals.ipynb #1b88fa49
 def clusters_for(
     size: float,  # independent observations, such as those of `observations_for`
     icc: float = ICC,  # correlation inside clusters
@@ -308,7 +308,7 @@ def observations_in(
     each = size * (1 - icc) / max(clusters * (z / t) ** 2 - size * icc, 1e-9)
     return math.ceil(clusters * max(each, 1))
 
-# %% ../../nbs/core/05_intervals.ipynb #735d90f7
+# %% ../../nbs/core/05_intervals.ipynb #3dde9191
 def enough(
     n: int,  # observations that are wanted
     each: float,  # of them in a cluster

@@ -198,7 +198,7 @@ def _measure(r):
     "Numbers and tests of `r.jobs`, suite by suite."
     r.standings = standings(r.tasks, r.jobs, r.there)
 
-# %% ../../nbs/4_evaluate.ipynb #27669be9
+# %% ../../nbs/4_evaluate.ipynb #7a26a559
 def _too_long(r, limit: int) -> dict:
     "In how many jobs of each suite a message of the expert is longer than `limit` tokens; suites without any left out."
     fmt = ChatFormat(load_tokenizer(r.model))
