@@ -100,6 +100,27 @@ def test_families_are_the_unit_wherever_there_are_two(families, unit, verdict):
         assert c.low < c.difference < c.high and c.high - c.low > 0.3
 
 
+@pytest.mark.parametrize('families', [3, 7])
+def test_a_suite_with_too_few_families_is_described_and_not_tested(families):
+    played = in_families(2, 40, families), in_families(36, 40, families)
+    c = compare(*played, there=families)[0]['task_success']
+    assert verdict_words(c) == f'described, not tested: this suite has {families} families, a test needs 8'
+    assert needed_words(c) == '' and c.p is None
+    asked_for_few = compare(*played, there=20)[0]['task_success']
+    assert verdict_words(asked_for_few) == f'not enough evidence: {families} families, a test needs 8'
+    assert 'not to be shown' not in needed_words(asked_for_few)
+    assert verdict_words(compare(*(in_families(n, 40, 8) for n in (2, 36)), there=8)[0]['task_success']) == 'better'
+
+
+def test_nothing_is_asked_for_that_the_suite_does_not_have():
+    "A small difference takes many families; more jobs of each make up for some, and else it is not to be shown."
+    played = in_families(14, 40, 20), in_families(18, 40, 20)
+    free, wide, narrow = (compare(*played, there=n)[0]['task_success'] for n in (0, 30, 20))
+    assert free.clusters_needed > 30 and needed_words(free).startswith(f'about {free.clusters_needed} families (')
+    assert needed_words(wide).startswith('about 30 families (') or 'this suite has 30: not' in needed_words(wide)
+    assert needed_words(narrow).endswith('families, this suite has 20: not to be shown here')
+
+
 def test_edits_in_few_families_are_not_tested():
     "Twelve families, of which three have edits on both sides: the reason names them."
     base, tuned = in_families(0, 24, 12), in_families(24, 24, 12)

@@ -16,7 +16,7 @@ from agentft.core.agent import SHORT, TOOLS
 from agentft.core.contracts import Contract, write_contract
 from agentft.core.records import Example, Job, Message, Outcome, Turn, Usage, read_jsonl, write_jsonl
 from agentft.data.suites import NEAR, suite_tasks
-from agentft.evaluation.standings import headline_rows, number_rows, standing_line, standings
+from agentft.evaluation.standings import headline_rows, number_rows, objective_rows, standing_line, standings
 from agentft.model.loading import tiny_model
 from agentft.workbench.recipes import notebook_of
 from agentft.workbench.runs import read_result, write_result
@@ -158,7 +158,7 @@ def test_any_players_have_a_page_and_a_verdict_about_them(players, tmp_path, cap
         assert 'expert 2 of 2, floor 0 of 2' in verdict and 'tiny-random' not in verdict
 
 
-def of_players(**wins):
+def of_players(there=None, families=8, **wins):
     "A result of scripted players: of 24 jobs of eight families the first so many succeed, each at 100 tokens."
     tasks = [replace(suite_tasks('seen', 1)[0], id=f't{i}') for i in range(24)]
     turn = Turn('tactical', Message('assistant'), usage=Usage(99, 1))
@@ -167,7 +167,7 @@ def of_players(**wins):
             Job(
                 f'{name}{i}',
                 'arena',
-                family=f'f{i % 8}',
+                family=f'f{i % families}',
                 meta=dict(task=f't{i}'),
                 turns=[turn],
                 outcome=Outcome('success' if i < n else 'failed', 'checker'),
@@ -176,7 +176,7 @@ def of_players(**wins):
         ]
         for name, n in wins.items()
     }
-    return standings(tasks, jobs)
+    return standings(tasks, jobs, there)
 
 
 def test_training_seeds_stand_in_the_headline_and_the_page_with_their_counts():
@@ -199,6 +199,41 @@ def test_the_verdict_leads_with_success_and_never_with_what_giving_up_wins():
     assert 'tokens per job (no job in which both succeed)' in wins
     row = headline_rows(of_players(tuned=3))[0]
     assert row['tuned'].startswith('12.5 % (3/24; ') and 'verdict' not in row
+
+
+def test_a_suite_of_few_families_says_that_it_is_described_and_not_tested():
+    few = of_players(there=dict(seen=7), families=7, told=0, tuned=24)
+    row, why = headline_rows(few)[0], 'described, not tested: this suite has 7 families, a test needs 8'
+    assert row['verdict'] == why and why in standing_line(few) and row['families'] == 7
+    met = {r['metric']: r['met'] for r in number_rows(few['seen'])}['task success']
+    assert met.startswith('not shown (10 families if none fails, this suite has 7: not to be shown here; seen 24 in 7')
+    some = headline_rows(of_players(there=dict(seen=25), told=0, tuned=24))[0]
+    assert some['families'] == '8 of 25' and some['verdict'] == 'better'
+
+
+def test_a_rung_without_jobs_is_shown():
+    tasks = suite_tasks('nothing', 2)
+    rows = objective_rows(tasks, dict(expert=[play(t, Expert()) for t in tasks]))
+    assert {r['objective'].split(':')[0]: (r['jobs'], r['expert']) for r in rows} == {
+        'single': (0, '–'),
+        'parallel': (0, '–'),
+        'nested': (0, '–'),
+        'multi turn': (2, '2/2'),
+        'two phase': (0, '–'),
+    }
+
+
+def test_messages_of_the_expert_that_a_model_may_not_write_are_counted():
+    tasks = suite_tasks('seen', 4) + suite_tasks('families', 4)
+    r = N(tasks=tasks, model='tiny-random', jobs={})
+    assert ev._too_long(r, 10_000) == dict(limit=10_000, jobs={})
+    r.too_long = ev._too_long(r, 1)
+    assert r.too_long['jobs'] == dict(seen=4, families=4)
+    r.standings = {s: N(jobs=4) for s in ('seen', 'families')}
+    assert ev._too_long_words(r) == (
+        'A message of the expert is longer than 1 tokens in 4 of 4 jobs of seen and 4 of 4 jobs of families; '
+        'a model has to split its work there.'
+    )
 
 
 def test_tokens_are_compared_with_the_best_prompted_player():

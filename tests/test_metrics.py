@@ -270,6 +270,13 @@ def test_met_is_said_only_when_the_interval_says_so():
     ten = [Job(f'j{i}', 'arena', family=f'f{i % 10}', outcome=Outcome('success', 'checker')) for i in range(40)]
     m = five(ten)['task_success']  # four each of ten families are not forty
     assert m.meets == 'not shown' and m.needs == '75 jobs in 19 families if none fails; seen 40 in 10 families'
+    needs = lambda *a, there: five(*a, there=there)['task_success'].needs
+    assert needs(ten, there=19) == m.needs
+    assert (
+        needs(ten, there=9)
+        == '10 families if none fails, this suite has 9: not to be shown here; seen 40 in 10 families'
+    )
+    assert needs(ten, there=12).startswith('134 jobs in 12 families if none fails; seen')
     m = five(of(20, 19))['task_success']
     assert m.needs == '35 jobs if none fails, about 139 at this rate; seen 20' and m.low < 0.9 < m.high
 

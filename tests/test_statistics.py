@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 
 from agentft.core.intervals import (
     Clusters,
+    clusters_for,
     clusters_of,
     effective_size,
+    enough,
     interval,
+    lacking_words,
     least_clusters,
     observations_for,
+    observations_in,
     wilson,
 )
 from agentft.evaluation.statistics import (
@@ -163,6 +167,29 @@ def test_how_many_observations_a_target_takes():
         assert wilson(n, n)[0] > target >= wilson(n - 1, n - 1)[0]
     n = observations_for(0.90, 0.95)
     assert wilson(0.95 * n, n)[0] > 0.90 >= wilson(0.95 * (n - 1), n - 1)[0]
+
+
+def test_how_many_families_a_target_takes_however_many_jobs_each_has():
+    for target in (0.90, 0.95, 0.98):
+        size = observations_for(target, 1)
+        least = clusters_for(size)
+        endless = [interval([[10**6, 10**6]] * k).low for k in (least - 1, least)]
+        assert endless[0] <= target < endless[1]
+        for k in (least, least + 5, 3 * least):
+            each = math.ceil(observations_in(k, size) / k)
+            assert interval([[each, each]] * k).low > target
+        assert enough(10**6, 1, least - 1, size) == (least, 0)
+
+
+@given(st.integers(2, 500), st.integers(1, 20), st.integers(2, 60))
+@settings(max_examples=60, deadline=None)
+def test_what_is_enough_is_never_more_families_than_there_are(families, each, there):
+    "Unless no number of observations would do, and then that number of families is named."
+    n = families * each
+    assert enough(n, each, 0) == enough(n, each, families) == (families, n)
+    k, observations = enough(n, each, there)
+    assert (k <= there) == bool(observations) and (observations >= n or k > there)
+    assert bool(lacking_words(k, there)) == (k > there)
 
 
 def test_the_unit_of_chance():

@@ -15,7 +15,7 @@ from agentft.core.contracts import Contract
 from agentft.core.metrics import five
 from agentft.core.records import Example, from_dict, to_dict
 from agentft.data.seeds import held_kind, read_seeds, seed_task
-from agentft.data.suites import STANDARD, SUITES, NearTasks, prompt_text, suite_tasks
+from agentft.data.suites import STANDARD, SUITES, NearTasks, families_in, first_number, prompt_text, suite_tasks
 from agentft.data.teachers import vary_seed
 from agentft.data.verification import Gate, Reserved
 from agentft.evaluation.standings import refuse_copies
@@ -54,6 +54,49 @@ def test_no_job_is_in_two_suites():
     for (a, x), (b, y) in combinations(texts.items(), 2):
         again = {x[text] for text in set(x) & set(y)}
         assert not again or (a[0], a[2]) == (b[0], b[2]) and all(f.startswith('seeds/') for f in again), (a, b, again)
+
+
+def parts_of(task):
+    "The families whose tasks a longer job joins."
+    return tuple(task.id.split(':')[1].rsplit('-', 1)[0].split('+'))
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_longer_jobs_of_different_families_share_no_family(seed):
+    "So a group, named by its first family, is one cluster, and there are enough of them for a test."
+    for final in OPENED:
+        jobs = suite_tasks('longer', 40, seed, final=final)
+        groups = {parts_of(t) for t in jobs}
+        names = [name for group in groups for name in group]
+        assert len(names) == len(set(names)) and {len(group) for group in groups} <= {2, 3}
+        assert all(t.family == parts_of(t)[0] for t in jobs) and len({t.family for t in jobs}) == len(groups) >= 8
+        places = {group: [i for i, t in enumerate(jobs) if parts_of(t) == group] for group in groups}
+        assert max(len(x) for x in places.values()) <= 8  # in turn: none has many of the 40
+
+
+def test_longer_jobs_of_few_families_end():
+    "One family is a group by itself, two are a pair; families without work are in no group."
+    assert {parts_of(t) for t in suite_tasks('longer', 5, families=('config',))} == {('config',)}
+    pair = {parts_of(t) for t in suite_tasks('longer', 5, families=('config', 'insert', 'done_already'))}
+    assert [sorted(x) for x in pair] == [['config', 'insert']]
+    assert suite_tasks('longer', 5, families=('done_already',)) == []
+
+
+def test_each_suite_has_its_own_order_of_families():
+    "Sixteen jobs of three suites cover more families than sixteen, and all of them come before any comes again."
+    suites = ('seen', 'tools', 'full')
+    orders = {s: [t.family for t in suite_tasks(s, 16)] for s in suites}
+    assert all(len(set(order)) == 16 for order in orders.values())
+    assert len(set(map(tuple, orders.values()))) == 3 and len(set().union(*orders.values())) >= 20
+    assert [t.id for t in suite_tasks('full', 16)] == [t.id for t in suite_tasks('full', 30)][:16]
+    assert orders['seen'] != [t.family for t in suite_tasks('seen', 16, seed=1)]
+    assert suite_tasks('longer', 12) == suite_tasks('longer', 12) and first_number('longer') == 1_400_000
+
+
+def test_families_of_a_suite_are_counted_however_few_jobs_are_asked_for():
+    assert len(families_in('families')) == len(families_in('families', final=OPENED[1])) == 8
+    assert len(families_in('seen')) > 20 and families_in('seen', families=('insert', 'config')) == ['config', 'insert']
+    assert len(families_in('longer')) == 10
 
 
 @pytest.mark.parametrize('suite', STANDARD)

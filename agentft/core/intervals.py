@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['ICC', 'RESAMPLES', 'least_clusters', 'Clusters', 'count_of', 'clusters_of', 'cluster_sums', 'wilson',
-           'effective_size', 'resampled', 'tails', 'Interval', 'ratio_error', 'interval', 'observations_for']
+           'effective_size', 'resampled', 'tails', 'Interval', 'ratio_error', 'interval', 'observations_for',
+           'clusters_for', 'observations_in', 'enough', 'lacking_words']
 
 # %% ../../nbs/core/05_intervals.ipynb #e08fedd6
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # %% ../../nbs/core/05_intervals.ipynb #e1271513
 def least_clusters(
@@ -29,6 +30,7 @@ class Clusters:
     labels: list  # one per job
     unit: str = 'job'  # what a cluster is called
     one_family: bool = False  # all jobs are of one family: what is said is about it only
+    there: int = 0  # units that the suite of the jobs has, asked or not; 0: as many as are wanted
 
     def __len__(self):
         return len(set(self.labels))
@@ -39,7 +41,7 @@ class Clusters:
 
     def of(self, places: list) -> 'Clusters':
         "The same for the jobs at `places`."
-        return Clusters([self.labels[i] for i in places], self.unit, self.one_family)
+        return replace(self, labels=[self.labels[i] for i in places])
 
 
 def count_of(
@@ -53,11 +55,12 @@ def count_of(
 # %% ../../nbs/core/05_intervals.ipynb #c8524117
 def clusters_of(
     families: list[str],  # of each job; '' where a job has none
+    there: int = 0,  # families that the suite of the jobs has, asked or not; 0: as many as are wanted
 ) -> Clusters:
     "The family as the unit; the job where no family is known, or all jobs are of the same one."
     by_family = [f or f'job {i}' for i, f in enumerate(families)]
     if any(families) and len(set(by_family)) > 1:
-        return Clusters(by_family, 'family')
+        return Clusters(by_family, 'family', there=there)
     return Clusters(list(range(len(families))), one_family=any(families))
 
 # %% ../../nbs/core/05_intervals.ipynb #cb6420ac
@@ -180,6 +183,7 @@ class Interval:
     size: float = 0  # effective sample size; of a ratio that is no share, its clusters
     unit: str = 'job'  # the unit of chance
     clusters: int = 0  # how many of them say anything about it
+    there: int = 0  # how many the suite has, asked or not; 0: as many as are wanted
 
 # %% ../../nbs/core/05_intervals.ipynb #05c32749
 def _of_share(i: Interval, sums, level, what):
@@ -257,7 +261,8 @@ def interval(
         return i
     i.value = numerator / denominator
     clusters = clusters or Clusters([])
-    i.unit, i.clusters, what = clusters.unit, len(sums), clusters.count(len(sums))
+    i.unit, i.there = clusters.unit, clusters.there
+    i.clusters, what = len(sums), clusters.count(len(sums))
     if kind == 'share':
         _of_share(i, sums, level, what)
     else:
@@ -273,3 +278,55 @@ def observations_for(
     "Independent observations at `rate` with which Wilson's interval does not hold `target`."
     z, _ = _critical(level, 2)
     return math.floor(z**2 * target * (1 - target) / (rate - target) ** 2) + 1
+
+# %% ../../nbs/core/05_intervals.ipynb #1b88fa49
+def clusters_for(
+    size: float,  # independent observations, such as those of `observations_for`
+    icc: float = ICC,  # correlation inside clusters
+    level: float = 0.95,  # of the interval
+) -> int:
+    "Fewest clusters that can be worth `size` observations, however many are in each."
+
+    def most(k):
+        z, t = _critical(level, k)
+        return k / icc * (z / t) ** 2
+
+    k = max(2, math.floor(size * icc))
+    while most(k) < size:
+        k += 1
+    return k
+
+
+def observations_in(
+    clusters: int,  # at least `clusters_for` as many independent ones
+    size: float,  # independent observations that they shall be worth
+    icc: float = ICC,  # correlation inside clusters
+    level: float = 0.95,  # of the interval
+) -> int:
+    "How many observations in so many `clusters` are worth `size` independent ones."
+    z, t = _critical(level, clusters)
+    each = size * (1 - icc) / max(clusters * (z / t) ** 2 - size * icc, 1e-9)
+    return math.ceil(clusters * max(each, 1))
+
+# %% ../../nbs/core/05_intervals.ipynb #3dde9191
+def enough(
+    n: int,  # observations that are wanted
+    each: float,  # of them in a cluster
+    there: int,  # clusters that the suite has; 0: as many as are wanted
+    size: float = 0,  # independent observations that they shall be worth; 0: what `n` are worth
+) -> tuple[int, int]:  # clusters, and observations in them; 0 of them where the suite has too few clusters
+    "What is worth as much in a suite that may have fewer clusters than are wanted."
+    clusters = math.ceil(n / each - 1e-9)
+    if not 0 < there < clusters:
+        return clusters, n
+    size = size or n / (1 + (each - 1) * ICC)
+    least = clusters_for(size)
+    return (there, observations_in(there, size)) if least <= there else (least, 0)
+
+
+def lacking_words(
+    clusters: int,  # that are needed
+    there: int,  # that the suite has; 0: as many as are wanted
+) -> str:  # such as `, this suite has 25: not to be shown here`; '' where it has them
+    "That a suite has fewer clusters than are needed."
+    return f', this suite has {there:,}: not to be shown here' if 0 < there < clusters else ''

@@ -16,7 +16,16 @@ from fastcore.basics import patch
 
 from .agent import canonical_job, check_call, contract_of, is_placed
 from .files import CUT_ARGUMENTS, NO_RESULT, FileChange, replay, succeeded, written
-from .intervals import Clusters, Interval, clusters_of, count_of, interval, observations_for
+from agentft.core.intervals import (
+    Clusters,
+    Interval,
+    clusters_of,
+    count_of,
+    enough,
+    interval,
+    lacking_words,
+    observations_for,
+)
 from .records import Job, ToolCall
 from .replacements import TOKENIZER, count_tokens, edit_cost, line_edit, minimal_edit
 from .todo_work import never_ran, todo_work
@@ -350,39 +359,46 @@ def _judged(i: Interval, op: str, bound: float) -> str:
 _UNITS = dict(todo_completion='todos', phase_adherence='calls', task_success='jobs', marked_without_work='marked todos')
 
 
-def _in_families(n: int, each: float, i: Interval) -> str:
-    "In how many families `n` observations are, with `each` in one; '' where the family is not the unit."
-    return f' in {count_of(math.ceil(n / each), "family")}' if i.unit == 'family' else ''
+def _takes(i: Interval, n: int, each: float, what: str = '', size: float = 0) -> tuple[str, str]:
+    "What a target takes, such as `75 jobs in 19 families`; and that the suite has fewer families."
+    families, n = enough(n, each, i.there, size)
+    if not n:
+        return count_of(families, 'family'), lacking_words(families, i.there)
+    return f'{n:,}{what}{_in_families(families, i)}', ''
+
+
+def _in_families(families: float, i: Interval) -> str:
+    return f' in {count_of(math.ceil(families), "family")}' if i.unit == 'family' else ''
 
 
 def _share_needs(name: str, i: Interval, op: str, bound: float) -> str:
     "How many observations a share takes to show its target."
     best = float(op == '>')
     worth, each = i.denominator / i.size, i.denominator / max(i.clusters, 1)
-
-    def observations(rate):
-        return math.ceil(observations_for(bound, rate) * worth)
-
-    n = observations(best)
-    said = f'{n:,} {_UNITS[name]}{_in_families(n, each, i)} if none fails'
-    if i.value != best and (i.value - bound) * (best - bound) > 0:
-        n = observations(i.value)
-        said += f', about {n:,}{_in_families(n, each, i)} at this rate'
-    return f'{said}; seen {i.denominator:,.0f}{_in_families(i.denominator, each, i)}'
+    size = observations_for(bound, best)
+    words, lacking = _takes(i, math.ceil(size * worth), each, f' {_UNITS[name]}', size)
+    said = f'{words} if none fails{lacking}'
+    if not lacking and i.value != best and (i.value - bound) * (best - bound) > 0:
+        n = math.ceil(observations_for(bound, i.value) * worth)
+        words, lacking = _takes(i, n, each)
+        said += f', about {words} at this rate{lacking}'
+    return f'{said}; seen {i.denominator:,.0f}{_in_families(i.clusters, i)}'
 
 # %% ../../nbs/core/06_metrics.ipynb #9151e6c7
 def _ratio_needs(name: str, i: Interval, op: str, bound: float) -> str:
     "How many jobs a ratio that is no share takes to show its target: the interval shrinks with their square root."
     each = i.jobs / max(i.clusters, 1)
-    seen, said, n = f'; seen {i.jobs:,}{_in_families(i.jobs, each, i)}', '', observations_for(bound, 0)
+    seen, said, n = f'; seen {i.jobs:,}{_in_families(i.clusters, i)}', '', observations_for(bound, 0)
     if name == 'edit_precision':
+        if lacking := lacking_words(n, i.there):  # however many jobs are in each
+            return f'{count_of(n, "family")} with edits if none has an overhead{lacking}{seen}'
         where = ' in as many families' if i.unit == 'family' else ''
         said = f'{n:,} jobs with edits{where} if none has an overhead'
     if not i.value or i.high is None or i.value >= bound:
         return said and said + seen
     n = max(math.ceil(i.jobs * ((i.high - i.value) / (bound - i.value)) ** 2), i.jobs + 1)
-    rate = f'about {n:,} jobs{_in_families(n, each, i)} at this rate'
-    return ', '.join(filter(None, [said, rate])) + seen
+    words, lacking = _takes(i, n, each, ' jobs')
+    return ', '.join(filter(None, [said, f'about {words} at this rate{lacking}'])) + seen
 
 # %% ../../nbs/core/06_metrics.ipynb #4774ccfa
 _KINDS = dict(edit_precision='excess')  # all other numbers with a target are shares
@@ -440,6 +456,7 @@ def against(
     baseline: dict,  # the same of the baseline model
     families: dict | None = None,  # `task_key` -> family of the task; None: every job is a cluster
     both_succeed: bool = False,  # only the jobs in which both succeed
+    there: int = 0,  # families that the suite of the jobs has; 0: as many as are wanted
 ) -> Metric:
     "Tokens per job against a `baseline` on the same jobs."
     same = [k for k in counts if k in baseline and _billed(counts[k], baseline[k])]
@@ -451,7 +468,7 @@ def against(
     name = 'vs_baseline_both_succeed' if both_succeed else 'vs_baseline'
     unknown = {'jobs without a partner': alone} if alone else {}
     m = Metric(name, n, d, n / d - 1 if d else None, rule=RULES[name], jobs=len(same), unknown=unknown)
-    clusters = clusters_of([families[k] for k in counts]) if families else None
+    clusters = clusters_of([families[k] for k in counts], there) if families else None
     places = {k: place for place, k in enumerate(counts)}
     i = interval(pairs, 'mean', clusters=clusters.of([places[k] for k in same]) if families else None)
     i.value, i.low, i.high = (None if x is None else x - 1 for x in (i.value, i.low, i.high))
@@ -536,11 +553,11 @@ def summed(
 _pieces = count_tokens  # the parameter of `five` has the same name
 
 
-def _vs_baseline(tokens: Metric, ours: dict, theirs: dict, families: dict):
+def _vs_baseline(tokens: Metric, ours: dict, theirs: dict, families: dict, there: int):
     "The target of tokens per job is about the baseline, on the jobs in which both succeed."
-    vs = against(ours, theirs, families)
+    vs = against(ours, theirs, families, there=there)
     tokens.companions[vs.name] = vs
-    both = against(ours, theirs, families, both_succeed=True)
+    both = against(ours, theirs, families, both_succeed=True, there=there)
     tokens.companions[both.name] = both
     tokens.target, tokens.meets, tokens.needs = both.target, both.meets, both.needs
 
@@ -549,15 +566,16 @@ def five(
     jobs: list,  # Jobs, from any source
     baseline: list = None,  # Jobs of the baseline model on the same tasks, for token efficiency
     count_tokens=None,  # text -> number of tokens; None: GPT-2 pieces
+    there: int = 0,  # families that the suite of the jobs has, asked or not; 0: as many as are wanted
 ) -> dict[str, Metric]:
     "The five numbers over `jobs`, each with numerator, denominator, interval, target and rule."
     count = count_tokens or _pieces
     counts = [job_counts(j, count) for j in jobs]
-    out = summed(counts, clusters_of([j.family for j in jobs]))
+    out = summed(counts, clusters_of([j.family for j in jobs], there))
     if baseline is not None:
         ours = {task_key(j): c for j, c in zip(jobs, counts)}
         theirs = {task_key(j): job_counts(j, count) for j in baseline}
-        _vs_baseline(out['tokens_per_job'], ours, theirs, {task_key(j): j.family for j in jobs})
+        _vs_baseline(out['tokens_per_job'], ours, theirs, {task_key(j): j.family for j in jobs}, there)
     return out
 
 # %% ../../nbs/core/06_metrics.ipynb #4deb33b6

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SUITES', 'STANDARD', 'NEAR', 'SAME', 'WRITTEN', 'seed_families', 'prompt_text', 'first_number', 'suite_tasks',
-           'NearTasks']
+           'families_in', 'NearTasks']
 
 # %% ../../nbs/data/04_suites.ipynb #db49fbf1
 import random
@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, reduce
 from itertools import islice, zip_longest
 
 from fastcore.basics import patch
@@ -70,10 +70,16 @@ _ROOM = 1000  # numbers that each suite has to itself, for each seed
 _SEEDS = 100  # seeds that a suite may have
 
 
+def _shuffled(items: list, first: int) -> list:
+    "`items` in the order of the suite whose first number is `first`."
+    return random.Random(f'order/{first}').sample(items, len(items))
+
+
 def _numbered(families: list[Family], first: int, level: int = 1) -> Iterator[Task]:
     "Tasks of the evaluation from number `first` on, families in turn."
+    order = _shuffled(families, first)
     for i in range(first, first + _ROOM):
-        for family in families:
+        for family in order:
             yield family.task(i, level)
 
 
@@ -101,7 +107,7 @@ def _of_kinds(seeds: list[Seed], held: str, first: int) -> Iterator[Task]:
         if s.steps and held_kind(s) == held:
             kinds.setdefault(s.family, []).append(s)
     r, known = random.Random(f'{held}/{first}'), {prompt_text(seed_task(s)) for own in kinds.values() for s in own}
-    order = [r.sample(own, len(own)) for _, own in sorted(kinds.items())]
+    order = [r.sample(own, len(own)) for _, own in _shuffled(sorted(kinds.items()), first)]
     varied = (first - EVAL_SEED) // _ROOM % _SEEDS > 0  # only the first seed has them in their own words
     for i in range(_ROOM):
         for own in order:
@@ -112,22 +118,35 @@ def _of_kinds(seeds: list[Seed], held: str, first: int) -> Iterator[Task]:
                 yield replace(seed_task(s), family=f'seeds/{s.family}', seed=i)
 
 # %% ../../nbs/data/04_suites.ipynb #b414e071
+_GROUPS = 10  # groups that longer jobs are made of, where there are families enough
+
+
+def _grouped(families: list[Family], first: int) -> list[list[Family]]:
+    "`families` that have work, dealt to groups of two or three."
+    able = [f for f in families if not all(f.task(first + k, 2, formed=False).still for k in range(8))]
+    order, n = _shuffled(able, first), len(able)
+    groups = max(2 * n // 5, min(_GROUPS, n // 2), 1)
+    return [order[k::groups] for k in range(min(groups, n))]
+
+
+def _joined(group: list[Family], number: int) -> Task | None:
+    "The tasks of a group as one job; None where one is still, or where they can't be joined."
+    tasks = [f.task(number, 2, formed=False) for f in group]  # one job has one report
+    if any(t.still for t in tasks):
+        return None
+    try:
+        job = reduce(join, tasks)
+    except ValueError:
+        return None  # both touch a file
+    names = '+'.join(f.name for f in group)
+    return replace(job, id=f'{names}-{number}', max_turns=80)
+
+
 def _several(families: list[Family], first: int) -> Iterator[Task]:
-    "Two or three tasks in one job, on longer files than a training of the first level has."
-    r = random.Random(f'longer/{first}')
+    "Two or three tasks in one job, on longer files than a training of the first level has; groups in turn."
+    groups = _grouped(families, first)
     for i in range(first, first + _ROOM):
-        chosen = r.sample(families, min(r.choice([2, 3]), len(families)))
-        tasks = [f.task(i, 2, formed=False) for f in chosen]  # one job has one report
-        if any(t.still for t in tasks):
-            continue
-        try:
-            job = tasks[0]
-            for t in tasks[1:]:
-                job = join(job, t)
-        except ValueError:
-            continue  # both touch a file
-        names = '+'.join(f.name for f in chosen)
-        yield replace(job, id=f'{names}-{i}', max_turns=80)
+        yield from filter(None, (_joined(group, i) for group in groups))
 
 # %% ../../nbs/data/04_suites.ipynb #22bcf896
 def _seen(names, seeds, held, first):
@@ -240,6 +259,17 @@ def suite_tasks(
     if suite == 'contract':
         stream = _under(contract, stream, n)
     return [replace(t, suite=suite, id=f'{suite}:{t.id}') for t in islice(stream, n)]
+
+# %% ../../nbs/data/04_suites.ipynb #9a63283cbaf04dbcab1f6479b197f3a8
+_LOOK = 100  # jobs that are made to see which families a suite has
+
+
+def families_in(
+    suite: str,  # a name in `SUITES`
+    **options,  # as of `suite_tasks`: seed, families, seeds, final, contract
+) -> list[str]:  # names, in the order of the alphabet
+    "The families that the jobs of a suite are of, however many jobs are asked for; of a longer job its group."
+    return sorted({t.family for t in suite_tasks(suite, _LOOK, **options)})
 
 # %% ../../nbs/data/04_suites.ipynb #7624c7db
 NEAR = 0.75  # share of a job from which a row counts as a copy of it

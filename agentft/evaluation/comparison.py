@@ -11,7 +11,16 @@ __all__ = ['KINDS', 'BETTER', 'Pairs', 'pair_jobs', 'Comparison', 'compare_count
 from collections import Counter
 from dataclasses import dataclass, field
 
-from ..core.intervals import Clusters, Interval, clusters_of, count_of, interval, least_clusters
+from agentft.core.intervals import (
+    Clusters,
+    Interval,
+    clusters_of,
+    count_of,
+    enough,
+    interval,
+    lacking_words,
+    least_clusters,
+)
 from ..core.metrics import LABELS, NONE_BOTH, TARGETS, job_counts, task_key
 from ..core.records import Job
 from .statistics import clusters_needed, difference, jobs_needed, paired_sums, paired_test
@@ -78,8 +87,14 @@ class Comparison:
     clusters: int = 0  # how many of them say anything
     clusters_needed: int | None = None  # how many would be enough
     least: int = 0  # clusters that a test needs, where families are the unit
+    there: int = 0  # families that the suite has, asked or not; 0: as many as are wanted
     one_family: bool = False  # all jobs are of one family, and the verdict is about it only
     why: str = ''  # why there is no test, such as `3 families, a test needs 8`
+
+    @property
+    def described(self) -> bool:
+        "Has the suite fewer families than a test needs, however many jobs are asked for?"
+        return 0 < self.there < self.least
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #72167888
 def _counts(name, pairs, clusters, tested=True) -> tuple:
@@ -109,6 +124,8 @@ def _why(c: Comparison, clusters: Clusters) -> str:
         return NONE_BOTH if c.baseline.value is not None and c.candidate.value is not None else ''
     if c.difference is None or c.clusters >= c.least:
         return ''
+    if c.described:
+        return f'this suite has {count_of(c.there, c.unit)}, a test needs {c.least}'
     which = _SAYS.get(c.name, '') if c.clusters < len(clusters) or c.name == 'tokens_per_job' else ''
     return f'{count_of(c.clusters, c.unit)}{which}, a test needs {c.least}'
 
@@ -130,7 +147,7 @@ def compare_counts(
     d = difference(a, b, kind, level, seed, clusters)
     c = Comparison(name, *sides, d.value, d.low, d.high, jobs=len(a), unit=clusters.unit)
     c.clusters, c.one_family = len(paired_sums(a, b, clusters)), clusters.one_family
-    c.least = least_clusters(tests, alpha) if c.unit == 'family' else 0
+    c.least, c.there = least_clusters(tests, alpha) if c.unit == 'family' else 0, clusters.there
     c.why = _why(c, clusters)
     c.p, c.test = paired_test(a, b, kind, seed, clusters, least=c.least)
     c.clusters_needed = clusters_needed(a, b, clusters, tests, alpha)
@@ -166,13 +183,14 @@ def compare(
     level: float = 0.95,  # of the intervals
     seed: int = 0,  # of resamples and swaps
     count=None,  # text -> number of tokens, for edit overhead; None: GPT-2 pieces
+    there: int = 0,  # families that the suite of the jobs has, asked or not; 0: as many as are wanted
 ) -> tuple[dict[str, Comparison], Pairs]:
     "Paired comparison of a candidate with a baseline; ValueError where no task was played by both."
     pairs = pair_jobs(jobs_a, jobs_b, count)
     if not pairs.a:
         alone = f'{len(pairs.only_a)} only by the baseline, {len(pairs.only_b)} only by the candidate'
         raise ValueError(f'no task was played by both: {alone}')
-    clusters = clusters_of(pairs.families)
+    clusters = clusters_of(pairs.families, there)
     out = {name: compare_counts(name, pairs, level, seed, alpha, len(names), clusters) for name in names}
     for c, p in zip(out.values(), holm([c.p for c in out.values()])):
         c.p_holm = p
@@ -257,21 +275,27 @@ def verdict_words(
     c: Comparison,
 ) -> str:  # such as `not enough evidence: 3 families, a test needs 8`
     "The verdict, and why there is none."
+    said = 'described, not tested' if c.described and c.why else c.verdict
     why = f': {c.why}' * bool(c.why)
     about = ', about this family only' if c.one_family and c.verdict != 'not enough evidence' else ''
-    return f'{c.verdict}{about}{why or _without_value(c)}'
+    return f'{said}{about}{why or _without_value(c)}'
 
 
 def needed_words(
     c: Comparison,
 ) -> str:  # such as `about 70 families (280 jobs)`
-    "What would be enough for a verdict; '' where there is one, or no difference to go by."
-    if c.verdict != 'not enough evidence':
+    "What would be enough for a verdict; '' where there is one, no difference to go by, or no test to be had."
+    if c.verdict != 'not enough evidence' or c.described:
         return ''
     if c.unit != 'family':
         return f'about {c.jobs_needed:,} jobs' if c.jobs_needed else ''
-    jobs = f' ({c.jobs_needed:,} jobs)' if c.jobs_needed else ''
-    return f'about {count_of(c.clusters_needed, "family")}{jobs}' if c.clusters_needed else ''
+    if not c.clusters_needed:
+        return ''
+    families, jobs = c.clusters_needed, c.jobs_needed
+    if jobs:
+        families, jobs = enough(jobs, jobs / families, c.there)
+    in_jobs = f' ({jobs:,} jobs)' if jobs else ''
+    return f'about {count_of(families, "family")}{in_jobs}{lacking_words(families, c.there)}'
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #64457852
 def compare_rows(

@@ -105,6 +105,7 @@ class Standing:
     spread: object = None  # of task success over training seeds; None: one seed
     seeds: list = field(default_factory=list)  # Comparison of task success with `fair`, per training seed; [] of one
     prompted: str = ''  # the player that tokens are compared with
+    there: int = 0  # families that the suite has, asked or not; 0: not known
 
     @property
     def fair(self) -> str:
@@ -136,31 +137,35 @@ def _spread(jobs: dict, names: list[str]):
     return over_seeds([[job_counts(j)['task_success'] for j in jobs[name]] for name in names], clusters=clusters)
 
 
-def _standing(suite: str, jobs: dict, prompted: str) -> Standing:
+def _standing(suite: str, jobs: dict, prompted: str, there: int) -> Standing:
     "The standing of players whose `jobs` are those of one suite."
     some = next(iter(jobs.values()))
-    out = Standing(suite, len(some), len({j.family for j in some}), prompted=prompted)
-    numbers = {name: five(own, baseline=jobs.get(prompted)) for name, own in jobs.items()}
+    families = len({j.family for j in some})
+    there = max(there, families) if there else 0
+    out = Standing(suite, len(some), families, prompted=prompted, there=there)
+    numbers = {name: five(own, baseline=jobs.get(prompted), there=there) for name, own in jobs.items()}
     floors = [numbers.pop(name) for name in list(numbers) if is_floor(name)]
     out.numbers = numbers | (dict(floor=best_of(floors)) if floors else {})
     names = tuned_names(jobs)
     for baseline in PROMPTED:
         if baseline in jobs and names:
-            out.compared[baseline], _ = compare(jobs[baseline], jobs[names[0]])
+            out.compared[baseline], _ = compare(jobs[baseline], jobs[names[0]], there=there)
     out.spread = _spread(jobs, names)
     if out.spread and out.fair:
-        out.seeds = [compare(jobs[out.fair], jobs[name])[0]['task_success'] for name in names]
+        out.seeds = [compare(jobs[out.fair], jobs[name], there=there)[0]['task_success'] for name in names]
     return out
 
 
 def standings(
     tasks: list[Task],
     jobs: dict[str, list[Job]],  # player -> jobs in the order of the tasks
+    there: dict[str, int] | None = None,  # suite -> families that it has, asked or not; None: as many as are wanted
 ) -> dict[str, Standing]:  # suite -> standing
     "What everybody did in each suite."
-    out, prompted = {}, best_prompted(jobs)
+    out, prompted, there = {}, best_prompted(jobs), there or {}
     for suite, places in positions_of(tasks).items():
-        out[suite] = _standing(suite, {name: [own[i] for i in places] for name, own in jobs.items()}, prompted)
+        own = {name: [played[i] for i in places] for name, played in jobs.items()}
+        out[suite] = _standing(suite, own, prompted, there.get(suite, 0))
     return out
 
 # %% ../../nbs/evaluation/06_standings.ipynb #6aeb37f7
@@ -216,7 +221,8 @@ def headline_rows(
     "Task success of every player, a row per suite; training seeds in one cell."
     rows = []
     for suite, s in stand.items():
-        row = dict(suite=SUITES[suite], jobs=s.jobs, families=s.families)
+        families = f'{s.families} of {s.there}' if s.families < s.there else s.families
+        row = dict(suite=SUITES[suite], jobs=s.jobs, families=families)
         players = [p for p in _order(s.numbers) if p == 'tuned' or p not in tuned_names(s.numbers)]
         row |= {p: _tuned_cell(s) if p == 'tuned' else show_metric(s.won(p), ends=False) for p in players}
         if s.fair:
@@ -291,13 +297,11 @@ def objective_rows(
     rungs = {o: [i for i, t in enumerate(tasks) if t.objective == o] for o in OBJECTIVES}
     rows = []
     for objective, places in rungs.items():
-        if not places:
-            continue
         won = {p: sum(own[i].outcome.status == 'success' for i in places) for p, own in jobs.items()}
         floors = [n for p, n in won.items() if is_floor(p)]
         shown = {p: n for p, n in won.items() if not is_floor(p)} | (dict(floor=max(floors)) if floors else {})
         row = dict(objective=f'{objective.replace("_", " ")}: {OBJECTIVES[objective]}', jobs=len(places))
-        rows.append(row | {p: f'{n}/{len(places)}' for p, n in shown.items()})
+        rows.append(row | {p: f'{n}/{len(places)}' if places else '–' for p, n in shown.items()})
     return rows
 
 # %% ../../nbs/evaluation/06_standings.ipynb #80942555
@@ -321,7 +325,7 @@ def _lead(s: Standing) -> str:
         return f'{said}; no base played beside it.'
     c = s.compared[s.fair]['task_success']
     enough = '' if s.seeds or c.why else needed_words(c)
-    enough = f', {enough} would be enough' if enough else ''
+    enough = f', it takes {enough}' if enough else ''
     said += f', {_of(s.won(s.fair))} with {PROMPTED[s.fair]}: {success_words(s)}{enough}.'
     if 'floor' in s.numbers and floor_wins('task_success', s.numbers['floor'], s.numbers['tuned']):
         said += ' A script without content ends as many right.'

@@ -15,12 +15,12 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from ..arena.players import FLOORS, Expert
+from ..arena.players import FLOORS, Expert, play
 from ..core.contracts import Contract, read_contract
 from ..core.intervals import count_of, least_clusters
 from ..core.metrics import LABELS, TARGETS
 from ..core.records import Example, read_jsonl, write_jsonl
-from ..data.suites import STANDARD, SUITES, suite_tasks
+from ..data.suites import STANDARD, SUITES, families_in, suite_tasks
 from ..evaluation.answers import answer_all, answerable, draw_references, read_references, window_limit
 from ..evaluation.comparison import listed_words
 from ..evaluation.pages import by_family, ending
@@ -48,7 +48,7 @@ from agentft.evaluation.standings import (
     standing_line,
     standings,
 )
-from ..model.chat import ChatFormat
+from ..model.chat import ChatFormat, said_text
 from ..model.endpoints import Endpoint
 from ..model.loading import load_tokenizer
 from ..model.players import Model, Script
@@ -145,6 +145,7 @@ def _tasks(r, p) -> list:
     final = 'a final number, recorded below' if p.final else ''
     same = dict(seed=p.seed, families=r.families, final=final, contract=contract)
     out = [t for s in chosen for t in suite_tasks(s, p.jobs_per_suite, **same)]
+    r.there = {s: len(families_in(s, **same)) for s in chosen}
     r.nearest = (*refuse_copies(out, rows), len(rows)) if rows else None
     r.opened = 0
     if p.final:
@@ -195,7 +196,24 @@ def _keep_turns(r, refs, turns):
 # %% ../../nbs/4_evaluate.ipynb #776a3dab
 def _measure(r):
     "Numbers and tests of `r.jobs`, suite by suite."
-    r.standings = standings(r.tasks, r.jobs)
+    r.standings = standings(r.tasks, r.jobs, r.there)
+
+# %% ../../nbs/4_evaluate.ipynb #7a26a559
+def _too_long(r, limit: int) -> dict:
+    "In how many jobs of each suite a message of the expert is longer than `limit` tokens; suites without any left out."
+    fmt = ChatFormat(load_tokenizer(r.model))
+    jobs = r.jobs.get('expert') or [play(t, Expert()) for t in r.tasks]
+    long = [any(fmt.count(said_text(turn.said)) > limit for turn in job.turns) for job in jobs]
+    return dict(limit=limit, jobs=dict(Counter(t.suite for t, is_long in zip(r.tasks, long) if is_long)))
+
+
+def _too_long_words(r) -> str:
+    "Where a message of the expert does not fit into what a model may write; '' where all do."
+    if not r.too_long.get('jobs'):
+        return ''
+    said = [f'{n} of {counted(r.standings[suite].jobs, "job")} of {suite}' for suite, n in r.too_long['jobs'].items()]
+    longer = f'A message of the expert is longer than {r.too_long["limit"]} tokens in {listed_words(said)}'
+    return f'{longer}; a model has to split its work there.'
 
 # %% ../../nbs/4_evaluate.ipynb #70f99cb7
 def _answers(r, name, who, refs, load):
@@ -223,6 +241,7 @@ def _evaluate(r, p):
             answers[name] = said
         load = None
         gc.collect()  # this model goes before the next one comes
+    r.too_long = _too_long(r, p.max_new_tokens) if r.claims else {}
     _keep_turns(r, refs, judge_answers(refs, answers) + others)
     _measure(r)
     _judge(r)
@@ -313,6 +332,8 @@ def _numbers(r) -> dict:
         opened=r.opened,
         trained_families=list(r.families),
         nearest_training_row=r.nearest,
+        families_of_suites=r.there,
+        expert_longer_than_limit=r.too_long,
         standings=r.standings,
         headline=headline_rows(r.standings),
         objectives=objective_rows(r.tasks, r.jobs),
@@ -378,7 +399,8 @@ def _own_table(r, rows) -> str:
 
 _METHOD = (
     'Intervals of 95 % are over families, the unit of chance, and over jobs where all jobs are of one family. '
-    f'p is of paired tests over families; below {least_clusters(len(TARGETS))} there is no test, and no verdict. '
+    f'p is of paired tests over families; below {least_clusters(len(TARGETS))} there is no test, and no verdict; '
+    'a suite that has fewer of them is described and not tested. '
     'It is corrected over the five numbers of one suite against one baseline (Holm), not over suites and baselines. '
     'Tokens are judged over the jobs in which both succeed.'
 )
@@ -423,6 +445,7 @@ def _head(r) -> str:
         _METHOD,
         _newness(r),
         _spread_words(r),
+        _too_long_words(r),
         f'Played: {speed}.' if speed else '',
         '' if r.turns else _own_words(r),
     ]
