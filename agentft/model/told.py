@@ -51,8 +51,8 @@ def _size(task) -> int:
 
 
 def _plain(task) -> bool:
-    "Is it a job in the usual workspace, with the usual tools?"
-    return not task.environment and not task.toolbox
+    "Is it a job in the usual workspace, with the usual tools, that takes more than one call?"
+    return not task.environment and not task.toolbox and task.objective != 'single'
 
 
 def _own(family) -> bool:
