@@ -119,11 +119,13 @@ def _of_kinds(seeds: list[Seed], held: str, first: int) -> Iterator[Task]:
 
 # %% ../../nbs/data/04_suites.ipynb #b414e071
 _GROUPS = 10  # groups that longer jobs are made of, where there are families enough
+_FEW = 8  # tasks that show whether a family has some with work, or some in which nothing is to be changed
 
 
 def _grouped(families: list[Family], first: int) -> list[list[Family]]:
-    "`families` that have work, dealt to groups of two or three."
-    able = [f for f in families if not all(f.task(first + k, 2, formed=False).still for k in range(8))]
+    "`families` that have work and no report of their own, dealt to groups of two or three."
+    draws = {f.name: [f.task(first + k, 2, formed=False) for k in range(_FEW)] for f in families}
+    able = [f for f in families if any(not t.still and not t.report for t in draws[f.name])]
     order, n = _shuffled(able, first), len(able)
     groups = max(2 * n // 5, min(_GROUPS, n // 2), 1)
     return [order[k::groups] for k in range(min(groups, n))]
@@ -171,9 +173,6 @@ def _longer(names, seeds, held, first):
 
 def _full(names, seeds, held, first):
     return (replace(t, rules=FULL, max_turns=80) for t in _seen(names, seeds, held, first))
-
-
-_FEW = 8  # tasks that show whether a family has some in which nothing is to be changed
 
 
 def _nothing(names, seeds, held, first):
