@@ -176,4 +176,5 @@ def test_the_expert_meets_every_target_on_hand_written_seeds(kind):
     jobs = [play(seed_task(s), Expert()) for s in WRITTEN[kind]]
     numbers = five(jobs)
     assert all(numbers[k].value in (None, 1.0) for k in ('todo_completion', 'phase_adherence', 'task_success'))
+    assert numbers['todo_completion'].companions['marked_without_work'].numerator == 0
     assert (numbers['edit_precision'].value or 0) < 0.10, str(numbers['edit_precision'])

@@ -236,6 +236,7 @@ def test_a_share_of_all_requests_asks_for_a_harder_job():
     at, asked = {p: [Seed('s', *p, 1)] for p in pairs}, Counter()
     requests = _requests([p for p in pairs for _ in range(5)], at, asked, 0, 0.2)
     assert Counter(r.kind for r in requests) == dict(evolve=4, vary=16)
+    assert {f for r in requests for f in r.families} == {name for _, name in pairs}  # a second task is of these
 
 
 @settings(max_examples=60, deadline=None)

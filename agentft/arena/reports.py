@@ -62,7 +62,7 @@ def _same(value: str, want) -> bool:
         return any(_same(value, one) for one in want)
     if isinstance(want, tuple):
         return _parts(value) == sorted(map(_plain, want))
-    return _plain(value) == _plain(want)
+    return _plain(value).removeprefix('./') == _plain(want).removeprefix('./')
 
 # %% ../../nbs/arena/00_reports.ipynb #8cf9a55c
 @patch

@@ -28,6 +28,7 @@ from agentft.core.agent import (
     tool_schemas,
     tool_table,
 )
+from ..core.files import clean_path
 from ..core.records import Job, Message, Outcome, Todo, ToolCall, Turn, Usage, content_hash
 from ..core.todo_work import judge_todos
 
@@ -351,6 +352,20 @@ def _looks(self: Session) -> frozenset:
     return frozenset(getattr(self.env, 'looks', ()))
 
 
+def _looked_at(call) -> set:
+    "What a look is at: paths; its own name where it has none."
+    named = {clean_path(str(x)) for k, x in call.arguments.items() if k in ('path', 'source', 'dest')}
+    return named or {call.name}
+
+
+@patch
+def _has_looked(self: Session, item) -> bool:
+    "Was everything looked at that the work of `item` looks at?"
+    calls = [c for t in self._plain_turns() for c in t.said.tool_calls if c.name in READS | self._looks]
+    seen = {x for c in calls for x in _looked_at(c)}
+    return all(_looked_at(c) <= seen for c in flat_calls(item.calls))
+
+
 @patch
 def _judge_todos(self: Session, files):
     tactical = [t for t in self.todos if t.agent_phase == 'tactical']
@@ -359,6 +374,8 @@ def _judge_todos(self: Session, files):
         item = self.task.items[pairs[i]] if i in pairs else None
         if item and not _only_looks(item, self._looks):
             todo.work_done, todo.done_rule = item.check(files), 'checker'
+        elif item and self._has_looked(item):
+            todo.work_done, todo.done_rule = True, 'checker'
 
 # %% ../../nbs/arena/04_sessions.ipynb #44370bc7
 @patch

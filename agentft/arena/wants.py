@@ -115,6 +115,8 @@ def are_in(
 ) -> bool:
     "Does `text` say every fact once and in order, and nothing else?"
     lines = normal_form('a.md', text)
+    if any(re.match(r'(?:[-*+] )?(?:#|\[.?\])', line) for line in lines[bool(self.heading) :]):
+        return False  # a fact is no heading, and no box to tick
     if self.heading:
         if not lines or lines[0] != self.heading:
             return False

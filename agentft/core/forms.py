@@ -241,9 +241,12 @@ def _head(text: str, ordered: bool) -> list[str]:
     return _yaml(re.split(r'(?m)^---\s*$', text, maxsplit=2)[1], ordered)
 
 
+_BETWEEN_ROWS = re.compile(r'(?m)(^[ \t]*\|.*\|[ \t]*\n)(?:[ \t]*\n)+(?=[ \t]*\|)')  # blank lines: the table ends there
+
+
 def _markdown(text: str, ordered: bool = False) -> list[str]:
     "Normal lines of a Markdown file, with its frontmatter."
-    out, lines, fenced = [], _lines(text), False
+    out, lines, fenced = [], _lines(_BETWEEN_ROWS.sub(r'\1<end of a table>\n', _clean(text))), False
     if lines and lines[0] == '---' and '---' in lines[1:]:
         end = lines.index('---', 1)
         out = ['---', *_head(_clean(text), ordered), '---']

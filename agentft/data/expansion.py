@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 
 from tqdm import tqdm
 
-from ..arena.catalogue import FAMILIES
+from ..arena.catalogue import FAMILIES, trained_on
 from ..arena.sessions import Session
 from ..core.agent import SHORT, canonical_job
 from ..core.records import Example, Job, Message, Turn, content_hash, from_dict, to_dict
@@ -226,11 +226,11 @@ def _kind(n: int, evolve_share: float) -> str:
 
 # %% ../../nbs/data/05_expansion.ipynb #37149801
 def _requests(wanted: list, at: dict, asked: Counter, start: int, evolve_share: float) -> list[Request]:
-    "The next request for each pair in `wanted`; `asked` counts them on."
-    out = []
+    "The next request for each pair in `wanted`; `asked` counts them on. Harder jobs stay within the families of `at`."
+    families, out = sorted({family for _, family in at} & set(trained_on())), []
     for p in wanted:
         k, kind = start + asked[p], _kind(asked.total(), evolve_share)
-        out.append(Request(kind, at[p][k % len(at[p])], k))
+        out.append(Request(kind, at[p][k % len(at[p])], k, families if kind == 'evolve' else []))
         asked[p] += 1
     return out
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from tqdm import tqdm
 
-from ..arena.catalogue import EVAL_SEED, FAMILIES
+from ..arena.catalogue import EVAL_SEED, trained_on
 from ..arena.players import expert_script
 from ..arena.tasks import flat_calls
 from ..core.records import Message, Usage, content_hash, from_dict, read_jsonl, to_dict
@@ -30,6 +30,7 @@ class Request:
     kind: str  # `vary`: the same kind of job with other names and values; `evolve`: a harder one
     seed: Seed  # what to start from
     number: int = 0  # which of many: the same seed can be varied often
+    families: list[str] = field(default_factory=list)  # that a harder job may add work of; []: all that train
     v: int = 1
 
 # %% ../../nbs/data/03_teachers.ipynb #e541cfaa
@@ -209,6 +210,7 @@ def evolve_seed(
     seed: Seed,
     rng,  # random.Random
     id: str,  # of the new seed
+    families: tuple = (),  # of which a second task may be; (): all that may be trained on
 ) -> Seed:
     "A harder job; its `note` says in which way."
     new = vary_seed(seed, rng, id, reword=0)
@@ -227,14 +229,15 @@ def evolve_seed(
         names = rng.sample(_IN_THE_WAY, 2)
         new = replace(new, files=new.files | {n: rng.choice(_ABOVE) + '\n' for n in names})
     elif way == 'second':
-        family = rng.choice([f for f in FAMILIES if FAMILIES[f].seen])
-        new = replace(new, also=[[family, rng.randrange(1000, EVAL_SEED)]])
+        new = replace(new, also=[[rng.choice(trained_on(tuple(families))), rng.randrange(1000, EVAL_SEED)]])
     else:
         new = _reword(new, rng.choice(_WORDINGS))
     return replace(new, note=f'evolved: {way}')
 
 # %% ../../nbs/data/03_teachers.ipynb #93672d04
-_KINDS = dict(vary=vary_seed, evolve=evolve_seed)
+def _made(r: Request, rng, id: str) -> Seed:
+    "The seed that a request asks for."
+    return evolve_seed(r.seed, rng, id, r.families) if r.kind == 'evolve' else vary_seed(r.seed, rng, id)
 
 
 class OfflineTeacher(Teacher):
@@ -247,7 +250,7 @@ class OfflineTeacher(Teacher):
             key = self.key(r)
             answer = Answer(key, self.name, True, r.kind)
             try:
-                answer.seed = _KINDS[r.kind](r.seed, random.Random(key), f'{r.seed.id}~{key[:8]}')
+                answer.seed = _made(r, random.Random(key), f'{r.seed.id}~{key[:8]}')
                 answer.said = expert_script(seed_task(answer.seed))
             except ValueError as e:
                 answer.error = str(e)
