@@ -186,7 +186,7 @@ def test_a_job_and_its_contract_survive_the_disk(team, tmp_path):
     assert len(json.dumps(to_dict(job)['contract'])) < 1000  # schemas stand in the job already
     reference = reference_at(again, 3)
     assert reference.contract == job.contract
-    plain = to_dict(play(make_task('config', 1), Expert()))
+    plain = to_dict(play(make_task('config', 1, formed=False), Expert()))
     assert 'contract' not in plain and from_dict(Job, plain).contract == {}
 
 
@@ -262,7 +262,7 @@ def test_notes_of_todo_complete_are_legal_where_the_contract_has_them(tmp_path):
 
 
 def test_one_todo_is_not_completed_twice():
-    with Session(make_task('config', 1)) as s:
+    with Session(make_task('config', 1, formed=False)) as s:
         s.step(
             Message('assistant', '', [tool_call('next_phase_todos', todos=['Set threads to 33 in settings/audit.yml'])])
         )
@@ -405,7 +405,7 @@ def test_an_answer_in_the_words_of_a_team_is_judged_by_its_effect():
 
 
 def test_a_disguise_is_drawn_by_its_seed():
-    task = make_task('config', 1)
+    task = make_task('config', 1, formed=False)
     boxes = [disguise(task, seed).toolbox for seed in range(40)]
     assert boxes == [disguise(task, seed).toolbox for seed in range(40)]
     assert {len(b.extra) for b in boxes} == {2, 3, 4}
@@ -431,7 +431,7 @@ def test_no_training_data_has_the_names():
     words, keys = set(re.findall(r'\w+', text)), set(re.findall(r'"(\w+)\\*":', text))
     assert {'read_file', 'Edit'} <= words and {'old_string', 'todo_id'} <= keys
     for n in range(VOCABULARIES):
-        box = disguise(make_task('config', 1), vocabulary=n).toolbox
+        box = disguise(make_task('config', 1, formed=False), vocabulary=n).toolbox
         names = {name for name, _ in box.aliases.values()} | {t.name for t in USELESS}
         assert not names & words
         own = next(own for _, own in box.aliases.values())
@@ -439,7 +439,7 @@ def test_no_training_data_has_the_names():
 
 
 def test_tools_of_no_use_refuse_and_do_nothing():
-    task = disguise(make_task('config', 1), seed=3)
+    task = disguise(make_task('config', 1, formed=False), seed=3)
     with Session(task) as s:
         useless = task.toolbox.extra[0]
         before = s.files()
@@ -451,9 +451,9 @@ def test_tools_of_no_use_refuse_and_do_nothing():
 
 
 def test_what_a_disguised_session_says_names_its_own_tools_only():
-    hidden = disguise(make_task('config', 1), seed=0, vocabulary=1)
+    hidden = disguise(make_task('config', 1, formed=False), seed=0, vocabulary=1)
     while 'todo_complete' not in hidden.toolbox.aliases:
-        hidden = disguise(make_task('config', 1), seed=int(hidden.id[-1]) + 1, vocabulary=1)
+        hidden = disguise(make_task('config', 1, formed=False), seed=int(hidden.id[-1]) + 1, vocabulary=1)
     with Session(hidden, FULL) as s:
         player = Translated().start(s)
         while not s.done:
@@ -568,7 +568,7 @@ def test_a_recorded_job_is_judged_by_own_arguments_where_no_schema_was_recorded(
 
 
 def test_what_a_contract_lacks_is_said(all_but):
-    long = replace(make_task('config', 1), parts=True)
+    long = replace(make_task('config', 1, formed=False), parts=True)
     assert under_contract(long, all_but())
     path = next(iter(long.files))
     calls = [tool_call('read_file', path=path, offset=1) if c.name == 'read_file' else c for c in long.items[0].calls]
@@ -579,15 +579,15 @@ def test_what_a_contract_lacks_is_said(all_but):
         under_contract(long, all_but(NOT_IN_PARTS))
     needed = NOTED + '\n      required: [notes]'
     with pytest.raises(ValueError, match=r"todo_complete: arguments must contain \['notes'\]"):
-        under_contract(make_task('config', 1), all_but(needed))
+        under_contract(make_task('config', 1, formed=False), all_but(needed))
     with pytest.raises(ValueError, match='nothing like edit_file'):
-        under_contract(make_task('config', 1), all_but('edit_file: {like: write_file}'))
+        under_contract(make_task('config', 1, formed=False), all_but('edit_file: {like: write_file}'))
 
 
 def test_a_value_that_no_tool_can_take_is_refused(all_but):
     "A contract may allow todos that are objects beside texts; the arena stages texts."
     loose = 'next_phase_todos: {parameters: {type: object, properties: {todos: {type: array}}, required: [todos]}}'
-    task = under_contract(make_task('config', 1), all_but(loose))
+    task = under_contract(make_task('config', 1, formed=False), all_but(loose))
     with Session(task) as s:
         (answer, *_) = s.step(
             Message('assistant', '', [tool_call('next_phase_todos', todos=[dict(text='Set it to 60')])])
@@ -599,7 +599,7 @@ def test_a_value_that_no_tool_can_take_is_refused(all_but):
 
 
 def test_several_calls_in_one_message():
-    task = make_task('config', 1)
+    task = make_task('config', 1, formed=False)
     with Session(task) as s:
         plan = [tool_call('next_phase_todos', todos=[i.text for i in task.items]), tool_call('todo_complete')]
         assert all(m.ok for m in s.step(Message('assistant', '', plan)) if m.role == 'tool')
@@ -650,9 +650,9 @@ def test_a_long_file_is_read_in_parts_where_the_task_asks_for_it(parts):
 
 def test_a_job_says_what_its_task_is():
     told = dict(level=2, work='edit', suite='seeds')
-    meta = play(of(make_task('config', 1), **told), Expert()).meta
+    meta = play(of(make_task('config', 1, formed=False), **told), Expert()).meta
     assert told.items() <= meta.items() and meta['objective'] == 'two_phase'
-    assert not told.keys() & play(make_task('config', 1), Expert()).meta.keys() - {
+    assert not told.keys() & play(make_task('config', 1, formed=False), Expert()).meta.keys() - {
         'level',
         'objective',
         'work',

@@ -41,7 +41,7 @@ from agentft.model.loading import tiny_model
 from agentft.model.players import Model, Script
 from agentft.workbench.runs import read_result, write_result
 
-JOB = play(make_task('config', 1), Expert())
+JOB = play(make_task('config', 1, formed=False), Expert())
 STAGE, _, READ, EDIT, MARK, WRITE, _, END = [reference_at(JOB, i) for i in range(len(JOB.turns))]
 PATH = next(iter(EDIT.files_after))
 OLD, NEW = EDIT.files[PATH], EDIT.files_after[PATH]
@@ -626,7 +626,7 @@ def turns_of(refs, base, tuned):
 
 
 def references(n, seed=1):
-    jobs = [play(make_task('config', s), Expert()) for s in range(seed, seed + n)]
+    jobs = [play(make_task('config', s, formed=False), Expert()) for s in range(seed, seed + n)]
     return [reference_at(j, i) for j in jobs for i in range(len(j.turns))]
 
 
