@@ -138,7 +138,7 @@ def test_a_look_up_wins_few_jobs_in_which_nothing_is_to_be_changed(family):
     tasks = [make_task(family, 300 + k, 1 + k % 3) for k in range(90)]
     still = [t for t in tasks if t.still]
     won = [t.id for t in still if play(t, FLOORS['floor-still']).outcome.status == 'success']
-    assert len(still) >= 25 and len(won) <= 0.3 * len(still), won
+    assert len(still) >= 20 and len(won) <= 0.3 * len(still), won
 
 
 def test_the_form_of_a_report_does_not_tell_whether_there_is_work():
@@ -148,7 +148,7 @@ def test_the_form_of_a_report_does_not_tell_whether_there_is_work():
         tasks = [make_task(family, 500 + k, 1 + k % 3) for k in range(90)]
         asked = [t for t in tasks if set(t.report.lines) - {'changed', 'reason'}]
         shares[family] = sum(not t.still for t in asked) / len(asked)
-        assert len(asked) == len(tasks) and 0.25 < shares[family] < 0.75, shares
+        assert len(asked) == len(tasks) and 0.25 < shares[family] < 0.85, shares
     assert sum(shares.values()) / len(shares) > 1 / 3, shares
 
 

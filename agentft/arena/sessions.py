@@ -359,9 +359,11 @@ def _looked_at(call) -> set:
 
 
 @patch
-def _has_looked(self: Session, item) -> bool:
-    "Was everything looked at that the work of `item` looks at?"
-    calls = [c for t in self._plain_turns() for c in t.said.tool_calls if c.name in READS | self._looks]
+def _has_looked(self: Session, item, marked) -> bool:
+    "Was everything that the work of `item` looks at looked at in a tactical phase, up to the turn `marked`?"
+    last = len(self.turns) if marked is None else marked + 1
+    turns = [t for t in self._plain_turns()[:last] if t.agent_phase == 'tactical']
+    calls = [c for t in turns for c in t.said.tool_calls if c.name in READS | self._looks]
     seen = {x for c in calls for x in _looked_at(c)}
     return all(_looked_at(c) <= seen for c in flat_calls(item.calls))
 
@@ -374,7 +376,7 @@ def _judge_todos(self: Session, files):
         item = self.task.items[pairs[i]] if i in pairs else None
         if item and not _only_looks(item, self._looks):
             todo.work_done, todo.done_rule = item.check(files), 'checker'
-        elif item and self._has_looked(item):
+        elif item and self._has_looked(item, todo.completed_turn):
             todo.work_done, todo.done_rule = True, 'checker'
 
 # %% ../../nbs/arena/04_sessions.ipynb #44370bc7
