@@ -29,10 +29,14 @@ def _rows(text: str) -> list[tuple]:
     return [(_plain(key), value) for key, _, value in (line.partition(':') for line in lines)]
 
 
+def _entry(text: str) -> str:
+    "A value as it is compared: a path may begin with `./`."
+    return _plain(text).removeprefix('./')
+
+
 def _parts(value: str) -> list[str]:
-    "The entries of a list such as `a, b and c`, sorted; a path may begin with `./`."
-    entries = (_plain(x).removeprefix('./') for x in re.split(r'[,;]\s*(?:and\s+)?|\s+and\s+', value))
-    return sorted(filter(None, entries))
+    "The entries of a list such as `a, b and c`, sorted."
+    return sorted(filter(None, map(_entry, re.split(r'[,;]\s*(?:and\s+)?|\s+and\s+', value))))
 
 # %% ../../nbs/arena/00_reports.ipynb #8ba60000
 class Either(tuple):
@@ -61,8 +65,8 @@ def _same(value: str, want) -> bool:
     if isinstance(want, Either):
         return any(_same(value, one) for one in want)
     if isinstance(want, tuple):
-        return _parts(value) == sorted(map(_plain, want))
-    return _plain(value).removeprefix('./') == _plain(want).removeprefix('./')
+        return _parts(value) == sorted(map(_entry, want))
+    return _entry(value) == _entry(want)
 
 # %% ../../nbs/arena/00_reports.ipynb #8cf9a55c
 @patch

@@ -394,14 +394,6 @@ def objective(self: Task) -> str:
         return 'two_phase'
     return 'single' if len(flat_calls(self.items[0].calls)) == 1 else 'nested'
 
-# %% ../../nbs/arena/01_tasks.ipynb #acae54e37e7d407bbb7b55eff062a284
-def _changed(task) -> tuple:
-    "Paths of the files that a task changes or makes; ValueError where it removes one."
-    wanted = task.wanted()
-    if gone := [path for path, want in wanted.items() if want is None]:
-        raise ValueError(f'{task.id} removes {gone[0]}, and its job asks for a report of what was changed')
-    return tuple(path for path, want in wanted.items() if not holds(path, want, task.files.get(path)))
-
 # %% ../../nbs/arena/01_tasks.ipynb #9a63283cbaf04dbcab1f6479b197f3a8
 FORMED = 0.25  # share of the jobs with work that ask for a report in a form
 
@@ -413,11 +405,9 @@ def some_formed(
     "One in four of the tasks with work asks for a report in a form; any other is as it was."
     if task.still or task.report or r.random() >= FORMED:
         return task
-    try:
-        changed = _changed(task)
-    except ValueError:
-        return task
-    if not changed or set(changed) & set(_OWN_PAPERS):
+    wanted = task.wanted()
+    changed = tuple(path for path, want in wanted.items() if not holds(path, want, task.files.get(path)))
+    if not changed or None in wanted.values() or set(changed) & set(_OWN_PAPERS):
         return task
     lines, asks = dict(changed=changed), dict(changed=CHANGED)
     if r.random() < 0.5:

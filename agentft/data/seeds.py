@@ -200,8 +200,8 @@ def _spelled_out(seed: Seed) -> Task:
         said = dict(instruction=f'{seed.instruction} {clause}'.strip(), summary=report.text())
         return replace(task, still=True, report=report, **said)
     task = replace(task, still=bool(seed.no_action()), summary=seed.summary or 'Done as asked.')
-    starter = seed.author == 'starter'  # what comes from a user keeps its words
-    return some_formed(task, random.Random(f'{seed.instruction}/report')) if starter else task
+    formed = seed.author == 'starter' and not seed.also  # what comes from a user keeps its words
+    return some_formed(task, random.Random(f'{seed.instruction}/report')) if formed else task
 
 # %% ../../nbs/data/00_seeds.ipynb #024583d8
 def _lengthen(t: Task, path: str, text: str) -> Task:

@@ -75,9 +75,10 @@ def _move(r, level, still):
     code, other = (f'K-{n}' for n in r.sample(range(1000, 10000), 2))
     folder = r.choice(['done', 'closed', 'paid'])
     names = [f'{name}-{r.randint(10, 99)}.md' for name in r.sample(WORDS['noun'], 3 + 2 * level)]
-    lines, places = [[f'The desk has settled {other} like {code}.']], r.choices(['open', folder], k=len(names) - 1)
+    places = r.choices(['open', folder], k=len(names) - 1)
     paths = [f'{place}/{name}' for place, name in zip(places, names[1:])]
-    files = {p: file_of(r, level, f'# Case {other}', x, PROSE, ()) for p, x in zip(paths, lines)}
+    mention = f'The desk has settled {other} like {code}.'
+    files = {paths[0]: file_of(r, level, f'# Case {other}', [mention], PROSE, ())}
     files |= {p: file_of(r, level, '# Notes', [], PROSE, ()) for p in paths[1:]}
     path, end = f'{folder if still else "open"}/{names[0]}', f'{folder}/{names[0]}'
     text = files[path] = file_of(r, level, f'# Case {code}', [], PROSE, ())
