@@ -283,6 +283,28 @@ def test_a_training_row_that_holds_a_job_ends_the_run(tmp_path):
     assert 0 <= read_result(out)['numbers']['nearest_training_row'][0] < NEAR
 
 
+def test_rows_are_looked_for_beside_the_adapter(run, tmp_path):
+    "With another folder for the result the adapter's own rows are compared; without any the report says so."
+    small = dict(suites='seen', jobs_per_suite=2, players='expert', out=str(tmp_path / 'elsewhere' / '4-evaluate'))
+    two, three = tmp_path / 'mine' / '2-synthesize', tmp_path / 'mine' / '3-train'
+    shutil.copytree(run / '3-train', three)
+    write_result(two, 'synthesize', {}, dict(families=['config', 'insert']))
+    rows = [
+        Example(play(t, Expert()).messages(), id=t.id) for t in suite_tasks('seen', 2, families=('config', 'insert'))
+    ]
+    write_jsonl(two / 'examples.jsonl', rows)
+    with pytest.raises(ValueError, match='2 training rows of 2 hold a job of the evaluation'):
+        door(train_dir=str(three), **small)
+    shutil.rmtree(two)
+    door(train_dir=str(three), **small)
+    n = read_result(Path(small['out']))['numbers']
+    assert n['nearest_training_row'] is None
+    said = ev._newness(N(claims=True, nearest=None, jobs=dict(tuned=[]), opened=0))
+    assert '**not checked**' in said and 'not checked' not in ev._newness(
+        N(claims=False, nearest=None, jobs={}, opened=0)
+    )
+
+
 def test_notebook_and_function_have_the_same_parameters():
     import papermill as pm
 

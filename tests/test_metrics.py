@@ -321,6 +321,11 @@ def test_companions_of_the_jobs_that_succeeded():
     )
     assert str(m['todo_completion'].companions['todo_completion_in_successes']) == '100.0% (2/2)'
     assert str(m['phase_adherence'].companions['phase_adherence_in_successes']) == '100.0% (2/2)'
+    tuned[0].todos.append(Todo('u', 'y', work_done=False, completed_turn=0))  # a job that succeeds and marks too early
+    tuned[2].todos.append(Todo('u', 'y', work_done=False, completed_turn=0))
+    beside = five(tuned)['todo_completion'].companions
+    assert str(beside['marked_without_work']) == '50.0% (2/4)'
+    assert str(beside['marked_without_work_in_successes']) == '33.3% (1/3)'
     assert str(m['phase_adherence']) == '75.0% (3/4)'
 
 

@@ -14,11 +14,12 @@ from agentft.core.agent import FULL, SHORT, TOOLS
 from agentft.core.contracts import Contract
 from agentft.core.metrics import five
 from agentft.core.records import Example, from_dict, to_dict
-from agentft.data.seeds import held_kind, read_seeds, seed_task
+from agentft.data.seeds import Seed, held_kind, read_seeds, seed_task
 from agentft.data.suites import STANDARD, SUITES, NearTasks, families_in, first_number, prompt_text, suite_tasks
-from agentft.data.teachers import vary_seed
+from agentft.data.teachers import MOST_FILES, MOST_TODOS, evolve_seed, vary_seed
 from agentft.data.verification import Gate, Reserved
 from agentft.evaluation.standings import refuse_copies
+from agentft.model.loading import load_tokenizer
 
 SEEDS = read_seeds(Path(__file__).resolve().parent.parent / 'seeds')
 WRITTEN = {}  # kind of work -> seeds that people spelled out
@@ -26,6 +27,7 @@ for seed in SEEDS:
     if seed.steps:
         WRITTEN.setdefault(seed.family, []).append(seed)
 
+QUICK = ('config', 'rename', 'clean_up', 'insert')  # few families, one of them with many files
 OPENED = ('', 'a test that it is apart')  # the suites of the development; those of the test, and why
 
 
@@ -74,9 +76,39 @@ def test_longer_jobs_of_different_families_share_no_family(seed):
         assert max(len(x) for x in places.values()) <= 8  # in turn: none has many of the 40
 
 
+@pytest.mark.parametrize('families', [(), QUICK])
+def test_longer_jobs_have_more_todos_and_files_than_any_training_row(families):
+    "Hand-written seeds and what the teacher makes of them and of families keep within a bound; longer jobs are above."
+    trained = [s for s in SEEDS if not held_kind(s)]
+    made = [Seed(f'{f}-{k}', FAMILIES[f].behaviour, f, k) for f in trained_on(families) for k in range(6)]
+    hard = [evolve_seed(s, random.Random(i), s.id, families) for i, s in enumerate(made + trained[::4])]
+    assert {s.note for s in hard} >= {'evolved: second', 'evolved: beside'}
+    rows = [seed_task(s) for s in trained + made + hard]
+    assert max(len(t.items) for t in rows) <= MOST_TODOS and max(len(t.files) for t in rows) <= MOST_FILES
+    for final in OPENED:
+        longer = suite_tasks('longer', 24, families=families, final=final)
+        assert len(longer) == 24 and all(len(t.items) > MOST_TODOS and len(t.files) > MOST_FILES for t in longer)
+        lines = sorted(max(text.count('\n') for text in t.files.values()) for t in longer)
+        assert lines[12] > 35 and lines[-1] > 80  # files, too, are longer; not in jobs that only move some
+
+
+def test_deep_files_of_the_third_level_do_not_fit_a_window():
+    "And the expert, who reads the part that it needs, changes them nevertheless."
+    tokens = load_tokenizer('smollm2-135m')
+    for k in range(40):
+        t = FAMILIES['deep'].task(k, 3)
+        assert len(tokens.encode(t.files[t.deliverables[0]])) > 1536, t.id
+        if k % 8 == 0:
+            job = play(t, Expert())
+            shown = [m.content for m in job.messages() if m.role == 'tool']
+            assert job.outcome.status == 'success' and len(tokens.encode(''.join(shown))) < 1536
+
+
 def test_longer_jobs_of_few_families_end():
-    "One family is a group by itself, two are a pair; families without work are in no group."
-    assert {parts_of(t) for t in suite_tasks('longer', 5, families=('config',))} == {('config',)}
+    """One family is a group by itself, two are a pair; families without work are in no group, and one whose jobs all
+    write the same file can't be many in one."""
+    assert {parts_of(t) for t in suite_tasks('longer', 5, families=('insert',))} == {('insert',)}
+    assert suite_tasks('longer', 5, families=('config',)) == []
     pair = {parts_of(t) for t in suite_tasks('longer', 5, families=('config', 'insert', 'done_already'))}
     assert [sorted(x) for x in pair] == [['config', 'insert']]
     assert suite_tasks('longer', 5, families=('done_already',)) == []

@@ -284,6 +284,7 @@ LABELS = dict(
     vs_baseline='tokens against baseline',
     vs_baseline_both_succeed='tokens against baseline, both succeed',
     todo_completion_in_successes='todo completion, successful jobs',
+    marked_without_work_in_successes='marked without work, successful jobs',
     phase_adherence_in_successes='phase adherence, successful jobs',
 )
 
@@ -307,6 +308,7 @@ RULES = dict(
     vs_baseline='tokens per job against the baseline on the same jobs, -1; shown, and not judged',
     vs_baseline_both_succeed='the same over the jobs in which both succeed, which decides about the target',
     todo_completion_in_successes='todo completion of the jobs that ended in success',
+    marked_without_work_in_successes='todos marked without work in the jobs that ended in success',
     phase_adherence_in_successes='phase adherence of the jobs that ended in success',
 )
 
@@ -492,7 +494,10 @@ _BESIDE = dict(
     edit_precision=('edit_precision_lines', 'whole_file_rewrites'),
     tokens_per_job=('completion_tokens',),
 )
-_IN_SUCCESSES = ('todo_completion', 'phase_adherence')
+_IN_SUCCESSES = dict(
+    todo_completion=('todo_completion', 'marked_without_work'),
+    phase_adherence=('phase_adherence',),
+)
 
 
 def _companions(five: dict, counts: list):
@@ -500,10 +505,11 @@ def _companions(five: dict, counts: list):
     for name, beside in _BESIDE.items():
         five[name].companions = {k: total(k, counts) for k in beside}
     right = [c for c in counts if _succeeded(c)]
-    for name in _IN_SUCCESSES:
-        n, d = (sum(c[name][side] for c in right) for side in (0, 1))
-        key = f'{name}_in_successes'
-        five[name].companions[key] = Metric(key, n, d, n / d if d else None, rule=RULES[key], jobs=len(right))
+    for name, there in _IN_SUCCESSES.items():
+        for beside in there:
+            n, d = (sum(c[beside][side] for c in right) for side in (0, 1))
+            key = f'{beside}_in_successes'
+            five[name].companions[key] = Metric(key, n, d, n / d if d else None, rule=RULES[key], jobs=len(right))
     five['tokens_per_job'].companions['tokens_per_success'] = _per_success(five['tokens_per_job'], five['task_success'])
 
 # %% ../../nbs/core/06_metrics.ipynb #c2ba6e31

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache, reduce
+from functools import cache
 from itertools import islice, zip_longest
 
 from fastcore.basics import patch
@@ -25,7 +25,7 @@ from ..core.agent import FULL
 from ..core.contracts import Contract
 from ..core.records import Message
 from .seeds import Seed, held_kind, read_seeds, seed_task
-from .teachers import vary_seed
+from .teachers import MOST_FILES, MOST_TODOS, vary_seed
 from ..workbench.recipes import project
 
 # %% ../../nbs/data/04_suites.ipynb #b44b78da
@@ -119,6 +119,7 @@ def _of_kinds(seeds: list[Seed], held: str, first: int) -> Iterator[Task]:
 
 # %% ../../nbs/data/04_suites.ipynb #b414e071
 _GROUPS = 10  # groups that longer jobs are made of, where there are families enough
+_ROUNDS = 10  # tasks of each family that a longer job may have
 _FEW = 8  # tasks that show whether a family has some with work, or some in which nothing is to be changed
 
 
@@ -131,23 +132,38 @@ def _grouped(families: list[Family], first: int) -> list[list[Family]]:
     return [order[k::groups] for k in range(min(groups, n))]
 
 
-def _joined(group: list[Family], number: int) -> Task | None:
-    "The tasks of a group as one job; None where one is still, or where they can't be joined."
-    tasks = [f.task(number, 2, formed=False) for f in group]  # one job has one report
-    if any(t.still for t in tasks):
-        return None
+def _is_larger(job: Task) -> bool:
+    "Has `job` more todos and more files than a training row?"
+    return len(job.items) > MOST_TODOS and len(job.files) > MOST_FILES
+
+
+def _with(job: Task | None, task: Task) -> Task | None:
+    "`job` and `task` in one; None where `task` is still, or both touch a file."
     try:
-        job = reduce(join, tasks)
+        return None if task.still else join(job, task) if job else task
     except ValueError:
-        return None  # both touch a file
-    names = '+'.join(f.name for f in group)
-    return replace(job, id=f'{names}-{number}', max_turns=80)
+        return None
+
+
+def _joined(group: list[Family], number: int) -> Task | None:
+    "Tasks of a group as one job that is larger than a training row; None where they can't be joined."
+    job = None
+    for k in range(_ROUNDS):
+        for family in group:
+            level = 1 if k else 2 if job else 3
+            more = _with(job, family.task(number + k * _ROOM // _ROUNDS, level, formed=False))  # one job has one report
+            if not (k or more):
+                return None  # each family is in it
+            job = more or job
+            if k and _is_larger(job):
+                names = '+'.join(f.name for f in group)
+                return replace(job, id=f'{names}-{number}', max_turns=80)
 
 
 def _several(families: list[Family], first: int) -> Iterator[Task]:
-    "Two or three tasks in one job, on longer files than a training of the first level has; groups in turn."
+    "Several tasks in one job, on longer files than a training of the first level has; groups in turn."
     groups = _grouped(families, first)
-    for i in range(first, first + _ROOM):
+    for i in range(first, first + _ROOM // _ROUNDS):
         yield from filter(None, (_joined(group, i) for group in groups))
 
 # %% ../../nbs/data/04_suites.ipynb #22bcf896
@@ -206,7 +222,7 @@ SUITES = dict(
     families='families that no training saw',
     seeds='hand-written jobs of kinds that no training saw',
     tools='tools under new names, irrelevant ones beside them',
-    longer='several jobs in one, longer files',
+    longer='several jobs in one: more todos and files than in training',
     full="the agent's full rules: guide, plan, memory, five todos or more",
     nothing='nothing has to be changed',
     contract="a team's own tools, phases and rules",

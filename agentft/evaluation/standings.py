@@ -236,7 +236,11 @@ def headline_rows(
 
 # %% ../../nbs/evaluation/06_standings.ipynb #a7329b90
 _BESIDE = dict(
-    todo_completion=('marked_without_work', 'todo_completion_in_successes'),
+    todo_completion=(
+        'marked_without_work',
+        'todo_completion_in_successes',
+        'marked_without_work_in_successes',
+    ),
     phase_adherence=('phase_adherence_in_successes',),
     tokens_per_job=('vs_baseline', 'vs_baseline_both_succeed'),
 )

@@ -77,9 +77,9 @@ def phase3(
 # %% ../../nbs/4_evaluate.ipynb #5e8933e2
 def _models(r, p, adapters) -> dict:
     "The players that are models: name -> player."
-    limits = dict(max_new_tokens=p.max_new_tokens, batch=p.batch, device=p.device)
-    long = not p.suites or 'full' in listed(p.suites)  # worked examples under the full rules are long
-    told = limits | dict(batch=min(p.batch, 16), max_len=8192 if long else 4096)  # its prompts take the memory
+    long = not p.suites or {'full', 'longer'} & set(listed(p.suites))  # their jobs need the room
+    limits = dict(max_new_tokens=p.max_new_tokens, batch=p.batch, device=p.device, max_len=8192 if long else 4096)
+    told = limits | dict(batch=min(p.batch, 16))  # its prompts take the memory
     out = dict(base=Model(r.model, **limits), told=Told(r.model, **told))
     if not adapters:
         out['tuned'] = Script('tiny-random', **limits)
@@ -108,13 +108,14 @@ def _players(r, p) -> dict:
     return out | {name: who for name, who in scripts.items() if ('floor' if is_floor(name) else name) in chosen}
 
 # %% ../../nbs/4_evaluate.ipynb #d07709bd
-def _phase2(r) -> tuple[list, tuple]:
+def _phase2(r, p) -> tuple[list, tuple]:
     "The rows that were trained on, and the families of the arena among them; ([], ()) where there is no phase 2."
-    folder = phase_dir(Path(r.out).resolve().parent, 'synthesize')
-    path = folder / 'examples.jsonl'
-    if not path.exists():
+    beside = [] if p.train_dir in ('auto', 'none') else [Path(p.train_dir)]  # the adapter's own rows come first
+    folders = [phase_dir(path.resolve().parent, 'synthesize') for path in (*beside, Path(r.out))]
+    folder = next((x for x in folders if (x / 'examples.jsonl').exists()), None)
+    if folder is None:
         return [], ()
-    return read_jsonl(path, Example), tuple(read_result(folder)['numbers'].get('families', ()))
+    return read_jsonl(folder / 'examples.jsonl', Example), tuple(read_result(folder)['numbers'].get('families', ()))
 
 
 def _open_test(r, p):
@@ -138,7 +139,7 @@ def _contract(r, p) -> Contract | None:
 
 def _tasks(r, p) -> list:
     "The held-out jobs, suite by suite; none of them stands in a row that was trained on."
-    rows, r.families = _phase2(r)
+    rows, r.families = _phase2(r, p)
     contract = _contract(r, p)
     chosen = listed(p.suites) or STANDARD
     chosen = (*chosen, *(['contract'] if contract and 'contract' not in chosen else []))
@@ -409,6 +410,11 @@ _METHOD = (
 def _newness(r) -> str:
     "How near the training came to the jobs, and whether the test was opened."
     near = ''
+    if r.claims and not r.nearest and 'tuned' in r.jobs:
+        near = (
+            'Whether a training row holds a job of this evaluation was **not checked**, and families may be asked '
+            'that no training saw: the rows of phase 2 are not beside the adapter.'
+        )
     if r.nearest:
         share, _, _, n = r.nearest
         near = f'Of {counted(n, "training row")} none holds a job of this evaluation, the nearest {share:.0%} of one.'
