@@ -14,13 +14,14 @@ import agentft
 from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task
 from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import FLOORS, Expert, expert_script, play, say
-from agentft.arena.proof import mutants, prove
+from agentft.arena.proof import LEAST, mutants, proof_line, proof_rows, proofs_by_work, prove, show_proofs
 from agentft.arena.reports import Form
 from agentft.arena.sessions import Session
 from agentft.arena.tasks import WORK, Item, Task, expert_files, join, read_call, tool_call
 from agentft.core.agent import FULL, SHORT, Tool
 from agentft.core.metrics import five
 from agentft.core.records import Job, Message, Turn, content_hash, from_dict, to_dict
+from agentft.data.suites import suite_tasks
 from agentft.evidence.duplicates import jaccard, shingles
 
 ARENA = Path(agentft.__file__).parent / 'arena'
@@ -421,3 +422,38 @@ def test_a_job_that_says_what_holds_of_all_of_it_takes_no_work_beside_it():
 if __name__ == '__main__':
     pins = {family: drawn(family) for family in FAMILIES}
     (Path(__file__).parent / 'data' / 'drawn_tasks.json').write_text(json.dumps(pins, indent=1) + '\n')
+
+
+def rows_of_jobs(most=20):
+    return proof_rows([t for suite in ('seen', 'families', 'nothing') for t in suite_tasks(suite, 4)], most)
+
+
+def test_a_lax_checker_shows_among_the_jobs_of_a_run():
+    good = rows_of_jobs()
+    assert all(row['holds'] for row in good) and 'Below' not in proof_line(good)
+    assert sum(row['jobs'] for row in good) == 12 and good == rows_of_jobs()
+    task = make_task('rename', 5)
+    task.problems = lambda files: [] if set(files) == set(task.files) else ['other files']
+    (lax,) = proof_rows([task])
+    assert lax['caught'] < LEAST * lax['mutants'] and not lax['holds']
+    assert 'the weakest family is rename' in proof_line([*good, lax]) and 'Below 98%' in proof_line([*good, lax])
+    strict = make_task('config', 5, formed=False)
+    strict.problems = lambda files: [] if files == expert_files(strict) else ['other bytes']
+    (row,) = proof_rows([strict])
+    assert row['caught'] == row['mutants'] and row['passed'] < LEAST * row['rewritings'] and not row['holds']
+
+
+def test_an_expert_that_fails_is_counted_and_stops_nothing():
+    broken, right = make_task('config', 5), make_task('config', 6)
+    broken.items[0].want = {next(iter(broken.files)): 'something else\n'}
+    (row,) = proof_rows([broken, right])
+    assert (row['jobs'], row['expert_refused'], row['holds']) == (2, 1, False) and row['mutants'] > 0
+    assert 'the expert fails in 1' in str(show_proofs([row]))
+
+
+def test_tries_of_a_job_are_drawn_and_always_the_same():
+    few, more = rows_of_jobs(3), rows_of_jobs(0)
+    assert few == rows_of_jobs(3) and sum(r['mutants'] for r in few) < sum(r['mutants'] for r in more) / 2
+    assert all(row['mutants'] <= 6 * row['jobs'] and row['rewritings'] <= 6 * row['jobs'] for row in few)
+    works = {row['work']: row for row in proofs_by_work(more)}
+    assert sum(row['mutants'] for row in works.values()) == sum(row['mutants'] for row in more)

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from agentft.arena import environments
 from agentft.arena.catalogue import FAMILIES, make_task
 from agentft.arena.environments import Database, Recorded, Together
-from agentft.arena.players import Expert, play
+from agentft.arena.players import FLOORS, Expert, play
+from agentft.arena.proof import proof_rows
 from agentft.arena.sessions import PART, Session
-from agentft.arena.tasks import Item, Task, read_call, tool_call
+from agentft.arena.tasks import Item, Task, read_call, start_files, tool_call
 from agentft.arena.toolboxes import USELESS, VOCABULARIES, disguise, under_contract
 from agentft.cli import main
 from agentft.core.agent import (
@@ -56,7 +58,9 @@ from agentft.data.verification import rule_problems
 from agentft.data.windows import window_example, windows
 from agentft.evaluation.answers import Answer
 from agentft.evaluation.judging import reference_at
+from agentft.evaluation.pages import jobs_to_read
 from agentft.evaluation.replay import judge_answers
+from agentft.evaluation.standings import headline_rows, positions_of, standing_line, standings
 from agentft.evidence.failures import detect
 from agentft.evidence.right_turns import judge_turns
 from agentft.model.chat import ChatFormat
@@ -754,6 +758,112 @@ def test_a_state_that_nobody_asked_about_is_left_alone():
         assert 'database.sql' not in s._of_the_task(s.files())
         s.env.run(tool_call('sql_execute', statement='delete from stock'))
         assert 'database.sql' in s._of_the_task(s.files())
+
+
+def example(notebook: str, begins: str) -> str:
+    "The source of the cell of a notebook that begins with these words."
+    cells = json.loads((ROOT / 'nbs' / notebook).read_text(encoding='utf-8'))['cells']
+    (source,) = [x for c in cells if (x := ''.join(c['source'])).startswith(begins)]
+    return source
+
+
+@pytest.fixture(scope='module')
+def shop():
+    "The documented environment of a team: its class and the function that makes a task of it."
+    names = dict(vars(environments), tool_call=tool_call)
+    parts = [example('arena/08_environments.ipynb', x) for x in ('stock = "create', 'def stock_task(')]
+    exec(compile('\n\n'.join(parts), 'example', 'exec'), names)
+    return names | dict(
+        lines=sum(bool(line.strip()) for part in parts for line in part.split('own = ')[0].splitlines())
+    )
+
+
+def says(sql):
+    class Says(Expert):
+        "Makes one statement and ends the job."
+
+        name = 'says'
+
+        def script(self, task, rules):
+            lines = super().script(task, rules)
+            next(c for m in lines for c in m.tool_calls if c.name == 'change').arguments['sql'] = sql
+            return lines
+
+    return Says()
+
+
+def test_the_documented_environment_is_short_and_holds_its_checker(shop):
+    assert shop['lines'] <= 30 and 'check' in vars(shop['Stock'])  # class, checker, script, and a task of it
+    assert issubclass(shop['Stock'], environments.TeamEnvironment)
+
+
+@pytest.mark.parametrize('rules', [SHORT, FULL], ids=['short', 'full'])
+def test_an_environment_in_one_class_is_played_and_judged(shop, rules):
+    tasks = [shop['stock_task'](k) for k in range(3)]
+    assert len({t.instruction for t in tasks}) > 1 and tasks[0].instruction == shop['stock_task'](0).instruction
+    for t in tasks:
+        job = play(t, Expert(), rules)
+        assert job.outcome.status == 'success', job.outcome.detail
+        assert five([job])['todo_completion'].value == 1.0
+        assert all(play(t, f, rules).outcome.status == 'failed' for f in FLOORS.values())
+
+
+def test_wrong_states_of_an_environment_in_one_class_are_refused(shop):
+    t, job = shop['stock_task'](0), shop['Stock'](0)
+    end = lambda sql: play(t, says(sql)).outcome
+    assert end(f"replace into stock values ('{job.item}', {job.n})").status == 'success'
+    for sql in (
+        f'update stock set n = {job.n}',
+        f"update stock set n = {job.n + 1} where item = '{job.item}'",
+        f"update stock set n = '{job.n} pieces' where item = '{job.item}'",
+        'delete from stock',
+        'drop table stock',
+        'create table more (n)',
+        'select 1',
+    ):
+        assert end(sql).status == 'failed', sql
+
+
+def test_an_environment_in_one_class_is_proved_and_a_lax_checker_is_found_out(shop):
+    class Lax(shop['Stock']):
+        def check(self, state):
+            return any(f"'{self.item}',{self.n}" in line for line in state)
+
+    (row,) = proof_rows([shop['stock_task'](k) for k in range(4)], most=0)
+    (lax,) = proof_rows([shop['stock_task'](k, Lax) for k in range(4)], most=0)
+    assert row['holds'] and row['mutants'] >= 30 and row['rewritings'] >= 12, row
+    assert not lax['holds'] and lax['caught'] < 0.98 * lax['mutants'], lax
+    for answer, words in ((True, 'passes the start state'), (False, 'refuses the state after the plan')):
+        fixed = type('Fixed', (shop['Stock'],), dict(check=lambda self, state, answer=answer: answer))
+        with pytest.raises(ValueError, match=words):
+            shop['stock_task'](0, fixed)
+
+
+def test_the_state_of_a_database_is_spoiled_as_files_are():
+    "The start state is a wrong end: a checker that takes it is found out."
+    (row,) = proof_rows([stock_task()], most=0)
+    assert row['holds'] and row['mutants'] >= 20, row
+    lazy = stock_task()
+    lazy.problems = lambda files: [] if files['database.sql'] == start_files(lazy)['database.sql'] else ['x']
+    assert not proof_rows([lazy])[0]['holds']
+    quiet = stock_task()
+    quiet.items = quiet.items[1:]
+    assert proof_rows([quiet], most=0)[0]['holds']
+
+
+def test_jobs_of_a_team_are_counted_under_their_own_suite(shop):
+    own, known = [shop['stock_task'](k) for k in range(4)], suite_tasks('seen', 2)
+    tasks = [own[0], *known, *own[1:]]
+    assert positions_of(tasks) == {'seen': [1, 2], 'stock': [0, 3, 4, 5]}
+    jobs = {name: [play(t, who) for t in tasks] for name, who in dict(tuned=Expert(), told=FLOORS['floor']).items()}
+    stand = standings(tasks, jobs)
+    assert list(stand) == ['seen', 'stock'] and stand['stock'].jobs == 4
+    assert [stand['stock'].won(p).numerator for p in ('tuned', 'told')] == [4, 0]
+    rows = headline_rows(stand)
+    assert rows[1]['suite'] == 'stock' and '4/4' in rows[1]['tuned'] and '0/4' in rows[1]['told']
+    assert 'stock 4 of 4' in standing_line(stand)
+    assert standing_line(standings(own, {'tuned': jobs['tuned'][:1] + jobs['tuned'][3:]})).startswith('Stock: 4 of 4')
+    assert jobs_to_read(own, {p: [j[0], *j[3:]] for p, j in jobs.items()})['good'].family == 'stock'
 
 
 # ------------------------------------------------------------------ what can't be run again

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OBJECTIVES', 'FORMED', 'WORK', 'HELD', 'tool_call', 'read_call', 'write_call', 'edit_call', 'smallest_edit',
-           'edit_steps', 'least_edits', 'Item', 'flat_calls', 'Task', 'expert_files', 'touched', 'some_formed', 'join',
-           'Family', 'family']
+           'edit_steps', 'least_edits', 'Item', 'flat_calls', 'Task', 'start_files', 'expert_files', 'touched',
+           'some_formed', 'join', 'Family', 'family']
 
 # %% ../../nbs/arena/01_tasks.ipynb #c8ad5918
 import random
@@ -176,7 +176,7 @@ class Item:
 
     text: str  # the todo, as the expert words it
     calls: list  # ToolCalls that do it; a tuple of several is one message
-    want: dict  # path -> text, list of lines, `Facts`; None: file must be gone
+    want: dict  # path -> text, list of lines, `Facts`, `Checked`; None: file must be gone
 
     def check(
         self,
@@ -237,6 +237,13 @@ def _ended(env) -> dict:
         return env.files()
     finally:
         env.close()
+
+
+def start_files(
+    task: Task,
+) -> dict:  # path -> text
+    "The files of `task` at its start, with the state of its environment."
+    return task.files | (_ended(task.environment(task)) if task.environment else {})
 
 
 def expert_files(

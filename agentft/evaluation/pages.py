@@ -17,10 +17,9 @@ from ..core.files import succeeded
 from ..core.intervals import count_of
 from ..core.metrics import LABELS, TARGETS
 from ..core.records import Job, content_hash
-from ..data.suites import SUITES
 from .comparison import show_interval
 from .replay import TESTED, JudgedTurn
-from .standings import Standing, positions_of, tuned_names
+from .standings import Standing, positions_of, suite_words, tuned_names
 from ..workbench.figures import PALETTE, counted, use_style
 
 # %% ../../nbs/evaluation/07_pages.ipynb #9f973bed
@@ -105,7 +104,7 @@ def forest(
         fig, axs = plt.subplots(len(TARGETS), figsize=(5, 6.8))
         for ax, name in zip(axs, TARGETS):
             _number(ax, name, s.compared[s.fair][name], s.fair)
-        title = '\n'.join(textwrap.wrap(f'{SUITES[suite]} ({counted(s.jobs, "job")})', 60))
+        title = '\n'.join(textwrap.wrap(f'{suite_words(suite)} ({counted(s.jobs, "job")})', 60))
         fig.suptitle(title, x=0.01, ha='left', fontsize=10, weight='bold')
         figures[suite] = fig
     return figures
@@ -266,13 +265,13 @@ def jobs_to_read(
     other: str = 'told',  # the player to compare with
 ) -> dict:  # good, base (the same job, played by the other) and bad -> Job; what does not exist is left out
     "One good and one bad job of the tuned player, the good one beside what the other player did."
-    base, tuned = jobs[other], jobs['tuned']
+    base, tuned, places = jobs[other], jobs['tuned'], list(positions_of(tasks))
 
     def short(i):
         return tasks[i].suite == 'nothing', len(tuned[i].turns) < 5, len(tuned[i].turns)
 
     def readable(i):
-        return list(SUITES).index(tasks[i].suite), *short(i)
+        return places.index(tasks[i].suite), *short(i)
 
     good = sorted((i for i, j in enumerate(tuned) if j.outcome.status == 'success'), key=short)
     bad = sorted((i for i, j in enumerate(tuned) if j.outcome.status != 'success'), key=readable)

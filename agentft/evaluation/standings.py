@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PLAYERS', 'PROMPTED', 'is_floor', 'tuned_names', 'best_of', 'floor_wins', 'best_prompted', 'Standing', 'positions_of',
-           'standings', 'show_metric', 'success_words', 'headline_rows', 'number_rows', 'difference_rows',
-           'objective_rows', 'standing_line', 'refuse_copies']
+           'suite_words', 'standings', 'show_metric', 'success_words', 'headline_rows', 'number_rows',
+           'difference_rows', 'objective_rows', 'standing_line', 'refuse_copies']
 
 # %% ../../nbs/evaluation/06_standings.ipynb #76e9c8e8
 from collections import Counter
@@ -123,10 +123,19 @@ class Standing:
 
 def positions_of(
     tasks: list[Task],
-) -> dict[str, list[int]]:  # suite -> places of its tasks, in the order of `SUITES`
+) -> dict[str, list[int]]:  # suite -> places of its tasks, in the order of `SUITES`, then suites of a team's own
     "Where the tasks of each suite stand."
-    out = {suite: [i for i, t in enumerate(tasks) if t.suite == suite] for suite in SUITES}
+    out = {suite: [] for suite in SUITES}
+    for i, task in enumerate(tasks):
+        out.setdefault(task.suite, []).append(i)
     return {suite: places for suite, places in out.items() if places}
+
+
+def suite_words(
+    suite: str,  # of the project or of a team
+) -> str:
+    "What a suite asks; its own name where only a team knows it."
+    return SUITES.get(suite) or suite or 'jobs of no suite'
 
 # %% ../../nbs/evaluation/06_standings.ipynb #3dec0195
 def _spread(jobs: dict, names: list[str]):
@@ -222,7 +231,7 @@ def headline_rows(
     rows = []
     for suite, s in stand.items():
         families = f'{s.families} of {s.there}' if s.families < s.there else s.families
-        row = dict(suite=SUITES[suite], jobs=s.jobs, families=families)
+        row = dict(suite=suite_words(suite), jobs=s.jobs, families=families)
         players = [p for p in _order(s.numbers) if p == 'tuned' or p not in tuned_names(s.numbers)]
         row |= {p: _tuned_cell(s) if p == 'tuned' else show_metric(s.won(p), ends=False) for p in players}
         if s.fair:
@@ -324,7 +333,7 @@ def _tuned_of(s: Standing) -> str:
 
 def _lead(s: Standing) -> str:
     "Task success in a suite, and its verdict."
-    said = f'{SUITES[s.suite][0].upper()}{SUITES[s.suite][1:]}: {_tuned_of(s)} end right with the tuned model'
+    said = f'{suite_words(s.suite)[0].upper()}{suite_words(s.suite)[1:]}: {_tuned_of(s)} end right with the tuned model'
     if not s.fair:
         return f'{said}; no base played beside it.'
     c = s.compared[s.fair]['task_success']
@@ -365,7 +374,7 @@ def _beside(s: Standing) -> str:
 # %% ../../nbs/evaluation/06_standings.ipynb #1a394a09
 def _elsewhere(s: Standing) -> str:
     "Task success in one of the other suites, in few words."
-    said = f'{SUITES[s.suite]} {_tuned_of(s)}'
+    said = f'{suite_words(s.suite)} {_tuned_of(s)}'
     return f'{said}, {s.fair} {_of(s.won(s.fair))}: {success_words(s)}' if s.fair else said
 
 
@@ -373,7 +382,7 @@ def _without_tuned(stand: dict[str, Standing]) -> str:
     "What those reached who played, where no tuned model did."
     said = []
     for suite, s in stand.items():
-        said.append(f'{SUITES[suite]}: {", ".join(f"{p} {_of(s.won(p))}" for p in _order(s.numbers))}')
+        said.append(f'{suite_words(suite)}: {", ".join(f"{p} {_of(s.won(p))}" for p in _order(s.numbers))}')
     return f'No tuned model played. Jobs that ended right: {"; ".join(said)}.'
 
 
