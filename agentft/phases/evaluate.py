@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from ..arena.players import FLOORS, Expert, play
+from ..arena.proof import proof_line, proof_rows, show_proofs
 from ..core.contracts import Contract, read_contract
 from ..core.intervals import count_of, least_clusters
 from ..core.metrics import LABELS, TARGETS
@@ -198,6 +199,7 @@ def _keep_turns(r, refs, turns):
 def _measure(r):
     "Numbers and tests of `r.jobs`, suite by suite."
     r.standings = standings(r.tasks, r.jobs, r.there)
+    r.proofs = proof_rows(r.tasks)
 
 # %% ../../nbs/4_evaluate.ipynb #7a26a559
 def _too_long(r, limit: int) -> dict:
@@ -338,6 +340,7 @@ def _numbers(r) -> dict:
         standings=r.standings,
         headline=headline_rows(r.standings),
         objectives=objective_rows(r.tasks, r.jobs),
+        checkers=r.proofs,
         families={suite: by_family(_of_suite(r, suite)) for suite in r.standings},
         replay=dict(
             r.limits,
@@ -449,6 +452,7 @@ def _head(r) -> str:
     notes = [
         f'{players}.',
         _METHOD,
+        proof_line(r.proofs),
         _newness(r),
         _spread_words(r),
         _too_long_words(r),
