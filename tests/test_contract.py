@@ -66,6 +66,8 @@ from agentft.evidence.right_turns import judge_turns
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
 from agentft.phases.collect import collect
+from agentft.traces.audit import from_documents
+from agentft.traces.audit_writer import to_documents
 from agentft.traces.wanted_jobs import read_jobs
 
 ROOT = Path(__file__).parents[1]
@@ -241,6 +243,168 @@ def test_todos_that_are_kept_by_other_tools(team, tmp_path):
     ]
     m = five([read])
     assert str(m['todo_completion']) == '100.0% (1/1)' and str(m['phase_adherence']) == '85.7% (6/7)'
+
+
+# ------------------------------------------------------------------ trails of a team: how a job ended, and its phases
+
+
+def write_trail(folder, job, change=lambda collection, row: None, more=()):
+    "The audit trail of `job` as an export; `more` are further documents of agent_audit."
+    folder.mkdir()
+    for collection, rows in to_documents(job).items():
+        rows = rows + list(more if collection == 'agent_audit' else ())
+        for row in rows:
+            change(collection, row)
+        text = '\n'.join(json.dumps(row, default=str) for row in rows)
+        (folder / f'{collection}.jsonl').write_text(text + '\n')
+    return folder
+
+
+def collected(source, out, **more):
+    "What phase 1 keeps of a trail: its jobs and its numbers."
+    collect(source=str(source), out=str(out), **more)
+    jobs = list(read_jsonl(out / 'jobs.jsonl', Job))
+    return jobs, json.loads((out / 'result.json').read_text())['numbers']['metrics']
+
+
+def test_a_trail_without_checks_ends_by_the_rule_of_its_contract(team, tmp_path):
+    trail = write_trail(tmp_path / 'trail', team_job())
+    (plain,), _ = collected(trail, tmp_path / 'plain')
+    assert (plain.outcome.status, plain.outcome.source) == ('failed', 'none')
+    (job,), metrics = collected(trail, tmp_path / 'judged', contract=str(team))
+    assert (job.outcome.status, job.outcome.source) == ('success', 'ended')
+    assert metrics['task_success']['numerator'] == 1
+    only, _ = collected(trail, tmp_path / 'only', contract=str(team), outcomes='success')
+    assert len(only) == 1  # the filter looks at what the contract says
+    short = team_job()
+    del short.turns[-1]
+    (cut,), _ = collected(write_trail(tmp_path / 'cut', short), tmp_path / 'cut-judged', contract=str(team))
+    assert (cut.outcome.status, cut.outcome.source) == ('failed', 'none')
+
+
+def test_a_job_that_was_sent_back_has_not_ended(team, tmp_path):
+    back = dict(job_id='team-0', _id='back', step_number=10**6, step_type='feedback_resume', phase='strategic')
+    trail = write_trail(tmp_path / 'trail', team_job(), more=[back | dict(phase_number=2, feedback_length=9)])
+    (job,), _ = collected(trail, tmp_path / 'judged', contract=str(team))
+    assert (job.outcome.status, job.outcome.source) == ('failed', 'none')
+    again = team_job()
+    again.turns += [turn('strategic', ('submit', {}, 'Handed in.'), number=2)]
+    again.meta['sent_back'] = len(again.turns) - 1
+    assert read_contract(team).ended(again)
+
+
+def test_what_the_end_tool_of_a_team_hands_in_is_looked_at(team, tmp_path):
+    said = '  submit: {phases: strategic, like: job_complete, arguments: {files: deliverables}}\n'
+    team.write_text(TEAM.replace('  submit: {phases: strategic}\n', said))
+    for text, status in (('# Report\n\nTODO\n', 'failed'), ('# Report\n\nThe timeout is 60 s now.\n', 'success')):
+        job = team_job()
+        job.turns.insert(4, turn('tactical', ('write_file', dict(path='r.md', content=text), 'Written: r.md')))
+        job.turns[-1] = turn('strategic', ('submit', dict(files=['r.md']), 'Handed in.'), number=2)
+        trail = write_trail(tmp_path / f'trail-{status}', job)
+        (read,), _ = collected(trail, tmp_path / status, contract=str(team))
+        assert read.outcome.status == status
+        assert ('r.md is a skeleton' in read.outcome.detail) == (status == 'failed')
+
+
+def test_open_todos_keep_a_job_from_being_done(team):
+    after = replace(read_contract(team), rules=FULL)
+    todos = [Todo(f't{k}', f'Call customer {k}', staged_turn=1) for k in range(2)]
+    for number in (0, 2):  # where the job ends: in the phase that staged them, or in a review after their own
+        job = replace(team_job(), todos=todos, turns=[turn('strategic', ('submit', {}, 'ok'), number=number)])
+        assert not after.ended(job) and after.judges(job).outcome.status == 'unknown'
+    job.todos = [replace(t, completed_turn=0) for t in todos]
+    assert after.ended(job)
+    job.todos.append(Todo('t3', 'Call nobody', staged_turn=1, work_done=False, done_rule='rewound'))
+    assert after.ended(job)
+
+
+@pytest.mark.parametrize('rules', [SHORT, FULL], ids=['short', 'full'])
+def test_jobs_of_the_arena_are_done_by_the_rule(rules):
+    for family in list(FAMILIES)[::9]:
+        job = play(make_task(family, 1), Expert(), rules)
+        assert Contract(rules=rules).ended(job)
+        read = from_documents(to_documents(job))
+        assert Contract(rules=rules).ended(read)
+
+
+OWN = 'phases: {plan: strategic, deliver: tactical}\n' + TEAM.replace('phases: strategic', 'phases: plan').replace(
+    'phases: tactical', 'phases: [deliver]'
+)
+PHASES = dict(strategic='plan', tactical='deliver')
+
+
+def in_own_phases(collection, row):
+    if isinstance(row.get('phase'), str):
+        row['phase'] = PHASES[row['phase']]
+
+
+def test_a_trail_with_other_names_for_the_phases_is_judged_as_with_ours(team, tmp_path):
+    after = TEAM.replace('when: at once', 'when: after its todos')
+    ours, theirs = (
+        write_trail(tmp_path / name, team_job(), f)
+        for name, f in (('ours', lambda *_: None), ('theirs', in_own_phases))
+    )
+    team.write_text(after)
+    (a,), numbers = collected(ours, tmp_path / 'a', contract=str(team))
+    team.write_text(OWN.replace('when: at once', 'when: after its todos'))
+    (b,), own = collected(theirs, tmp_path / 'b', contract=str(team), agent_phase='tactical')
+    assert own == numbers and own['phase_adherence']['denominator'] == 7
+    assert a.outcome == b.outcome == Outcome('success', 'ended', 0.5, a.outcome.detail)
+    assert a.todos == b.todos and [t.agent_phase for t in a.turns] == [t.agent_phase for t in b.turns]
+    assert {t.meta['own_phase'] for t in b.turns} == {'plan', 'deliver'}
+    assert job_counts(from_dict(Job, json.loads(json.dumps(to_dict(b))))) == job_counts(a)
+
+
+def test_a_phase_that_nobody_mapped_forbids_nothing(team):
+    team.write_text(OWN)
+    job = team_job()
+    for t in job.turns:
+        t.agent_phase = PHASES[t.agent_phase]
+    job.turns[0].agent_phase = 'warm up'
+    m = five([read_contract(team).judges(job)])['phase_adherence']
+    assert (m.numerator, m.denominator, m.unknown) == (5, 6, {'calls in an unknown phase': 1})
+    team.write_text(OWN.replace('{plan:', '{warm up: strategic, plan:'))
+    assert five([read_contract(team).judges(job)])['phase_adherence'].denominator == 7  # the own name was kept
+
+
+def test_phases_of_a_team_come_back_as_they_were_written(team, tmp_path):
+    team.write_text(OWN)
+    contract = read_contract(team)
+    assert contract.phases == dict(plan='strategic', deliver='tactical')
+    assert contract.tools['submit'].phases == ('strategic',) and contract.tools['str_replace'].phases == ('tactical',)
+    assert read_contract(write_contract(contract, tmp_path / 'again.yaml')) == contract
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'why'),
+    [
+        ('deliver: tactical', 'deliver: working', r"line 1: phases.deliver: say strategic .*, not 'working'"),
+        ('[deliver]', '[review]', "str_replace.phases: there is no phase 'review'.*mapped first"),
+        ('deliver: tactical', 'plan: tactical', 'phases.plan: stands here again'),
+        ('deliver: tactical', 'strategic: tactical', 'phases.strategic: is a word of this file'),
+        ('{plan: strategic, deliver: tactical}', '[plan]', 'phases: is no mapping'),
+    ],
+)
+def test_what_is_wrong_with_phases_is_said(team, old, new, why):
+    team.write_text(OWN.replace(old, new, 1))
+    with pytest.raises(ValueError, match=why):
+        read_contract(team)
+
+
+def test_a_trail_asks_which_of_its_phases_is_which(tmp_path, capsys):
+    trail, out = write_trail(tmp_path / 'trail', team_job(), in_own_phases), tmp_path / 'c.yaml'
+    assert main(['contract', str(trail), '--out', str(out)]) == 0
+    said = capsys.readouterr().out
+    assert 'phases.plan: is it strategic' in said and 'phases.deliver: is it strategic' in said
+    with pytest.raises(ValueError, match="phases.plan: say strategic .* not 'unknown'"):
+        read_contract(out)
+    answered = out.read_text().replace('plan: unknown', 'plan: strategic')
+    out.write_text(answered.replace('deliver: unknown', 'deliver: tactical'))
+    contract = read_contract(out)
+    assert contract.tools['crm_lookup'].phases == ('strategic', 'tactical')
+    assert contract.tools['str_replace'].phases == ('tactical',) and contract.tools['submit'].phases == ('strategic',)
+    assert contract.seen['crm_lookup'] == dict(plan=1, deliver=1)
+    assert contract.tools['next_phase_todos'].phases == ('strategic',)
 
 
 # ------------------------------------------------------------------ the file, and a trail that writes it

@@ -326,3 +326,12 @@ def test_another_checker_plays_the_jobs_again(tmp_path, monkeypatch):
     family = library / 'arena' / 'families' / 'config.py'
     family.write_text(family.read_text() + '\n# another checker\n')
     assert runs.code_hash('core', 'arena', 'model') != before
+
+
+def test_the_report_says_how_much_an_endpoint_may_write(tmp_path):
+    asked = dict(players='expert', train_dir='none', model='auto', suites='', batch=2, device='cpu')
+    r = N(out=tmp_path)
+    where = dict(endpoint='http://localhost:8000/v1', endpoint_model='big')
+    players = ev._players(r, N(max_new_tokens=32, **where, **asked))
+    assert players['endpoint'].max_new_tokens == 512
+    assert 'up to 512 new tokens per answer (local: 32)' in r.names['endpoint']

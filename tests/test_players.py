@@ -21,6 +21,7 @@ from agentft.core.agent import FULL, SHORT, tool_schemas
 from agentft.core.metrics import five
 from agentft.core.records import Message, Reference, Usage, content_hash
 from agentft.evaluation.answers import answer_all
+from agentft.evaluation.pages import ending
 from agentft.evaluation.playing import fingerprint, play_all
 from agentft.model.chat import ChatFormat, said_text
 from agentft.model.endpoints import Endpoint, EndpointError
@@ -358,6 +359,67 @@ def test_another_name_for_the_limit_and_a_conversation_that_is_too_long():
         jobs = []
         Endpoint(server.url, 'script').play(tasks, 'endpoint', jobs.append)
     assert jobs[0].meta['end'] == 'stuck' and {t.finish_reason for t in jobs[0].turns} == {'length'}
+
+
+@pytest.mark.parametrize('fault', ['long', 'llama', 'tgi', 'large'])
+def test_every_server_says_in_its_own_words_that_a_conversation_is_too_long(fault):
+    tasks, jobs = held()[:1], []
+    with ChatServer(tasks, always=fault) as server:
+        Endpoint(server.url, 'script').play(tasks, 'endpoint', jobs.append)
+        _, refs = recorded()
+        got = []
+        Endpoint(server.url, 'script').answer(refs[:1], lambda *x: got.append(x), 2048)
+    assert jobs[0].meta['end'] == 'stuck' and {t.finish_reason for t in jobs[0].turns} == {'length'}
+    assert [(said, reason) for _, said, _, reason in got] == [(None, TOO_LONG)]
+
+
+@pytest.mark.parametrize('concurrency', [1, 4])
+def test_a_job_that_is_refused_has_failed_and_the_others_go_on(tmp_path, concurrency):
+    tasks, path = held(2), tmp_path / 'jobs.jsonl'
+    with ChatServer(tasks) as server:
+        server.refuses = tasks[0].instruction  # the very first request, when one comes after the other
+        who = Endpoint(server.url, 'script', concurrency=concurrency)
+        jobs, played = play_all(tasks, who, path, 'endpoint')
+        assert played == 6 and [j.outcome.status for j in jobs] == ['failed'] + ['success'] * 5
+        assert jobs[0].meta['end'] == 'refused' and 'takes no such message' in jobs[0].meta['refusal']
+        assert ending(jobs[0]) == 'request refused'
+        assert play_all(tasks, who, path, 'endpoint') == (jobs, 0)  # it is not asked again
+        path.unlink()
+        jobs, _ = play_all(tasks[:1], who, path, 'endpoint')  # the rest of a run may be this one job
+        assert jobs[0].meta['end'] == 'refused'
+        later = {2: 'refused'}  # a server may refuse a job that it has answered before
+        server.refuses, server.faults, server.requests = '', later, []
+        jobs, _ = play_all(
+            tasks[:3], Endpoint(server.url, 'script', concurrency=1), tmp_path / 'later.jsonl', 'endpoint'
+        )
+    assert sorted(j.meta['end'] for j in jobs) == ['job_complete', 'job_complete', 'refused']
+    assert len(jobs[0].turns) == 2
+
+
+def test_a_server_that_refuses_everything_ends_the_run(tmp_path):
+    tasks, path = held(4), tmp_path / 'jobs.jsonl'
+    for many in (12, 3, 1):
+        with ChatServer(tasks, always='refused') as server:
+            with pytest.raises(EndpointError, match=f'{server.url} refuses every request to script: .*no such message'):
+                play_all(tasks[:many], Endpoint(server.url, 'script', concurrency=2), path, 'endpoint')
+            assert len(server.requests) < 12
+            server.always = ''
+            jobs, played = play_all(tasks[:many], Endpoint(server.url, 'script'), path, 'endpoint')
+        assert played == many and {j.outcome.status for j in jobs} == {'success'}  # no refusal was kept
+        path.unlink()
+    with ChatServer(tasks, {9: 'model'}) as server:
+        with pytest.raises(EndpointError, match='Invalid model name'):
+            play_all(tasks, Endpoint(server.url, 'script', concurrency=1), path, 'endpoint')
+
+
+def test_a_recorded_turn_that_is_refused_is_answered_wrongly(tmp_path):
+    job, refs = recorded()
+    with ChatServer([make_task('config', 1)]) as server:
+        server.faults = {1: 'refused'}
+        who = Endpoint(server.url, 'script', concurrency=1)
+        answers, _ = answer_all(refs, who, None, tmp_path / 'answers.jsonl', 'endpoint', 2048)
+    assert [a.finish_reason == 'refused' for a in answers] == [i == 1 for i in range(len(refs))]
+    assert answers[1].said is not None and not answers[1].said.tool_calls
 
 
 def recorded():

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 
 from .agent import BOOKKEEPING, FULL, PHASES, TOOLS, Rules, Tool, is_guessed, rename_arguments, tool_table
 from .files import succeeded
-from .records import Job, Message, Outcome, ToolCall, to_dict, write_atomic
+from .records import Job, Message, Outcome, Todo, ToolCall, to_dict, write_atomic
 
 # %% ../../nbs/core/07_contracts.ipynb #39bb6a68
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Contract:
     rules: Rules = FULL
     ends: str = 'job_complete'  # the tool that ends a job; '': none does
     seen: dict = field(default_factory=dict, compare=False)  # name -> how often it was called, where it was inferred
+    phases: dict = field(default_factory=dict)  # the team's own name of a phase -> strategic or tactical
 
 # %% ../../nbs/core/07_contracts.ipynb #a4b6a2c5
 def _schemas(job: Job) -> dict:
@@ -47,6 +48,24 @@ def _like_schema(like: str, arguments: dict) -> dict:
     "The schema of the tool `like` with the names of arguments that another tool has."
     return rename_arguments(TOOLS[like].parameters, {theirs: mine for mine, theirs in arguments.items()})
 
+# %% ../../nbs/core/07_contracts.ipynb #405e5990
+@patch
+def _name_phases(
+    self: Contract,
+    job: Job,
+):
+    "Call the phases of `job` as all rooms do; `meta['own_phase']` of a turn keeps the recorded name."
+
+    def ours(name, else_):
+        return self.phases.get(name, name if name in PHASES else else_)
+
+    for turn in job.turns:
+        own = turn.meta.get('own_phase', turn.agent_phase)
+        if ours(own, '') != turn.agent_phase:
+            turn.agent_phase, turn.meta = ours(own, ''), turn.meta | dict(own_phase=own)
+    for todo in job.todos:
+        todo.agent_phase = ours(todo.agent_phase, 'tactical')
+
 # %% ../../nbs/core/07_contracts.ipynb #1433a789
 @patch
 def goes_with(
@@ -63,9 +82,10 @@ def goes_with(
         if row.get('parameters') in (usual, offered.get(name)):
             row.pop('parameters', None)  # what the job was offered holds
     job.contract = table
+    self._name_phases(job)
     return job
 
-
+# %% ../../nbs/core/07_contracts.ipynb #f4e66dc6
 @patch
 def judges(
     self: Contract,
@@ -73,26 +93,44 @@ def judges(
 ) -> Job:  # the same object
     "Let `job` be judged by this contract; where nobody said how it ended, the contract's rule decides."
     self.goes_with(job)
-    unsaid = job.outcome.status == 'unknown' and job.outcome.source != 'running'
+    said = job.outcome
+    unsaid = said.source == 'none' or said.status == 'unknown' and said.source != 'running'
     if unsaid and self.ended(job):
         job.outcome = Outcome('success', 'ended', 0.5, f'{self.ends} was called, and nobody said more')
     return job
 
 # %% ../../nbs/core/07_contracts.ipynb #6ae0a889
 @patch
+def _end(
+    self: Contract,
+    job: Job,
+) -> int | None:
+    "The turn in which the tool that ends a job succeeded last; None where it did not, or the job was sent back since."
+    last = None
+    for i, turn in enumerate(job.turns):
+        called = {call.name for _, call, result in Job('', '', turns=[turn]).calls() if succeeded(result)}
+        last = i if self.ends in called else last
+    return None if last is None or last < job.meta.get('sent_back', 0) else last
+
+
+def _is_asked(todo: Todo, number: int) -> bool:
+    "Has `todo` to be complete where the job ended in the phase `number`?"
+    if todo.done_rule in ('rewound', 'dropped'):
+        return False
+    return todo.agent_phase == 'tactical' or todo.staged_turn is not None or todo.agent_phase_number == number
+
+
+@patch
 def ended(
     self: Contract,
     job: Job,
 ) -> bool:
     "Did `job` end by the rule of this contract?"
-    last = None
-    for i, turn in enumerate(job.turns):
-        called = {call.name for _, call, result in Job('', '', turns=[turn]).calls() if succeeded(result)}
-        last = i if self.ends in called else last
+    last = self._end(job)
     if last is None or not self.rules.finish_todos:
         return last is not None
     number = job.turns[last].agent_phase_number
-    return all(t.completed_turn is not None for t in job.todos if t.agent_phase_number == number)
+    return all(t.completed_turn is not None for t in job.todos if _is_asked(t, number))
 
 # %% ../../nbs/core/07_contracts.ipynb #68965a90
 class _File:
@@ -108,7 +146,7 @@ class _File:
         except yaml.YAMLError as e:
             raise ValueError(f'{path} is no YAML: {" ".join(str(e).split())}') from None
         if not isinstance(self.value, dict):
-            self.wrong((), 'a contract is a mapping with the keys done, rules and tools')
+            self.wrong((), 'a contract is a mapping with the keys done, phases, rules and tools')
 
 # %% ../../nbs/core/07_contracts.ipynb #887e6939
 @patch
@@ -144,28 +182,40 @@ def known(self: _File, at: tuple, value: dict, keys):
 _PHASES_OF = dict(both=PHASES, unknown=(), strategic=('strategic',), tactical=('tactical',))
 _KEYS = ('phases', 'description', 'parameters', 'bookkeeping', 'like', 'arguments', 'seen')
 
-# %% ../../nbs/core/07_contracts.ipynb #680e2235
-def _read_phases(f: _File, at: tuple, said) -> tuple:
-    "The phases of a tool, from a word or a list."
-    words = [said] if isinstance(said, str) else said
-    if not isinstance(words, list) or not words:
-        f.wrong(at, 'say strategic, tactical, both, or unknown')
-    for word in words:
-        if word not in _PHASES_OF:
-            f.wrong(at, f'there is no phase {word!r}: say strategic, tactical, both, or unknown')
-    if len(words) > 1 and {*words} != {*PHASES}:
-        f.wrong(at, f'{", ".join(words)} cannot stand together: say strategic, tactical, both, or unknown')
-    named = {phase for word in words for phase in _PHASES_OF[word]}
-    return tuple(phase for phase in PHASES if phase in named)
-
-# %% ../../nbs/core/07_contracts.ipynb #0f814b46
+# %% ../../nbs/core/07_contracts.ipynb #192011f6
 def _mapping(f: _File, at: tuple, value) -> dict:
     "`value`, which has to be a mapping; nothing is an empty one."
     if value is not None and not isinstance(value, dict):
         f.wrong(at, 'is no mapping: write its keys below it, each with a colon')
     return value or {}
 
+# %% ../../nbs/core/07_contracts.ipynb #680e2235
+def _own_phases(f: _File) -> dict:
+    "The team's own names of phases -> strategic or tactical."
+    said = _mapping(f, ('phases',), f.value.get('phases'))
+    for own, ours in said.items():
+        if ours not in PHASES:
+            f.wrong(('phases', own), f'say strategic (it plans, reviews, ends) or tactical (it works), not {ours!r}')
+        if own in _PHASES_OF and own != ours:
+            f.wrong(('phases', own), f'is a word of this file, and cannot stand for {ours}')
+    return said
 
+# %% ../../nbs/core/07_contracts.ipynb #0e4a6c3a
+def _read_phases(f: _File, at: tuple, said, own: dict) -> tuple:
+    "The phases of a tool, from a word or a list; `own` names stand for phases of ours."
+    words, known = [said] if isinstance(said, str) else said, _PHASES_OF | {name: (ours,) for name, ours in own.items()}
+    choice = f'say {", ".join([*own, "strategic", "tactical", "both"])}, or unknown'
+    if not isinstance(words, list) or not words:
+        f.wrong(at, choice)
+    for word in words:
+        if word not in known:
+            f.wrong(at, f'there is no phase {word!r}: {choice}; a name of your own is mapped first, under `phases`')
+    if len(words) > 1 and {'both', 'unknown'} & {*words}:
+        f.wrong(at, f'{", ".join(words)} cannot stand together: {choice}')
+    named = {phase for word in words for phase in known[word]}
+    return tuple(phase for phase in PHASES if phase in named)
+
+# %% ../../nbs/core/07_contracts.ipynb #0f814b46
 def _like(f: _File, at: tuple, said: dict) -> tuple[str, dict]:
     "Which tool it is like, and how its arguments are called there."
     like, arguments = said.get('like', ''), _mapping(f, (*at, 'arguments'), said.get('arguments'))
@@ -198,7 +248,7 @@ def _schema(f: _File, at: tuple, said) -> dict:
     return schema
 
 # %% ../../nbs/core/07_contracts.ipynb #cad16d84
-def _read_tool(f: _File, name: str, ends: str) -> Tool:
+def _read_tool(f: _File, name: str, ends: str, own: dict) -> Tool:
     "One tool of the file `f`."
     at = ('tools', name)
     said = _mapping(f, at, f.value['tools'][name])
@@ -212,7 +262,7 @@ def _read_tool(f: _File, name: str, ends: str) -> Tool:
         f.wrong(at, 'has no schema: give `parameters` (a JSON schema of its arguments), or `like` with a known tool')
     if 'phases' not in said and not default:
         f.wrong(at, 'has no phases: say strategic, tactical, both, or unknown')
-    phases = _read_phases(f, (*at, 'phases'), said['phases']) if 'phases' in said else default.phases
+    phases = _read_phases(f, (*at, 'phases'), said['phases'], own) if 'phases' in said else default.phases
     description = said.get('description', default.description if default else '')
     bookkeeping = bool(said.get('bookkeeping', name in BOOKKEEPING or like in BOOKKEEPING))
     schema = _schema(f, (*at, 'parameters'), parameters)
@@ -250,7 +300,7 @@ def read_contract(
 ) -> Contract:
     "The contract in a file; a `ValueError` names the line and the key, and says what to do."
     f = _File(path)
-    f.known((), f.value, ('done', 'rules', 'tools'))
+    f.known((), f.value, ('done', 'phases', 'rules', 'tools'))
     done = _mapping(f, ('done',), f.value.get('done'))
     f.known(('done',), done, ('tool', 'when'))
     tools, ends = _mapping(f, ('tools',), f.value.get('tools')), done.get('tool', 'job_complete')
@@ -262,7 +312,8 @@ def read_contract(
     if ends and ends not in tools:
         f.wrong(('done', 'tool'), f'{ends!r} is none of the tools: add it, or say which tool ends a job (\'\': none)')
     seen = {name: said['seen'] for name, said in tools.items() if said and said.get('seen')}
-    return Contract({name: _read_tool(f, name, ends) for name in tools}, _read_rules(f, done.get('when')), ends, seen)
+    own, rules = _own_phases(f), _read_rules(f, done.get('when'))
+    return Contract({name: _read_tool(f, name, ends, own) for name in tools}, rules, ends, seen, own)
 
 # %% ../../nbs/core/07_contracts.ipynb #f9c381ed
 def _plain_tool(tool: Tool, seen: dict | None) -> dict | None:
@@ -271,7 +322,7 @@ def _plain_tool(tool: Tool, seen: dict | None) -> dict | None:
     if not seen and default == tool:
         return None
     words = {phases: word for word, phases in _PHASES_OF.items()}
-    row['phases'] = words[tuple(tool.phases)]
+    row['phases'] = words.get(tuple(tool.phases)) or list(tool.phases)
     if tool.description != (default.description if default else ''):
         row['description'] = tool.description
     if tool.bookkeeping != bool({tool.name, tool.like} & BOOKKEEPING):
@@ -284,7 +335,8 @@ def _plain_tool(tool: Tool, seen: dict | None) -> dict | None:
 
 # %% ../../nbs/core/07_contracts.ipynb #e5475e41
 _HEAD = '''# The contract of an agent: its tools, in which phases each may be used, and when a job is done.
-# phases: strategic, tactical, both, or unknown (nobody has said: its calls are counted apart, and not as allowed).
+# phases of the agent, where its trail has names of its own for them: each is strategic or tactical.
+# phases of a tool: such a name, strategic, tactical, both, or unknown (nobody has said: its calls are counted apart).
 # like, arguments: the tool of the default table that it acts as, and how its arguments are called there.
 # seen: how often it was called with success, and how often it was refused, by phase.
 '''
@@ -298,6 +350,7 @@ def write_contract(
     rules = {x.name: getattr(contract.rules, x.name) for x in fields(Rules) if x.name != 'finish_todos'}
     plain = dict(
         done=dict(tool=contract.ends, when={v: k for k, v in _WHEN.items()}[contract.rules.finish_todos]),
+        **(dict(phases=dict(contract.phases)) if contract.phases else {}),
         rules=to_dict({k: x for k, x in rules.items() if x != getattr(FULL, k)}),
         tools={name: _plain_tool(t, contract.seen.get(name)) for name, t in contract.tools.items()},
     )
@@ -305,7 +358,9 @@ def write_contract(
     return write_atomic(path, _HEAD + text)
 
 # %% ../../nbs/core/07_contracts.ipynb #b7afddf2
-_REFUSED = re.compile(r'only (?:be )?(?:called|used|allowed|available)\b.{0,30}?\b(strategic|tactical)\b', re.I | re.S)
+_REFUSED = re.compile(
+    r'only (?:be )?(?:called|used|allowed|available)\b.{0,30}?\b(?:strategic|tactical|phase)\b', re.I | re.S
+)
 _ANSWERS = re.compile(
     r'\s*(?:Completed(?: \d+ tasks)?: .|Staged \d+ todos|Todos cleared|Current Todos \('
     r'|Phase marked as final|Job complete)',
@@ -342,14 +397,16 @@ def add(self: _Sight, phase: str, call: ToolCall, result: Message | None):
 
 # %% ../../nbs/core/07_contracts.ipynb #182f9205
 @patch
-def placed(self: _Sight) -> tuple:
-    "The phases in which the tool may be used, as far as they are known."
+def placed(self: _Sight, own: tuple) -> tuple:
+    "The phases in which the tool may be used, as far as they are known; `own` are the names that are not ours."
     default = TOOLS[self.name].phases if self.name in TOOLS else ()
-    return tuple(p for p in PHASES if p in default or self.ok[p] and not self.refused[p] >= self.ok[p])
+    if default == PHASES:
+        return PHASES
+    return tuple(p for p in (*PHASES, *own) if p in default or self.ok[p] and not self.refused[p] >= self.ok[p])
 
 
 @patch
-def tool(self: _Sight) -> Tool:
+def tool(self: _Sight, own: tuple) -> Tool:
     "The tool as a contract has it."
     default = TOOLS.get(self.name)
     parameters = self.parameters or (default.parameters if default else {})
@@ -358,26 +415,29 @@ def tool(self: _Sight) -> Tool:
         parameters = dict(type='object', properties=keys)
     books = self.name in BOOKKEEPING or self.books * 2 > sum(self.ok.values())
     description = self.description or (default.description if default else '')
-    return Tool(self.name, self.placed(), description, parameters, books)
+    return Tool(self.name, self.placed(own), description, parameters, books)
 
 # %% ../../nbs/core/07_contracts.ipynb #8314cf94
 @patch
-def counts(self: _Sight) -> dict:
+def counts(self: _Sight, own: tuple) -> dict:
     "How often the tool was seen, for the file."
-    out = {phase: self.ok[phase] for phase in (*PHASES, 'no phase') if phase in PHASES or self.ok[phase]}
+    shown = own or PHASES  # with 0, too
+    phases = dict.fromkeys((*PHASES, *own, 'no phase'))
+    out = {phase: self.ok[phase] for phase in phases if phase in shown or self.ok[phase]}
     if self.refused:
         out['refused'] = dict(sorted(self.refused.items()))
     return out | (dict(failed=self.failed) if self.failed else {})
 
 # %% ../../nbs/core/07_contracts.ipynb #826a9b76
-def _sights(jobs) -> dict[str, _Sight]:
-    "What the jobs show of each tool, by its name."
-    sights = {}
+def _sights(jobs) -> tuple[dict, tuple]:
+    "`(what the jobs show of each tool, by its name; names of phases that are not ours)`."
+    sights, own = {}, {}
 
     def sight(name) -> _Sight:
         return sights.setdefault(name, _Sight(name))
 
     for job in jobs:
+        own |= dict.fromkeys(t.agent_phase for t in job.turns if t.agent_phase not in ('', *PHASES))
         for schema in job.tools:
             f = schema.get('function', schema)
             if not is_guessed(f.get('description')):
@@ -386,7 +446,7 @@ def _sights(jobs) -> dict[str, _Sight]:
         for turn, call, result in job.calls():
             if call.name and not call.malformed and not _is_unknown(result):
                 sight(call.name).add(turn.agent_phase, call, result)
-    return sights
+    return sights, tuple(own)
 
 
 def _is_unknown(result: Message | None) -> bool:
@@ -398,16 +458,17 @@ def infer_contract(
     jobs,  # Jobs of a trail, any iterable
 ) -> Contract:
     "The contract that the jobs show: schemas as recorded, phases as they were used."
-    sights = _sights(jobs)
+    sights, own = _sights(jobs)
     if not sights:
         raise ValueError('no job of this source offers or calls a tool')
     known = [name for name in TOOLS if name in sights]
     order = known + sorted(sights.keys() - set(known))
     ends = 'job_complete' if 'job_complete' in sights else ''
     return Contract(
-        {name: sights[name].tool() for name in order},
+        {name: sights[name].tool(own) for name in order},
         ends=ends,
-        seen={name: sights[name].counts() for name in order},
+        seen={name: sights[name].counts(own) for name in order},
+        phases=dict.fromkeys(own, 'unknown'),
     )
 
 # %% ../../nbs/core/07_contracts.ipynb #dda7cf4d
@@ -415,7 +476,11 @@ def open_questions(
     contract: Contract,
 ) -> list[str]:  # one sentence each
     "What a trail does not tell of its tools."
-    out = []
+    out = [
+        f'phases.{own}: is it strategic (it plans, reviews, ends the job) or tactical (it works)? Write it there.'
+        for own, ours in contract.phases.items()
+        if ours not in PHASES
+    ]
     for t in contract.tools.values():
         if not t.phases:
             out.append(f'{t.name}: in which phases may it be used? Write them in the place of `unknown`.')

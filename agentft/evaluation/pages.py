@@ -181,6 +181,7 @@ ENDINGS = {
     'wrong files': 'orange',
     'stuck': 'vermillion',
     'too many turns': 'purple',
+    'request refused': 'blue',
     'unfinished': 'black',
 }
 
@@ -191,7 +192,7 @@ def ending(
     "How a `job` ended, in two words: one of `ENDINGS`."
     if job.outcome.status == 'success':
         return 'right files'
-    said = dict(job_complete='wrong files', stuck='stuck', max_turns='too many turns')
+    said = dict(job_complete='wrong files', stuck='stuck', max_turns='too many turns', refused='request refused')
     return said.get(job.meta.get('end'), 'unfinished')
 
 # %% ../../nbs/evaluation/07_pages.ipynb #655f7b36

@@ -37,6 +37,7 @@ from ..evidence.selection import collect_edits, distinct, join_code_bases, split
 from ..traces.audit_writer import write_audit
 from ..traces.documents import embedded_server, open_source, public_uri
 from ..traces.formats import read_source
+from ..traces.outcomes import believed
 from ..traces.todo_life import todo_life
 from ..traces.tool_mapping import lessons
 from ..traces.wanted_jobs import each_job, left_out, read_reviews
@@ -204,18 +205,21 @@ def _pair_facts(pair) -> list:
 
 # %% ../../nbs/1_collect.ipynb #a3bf0cf3
 def _under(contract, job):
-    "Let `contract` judge `job`; its todos are read anew where tools of the team's own keep them."
+    "Let `contract` judge `job`; its todos are read anew where tools or phases of the team's own keep them."
+    if contract is None:
+        return
+    read = job.todos == todo_life(job.turns)
     contract.goes_with(job)
     ours = {t.name for t in contract.tools.values() if t.like in BOOKKEEPING and t.like != 'job_complete'}
-    if ours & {call.name for _, call, _ in job.calls()}:
+    renamed = read and any('own_phase' in t.meta for t in job.turns)
+    if renamed or ours & {call.name for _, call, _ in job.calls()}:
         job.todos = todo_life(canonical_job(job).turns)
     contract.judges(job)
+    job.outcome = believed(job, job.outcome)
 
 # %% ../../nbs/1_collect.ipynb #3ebcea1c
-def _judge(job, redactor, contract=None) -> tuple:
+def _judge(job, redactor) -> tuple:
     "The job without secrets, what is remembered of it, and the versions of its memory."
-    if contract:
-        _under(contract, job)
     known = len(redactor.names)
     job, _ = redact(job, redactor)
     if len(redactor.names) > known:
@@ -243,14 +247,17 @@ def _from_audit(src, led, r, p, filters, reviews):
     def known(job_id, documents):
         return led.known(job_id, stamp(job_id, documents))
 
+    def judge(job):
+        _under(r.contract, job)
+
     if n >= most:
         return
-    for job_id, documents, job, why in each_job(src, bad, known, reviews, progress=True, **filters):
+    for job_id, documents, job, why in each_job(src, bad, known, reviews, judge, progress=True, **filters):
         facts, pairs = dict(rejected=dict(bad)) if bad else {}, []
         if why:
             facts['left_out'], job = why, None
         else:
-            job, more, pairs = _judge(job, r.redactor, r.contract)
+            job, more, pairs = _judge(job, r.redactor)
             facts |= more
             n += 1
         still_running = bool(job and job.outcome.source == 'running')
@@ -269,9 +276,10 @@ def _look(path) -> str:
     return content_hash([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()])
 
 # %% ../../nbs/1_collect.ipynb #254b8228
-def _wanted(jobs, filters, counts):
-    "The `jobs` that pass the `filters`; the others are counted by reason."
+def _wanted(jobs, filters, counts, contract=None):
+    "The `jobs`, judged by `contract`, that pass the `filters`; the others are counted by reason."
     for job in jobs:
+        _under(contract, job)
         why = left_out(job, **filters)
         if why:
             counts[f'jobs: {why}'] += 1
@@ -300,11 +308,11 @@ def _from_sessions(paths, led, r, p, filters):
         if led.known(f'sessions {named}', look):
             continue
         counts, tally, seen, room = Counter(), Tally(), set(), p.max_edits
-        for n, job in enumerate(_wanted(found, filters, counts)):
+        for n, job in enumerate(_wanted(found, filters, counts, r.contract)):
             if p.max_jobs and n >= p.max_jobs:
                 break
             where = code_base(job)  # before names are replaced in it
-            job, facts, pairs = _judge(job, r.redactor, r.contract)
+            job, facts, pairs = _judge(job, r.redactor)
             edits, over = _up_to(room, stream_job_edits(job, tally, seen=seen, where=where))
             room -= len(edits)
             counts['edits: more than max_edits'] += over
@@ -322,7 +330,9 @@ def _judged_again(led, r):
     "Jobs that their source has no more, collected by another version."
     for e, raw in led.left_behind():
         try:
-            job, facts, pairs = _judge(from_dict(Job, json.loads(raw)), r.redactor, r.contract)
+            job = from_dict(Job, json.loads(raw))
+            _under(r.contract, job)
+            job, facts, pairs = _judge(job, r.redactor)
         except ValueError:
             r.rejected['jobs: collected by another version, no longer readable'] += 1
             continue

@@ -102,7 +102,8 @@ def _players(r, p) -> dict:
     r.names = dict(base=r.model, told=f'{r.model}, told how')
     r.names['tuned'] = f'{r.model} with adapter' if adapters else 'a script as stand-in'
     if p.endpoint:
-        r.names['endpoint'] = f'{p.endpoint_model} at {p.endpoint}'
+        told = f'told how, up to {max(p.max_new_tokens, 512)} new tokens per answer (local: {p.max_new_tokens})'
+        r.names['endpoint'] = f'{p.endpoint_model} at {p.endpoint}, {told}'
     models = _models(r, p, adapters)
     out = {name: who for name, who in models.items() if name.split(',')[0] in (*chosen, 'endpoint')}
     scripts = dict(expert=Expert()) | FLOORS

@@ -404,7 +404,17 @@ def _tool_schemas(requests: list) -> list[dict]:
     return [to_dict(schema) for schema in found.values()]
 
 # %% ../../nbs/traces/08_audit.ipynb #2fe9cd87
-def _job_meta(docs: dict, steps: list, unanswered: int) -> dict:
+def _sent_back(turns: list, steps: list) -> int:
+    "How many of the `turns` there were when the job was sent back with feedback the last time; 0 where it was not."
+
+    def place(number, time):
+        return number if isinstance(number, int) else 1 << 60, time or ''
+
+    back = [place(s.doc.get('step_number'), utc_text(s.doc.get('timestamp'))) for s in steps if s.kind == 'resume']
+    return sum(place(t.meta.get('step'), t.meta.get('time')) < max(back) for t in turns) if back else 0
+
+
+def _job_meta(docs: dict, steps: list, unanswered: int, turns: list) -> dict:
     every = [d for c in COLLECTIONS for d in docs[c]]
     times = sorted(filter(None, (utc_text(d.get('timestamp')) for d in every)))
     iterations = [s.doc['iteration'] for s in steps if s.kind == 'llm' and isinstance(s.doc.get('iteration'), int)]
@@ -418,6 +428,7 @@ def _job_meta(docs: dict, steps: list, unanswered: int) -> dict:
         unanswered=unanswered,
         resumed=sum(after < before for before, after in zip(iterations, iterations[1:])),
         feedback=sum(s.kind == 'resume' for s in steps),
+        sent_back=_sent_back(turns, steps),
         errors=sum(s.kind == 'error' for s in steps),
     )
     return {k: v for k, v in meta.items() if v}
@@ -476,7 +487,7 @@ def from_documents(
     job.tools, job.turns, job.todos = _tool_schemas(docs['llm_requests']), turns, todo_life(turns)
     job.files_before, job.files_after = replay_files(job)
     job.outcome = outcome_of(job, steps, unanswered)
-    job.meta = _job_meta(docs, steps, unanswered)
+    job.meta = _job_meta(docs, steps, unanswered, turns)
     if isinstance(told.get('arena'), dict) and 'outcome' in told['arena']:
         _arena_truth(job, to_dict(told['arena']))
     job.provenance = dict(

@@ -128,6 +128,7 @@ def each_job(
     rejected: Counter,  # counts documents that can't be used, and jobs outside the time span
     skip=lambda id, stamp: False,  # True for what is known already
     reviews: dict = None,  # what people said, for `settle`
+    judge=None,  # called with each job before the filters look at it, such as to put a contract on it
     progress: bool = False,  # show a progress bar
     **filters,  # for `left_out`
 ):
@@ -143,6 +144,8 @@ def each_job(
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as e:
             yield id, stamps[id], None, f'documents that do not fit together ({type(e).__name__})'
             continue
+        if judge:
+            judge(job)
         yield id, stamps[id], job, left_out(job, **filters)
 
 # %% ../../nbs/traces/09_wanted_jobs.ipynb #b255dfaa

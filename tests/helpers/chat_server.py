@@ -17,6 +17,7 @@ class ChatServer:
     def __init__(self, tasks, faults=None, usage=True, rules=None, key='', slow_s=3.0, always=''):
         self.tasks, self.faults, self.usage, self.rules = tasks, dict(faults or {}), usage, rules
         self.key, self.slow_s, self.always = key, slow_s, always
+        self.refuses = ''  # a text: what holds it is refused
         self.requests, self.lock = [], threading.Lock()
 
     def __enter__(self):
@@ -33,6 +34,8 @@ class ChatServer:
         "Note a request; what is to go wrong with it, '' for nothing."
         with self.lock:
             self.requests.append(body)
+            if self.refuses and self.refuses in json.dumps(body):
+                return 'refused'
             return self.always or self.faults.pop(len(self.requests) - 1, '')
 
     def message(self, body) -> dict:
@@ -94,6 +97,23 @@ class _Handler(BaseHTTPRequestHandler):
     def fault_long(self, _):
         text = "This model's maximum context length is 2048 tokens."
         self.send(400, dict(error=dict(message=text, code='context_length_exceeded')))
+
+    def fault_llama(self, _):
+        text = 'the request exceeds the available context size. try increasing the context size or enable context shift'
+        self.send(400, dict(error=dict(code=400, message=text, type='exceed_context_size_error')))
+
+    def fault_tgi(self, _):
+        text = 'Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens'
+        self.send(422, dict(error=text, error_type='validation'))
+
+    def fault_large(self, _):
+        self.send(413, dict(error=dict(message='Request Entity Too Large')))
+
+    def fault_refused(self, _):
+        self.send(422, dict(error=dict(message='messages[3]: the template of this model takes no such message')))
+
+    def fault_model(self, _):
+        self.send(400, dict(error=dict(message='Invalid model name passed in model=script')))
 
     def fault_renamed(self, body):
         if 'max_tokens' in body:
