@@ -288,7 +288,7 @@ def test_rows_are_looked_for_beside_the_adapter(run, tmp_path):
     small = dict(suites='seen', jobs_per_suite=2, players='expert', out=str(tmp_path / 'elsewhere' / '4-evaluate'))
     two, three = tmp_path / 'mine' / '2-synthesize', tmp_path / 'mine' / '3-train'
     shutil.copytree(run / '3-train', three)
-    write_result(two, 'synthesize', {}, dict(families=['config', 'insert']))
+    write_result(two, 'synthesize', dict(families=['config', 'insert']), {})
     rows = [
         Example(play(t, Expert()).messages(), id=t.id) for t in suite_tasks('seen', 2, families=('config', 'insert'))
     ]
