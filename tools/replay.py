@@ -63,6 +63,20 @@ def scratch(folder, chosen):
     return out
 
 
+def says(text) -> bool:
+    "Is there more than a progress bar in what was written to stderr?"
+    return bool(text.strip()) and '\r' not in text and '%|' not in text
+
+
+def drop_bars(path):
+    "Take progress bars out of the outputs of a notebook: they tell of the machine that ran it."
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    for cell in nb['cells']:
+        if 'outputs' in cell:
+            cell['outputs'] = [o for o in cell['outputs'] if o.get('name') != 'stderr' or says(''.join(o['text']))]
+    path.write_text(json.dumps(nb, ensure_ascii=False, indent=1) + '\n', encoding='utf-8')
+
+
 def store(chosen):
     "Run notebooks in place, and clean them."
     for p in chosen:
@@ -73,6 +87,7 @@ def store(chosen):
         r = subprocess.run([*cmd, *options, str(p)], capture_output=True, text=True)
         if r.returncode:
             sys.exit(f'failed:\n{r.stderr[-3000:]}')
+        drop_bars(p)
         subprocess.run([str(BIN / 'nbdev_clean'), '--fname', str(p)], check=True, cwd=ROOT)
         print(f'{time.time() - t0:.0f} s', flush=True)
 
