@@ -283,6 +283,15 @@ def test_a_training_row_that_holds_a_job_ends_the_run(tmp_path):
     assert 0 <= read_result(out)['numbers']['nearest_training_row'][0] < NEAR
 
 
+def test_a_suite_may_have_a_number_of_jobs_of_its_own(tmp_path):
+    out = tmp_path / '4-evaluate'
+    door(out=str(out), players='expert', train_dir='none', suites='seen:4,families', jobs_per_suite=2)
+    assert {k: s['jobs'] for k, s in read_result(out)['numbers']['standings'].items()} == dict(seen=4, families=2)
+    for bad, said in (('seen:x', 'write seen:48'), ('sen', "did you mean 'seen'"), ('seen:0', 'at least 1 job')):
+        with pytest.raises(ValueError, match=said):
+            door(out=str(out), players='expert', train_dir='none', suites=bad)
+
+
 def test_rows_are_looked_for_beside_the_adapter(run, tmp_path):
     "With another folder for the result the adapter's own rows are compared; without any the report says so."
     small = dict(suites='seen', jobs_per_suite=2, players='expert', out=str(tmp_path / 'elsewhere' / '4-evaluate'))

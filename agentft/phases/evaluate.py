@@ -76,9 +76,24 @@ def phase3(
     return result, [str(x) for x in adapters]
 
 # %% ../../nbs/4_evaluate.ipynb #5e8933e2
+def _sizes(p) -> dict[str, int]:  # suite -> jobs
+    "How many jobs of which suites: `seen:48,families` asks for 48 of the first, and `jobs_per_suite` of the second."
+    out = {}
+    for entry in listed(p.suites) or STANDARD:
+        suite, _, n = entry.partition(':')
+        if suite not in SUITES:
+            raise ValueError(f'no suite {suite!r}: {hint(suite, SUITES)}')
+        if n and not n.isdecimal():
+            raise ValueError(f'{entry!r} is no suite with its number of jobs: write {suite}:48')
+        out[suite] = int(n or p.jobs_per_suite)
+        if out[suite] < 1:
+            raise ValueError(f'{out[suite]} jobs of {suite}: at least 1 job of each suite is needed')
+    return out
+
+
 def _models(r, p, adapters) -> dict:
     "The players that are models: name -> player."
-    long = not p.suites or {'full', 'longer'} & set(listed(p.suites))  # their jobs need the room
+    long = {'full', 'longer'} & _sizes(p).keys()  # their jobs need the room
     limits = dict(max_new_tokens=p.max_new_tokens, batch=p.batch, device=p.device, max_len=8192 if long else 4096)
     told = limits | dict(batch=min(p.batch, 16))  # its prompts take the memory
     out = dict(base=Model(r.model, **limits), told=Told(r.model, **told))
@@ -143,12 +158,13 @@ def _tasks(r, p) -> list:
     "The held-out jobs, suite by suite; none of them stands in a row that was trained on."
     rows, r.families = _phase2(r, p)
     contract = _contract(r, p)
-    chosen = listed(p.suites) or STANDARD
-    chosen = (*chosen, *(['contract'] if contract and 'contract' not in chosen else []))
+    sizes = _sizes(p)
+    if contract:
+        sizes.setdefault('contract', p.jobs_per_suite)
     final = 'a final number, recorded below' if p.final else ''
     same = dict(seed=p.seed, families=r.families, final=final, contract=contract)
-    out = [t for s in chosen for t in suite_tasks(s, p.jobs_per_suite, **same)]
-    r.there = {s: len(families_in(s, **same)) for s in chosen}
+    out = [t for s, n in sizes.items() for t in suite_tasks(s, n, **same)]
+    r.there = {s: len(families_in(s, **same)) for s in sizes}
     r.nearest = (*refuse_copies(out, rows), len(rows)) if rows else None
     r.opened = 0
     if p.final:
@@ -503,9 +519,9 @@ def _check(p):
     "Refuse values that no run can make good."
     if p.jobs_per_suite < 1:
         raise ValueError(f'jobs_per_suite is {p.jobs_per_suite}: at least 1 job of each suite is needed')
-    for what, given, known in (('suite', p.suites, SUITES), ('player', p.players, PLAYERS)):
-        if bad := [name for name in listed(given) if name not in known]:
-            raise ValueError(f'no {what} {bad[0]!r}: {hint(bad[0], known)}')
+    _sizes(p)
+    if bad := [name for name in listed(p.players) if name not in PLAYERS]:
+        raise ValueError(f'no player {bad[0]!r}: {hint(bad[0], PLAYERS)}')
     if p.endpoint and not re.match(r'https?://\S+$', p.endpoint):
         raise ValueError(f'endpoint is {p.endpoint!r}: it takes a URL such as http://localhost:8000/v1')
     if p.contract not in ('', 'auto', 'none'):
@@ -519,7 +535,7 @@ def evaluate(
     out: str = '',  # folder of this phase; phase 3 is looked for beside it; '': a scratch folder
     train_dir: str = 'auto',  # folder of phase 3; auto: `3-train` beside `out`; none: there is no adapter
     model: str = 'auto',  # base model; auto: the one that phase 3 trained, or the tiny random one without phase 3
-    suites: str = '',  # of the arena, by comma; '': all seven
+    suites: str = '',  # of the arena, by comma, with a number where it is another (seen:48,families); '': all seven
     contract: str = 'auto',  # YAML file of a team's contract, for a suite of its own; auto: phase 1's; none
     jobs_per_suite: int = 2,  # held-out jobs of each suite
     final: bool = False,  # open the suites of the test instead of those of the development: once, for the last number
