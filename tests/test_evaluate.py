@@ -338,7 +338,7 @@ def test_another_checker_plays_the_jobs_again(tmp_path, monkeypatch):
 
 
 def test_the_report_says_how_much_an_endpoint_may_write(tmp_path):
-    asked = dict(players='expert', train_dir='none', model='auto', suites='', batch=2, device='cpu')
+    asked = dict(players='expert', train_dir='none', model='auto', suites='', jobs_per_suite=1, batch=2, device='cpu')
     r = N(out=tmp_path)
     where = dict(endpoint='http://localhost:8000/v1', endpoint_model='big')
     players = ev._players(r, N(max_new_tokens=32, **where, **asked))
