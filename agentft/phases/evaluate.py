@@ -116,10 +116,11 @@ def _players(r, p) -> dict:
     r.claims = r.model != 'tiny-random' and bool(models) and ('tuned' not in models or bool(adapters))
     r.names = dict(base=r.model, told=f'{r.model}, told how')
     r.names['tuned'] = f'{r.model} with adapter' if adapters else 'a script as stand-in'
-    if p.endpoint:
-        told = f'told how, up to {max(p.max_new_tokens, 512)} new tokens per answer (local: {p.max_new_tokens})'
-        r.names['endpoint'] = f'{p.endpoint_model} at {p.endpoint}, {told}'
     models = _models(r, p, adapters)
+    if p.endpoint:
+        most = models['endpoint'].max_new_tokens
+        told = f'told how, up to {most} new tokens per answer (local: {p.max_new_tokens})'
+        r.names['endpoint'] = f'{p.endpoint_model} at {p.endpoint}, {told}'
     out = {name: who for name, who in models.items() if name.split(',')[0] in (*chosen, 'endpoint')}
     scripts = dict(expert=Expert()) | FLOORS
     return out | {name: who for name, who in scripts.items() if ('floor' if is_floor(name) else name) in chosen}
