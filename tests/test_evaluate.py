@@ -267,6 +267,59 @@ def test_a_team_s_contract_makes_a_suite_of_its_own(tmp_path):
         door(out=str(tmp_path / 'x'), **small | dict(suites='contract'))
 
 
+LAMP = """
+from agentft.arena.environments import TeamEnvironment, act
+from agentft.arena.tasks import tool_call
+
+
+class Lamp(TeamEnvironment):
+    def start(self, r):
+        self.now, self.goal = 0, r.randrange(10, 100)
+
+    @act
+    def dim(self, percent: int):
+        "Set the lamp, from 0 to 100."
+        self.now = percent
+
+    def state(self):
+        return self.now
+
+    def check(self, state):
+        return state == self.goal
+
+
+def lamp_task(number):
+    job = Lamp(number)
+    return job.task('Set the lamp to GOAL %.', {'Set the lamp': [tool_call('dim', percent=job.goal)]}, suite=SUITE)
+"""
+
+
+def test_a_team_s_own_environment_is_a_suite_of_its_own(tmp_path, capsys, monkeypatch):
+    "From a file: on the page and in the result as all others; only jobs of an older file are played again."
+    monkeypatch.setenv('AGENTFT_PAGES', '1')
+    file, out = tmp_path / 'lamp.py', tmp_path / '4-evaluate'
+    small = dict(suites='seen', jobs_per_suite=2, train_dir='none', out=str(out), environment=f'{file}:lamp_task')
+    scripts = small | dict(players='expert,floor')
+    file.write_text(LAMP.replace('SUITE', "'lamp'"))
+    door(**small | dict(max_new_tokens=6, max_turns=4))
+    assert 'could not be written' not in capsys.readouterr().err and '>lamp<' in (out / 'report.html').read_text()
+    monkeypatch.delenv('AGENTFT_PAGES')
+    kept = read_result(out)['numbers']
+    won = {k: m['task_success']['value'] for k, m in kept['standings']['lamp']['numbers'].items()}
+    assert won == dict(base=0, told=0, tuned=won['tuned'], expert=1, floor=0)
+    (proof,) = (row for row in kept['checkers'] if row['family'] == 'lamp')
+    assert proof['holds'] and proof['mutants']
+    for more, played in (('', 0), ('# another version', 2)):
+        file.write_text(file.read_text() + more)
+        door(**scripts)
+        assert read_result(out)['numbers']['speed']['expert']['jobs_played'] == played
+    file.write_text(LAMP.replace('SUITE', "'seen'"))
+    with pytest.raises(ValueError, match='seen is a suite of the project'):
+        door(**scripts)
+    with pytest.raises(ValueError, match="did you mean 'lamp_task'"):
+        door(**scripts | dict(environment=f'{file}:lamp_tasks'))
+
+
 def test_a_training_row_that_holds_a_job_ends_the_run(tmp_path):
     "A copy of an evaluation job, planted among the rows of phase 2, and nothing is played."
     two, out = tmp_path / '2-synthesize', tmp_path / '4-evaluate'

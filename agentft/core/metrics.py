@@ -20,7 +20,7 @@ from agentft.core.intervals import (
     Clusters,
     Interval,
     clusters_of,
-    count_of,
+    counted,
     enough,
     interval,
     lacking_words,
@@ -365,12 +365,12 @@ def _takes(i: Interval, n: int, each: float, what: str = '', size: float = 0) ->
     "What a target takes, such as `75 jobs in 19 families`; and that the suite has fewer families."
     families, n = enough(n, each, i.there, size)
     if not n:
-        return count_of(families, 'family'), lacking_words(families, i.there)
+        return counted(families, 'family'), lacking_words(families, i.there)
     return f'{n:,}{what}{_in_families(families, i)}', ''
 
 
 def _in_families(families: float, i: Interval) -> str:
-    return f' in {count_of(math.ceil(families), "family")}' if i.unit == 'family' else ''
+    return f' in {counted(math.ceil(families), "family")}' if i.unit == 'family' else ''
 
 
 def _share_needs(name: str, i: Interval, op: str, bound: float) -> str:
@@ -393,7 +393,7 @@ def _ratio_needs(name: str, i: Interval, op: str, bound: float) -> str:
     seen, said, n = f'; seen {i.jobs:,}{_in_families(i.clusters, i)}', '', observations_for(bound, 0)
     if name == 'edit_precision':
         if lacking := lacking_words(n, i.there):  # however many jobs are in each
-            return f'{count_of(n, "family")} with edits if none has an overhead{lacking}{seen}'
+            return f'{counted(n, "family")} with edits if none has an overhead{lacking}{seen}'
         where = ' in as many families' if i.unit == 'family' else ''
         said = f'{n:,} jobs with edits{where} if none has an overhead'
     if not i.value or i.high is None or i.value >= bound:

@@ -8,11 +8,11 @@ __all__ = ['wishes', 'to_task', 'to_example', 'compact_example']
 # %% ../../nbs/data/02_histories.ipynb #4e1c7dd5
 from ..arena.players import Expert, play
 from ..arena.tasks import Item, Task
+from ..core.intervals import counted
 from ..core.records import Example, Job, ToolCall
 from ..evidence.changes import explain
 from ..evidence.edits import Edit, edit_calls
 from ..evidence.memory import CompactPair
-from ..workbench.figures import counted
 
 # %% ../../nbs/data/02_histories.ipynb #21ea7b48
 def wishes(

@@ -25,10 +25,10 @@ from ..arena.wants import Ordered
 from ..arena.workspace import ToolError
 from ..core.agent import BOOKKEEPING, READS
 from ..core.files import Files, clean_path
+from ..core.intervals import counted
 from ..core.metrics import asked_rewrite
 from ..core.records import Message, ToolCall, from_dict, to_dict
 from ..core.replacements import count_tokens
-from ..workbench.figures import counted
 
 # %% ../../nbs/data/00_seeds.ipynb #e21227a5
 BEHAVIOURS = dict(

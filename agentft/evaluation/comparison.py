@@ -15,7 +15,7 @@ from agentft.core.intervals import (
     Clusters,
     Interval,
     clusters_of,
-    count_of,
+    counted,
     enough,
     interval,
     lacking_words,
@@ -125,9 +125,9 @@ def _why(c: Comparison, clusters: Clusters) -> str:
     if c.difference is None or c.clusters >= c.least:
         return ''
     if c.described:
-        return f'this suite has {count_of(c.there, c.unit)}, a test needs {c.least}'
+        return f'this suite has {counted(c.there, c.unit)}, a test needs {c.least}'
     which = _SAYS.get(c.name, '') if c.clusters < len(clusters) or c.name == 'tokens_per_job' else ''
-    return f'{count_of(c.clusters, c.unit)}{which}, a test needs {c.least}'
+    return f'{counted(c.clusters, c.unit)}{which}, a test needs {c.least}'
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #21602077
 def compare_counts(
@@ -295,7 +295,7 @@ def needed_words(
     if jobs:
         families, jobs = enough(jobs, jobs / families, c.there)
     in_jobs = f' ({jobs:,} jobs)' if jobs else ''
-    return f'about {count_of(families, "family")}{in_jobs}{lacking_words(families, c.there)}'
+    return f'about {counted(families, "family")}{in_jobs}{lacking_words(families, c.there)}'
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #64457852
 def compare_rows(

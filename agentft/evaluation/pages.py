@@ -14,13 +14,13 @@ from collections import Counter
 
 from ..arena.catalogue import FAMILIES
 from ..core.files import succeeded
-from ..core.intervals import count_of
+from ..core.intervals import counted
 from ..core.metrics import LABELS, TARGETS
 from ..core.records import Job, content_hash
 from .comparison import show_interval
 from .replay import TESTED, JudgedTurn
 from .standings import Standing, positions_of, suite_words, tuned_names
-from ..workbench.figures import PALETTE, counted, use_style
+from ..workbench.figures import PALETTE, use_style
 
 # %% ../../nbs/evaluation/07_pages.ipynb #9f973bed
 COLORS = dict(base='orange', told='vermillion', endpoint='purple', tuned='blue', expert='green', floor='black')
@@ -49,7 +49,7 @@ def suite_dots(
     for row, suite in enumerate(suites):
         for k, player in enumerate(players):
             _of_player(ax, stand[suite], player, row + 0.24 - 0.12 * k, player if row == 0 else None)
-    names = [f'{k}\n{counted(stand[k].jobs, "job")}, {count_of(stand[k].families, "family")}' for k in suites]
+    names = [f'{k}\n{counted(stand[k].jobs, "job")}, {counted(stand[k].families, "family")}' for k in suites]
     ax.set(title='Jobs that ended right', xlabel='% of jobs', xlim=(-3, 103))
     ax.set(yticks=range(len(suites)), yticklabels=names, ylim=(-0.6, len(suites) - 0.4))
     ax.axvline(100 * TARGETS['task_success'][1], color='#444444', ls='--', lw=1)

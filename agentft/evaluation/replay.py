@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.agent import canonical_turn
-from ..core.intervals import Clusters, Interval, least_clusters
+from ..core.intervals import Clusters, Interval, counted, least_clusters
 from ..core.records import Message, Reference, ToolCall, content_hash, read_jsonl, to_dict, write_jsonl
 from .answers import TOO_LONG, Answer, group_of
 from agentft.evaluation.comparison import (
@@ -31,7 +31,6 @@ from agentft.evaluation.comparison import (
 )
 from .judging import KINDS, Judgement, judge, kind_of
 from .statistics import paired_test
-from ..workbench.figures import counted
 from ..workbench.runs import read_result
 
 # %% ../../nbs/evaluation/05_replay.ipynb #2ba023d6

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ..arena.tasks import OBJECTIVES, Task
-from ..core.intervals import clusters_of, count_of
+from ..core.intervals import clusters_of, counted
 from ..core.metrics import LABELS, TARGETS, Metric, five, job_counts
 from ..core.records import Example, Job
 from ..data.suites import SUITES, NearTasks
@@ -30,7 +30,6 @@ from agentft.evaluation.comparison import (
     verdict_words,
 )
 from .statistics import over_seeds
-from ..workbench.figures import counted
 
 # %% ../../nbs/evaluation/06_standings.ipynb #6ad1d4d5
 PLAYERS = dict(
@@ -201,7 +200,7 @@ def _order(players) -> list[str]:
 # %% ../../nbs/evaluation/06_standings.ipynb #b01ecbe9
 def _over(s: Standing) -> str:
     "What the intervals of a suite are over."
-    return count_of(s.families, 'family') if s.families > 1 else f'{count_of(s.jobs, "job")} of one family'
+    return counted(s.families, 'family') if s.families > 1 else f'{counted(s.jobs, "job")} of one family'
 
 
 def _tuned_cell(s: Standing) -> str:
@@ -219,7 +218,7 @@ def success_words(
     verdicts = Counter(c.verdict for c in s.seeds)
     if len(verdicts) < 2:
         words = verdict_words(s.compared[s.fair]['task_success'])
-        return words if not s.seeds or s.seeds[0].why else f'{words} in each of {count_of(len(s.seeds), "seed")}'
+        return words if not s.seeds or s.seeds[0].why else f'{words} in each of {counted(len(s.seeds), "seed")}'
     shown = [f'{v} in {n} of {len(s.seeds)} seeds' for v, n in verdicts.items() if v != 'not enough evidence']
     return f'not enough evidence: {listed_words(shown)}'
 

@@ -14,7 +14,7 @@ from agentft.core.intervals import (
     Clusters,
     Interval,
     cluster_sums,
-    count_of,
+    counted,
     effective_size,
     interval,
     least_clusters,
@@ -235,7 +235,7 @@ def paired_test(
     if not _has_values(table):
         return None, 'no test: a side has nothing in the denominator'
     if len(table) < least:
-        return None, f'{count_of(len(table), clusters.unit if clusters else "job")}, a test needs {least}'
+        return None, f'{counted(len(table), clusters.unit if clusters else "job")}, a test needs {least}'
     if len(table) == len(a) and _yes_or_no(table):
         return mcnemar([x for x, _ in a], [x for x, _ in b]), 'exact McNemar'
     p = swap_test(a, b, swaps, seed, clusters)
@@ -344,7 +344,7 @@ class SeedSpread:
             return '–'
         said = [f'{100 * self.value:.1f} %']
         if self.low is not None:
-            over = f'over {count_of(len(self.seeds), "seed")} and {count_of(self.clusters, self.unit)}'
+            over = f'over {counted(len(self.seeds), "seed")} and {counted(self.clusters, self.unit)}'
             said.append(f'{100 * self.low:.1f} to {100 * self.high:.1f} {over}')
         return f'{_counts_in_words(self.counts)} ({"; ".join(said)})'
 

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from ..core.agent import BOOKKEEPING, READS, canonical_job, check_call, contract_of, is_guessed
 from ..core.files import clean_path, replay, written
+from ..core.intervals import counted
 from ..core.metrics import asked_rewrite, job_edits
 from ..core.records import Job, Label, Message, ToolCall, Turn
 from ..core.replacements import count_tokens, edit_cost, minimal_edit
 from ..core.todo_work import never_ran, same_todo, skeleton, todo_work
 from ..traces.outcomes import deliverables
-from ..workbench.figures import counted
 
 # %% ../../nbs/evidence/12_failures.ipynb #5687c580
 @dataclass

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from fastcore.basics import patch
 
+from ..core.intervals import counted
 from ..core.records import content_hash, from_dict, to_dict, write_atomic
 from ..traces.documents import Stamp
-from ..workbench.figures import counted
 
 # %% ../../nbs/evidence/14_ledger.ipynb #ee50e77b
 def stamp_of(

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
-from ..core.intervals import wilson
+from ..core.intervals import counted, wilson
 from ..core.metrics import LABELS, TARGETS, job_counts, summed
 from ..core.records import Job, Outcome, write_atomic
 from .failures import BEHAVIOUR_OF, MODES, Failure
-from ..workbench.figures import PALETTE, counted
+from ..workbench.figures import PALETTE
 
 # %% ../../nbs/evidence/13_patterns.ipynb #5a8f7b17
 @dataclass

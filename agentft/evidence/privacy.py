@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fastcore.basics import patch
 
+from ..core.intervals import counted
 from ..core.records import to_dict, write_atomic
 from .people import as_text, home_names
 from agentft.evidence.secrets import (
@@ -30,7 +31,6 @@ from agentft.evidence.secrets import (
     read_list,
     scan_bytes,
 )
-from ..workbench.figures import counted
 
 # %% ../../nbs/evidence/10_privacy.ipynb #f80b5f93
 _MULTIPLIER = 0x9E3779B1  # Knuth's multiplicative hashing: 2**32 divided by the golden ratio

@@ -21,6 +21,7 @@ from ..arena.faults import FAULTS, Faulty
 from ..arena.players import Expert, play
 from ..core.agent import BOOKKEEPING, canonical_job
 from ..core.contracts import read_contract
+from ..core.intervals import counted
 from ..core.metrics import UNPLACED, job_counts, job_edits, metric_rows, summed
 from ..core.records import Job, content_hash, from_dict, read_jsonl, to_dict, write_atomic, write_jsonl
 from ..core.replacements import apply_edits
@@ -41,7 +42,7 @@ from ..traces.outcomes import believed
 from ..traces.todo_life import todo_life
 from ..traces.tool_mapping import lessons
 from ..traces.wanted_jobs import each_job, left_out, read_reviews
-from ..workbench.figures import counted, percent
+from ..workbench.figures import percent
 from ..workbench.phases import Phase, listed, parameters_of
 from ..workbench.recipes import placed, project
 from ..workbench.runs import cache_dir, code_hash

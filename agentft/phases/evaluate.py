@@ -15,10 +15,11 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from ..arena.environments import environment_tasks
 from ..arena.players import FLOORS, Expert, play
 from ..arena.proof import proof_line, proof_rows, show_proofs
 from ..core.contracts import Contract, read_contract
-from ..core.intervals import count_of, least_clusters
+from ..core.intervals import counted, least_clusters
 from ..core.metrics import LABELS, TARGETS
 from ..core.records import Example, read_jsonl, write_jsonl
 from ..data.suites import STANDARD, SUITES, families_in, suite_tasks
@@ -48,13 +49,14 @@ from agentft.evaluation.standings import (
     refuse_copies,
     standing_line,
     standings,
+    suite_words,
 )
 from ..model.chat import ChatFormat, said_text
 from ..model.endpoints import Endpoint
 from ..model.loading import load_tokenizer
 from ..model.players import Model, Script
 from ..model.told import Told
-from ..workbench.figures import counted, markdown_table
+from ..workbench.figures import markdown_table
 from ..workbench.phases import Phase, listed, parameters_of
 from ..workbench.recipes import hint, placed
 from ..workbench.runs import cache_dir, phase_dir, read_result
@@ -155,6 +157,17 @@ def _contract(r, p) -> Contract | None:
     return read_contract(placed(path)) if path not in ('', 'none') else None
 
 
+def _own_tasks(p) -> list:
+    "Jobs of a team's own environment; none where there is no such file."
+    if not p.environment:
+        return []
+    path, colon, name = p.environment.rpartition(':')
+    out = environment_tasks(f'{placed(path)}{colon}{name}', p.jobs_per_suite, p.seed)
+    if taken := {t.suite for t in out} & SUITES.keys():
+        raise ValueError(f'{p.environment}: {min(taken)} is a suite of the project; give these jobs another one')
+    return out
+
+
 def _tasks(r, p) -> list:
     "The held-out jobs, suite by suite; none of them stands in a row that was trained on."
     rows, r.families = _phase2(r, p)
@@ -166,6 +179,7 @@ def _tasks(r, p) -> list:
     same = dict(seed=p.seed, families=r.families, final=final, contract=contract)
     out = [t for s, n in sizes.items() for t in suite_tasks(s, n, **same)]
     r.there = {s: len(families_in(s, **same)) for s in sizes}
+    out += _own_tasks(p)
     r.nearest = (*refuse_copies(out, rows), len(rows)) if rows else None
     r.opened = 0
     if p.final:
@@ -498,7 +512,7 @@ def _caveats(r) -> list[str]:
     out = [
         'The arena is simulated: its tasks come from generators and hand-written seeds, its tools and checkers are '
         'real. How far the numbers carry over to production is not measured here.',
-        f'{counted(first.jobs, "job")} of a suite, and at most {count_of(most, "family")}: intervals are wide, '
+        f'{counted(first.jobs, "job")} of a suite, and at most {counted(most, "family")}: intervals are wide, '
         'and a difference smaller than they can show is called "not enough evidence".',
         'Answers are greedy: playing a job again gives the same job. '
         'The intervals speak about other jobs, not about other samples.',
@@ -538,6 +552,7 @@ def evaluate(
     model: str = 'auto',  # base model; auto: the one that phase 3 trained, or the tiny random one without phase 3
     suites: str = '',  # of the arena, by comma, with a number where it is another (seen:48,families); '': all seven
     contract: str = 'auto',  # YAML file of a team's contract, for a suite of its own; auto: phase 1's; none
+    environment: str = '',  # FILE.py:FUNCTION that makes jobs of a team's own environment, for a suite of its own
     jobs_per_suite: int = 2,  # held-out jobs of each suite
     final: bool = False,  # open the suites of the test instead of those of the development: once, for the last number
     players: str = 'base,told,tuned,expert,floor',  # who plays, by comma

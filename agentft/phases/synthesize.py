@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..arena.catalogue import FAMILIES, trained_on
 from ..arena.faults import FAULTS
+from ..core.intervals import counted
 from ..core.records import Example, write_atomic, write_jsonl
 from ..data.expansion import expand, quotas
 from agentft.data.own_history import (
@@ -31,7 +32,7 @@ from ..data.verification import Gate, Reserved, example_task, row_length, split_
 from ..evidence.found import find_found
 from ..model.chat import ChatFormat
 from ..model.loading import load_tokenizer
-from ..workbench.figures import counted, percent
+from ..workbench.figures import percent
 from ..workbench.phases import Phase, listed, parameters_of
 from ..workbench.recipes import project
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from ..arena.catalogue import FAMILIES, make_task, trained_on
 from ..arena.players import Expert, play
+from ..core.intervals import counted
 from ..core.records import Example, content_hash, from_dict, read_jsonl, to_dict, write_atomic
 from ..model.loading import DEFAULT_MODEL, load_model
 from ..training.adapters import TrainReport
 from ..training.training import LoraRecipe, encode_rows, train_sft
-from ..workbench.figures import counted, percent
+from ..workbench.figures import percent
 from ..workbench.phases import Phase, parameters_of
 from ..workbench.reports import duration
 from ..workbench.runs import artifact, code_hash, read_result

@@ -23,12 +23,12 @@ from types import SimpleNamespace
 
 from fastcore.basics import patch
 
+from ..core.intervals import counted
 from ..core.records import content_hash, write_atomic
 from ..model.chat import ChatFormat
 from ..model.loading import free_threads, quiet
 from .adapters import TrainReport, model_card, save_adapter
 from .kernels import answer_loss, fast_cpu, why_not_fast
-from ..workbench.figures import counted
 from ..workbench.runs import check_disk
 
 # %% ../../nbs/training/02_training.ipynb #bd0534b3

@@ -12,8 +12,9 @@ import json
 import re
 from pathlib import Path
 
+from ..core.intervals import counted
 from ..core.records import write_atomic
-from .figures import alt_text, counted, is_number, report_table
+from .figures import alt_text, is_number, report_table
 from .runs import PHASES, phase_dir, read_result
 
 # %% ../../nbs/workbench/02_reports.ipynb #3d5ffe1b
