@@ -38,7 +38,7 @@ def test_known_values():
     assert mcnemar_jobs(0.10, 0.20) == 155  # Connor 1987, 80 % power
     assert mcnemar_jobs(0, 0.2) is None and mcnemar_jobs(0.3, 0.2) is None
     assert wilson(0, 0) == (0, 1) and wilson(24, 24)[1] == 1 and wilson(24, 24)[0] == pytest.approx(0.862, abs=1e-3)
-    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
+    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.04), None, pytest.approx(0.09), pytest.approx(0.09)]
 
 
 def test_a_ratio_without_jobs_or_spread():

@@ -158,16 +158,15 @@ def compare_counts(
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #a12b5eb7
 def holm(
-    ps: list,  # p-values; None: not tested, and not counted
+    ps: list,  # p-values; None: there was nothing to test, which counts as a p of 1
 ) -> list:  # corrected p-values, in the same order
     "Holm's step-down correction of p-values that are judged together, as statsmodels computes it."
     from statsmodels.stats.multitest import multipletests
 
-    tested, out = [i for i, p in enumerate(ps) if p is not None], list(ps)
-    if tested:
-        for i, p in zip(tested, multipletests([ps[i] for i in tested], method='holm')[1]):
-            out[i] = float(p)
-    return out
+    if not ps:
+        return []
+    corrected = multipletests([1.0 if p is None else p for p in ps], method='holm')[1]
+    return [None if p is None else float(q) for p, q in zip(ps, corrected)]
 
 # %% ../../nbs/evaluation/01_comparison.ipynb #50731ddf
 BETTER = dict(

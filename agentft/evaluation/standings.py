@@ -378,6 +378,16 @@ def _elsewhere(s: Standing) -> str:
     return f'{said}, {s.fair} {_of(s.won(s.fair))}: {success_words(s)}' if s.fair else said
 
 
+def _others(suites: list[Standing]) -> str:
+    "What the other suites show; those in which nothing ended right in one sentence."
+    said, right = [], {s.suite: any(s.won(p).numerator for p in (*tuned_names(s.numbers), *s.compared)) for s in suites}
+    if any(right.values()):
+        said.append(f'Other suites: {"; ".join(_elsewhere(s) for s in suites if right[s.suite])}.')
+    if none := [f'{suite_words(s.suite)} ({s.jobs})' for s in suites if not right[s.suite]]:
+        said.append(f'Other suites in which no job ended right, with their jobs: {"; ".join(none)}.')
+    return ''.join(f' {x}' for x in said)
+
+
 def _without_tuned(stand: dict[str, Standing]) -> str:
     "What those reached who played, where no tuned model did."
     said = []
@@ -393,8 +403,7 @@ def standing_line(
     first, *others = stand.values()
     if 'tuned' not in first.numbers:
         return _without_tuned(stand)
-    elsewhere = f' Other suites: {"; ".join(map(_elsewhere, others))}.' if others else ''
-    return f'{_lead(first)}{_beside(first)}{elsewhere}'
+    return f'{_lead(first)}{_beside(first)}{_others(others)}'
 
 # %% ../../nbs/evaluation/06_standings.ipynb #5ad569ae
 def refuse_copies(
