@@ -30,7 +30,7 @@ def _swapped(value: str) -> str:
     "Another value of the same kind."
     if value.isdigit():
         return str(int(value) + 1)
-    return value[:-1] + ('e' if value[-1] != 'e' else 'a')
+    return value[:-1] + ('a' if value[-1] in 'eE' else 'e')  # another letter: case makes no difference in a report
 
 
 def swap_value(
@@ -598,5 +598,5 @@ def proof_line(
     said += f'{_share(n["passed"], n["rewritings"])} of right ones in another form; '
     said += f'the weakest family is {worst["family"]}, with {_share(worst["caught"], worst["mutants"])} refused.'
     poor = [row['family'] for row in rows if not row['holds']]
-    why = f'Below {LEAST:.0%} by more than one miss, or with an expert that fails'
+    why = f'Below {LEAST:.0%} by more than one miss, in all tries or in those of reports, or with an expert that fails'
     return f'{said} {why}: {", ".join(poor)}.' if poor else said

@@ -223,6 +223,16 @@ def success_words(
     return f'not enough evidence: {listed_words(shown)}'
 
 # %% ../../nbs/evaluation/06_standings.ipynb #27670cb2
+def _counts(m: Metric) -> str:
+    return f'{m.numerator:.0f}/{m.denominator:.0f}'
+
+
+def _each(said) -> str:
+    "What is said of every training seed; once where it is the same of all."
+    said = list(said)
+    return said[0] if len({*said}) == 1 else '; '.join(said)
+
+
 def headline_rows(
     stand: dict[str, Standing],
 ) -> list[dict]:
@@ -232,13 +242,11 @@ def headline_rows(
         families = f'{s.families} of {s.there}' if s.families < s.there else s.families
         row = dict(suite=suite_words(suite), jobs=s.jobs, families=families)
         players = [p for p in _order(s.numbers) if p == 'tuned' or p not in tuned_names(s.numbers)]
-        row |= {p: _tuned_cell(s) if p == 'tuned' else show_metric(s.won(p), ends=False) for p in players}
+        row |= {p: _tuned_cell(s) if p == 'tuned' else _counts(s.won(p)) for p in players}
         if s.fair:
             seeds = s.seeds or [s.compared[s.fair]['task_success']]
-            row[f'tuned − {s.fair}'] = '; '.join(show_difference(c) for c in seeds)
-            tested = any(c.p_holm is not None for c in seeds)
-            p = '; '.join(show_p(c.p_holm) for c in seeds) if tested else show_p(None)
-            row |= dict(p=p, verdict=success_words(s))
+            row[f'tuned − {s.fair}'] = _each(show_difference(c) for c in seeds)
+            row |= dict(p=_each(show_p(c.p_holm) for c in seeds), verdict=success_words(s))
         rows.append(row)
     return rows
 
