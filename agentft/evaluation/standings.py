@@ -279,18 +279,24 @@ def _label(name: str, s: Standing) -> str:
     return LABELS[name].replace('baseline', s.prompted or 'baseline')
 
 # %% ../../nbs/evaluation/06_standings.ipynb #cffee615
+def _one_tuned(cells: dict[str, str]) -> dict[str, str]:
+    "The `cells` of a row with those of all training seeds in one."
+    seeds = tuned_names(cells)
+    return {p: _each(cells[x] for x in seeds) if p == 'tuned' else x for p, x in cells.items() if p not in seeds[1:]}
+
+
 def number_rows(
     s: Standing,
 ) -> list[dict]:
-    "The numbers of one suite, a column per player."
+    "The numbers of one suite, a column per player; training seeds in one cell, a target is that of the first."
     rows, players = [], _order(s.numbers)
     for name in TARGETS:
         own = {p: s.numbers[p][name] for p in players}
-        row = dict(metric=LABELS[name]) | {p: _cell(p, m) for p, m in own.items()}
+        row = dict(metric=LABELS[name]) | _one_tuned({p: _cell(p, m) for p, m in own.items()})
         rows.append(row | _met(own.get('tuned')))
         for beside in _BESIDE.get(name, ()):
             there = {p: m.companions[beside] for p, m in own.items() if beside in m.companions}
-            cells = {p: _cell(p, m) for p, m in there.items()}
+            cells = _one_tuned({p: _cell(p, m) for p, m in there.items()})
             rows.append(dict(metric=f'· {_label(beside, s)}') | cells | _met(None))
     return rows
 
@@ -321,7 +327,7 @@ def objective_rows(
         floors = [n for p, n in won.items() if is_floor(p)]
         shown = {p: n for p, n in won.items() if not is_floor(p)} | (dict(floor=max(floors)) if floors else {})
         row = dict(objective=f'{objective.replace("_", " ")}: {OBJECTIVES[objective]}', jobs=len(places))
-        rows.append(row | {p: f'{n}/{len(places)}' if places else '–' for p, n in shown.items()})
+        rows.append(row | _one_tuned({p: f'{n}/{len(places)}' if places else '–' for p, n in shown.items()}))
     return rows
 
 # %% ../../nbs/evaluation/06_standings.ipynb #80942555
