@@ -16,7 +16,14 @@ from agentft.core.agent import SHORT, TOOLS
 from agentft.core.contracts import Contract, write_contract
 from agentft.core.records import Example, Job, Message, Outcome, Turn, Usage, read_jsonl, write_jsonl
 from agentft.data.suites import NEAR, suite_tasks
-from agentft.evaluation.standings import headline_rows, number_rows, objective_rows, standing_line, standings
+from agentft.evaluation.standings import (
+    difference_rows,
+    headline_rows,
+    number_rows,
+    objective_rows,
+    standing_line,
+    standings,
+)
 from agentft.model.loading import tiny_model
 from agentft.workbench.recipes import notebook_of
 from agentft.workbench.runs import read_result, write_result
@@ -180,13 +187,13 @@ def of_players(there=None, families=8, **wins):
 
 
 def test_training_seeds_stand_in_the_headline_and_the_page_with_their_counts():
-    seeds = {'tuned': 7, 'tuned, seed 1': 5, 'tuned, seed 2': 9}
+    seeds = {'tuned': 12, 'tuned, seed 1': 5, 'tuned, seed 2': 9}
     stand = of_players(told=0, **seeds)
     row = headline_rows(stand)[0]
-    assert row['tuned'].startswith('7, 5 and 9 of 24 (29.2 %; ') and row['tuned'].endswith('3 seeds and 8 families)')
+    assert row['tuned'].startswith('12, 5 and 9 of 24 (36.1 %; ') and row['tuned'].endswith('3 seeds and 8 families)')
     assert 'tuned, seed 1' not in row and row['verdict'].startswith('not enough evidence: better in 2 of 3 seeds')
     assert row['tuned − told'].count('points') == 3 and row['p'].count(';') == 2
-    assert '7, 5 and 9 of 24 (29.2 %;' in standing_line(stand) and 'Seed' not in ev._spread_words(N(standings=stand))
+    assert '12, 5 and 9 of 24 (36.1 %;' in standing_line(stand) and 'Seed' not in ev._spread_words(N(standings=stand))
     assert '3 training seeds' in ev._spread_words(N(standings=stand))
 
 
@@ -199,6 +206,24 @@ def test_the_verdict_leads_with_success_and_never_with_what_giving_up_wins():
     assert 'tokens per job (no job in which both succeed)' in wins
     row = headline_rows(of_players(tuned=3))[0]
     assert row['tuned'].startswith('12.5 % (3/24; ') and 'verdict' not in row
+
+
+def test_a_number_that_is_better_says_what_takes_its_weight():
+    "A script without content does as well, or no job ended right."
+    for tuned, said in ((24, 'but a script without content does as well'), (0, 'but no job ended right')):
+        s = of_players(told=0, tuned=tuned, floor=0)['seen']
+        adheres = replace(s.numbers['tuned']['phase_adherence'], value=1.0)
+        for player in ('floor', 'tuned'):
+            s.numbers[player]['phase_adherence'] = adheres
+        s.compared['told']['phase_adherence'].verdict = 'better'
+        verdicts = {row['number']: row['verdict'] for row in difference_rows(s)}
+        assert verdicts['phase adherence'].endswith(said) and 'but' not in verdicts['task success'], verdicts
+
+
+def test_a_suite_with_fewer_jobs_than_were_asked_for_says_so():
+    r = N(standings=of_players(told=0, tuned=24), asked=dict(seen=30))
+    assert ev._fewer_words(r).startswith('There are fewer jobs than were asked for: 24 of 30 of seen.')
+    assert not ev._fewer_words(N(standings=r.standings, asked=dict(seen=24)))
 
 
 def test_a_suite_of_few_families_says_that_it_is_described_and_not_tested():
@@ -318,6 +343,29 @@ def test_a_team_s_own_environment_is_a_suite_of_its_own(tmp_path, capsys, monkey
         door(**scripts)
     with pytest.raises(ValueError, match="did you mean 'lamp_task'"):
         door(**scripts | dict(environment=f'{file}:lamp_tasks'))
+
+
+def test_an_environment_is_looked_at_before_anything_is_played(tmp_path):
+    "What is wrong in a team's file is said at once; a change in a file beside it makes other jobs."
+    file, out = tmp_path / 'mine.py', tmp_path / '4-evaluate'
+    small = dict(suites='seen', jobs_per_suite=1, train_dir='none', out=str(out), environment=f'{file}:lamp_task')
+    wrong = {
+        'def lamp_task(:': 'cannot be loaded: SyntaxError',
+        'import no_such_module': "cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'",
+        'def lamp_task(number): return 1 / 0': 'makes no job of the number 0: ZeroDivisionError',
+        LAMP.replace('SUITE', "''").replace('return self.now', 'return {1, 2}'): 'set is not JSON serializable',
+    }
+    for text, said in {'': 'has no function', **wrong}.items():
+        file.write_text(text)
+        with pytest.raises(ValueError, match=re.escape(said)):
+            door(**small | dict(players='expert'))
+    assert not out.exists() or not list(out.glob('jobs-*'))
+    (tmp_path / 'lamp_beside.py').write_text(LAMP.replace('SUITE', "''"))
+    file.write_text('from lamp_beside import lamp_task')
+    for more, played in (('', 2), ('', 0), ('# another version', 1)):
+        (tmp_path / 'lamp_beside.py').write_text((tmp_path / 'lamp_beside.py').read_text() + more)
+        door(**small | dict(players='expert'))
+        assert read_result(out)['numbers']['speed']['expert']['jobs_played'] == played
 
 
 def test_a_training_row_that_holds_a_job_ends_the_run(tmp_path):

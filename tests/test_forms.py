@@ -165,6 +165,11 @@ SAME = [
     ('.env', 'A=1\n', 'A = "1"\n'),
     ('a.srt', '1\nYes.\n\n2\nNo.\n', '\n1 \nYes.\n \n\n2\nNo.\n\n'),
     ('a.md', '# A\none\n- two\n', '# A\n\none\n\n- two\n'),
+    ('a.md', '```\na\n\nb\n```\nc\n', '\n```\na\n\nb\n```\n\nc\n'),
+    ('a.md', '| a | b |\n|---|---|\n| 1 | 2 |\n', '|a|b|\n|-|----|\n|1|2|\n'),
+    ('a.html', '<p>a <b>c</b> d</p>', '<p>a\n  <b>c</b>\n  d</p>'),
+    ('a.html', '<p><b>c</b></p><p>d</p>', '<p>\n  <b>c</b>\n</p>\n<p>d</p>'),
+    ('a.html', '<ul><li>a</li></ul>', '<ul>\n  <li> a </li>\n</ul>'),
 ]
 DIFFERENT = [
     ('a.yaml', 'a: 1\n', 'a: 1\na: 1\n', 'a key twice'),
@@ -203,6 +208,11 @@ DIFFERENT = [
     ('a.md', '---\na: [b]\n---\nx\n', '---\na: [b\n---\nx\n', 'a broken head'),
     ('a.md', '---\na: b\n---\nx\n', 'a: b\nx\n', 'no head'),
     ('a.ini', 'a = 1\n', 'a = "1"\n', 'quotes belong to values of INI'),
+    ('a.md', '| a | b |\n|---|---|\n| 1 | 2 |\n', '| a | b |\n|---|---|\n|| 1 | 2 |\n', 'cells shifted'),
+    ('a.md', '| a | b |\n|---|---|\n| 1 | 2 |\n', '| a | b |\n|---|---|\n| 1 | 2 ||\n', 'a cell more'),
+    ('a.md', '```\na\n\nb\n```\n', '```\na\nb\n```\n', 'an empty line of code lost'),
+    ('a.html', '<p>a <b>c</b> d</p>', '<p>a<b>c</b> d</p>', 'words run together before a tag'),
+    ('a.html', '<p>a <b>c</b> d</p>', '<p>a <b>c</b>d</p>', 'words run together after a tag'),
 ]
 
 

@@ -452,3 +452,9 @@ def test_the_same_numbers_again():
         [paired_test(a[0], b[0], k, 1, clusters), difference(a[0], b[0], k, 0.95, 1, clusters)] for k in ('mean',) * 2
     )
     assert once == again
+
+
+def test_a_number_without_a_value_keeps_its_unit():
+    "What is needed is told in families, too, where nothing stands in the denominator."
+    i = interval([[3, 0]] * 5, 'excess', clusters=Clusters(list('aabbc'), 'family', there=10))
+    assert (i.value, i.unit, i.there) == (None, 'family', 10)

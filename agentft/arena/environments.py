@@ -179,37 +179,72 @@ def read_rows(
 _ROOM = 1000  # numbers that each seed has to itself
 
 
-def _function(where: str) -> Callable:
-    "The function that `FILE.py:FUNCTION` names."
+def _version(path: Path) -> str:
+    "A hash of the Python files in the folder of `path`: what a job is made with."
+    files = sorted(path.parent.glob('*.py'))
+    return content_hash([[x.name, x.read_text(encoding='utf-8', errors='replace')] for x in files])
+
+
+def _load(path: Path):
+    "The module in a file; what it imports may lie beside it."
+    label = f'{path.stem}_{_version(path)}'
+    spec = spec_from_file_location(label, path)
+    module = sys.modules[label] = module_from_spec(spec)
+    if (folder := str(path.parent.resolve())) not in sys.path:
+        sys.path.append(folder)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as e:
+        raise ValueError(f'{path} cannot be loaded: {type(e).__name__}: {e}') from e
+    return module
+
+
+def _function(where: str) -> tuple[Callable, str]:
+    "The function that `FILE.py:FUNCTION` names, and the version of its folder."
     path, _, name = where.rpartition(':')
     path = Path(path)
     if not (name.isidentifier() and path.is_file()):
         raise ValueError(f'{where!r} names no function in a file: write it as stock.py:stock_task')
-    label = f'{path.stem}_{content_hash(path.read_text(encoding="utf-8"))}'  # other code, other jobs
-    spec = spec_from_file_location(label, path)
-    module = sys.modules[label] = module_from_spec(spec)
-    if (folder := str(path.parent.resolve())) not in sys.path:
-        sys.path.append(folder)  # what it imports lies beside it
-    spec.loader.exec_module(module)
+    module = _load(path)
     if not callable(found := getattr(module, name, None)):
         there = [k for k, x in vars(module).items() if inspect.isfunction(x)]
         raise ValueError(f'{path} has no function {name!r}: {hint(name, there)}')
-    return found
+    return found, _version(path)
 
 # %% ../../nbs/arena/08_environments.ipynb #ec1f98c7
+class _Versioned:
+    "Makes the environment of a job; carries the version of its files, so that jobs of another one are played again."
+
+    def __init__(self, make: Callable, version: str):
+        self.make, self.version = make, version
+
+    def __call__(self, task: Task):
+        return self.make(task)
+
+
+def _job_number(make: Callable, where: str, number: int) -> Task:
+    "The Task of a number; ValueError where there is none."
+    try:
+        task = make(number)
+    except Exception as e:
+        raise ValueError(f'{where} makes no job of the number {number}: {type(e).__name__}: {e}') from e
+    if not isinstance(task, Task):
+        raise ValueError(f'{where} makes a {type(task).__name__} of the number {number}, not a Task')
+    return task
+
+
 def environment_tasks(
     where: str,  # `FILE.py:FUNCTION`; the function makes the Task of a number
     n: int,  # how many jobs
     seed: int = 0,  # another number, other jobs
 ) -> list[Task]:  # ValueError where there is no such function, or it makes something else
     "The jobs of a team's own environment, each in a suite: its own, or that of its family."
-    make, out = _function(where), []
+    (make, version), out = _function(where), []
     for number in range(_ROOM * seed, _ROOM * seed + n):
-        task = make(number)
-        if not isinstance(task, Task):
-            raise ValueError(f'{where} makes a {type(task).__name__} of the number {number}, not a Task')
+        task = _job_number(make, where, number)
         suite = task.suite or task.family
-        out.append(replace(task, suite=suite, id=f'{suite}:{task.id}'))
+        own = _Versioned(task.environment, version) if task.environment else None
+        out.append(replace(task, suite=suite, id=f'{suite}:{task.id}', environment=own))
     return out
 
 # %% ../../nbs/arena/08_environments.ipynb #5a75a27d

@@ -222,7 +222,7 @@ def _toml(text: str, ordered: bool = False) -> list[str]:
 # %% ../../nbs/core/08_forms.ipynb #3ebe91b9
 def _row(line: str) -> str:
     "A row of a table with single blanks; a rule with three dashes a cell."
-    cells = [cell.strip() for cell in line.strip().strip('|').split('|')]
+    cells = [cell.strip() for cell in line.strip().removeprefix('|').removesuffix('|').split('|')]
     cells = [re.sub(r'-+', '---', cell) if re.fullmatch(r':?-+:?', cell) else cell for cell in cells]
     return '| ' + ' | '.join(cells) + ' |'
 
@@ -244,6 +244,17 @@ def _head(text: str, ordered: bool) -> list[str]:
 _BETWEEN_ROWS = re.compile(r'(?m)(^[ \t]*\|.*\|[ \t]*\n)(?:[ \t]*\n)+(?=[ \t]*\|)')  # blank lines: the table ends there
 
 
+def _blanks_in_code(text: str) -> list[int]:
+    "Where code between fences has empty lines: after how many of the file's other lines."
+    out, others, fenced = [], 0, False
+    for line in _clean(text).split('\n'):
+        fenced ^= line.lstrip().startswith('```')
+        others += bool(line.strip())
+        if fenced and not line.strip():
+            out.append(others)
+    return out
+
+
 def _markdown(text: str, ordered: bool = False) -> list[str]:
     "Normal lines of a Markdown file, with its frontmatter."
     out, lines, fenced = [], _lines(_BETWEEN_ROWS.sub(r'\1<end of a table>\n', _clean(text))), False
@@ -255,7 +266,7 @@ def _markdown(text: str, ordered: bool = False) -> list[str]:
         if line.lstrip().startswith('```'):
             fenced = not fenced
         out.append(line if fenced else _prose(line))
-    return out
+    return out + [f'empty line of code: {k}' for k in _blanks_in_code(text)]
 
 # %% ../../nbs/core/08_forms.ipynb #d4499376
 def _table(text: str, delimiter: str) -> list[str]:
@@ -316,22 +327,37 @@ def _said(text: str) -> list[str]:
     return [html.escape(text, quote=False)] if text else []
 
 
+_INLINE = set('a abbr b cite code em i kbd mark q s small span strong sub sup time u'.split())
+
+
+def _in_line(part: str) -> bool:
+    "Is `part` a text, or a tag within a line of text?"
+    found = _TAG.match(part)
+    return found[2].lower() in _INLINE if found else bool(part.strip()) and part[0] != '<'
+
+
+def _glued(a: str, b: str) -> bool:
+    "Do `a` and `b` touch, in a line of text? A blank between them is seen there."
+    return _in_line(a) and _in_line(b) and not (a[-1].isspace() or b[0].isspace())
+
+
 def _html(text: str) -> list[str]:
-    "Tags, comments and texts of HTML, in their order."
-    text, out = _clean(text), []
+    "Tags, comments and texts of HTML, in their order, and which of them touch."
+    text, out, last = _clean(text), [], ''
     while text:
         comment, tag = re.match(r'<!--[\s\S]*?-->', text), _TAG.match(text)
         if comment or tag:
+            out += ['<touches>'] * bool(tag and _glued(last, tag[0]))
             out.append(_html_tag(tag) if tag else ' '.join(comment[0].split()))
-            text = text[(tag or comment).end() :]
+            last, text = (tag or comment)[0], text[(tag or comment).end() :]
         elif text.startswith('<'):  # a doctype, or no tag at all
             part = re.match(r'<[^<>]*>?', text)[0]
             out.append('unread: ' + ' '.join(part.split()))
-            text = text[len(part) :]
+            last, text = part, text[len(part) :]
         else:
             part = text.split('<', 1)[0]
-            out += _said(html.unescape(part))
-            text = text[len(part) :]
+            out += ['<touches>'] * _glued(last, part) + _said(html.unescape(part))
+            last, text = part, text[len(part) :]
     return out
 
 # %% ../../nbs/core/08_forms.ipynb #be12d985

@@ -257,12 +257,12 @@ def interval(
     jobs = sum(bool(n or d) for n, d in pairs)
     numerator, denominator = (float(x) for x in sums.sum(0))
     i = Interval(None, jobs=jobs, numerator=numerator, denominator=denominator)
+    clusters = clusters or Clusters([])
+    i.unit, i.there = clusters.unit, clusters.there
     if not denominator:
         i.method = 'no value: nothing in the denominator'
         return i
     i.value = numerator / denominator
-    clusters = clusters or Clusters([])
-    i.unit, i.there = clusters.unit, clusters.there
     i.clusters, what = len(sums), clusters.count(len(sums))
     if kind == 'share':
         _of_share(i, sums, level, what)

@@ -288,7 +288,7 @@ def compare_turns(
     out = {name: _compared(turns, name, alpha, seed, baseline) for name in TESTED}
     for c, p in zip(out.values(), holm([c.p for c in out.values()])):
         c.p_holm = p
-    least = least_clusters(sum(c.p is not None for c in out.values()), alpha)
+    least = least_clusters(len(out), alpha)
     for c in out.values():
         _decide(c, least, alpha, unit_of(turns))
     return out
@@ -382,6 +382,14 @@ def _against(c) -> str:
     return '–' if c is None else f'{show_difference(c)}, p {show_p(c.p_holm)}: {c.verdict}'
 
 
+def _but(turns, measure) -> str:
+    "Whether the best player without content does as well as the tuned model, in words; '' where it does not."
+    player = best_player(turns, measure) if measure.better > 0 else ''
+    pairs = counts_by_group(turns, measure, ('base', 'tuned', player)).values() if player else ()
+    tuned, floor = (sum(p[side][0] for p in pairs) for side in (1, 2))
+    return ', but a player without content does as well' if pairs and floor >= tuned else ''
+
+
 def measure_rows(
     turns: list[JudgedTurn],
     comparisons: dict[str, Comparison],  # of `compare_turns`
@@ -400,7 +408,7 @@ def measure_rows(
                 best_without_content=best_floor(turns, TESTED[name]),
                 difference=show_difference(c),
                 p=show_p(c.p_holm),
-                verdict=c.verdict,
+                verdict=c.verdict + _but(turns, TESTED[name]) * (c.verdict == 'better'),
                 against_told=_against(fair.get(name)),
                 jobs=c.jobs,
                 not_judged=f'base {unknown["base"]}, tuned {unknown["tuned"]}',

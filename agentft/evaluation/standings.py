@@ -223,8 +223,13 @@ def success_words(
     return f'not enough evidence: {listed_words(shown)}'
 
 # %% ../../nbs/evaluation/06_standings.ipynb #27670cb2
-def _counts(m: Metric) -> str:
-    return f'{m.numerator:.0f}/{m.denominator:.0f}'
+_SCRIPTS = ('expert', 'floor')
+
+
+def _counts(m: Metric, of_script: bool) -> str:
+    "A count with the interval of its rate; a script knows the plan, or nothing: it has no interval."
+    ends = '' if of_script else show_range(m.name, m.low, m.high)
+    return f'{m.numerator:.0f}/{m.denominator:.0f}' + (f' ({ends})' if ends else '')
 
 
 def _each(said) -> str:
@@ -242,7 +247,7 @@ def headline_rows(
         families = f'{s.families} of {s.there}' if s.families < s.there else s.families
         row = dict(suite=suite_words(suite), jobs=s.jobs, families=families)
         players = [p for p in _order(s.numbers) if p == 'tuned' or p not in tuned_names(s.numbers)]
-        row |= {p: _tuned_cell(s) if p == 'tuned' else _counts(s.won(p)) for p in players}
+        row |= {p: _tuned_cell(s) if p == 'tuned' else _counts(s.won(p), p in _SCRIPTS) for p in players}
         if s.fair:
             seeds = s.seeds or [s.compared[s.fair]['task_success']]
             row[f'tuned − {s.fair}'] = _each(show_difference(c) for c in seeds)
@@ -260,7 +265,6 @@ _BESIDE = dict(
     phase_adherence=('phase_adherence_in_successes',),
     tokens_per_job=('vs_baseline', 'vs_baseline_both_succeed'),
 )
-_SCRIPTS = ('expert', 'floor')
 
 
 def _cell(player: str, m: Metric) -> str:
@@ -301,6 +305,14 @@ def number_rows(
     return rows
 
 # %% ../../nbs/evaluation/06_standings.ipynb #d7580ab4
+def _but(s: Standing, name: str) -> str:
+    "What takes the weight from a number that is better; '' where nothing does."
+    if name != 'task_success' and not any(s.won(p).numerator for p in tuned_names(s.numbers)):
+        return ', but no job ended right'
+    beaten = 'floor' in s.numbers and floor_wins(name, s.numbers['floor'], s.numbers['tuned'])
+    return ', but a script without content does as well' if beaten else ''
+
+
 def difference_rows(
     s: Standing,
 ) -> list[dict]:
@@ -310,7 +322,8 @@ def difference_rows(
         for name, c in comparisons.items():
             both = ', both succeed' if name == 'tokens_per_job' else ''
             row = dict(number=f'{LABELS[name]}{both}', against=baseline, difference=show_difference(c))
-            row |= dict(p=show_p(c.p_holm), verdict=verdict_words(c), jobs=c.jobs, needed=needed_words(c))
+            verdict = verdict_words(c) + _but(s, name) * (c.verdict == 'better')
+            row |= dict(p=show_p(c.p_holm), verdict=verdict, jobs=c.jobs, needed=needed_words(c))
             rows.append(row)
     return rows
 

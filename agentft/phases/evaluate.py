@@ -157,12 +157,12 @@ def _contract(r, p) -> Contract | None:
     return read_contract(placed(path)) if path not in ('', 'none') else None
 
 
-def _own_tasks(p) -> list:
-    "Jobs of a team's own environment; none where there is no such file."
+def _own_tasks(p, n: int) -> list:
+    "The first `n` jobs of a team's own environment; none where no file is named."
     if not p.environment:
         return []
     path, colon, name = p.environment.rpartition(':')
-    out = environment_tasks(f'{placed(path)}{colon}{name}', p.jobs_per_suite, p.seed)
+    out = environment_tasks(f'{placed(path)}{colon}{name}', n, p.seed)
     if taken := {t.suite for t in out} & SUITES.keys():
         raise ValueError(f'{p.environment}: {min(taken)} is a suite of the project; give these jobs another one')
     return out
@@ -178,8 +178,8 @@ def _tasks(r, p) -> list:
     final = 'a final number, recorded below' if p.final else ''
     same = dict(seed=p.seed, families=r.families, final=final, contract=contract)
     out = [t for s, n in sizes.items() for t in suite_tasks(s, n, **same)]
-    r.there = {s: len(families_in(s, **same)) for s in sizes}
-    out += _own_tasks(p)
+    r.there, r.asked = {s: len(families_in(s, **same)) for s in sizes}, sizes
+    out += _own_tasks(p, p.jobs_per_suite)
     r.nearest = (*refuse_copies(out, rows), len(rows)) if rows else None
     r.opened = 0
     if p.final:
@@ -420,7 +420,8 @@ _OWN_NOTE = (
     'An interval is of one measure by itself, uncorrected, and where a rate is 0 or 100 % it follows from the number '
     'of groups alone; p is corrected over all measures (Holm), so it may be large beside an interval without 0. '
     'Best without content: the best of the players that do not know the work, such as one that reads the file that '
-    'the todo names; in brackets the tuned model in the same turns.'
+    'the todo names; in brackets the tuned model in the same turns. '
+    'The ceiling is the recorded action, which is right in all of them by definition.'
 )
 
 
@@ -459,6 +460,13 @@ def _newness(r) -> str:
     )
 
 
+def _fewer_words(r) -> str:
+    "Which suites have fewer jobs than were asked for."
+    fewer = [f'{s.jobs} of {r.asked[k]} of {k}' for k, s in r.standings.items() if s.jobs < r.asked.get(k, 0)]
+    said = f'There are fewer jobs than were asked for: {listed_words(fewer)}.'
+    return f'{said} What cannot be done under a contract is left out.' if fewer else ''
+
+
 def _spread_words(r) -> str:
     "What the numbers of several training seeds are of."
     several = [s for s in r.standings.values() if s.spread is not None]
@@ -487,6 +495,7 @@ def _head(r) -> str:
         proof_line(r.proofs),
         _newness(r),
         _spread_words(r),
+        _fewer_words(r),
         _too_long_words(r),
         f'Played: {speed}.' if speed else '',
         '' if r.turns else _own_words(r),
@@ -541,6 +550,7 @@ def _check(p):
         raise ValueError(f'endpoint is {p.endpoint!r}: it takes a URL such as http://localhost:8000/v1')
     if p.contract not in ('', 'auto', 'none'):
         read_contract(placed(p.contract))
+    _own_tasks(p, 1)
 
 
 EVALUATE = Phase('evaluate', _evaluate, _verdict, _summary, _numbers, head=_head, check=_check)
