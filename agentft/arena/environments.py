@@ -205,11 +205,11 @@ def _function(where: str) -> tuple[Callable, str]:
     path = Path(path)
     if not (name.isidentifier() and path.is_file()):
         raise ValueError(f'{where!r} names no function in a file: write it as stock.py:stock_task')
-    module = _load(path)
+    module = _load(path)  # its name holds the version
     if not callable(found := getattr(module, name, None)):
         there = [k for k, x in vars(module).items() if inspect.isfunction(x)]
         raise ValueError(f'{path} has no function {name!r}: {hint(name, there)}')
-    return found, _version(path)
+    return found, module.__name__
 
 # %% ../../nbs/arena/08_environments.ipynb #ec1f98c7
 class _Versioned:

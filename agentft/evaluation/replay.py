@@ -329,6 +329,12 @@ def best_player(
     return max(rates, key=rates.get, default='')
 
 
+def _beside(turns, measure, player) -> tuple[float, float]:
+    "How often the tuned model and `player` are right in the same turns."
+    pairs = counts_by_group(turns, measure, ('base', 'tuned', player)).values()
+    return sum(p[1][0] for p in pairs), sum(p[2][0] for p in pairs)
+
+
 def best_floor(
     turns: list[JudgedTurn],
     measure: Measure,
@@ -337,8 +343,8 @@ def best_floor(
     player = best_player(turns, measure)
     if not player:
         return '–'
-    pairs = counts_by_group(turns, measure, ('base', 'tuned', player)).values()
-    return f'{_count(turns, measure, player)} (tuned {round(sum(p[1][0] for p in pairs), 1):g})'
+    tuned, _ = _beside(turns, measure, player)
+    return f'{_count(turns, measure, player)} (tuned {round(tuned, 1):g})'
 
 # %% ../../nbs/evaluation/05_replay.ipynb #10185d26023b46108eb7d9f57d49d2b3
 def compare_floor(
@@ -385,9 +391,8 @@ def _against(c) -> str:
 def _but(turns, measure) -> str:
     "Whether the best player without content does as well as the tuned model, in words; '' where it does not."
     player = best_player(turns, measure) if measure.better > 0 else ''
-    pairs = counts_by_group(turns, measure, ('base', 'tuned', player)).values() if player else ()
-    tuned, floor = (sum(p[side][0] for p in pairs) for side in (1, 2))
-    return ', but a player without content does as well' if pairs and floor >= tuned else ''
+    tuned, floor = _beside(turns, measure, player) if player else (0, 0)
+    return ', but a player without content does as well' if 0 < tuned <= floor else ''
 
 
 def measure_rows(

@@ -107,6 +107,11 @@ class Standing:
     there: int = 0  # families that the suite has, asked or not; 0: not known
 
     @property
+    def has_success(self) -> bool:
+        "Did any job of a tuned player end right?"
+        return any(self.won(p).numerator for p in tuned_names(self.numbers))
+
+    @property
     def fair(self) -> str:
         "Who the tuned player is compared with first; '' where nobody is."
         return next(iter(self.compared), '')
@@ -114,6 +119,10 @@ class Standing:
     def won(self, player: str) -> Metric:
         "Task success of a player."
         return self.numbers[player]['task_success']
+
+    def floor_wins(self, name: str) -> bool:
+        "Does a player without content do at least as well as the tuned one in the number `name`?"
+        return 'floor' in self.numbers and floor_wins(name, self.numbers['floor'], self.numbers['tuned'])
 
     def against(self, name: str) -> str:
         "Who the tuned player is compared with in the number `name`; '' where nobody is."
@@ -307,10 +316,9 @@ def number_rows(
 # %% ../../nbs/evaluation/06_standings.ipynb #d7580ab4
 def _but(s: Standing, name: str) -> str:
     "What takes the weight from a number that is better; '' where nothing does."
-    if name != 'task_success' and not any(s.won(p).numerator for p in tuned_names(s.numbers)):
+    if name != 'task_success' and not s.has_success:
         return ', but no job ended right'
-    beaten = 'floor' in s.numbers and floor_wins(name, s.numbers['floor'], s.numbers['tuned'])
-    return ', but a script without content does as well' if beaten else ''
+    return ', but a script without content does as well' if s.floor_wins(name) else ''
 
 
 def difference_rows(
@@ -366,7 +374,7 @@ def _lead(s: Standing) -> str:
     enough = '' if s.seeds or c.why else needed_words(c)
     enough = f', it takes {enough}' if enough else ''
     said += f', {_of(s.won(s.fair))} with {PROMPTED[s.fair]}: {success_words(s)}{enough}.'
-    if 'floor' in s.numbers and floor_wins('task_success', s.numbers['floor'], s.numbers['tuned']):
+    if s.floor_wins('task_success'):
         said += ' A script without content ends as many right.'
     return said
 
@@ -374,9 +382,9 @@ def _lead(s: Standing) -> str:
 def _better_there(s: Standing, others: dict[str, Comparison]) -> tuple[list, str]:
     "The numbers that may be called better, and why others may not."
     better = [name for name, c in others.items() if c.verdict == 'better']
-    if better and not any(s.won(p).numerator for p in tuned_names(s.numbers)):
+    if better and not s.has_success:
         return [], ' No job ended right, so no other number is called better.'
-    as_well = [n for n in better if 'floor' in s.numbers and floor_wins(n, s.numbers['floor'], s.numbers['tuned'])]
+    as_well = [n for n in better if s.floor_wins(n)]
     said = ', '.join(LABELS[name] for name in as_well)
     why = f' A script without content does as well in {said}, so the model is not called better there.' if said else ''
     return [name for name in better if name not in as_well], why
@@ -406,12 +414,14 @@ def _elsewhere(s: Standing) -> str:
 
 def _others(suites: list[Standing]) -> str:
     "What the other suites show; those in which nothing ended right in one sentence."
-    said, right = [], {s.suite: any(s.won(p).numerator for p in (*tuned_names(s.numbers), *s.compared)) for s in suites}
-    if any(right.values()):
-        said.append(f'Other suites: {"; ".join(_elsewhere(s) for s in suites if right[s.suite])}.')
-    if none := [f'{suite_words(s.suite)} ({s.jobs})' for s in suites if not right[s.suite]]:
-        said.append(f'Other suites in which no job ended right, with their jobs: {"; ".join(none)}.')
-    return ''.join(f' {x}' for x in said)
+    some, none = [], []
+    for s in suites:
+        if s.has_success or any(s.won(p).numerator for p in s.compared):
+            some.append(_elsewhere(s))
+        else:
+            none.append(f'{suite_words(s.suite)} ({s.jobs})')
+    said = f' Other suites: {"; ".join(some)}.' if some else ''
+    return said + (f' Other suites in which no job ended right, with their jobs: {"; ".join(none)}.' if none else '')
 
 
 def _without_tuned(stand: dict[str, Standing]) -> str:
