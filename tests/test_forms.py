@@ -167,6 +167,7 @@ SAME = [
     ('a.md', '# A\none\n- two\n', '# A\n\none\n\n- two\n'),
     ('a.md', '```\na\n\nb\n```\nc\n', '\n```\na\n\nb\n```\n\nc\n'),
     ('a.md', '| a | b |\n|---|---|\n| 1 | 2 |\n', '|a|b|\n|-|----|\n|1|2|\n'),
+    ('a.md', '| a | b |\n|---|---|\n| 1 | 2 |\n', 'a | b\n-|-\n1 | 2\n'),
     ('a.html', '<p>a <b>c</b> d</p>', '<p>a\n  <b>c</b>\n  d</p>'),
     ('a.html', '<p><b>c</b></p><p>d</p>', '<p>\n  <b>c</b>\n</p>\n<p>d</p>'),
     ('a.html', '<ul><li>a</li></ul>', '<ul>\n  <li> a </li>\n</ul>'),
@@ -211,6 +212,10 @@ DIFFERENT = [
     ('a.md', '| a | b |\n|---|---|\n| 1 | 2 |\n', '| a | b |\n|---|---|\n|| 1 | 2 |\n', 'cells shifted'),
     ('a.md', '| a | b |\n|---|---|\n| 1 | 2 |\n', '| a | b |\n|---|---|\n| 1 | 2 ||\n', 'a cell more'),
     ('a.md', '```\na\n\nb\n```\n', '```\na\nb\n```\n', 'an empty line of code lost'),
+    ('a.md', '```\na\n\nb\nc\n```\n', '```\na\nb\n\nc\n```\n', 'an empty line of code moved'),
+    ('a.md', 'a | b\n--|--\n1 | 2\n', 'a | b\n--|--\n\n1 | 2\n', 'a table that ends at its rule'),
+    ('a.md', 'a | b\n--|--\n1 | 2\n', 'a | b\n--|--\n1 2 |\n', 'a cell lost'),
+    ('a.md', 'a|b is said\n', 'a | b is said\n', 'signs in prose are no table'),
     ('a.html', '<p>a <b>c</b> d</p>', '<p>a<b>c</b> d</p>', 'words run together before a tag'),
     ('a.html', '<p>a <b>c</b> d</p>', '<p>a <b>c</b>d</p>', 'words run together after a tag'),
 ]

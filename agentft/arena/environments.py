@@ -213,7 +213,7 @@ def _function(where: str) -> tuple[Callable, str]:
 
 # %% ../../nbs/arena/08_environments.ipynb #ec1f98c7
 class _Versioned:
-    "Makes the environment of a job; carries the version of its files, so that jobs of another one are played again."
+    "Makes the environment of a job; carries the version of its files and state: jobs of another one are played again."
 
     def __init__(self, make: Callable, version: str):
         self.make, self.version = make, version
@@ -222,15 +222,25 @@ class _Versioned:
         return self.make(task)
 
 
-def _job_number(make: Callable, where: str, number: int) -> Task:
-    "The Task of a number; ValueError where there is none."
+def _begun(task: Task) -> str:
+    "A hash of the state in which the environment of a job begins, and of the answers that it has on record."
+    env = task.environment(task)
+    try:
+        return content_hash([env.files(), getattr(env, 'version', '')])
+    finally:
+        env.close()
+
+
+def _job_number(make: Callable, where: str, number: int) -> tuple[Task, str]:
+    "The Task of a number, and how its environment begins; ValueError where there is none."
     try:
         task = make(number)
+        begun = _begun(task) if isinstance(task, Task) and task.environment else ''
     except Exception as e:
         raise ValueError(f'{where} makes no job of the number {number}: {type(e).__name__}: {e}') from e
     if not isinstance(task, Task):
         raise ValueError(f'{where} makes a {type(task).__name__} of the number {number}, not a Task')
-    return task
+    return task, begun
 
 
 def environment_tasks(
@@ -241,9 +251,9 @@ def environment_tasks(
     "The jobs of a team's own environment, each in a suite: its own, or that of its family."
     (make, version), out = _function(where), []
     for number in range(_ROOM * seed, _ROOM * seed + n):
-        task = _job_number(make, where, number)
+        task, begun = _job_number(make, where, number)
         suite = task.suite or task.family
-        own = _Versioned(task.environment, version) if task.environment else None
+        own = _Versioned(task.environment, f'{version} {begun}') if task.environment else None
         out.append(replace(task, suite=suite, id=f'{suite}:{task.id}', environment=own))
     return out
 
@@ -349,6 +359,12 @@ def run(self: Recorded, call: ToolCall) -> tuple[str, bool]:
     like = self._nearest(question, call.name)
     (self.near if like else self.misses)[question] += 1
     return self.answers[like] if like else (_never_recorded(call), False)
+
+
+@patch(as_prop=True)
+def version(self: Recorded) -> str:
+    "A hash of the answers, so that jobs are played again with another record; '' while one is made."
+    return '' if self.ask else content_hash(sorted(map(list, self.answers.items())))
 
 
 @patch

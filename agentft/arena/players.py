@@ -182,6 +182,24 @@ def _still_form(task) -> str:
     asked = _ASKED.findall(task.instruction)
     return '\n'.join(f'{key}: {known.get(key) or (path if "path" in text else word)}' for key, text in asked)
 
+# %% ../../nbs/arena/05_players.ipynb #002a27dc
+_VERBS = dict(delete_file='delete|remove', copy_file='copy', move_file='move|put', rename_file='rename|name|called')
+
+
+def _obeyed(task) -> list:
+    "The call that the first verb of the instruction names, with the paths that it names; [] where there is none."
+    said = re.findall(r'[\w.-]+/[\w./-]*|[\w-]+\.\w+', task.instruction)
+    paths = [path.rstrip('.') for path in said]
+    verbs = {tool: re.search(rf'\b(?:{verb})\b', task.instruction, re.I) for tool, verb in _VERBS.items()}
+    found = sorted((at.start(), tool) for tool, at in verbs.items() if at and tool in task.tools)
+    tool = found[0][1] if found and len(paths) > (found[0][1] != 'delete_file') else ''
+    name = paths[0].rpartition('/')[2] if paths else ''
+    if tool == 'delete_file':
+        return [tool_call(tool, path=paths[0])]
+    if tool == 'rename_file':
+        return [tool_call(tool, path=paths[0], new_name=paths[1].rpartition('/')[2])]
+    return [tool_call(tool, source=paths[0], dest=paths[1] + name * paths[1].endswith('/'))] if tool else []
+
 # %% ../../nbs/arena/05_players.ipynb #b2016ba4
 class Floor(Expert):
     "A player without content: it keeps the books in order and does no work."
@@ -191,8 +209,9 @@ class Floor(Expert):
         name: str = 'floor',
         reads: int | None = 1,  # files that it reads for each todo; -1: all that the instruction names; None: all
         report: Callable = lambda task: _sentence(task.instruction),  # Task -> what it says at the end
+        calls: Callable = lambda task: [],  # Task -> what it does for the first todo
     ):
-        self.name, self.reads, self._report = name, reads, report
+        self.name, self.reads, self._report, self._calls = name, reads, report, calls
 
     def _paths(self, task) -> list:
         "What it reads for each todo."
@@ -208,8 +227,8 @@ class Floor(Expert):
         out = [say(read_call(rules.guide))] if rules.guide else []
         out += [_mark()] * (len(rules.first) - 1)
         out += [say(tool_call('next_phase_todos', todos=todos)), _mark()]
-        for _ in todos:
-            out += [*(say(read_call(path)) for path in paths), _mark()]
+        for i in range(len(todos)):
+            out += [*(say(read_call(path)) for path in paths), *map(say, self._calls(task) * (i == 0)), _mark()]
         out += [_mark()] * (len(rules.review) - 1)
         out.append(say(tool_call('job_complete', summary=self._report(task), deliverables=paths)))
         return out + [_mark()] * rules.finish_todos
@@ -222,5 +241,6 @@ _FLOORS = (
     Floor('floor-dumps', None, _all_read),
     Floor('floor-form', -1, _filled_form),
     Floor('floor-still', -1, _still_form),
+    Floor('floor-obeys', 0, calls=_obeyed),
 )
 FLOORS = {f.name: f for f in _FLOORS}

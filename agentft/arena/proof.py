@@ -176,13 +176,22 @@ def _left_over(before: str, after: str, r) -> str:
     return '\n'.join([*new[:i], old[i], *new[i:]]) + '\n'
 
 
-def _run_together(before: str, after: str, r) -> str:
-    "`after` with two paragraphs in one that stand apart in `before` too; '' where there are none."
-    apart = [m for m in re.finditer(r'(?m)^[A-Z].*\n\n(?=([A-Z].*)$)', after) if m[0] + m[1] in before]
+def _run_together(after: str, r) -> str:
+    "`after` with two paragraphs in one; '' where there are none."
+    apart = list(re.finditer(r'(?m)^[A-Z].*\n\n(?=[A-Z].*$)', after))
     if not apart:
         return ''
     end = r.choice(apart).end()
     return after[: end - 1] + after[end:]
+
+
+def _cut_in_two(before: str, after: str, r) -> str:
+    "`after` with a paragraph of `before` cut in two; '' where none has two lines: before a new line a blank is free."
+    close = [m for m in re.finditer(r'(?m)^[A-Z].*\n(?=([A-Z].*)$)', after) if m[0] + m[1] in before]
+    if not close:
+        return ''
+    end = r.choice(close).end()
+    return f'{after[:end]}\n{after[end:]}'
 
 
 def _of_file(path, before, after, r) -> dict:
@@ -194,8 +203,10 @@ def _of_file(path, before, after, r) -> dict:
         out['not changed'] = before
         if old := _left_over(before, after, r):
             out['old text left over'] = old
-        if path.endswith(('.md', '.txt')) and (joined := _run_together(before, after, r)):
-            out['paragraphs joined'] = joined
+        if path.endswith(('.md', '.txt')):
+            spoiled = {'paragraphs joined': _run_together(after, r)}
+            spoiled['a paragraph cut in two'] = _cut_in_two(before, after, r)
+            out |= {what: text for what, text in spoiled.items() if text}
     return out
 
 # %% ../../nbs/arena/02_proof.ipynb #86d88c3f

@@ -30,8 +30,8 @@ def _rows(text: str) -> list[tuple]:
 
 
 def _entry(text: str) -> str:
-    "A value as it is compared: a path may begin with `./`."
-    return _plain(text).removeprefix('./')
+    "A value as it is compared: a path may begin with `./`, a heading with its signs."
+    return re.sub(r'^(?:\./|#{1,6}\s+)', '', _plain(text))
 
 
 def _parts(value: str) -> list[str]:

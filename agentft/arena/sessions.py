@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fastcore.basics import patch
 
-from .tasks import Task, flat_calls
+from .tasks import Task, flat_calls, not_there, touched
 from .workspace import Workspace
 from agentft.core.agent import (
     BOOKKEEPING,
@@ -407,10 +407,47 @@ def _told_changed(self: Session, files) -> list:
     return [f'changed by mistake: {path}' for path in own if files.get(path) != self.before[path]]
 
 
+_MEMORY_LINES = 50  # a longer memory is bloated: the budget of the agent
+
+
+def _shared(task, text) -> set:
+    "Words of at least four letters that a text shares with what a job says and names."
+    told = ' '.join([task.instruction, *(item.text for item in task.items), *touched(task)])
+    mine, theirs = (set(re.findall(r'[^\W\d_]{4,}', x.casefold())) for x in (text, told))
+    return mine & theirs
+
+
+def _wrong_plan(task, files) -> list[str]:
+    "A plan, or an archived one, has to name a file of the job, or to share two words with it."
+    plans = [text for path, text in files.items() if path == 'plan.md' or path.startswith('archive/')]
+    named = any(path in text for text in plans for path in touched(task))
+    return [] if named or any(len(_shared(task, text)) > 1 for text in plans) else ['plan.md says nothing of the job']
+
+
+def _wrong_memory(task, before, text) -> list[str]:
+    "What is wrong with a memory that was put there with the text `before`."
+    heading, *lines = (text or '').strip().split('\n')
+    if heading != before.strip() or len(lines) >= _MEMORY_LINES:
+        return ['workspace.md lost its heading, or is too long']
+    said = ' '.join(lines).strip()
+    return [] if not said or _shared(task, said) else ['workspace.md says nothing of the job']
+
+
+@patch
+def _papers(self: Session, files) -> list:
+    "What is wrong with the plan and the memory, where the rules ask for them and the job is not about them."
+    asked, own = ' '.join([*self.rules.first, *self.rules.review]), touched(self.task)
+    out = _wrong_plan(self.task, files) if 'plan.md' in asked and 'plan.md' not in own else []
+    if 'workspace.md' in self.before and 'workspace.md' not in own:
+        out += _wrong_memory(self.task, self.before['workspace.md'], files.get('workspace.md'))
+    return out
+
+
 @patch
 def _outcome(self: Session, files) -> Outcome:
-    task = replace(self.task, rules=self.rules)
-    problems = task.judge(self._of_the_task(files), self._plain_turns(), self._looks) + self._told_changed(files)
+    task, turns = replace(self.task, rules=self.rules), self._plain_turns()
+    problems = task.judge(self._of_the_task(files), turns, self._looks) + not_there(turns, files)
+    problems += self._told_changed(files) + self._papers(files)
     ok = self.end == 'job_complete' and not problems
     detail = '; '.join([self.end or 'unfinished', *problems])
     return Outcome('success' if ok else 'failed', 'checker', 1.0, detail)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OBJECTIVES', 'FORMED', 'WORK', 'HELD', 'tool_call', 'read_call', 'write_call', 'edit_call', 'smallest_edit',
            'edit_steps', 'least_edits', 'Item', 'flat_calls', 'Task', 'start_files', 'expert_files', 'touched',
-           'some_formed', 'join', 'Family', 'family']
+           'not_there', 'some_formed', 'join', 'Family', 'family']
 
 # %% ../../nbs/arena/01_tasks.ipynb #c8ad5918
 import random
@@ -13,7 +13,9 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
 from itertools import accumulate
+from pathlib import PurePosixPath
 
 from fastcore.basics import patch
 
@@ -22,7 +24,7 @@ from .wants import holds
 from .workspace import Workspace
 from ..core.agent import BOOKKEEPING, READS, SHORT, Rules
 from ..core.files import clean_path
-from ..core.forms import normal_form, paragraphs
+from ..core.forms import neighbours, normal_form, paragraphs
 from ..core.records import ToolCall
 from ..core.replacements import count_tokens, minimal_edit
 
@@ -293,12 +295,35 @@ def _free(task, path) -> bool:
     return path in _OWN_PAPERS or bool(own and not named)
 
 
-def _run_together(task, wanted, files) -> list[str]:
-    "What is wrong with the blank lines between paragraphs that stood apart at the start, and do in what is wanted."
-    began = sum((paragraphs(path, text) for path, text in task.files.items()), Counter())
-    wants = {path: want for path, want in (task.files | wanted).items() if isinstance(want, str) and path in files}
-    lost = [path for path, want in wants.items() if (began & paragraphs(path, want)) - paragraphs(path, files[path])]
-    return [f'paragraphs joined: {path}' for path in lost]
+def _reworded(old: str, new: str) -> dict:
+    "Line of `new` -> the line of `old` in whose place it stands, with other words."
+    a, b = ([x.rstrip() for x in text.split('\n') if x.strip()] for text in (old, new))
+    parts = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    return {y: x for op, i, j, k, n in parts if op == 'replace' and j - i == n - k for x, y in zip(a[i:j], b[k:n])}
+
+
+def _joined(task, path, want, text) -> bool:
+    "Is a paragraph joined to the one above it that began at the start, maybe in other words, and does in `want`?"
+    began = sum((paragraphs(p, start) for p, start in task.files.items()), Counter())
+    for new, old in _reworded(task.files.get(path, ''), want).items():
+        began[new] = began[old]
+    return bool((began & paragraphs(path, want)) - paragraphs(path, text))
+
+
+def _cut(task, path, want, text) -> bool:
+    "Is a paragraph cut in two between lines that follow each other in it at the start, and in `want`?"
+    together = sum((neighbours(p, start)[0] for p, start in task.files.items()), Counter())
+    return bool(together & neighbours(path, want)[0] & neighbours(path, text)[1])
+
+
+def _paragraphs(task, wanted, files) -> list[str]:
+    "What is wrong with the blank lines around lines that stood in a text at the start, and do in what is wanted."
+    out = []
+    for path, want in (task.files | wanted).items():
+        if isinstance(want, str) and path in files:
+            out += [f'paragraphs joined: {path}'] * _joined(task, path, want, files[path])
+            out += [f'paragraph cut in two: {path}'] * _cut(task, path, want, files[path])
+    return out
 
 
 def _kept(task, files, wanted) -> list[str]:
@@ -323,7 +348,7 @@ def problems(
     wrong = [path for path, want in wanted.items() if not holds(path, want, files.get(path))]
     out = [f'not done: {item.text}' for item in self.items if not item.check(files)]
     out += [f'not as asked for: {path}' for path in wrong] if not out else []
-    out += _kept(self, files, wanted) + _run_together(self, wanted, files)
+    out += _kept(self, files, wanted) + _paragraphs(self, wanted, files)
     for path, most in self.limits.items():
         if len(normal_form(path, files.get(path) or '')) > most:
             out.append(f'{path} is longer than {most} lines')
@@ -361,10 +386,21 @@ def _tried(task, turns, looks) -> list[str]:
     return []
 
 # %% ../../nbs/arena/01_tasks.ipynb #f680287f
-def _reported(turns) -> str:
-    "The last report of a job."
+def _reported(turns) -> dict:
+    "The arguments of the call that reported the end of a job last; {} where none did."
     calls = [c for turn in turns for c in turn.said.tool_calls if c.name in ('job_complete', 'mark_complete')]
-    return str(calls[-1].arguments.get('summary') or '') if calls else ''
+    return calls[-1].arguments if calls else {}
+
+
+def not_there(
+    turns: list,  # Turns of a job
+    files: dict,  # path -> text, all that there are after it
+) -> list[str]:  # one text per problem
+    "What is wrong with the paths that a job hands in at its end: each is that of a file, or of a folder with files."
+    said = _reported(turns).get('deliverables')
+    paths = filter(None, map(clean_path, said if isinstance(said, list) else []))
+    there = set(files) | {str(folder) for path in files for folder in PurePosixPath(path).parents}
+    return [f'handed in and not there: {path}' for path in paths if path not in there]
 
 
 @patch
@@ -376,7 +412,8 @@ def judge(
 ) -> list:  # one text per problem
     "What is wrong with a job that was played: with its files, with what it tried, with what it reported."
     tried = _tried(self, turns, frozenset(looks)) if self.still else []
-    return self.problems(files) + tried + (self.report.problems(_reported(turns)) if self.report else [])
+    said = str(_reported(turns).get('summary') or '')
+    return self.problems(files) + tried + (self.report.problems(said) if self.report else [])
 
 # %% ../../nbs/arena/01_tasks.ipynb #dde9bf11
 OBJECTIVES = dict(

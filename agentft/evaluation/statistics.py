@@ -29,7 +29,9 @@ def paired_sums(
     b: list,  # the same for the candidate, in the same order
     clusters: Clusters | None = None,  # which jobs hang together; None: every job is a cluster
 ):  # float array, four columns, a row per cluster
-    "Sums of both players over the jobs of each cluster."
+    "Sums of both players over the jobs of each cluster; ValueError where one has more jobs."
+    if len(a) != len(b):
+        raise ValueError(f'{len(a)} jobs of the baseline and {len(b)} of the candidate: pairs are of the same jobs')
     rows = [[*x, *y] for x, y in zip(a, b)]
     return cluster_sums(rows, clusters.labels if clusters else None).reshape(-1, 4)
 

@@ -81,6 +81,10 @@ def phase3(
 def _sizes(p) -> dict[str, int]:  # suite -> jobs
     "How many jobs of which suites: `seen:48,families` asks for 48 of the first, and `jobs_per_suite` of the second."
     out = {}
+    if p.suites == 'none':
+        if p.environment:
+            return out
+        raise ValueError('suites is none: name an environment whose jobs are played in their place')
     for entry in listed(p.suites) or STANDARD:
         suite, _, n = entry.partition(':')
         if suite not in SUITES:

@@ -7,6 +7,7 @@ __all__ = ['FOLDERS', 'THINGS', 'SAYS', 'COUNTS', 'COPY', 'MOVE', 'NOTE', 'WRITE
 
 # %% ../../../nbs/arena/02_families/find_file.ipynb #f436b68c
 from ..tasks import Item, family, tool_call, write_call
+from ..wants import Named
 from ..words import LOG, PROSE, WORDS, file_length, fill, lines_of, other_files, pick, spread
 
 # %% ../../../nbs/arena/02_families/find_file.ipynb #d4914e3e
@@ -81,7 +82,7 @@ def _transfer_item(how, looks, folder, code, path, dest, text):
 
 def _note_item(looks, folder, code, path):
     todo = f'Write the path of the file in {folder}/ with {code} to {NOTE}'
-    return Item(todo, [*looks, write_call(NOTE, f'{path}\n')], {NOTE: f'{path}\n'})
+    return Item(todo, [*looks, write_call(NOTE, f'{path}\n')], {NOTE: Named(f'{path}\n')})
 
 # %% ../../../nbs/arena/02_families/find_file.ipynb #3f0e8e11
 @family(work='organise', behaviour='tools')

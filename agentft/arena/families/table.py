@@ -14,6 +14,9 @@ COLUMNS = 'units price stock weight floor shelf'.split()
 ASKS = [
     'In {path} set {firm} to {new} and add the row {row} at the end.',
     'Set {firm} to {new} in {path}, then add the row {row}.',
+    '{person} counted again: {firm} has {new}, not {old}. Correct {path}; the row {row} comes last.',
+    '{path}: {firm}, {column} {old} -> {new}; new last row {row}',
+    'The row {row} is missing at the end of {path}. Also, the {column} of {firm} is wrong: it should be {new}.',
 ]
 
 # %% ../../../nbs/arena/02_families/table.ipynb #86c77196
@@ -121,10 +124,11 @@ def table(r, level):
     new = values[-1]
     *rows, row = [f'{firm},{value}' for firm, value in zip(firms, values)]
     firm = r.choice(firms[:-1])
-    old_row = f'{firm},{values[firms.index(firm)]}'
+    old = values[firms.index(firm)]
+    old_row = f'{firm},{old}'
     text = f'firm,{column}\n' + ''.join(f'{line}\n' for line in rows)
     return dict(
-        instruction=fill(r, r.choice(ASKS), path=path, firm=firm, new=new, row=row),
+        instruction=fill(r, r.choice(ASKS), path=path, firm=firm, column=column, old=old, new=new, row=row),
         files={path: text},
         items=_items(path, text, old_row, f'{firm},{new}', row),
         deliverables=[path],
