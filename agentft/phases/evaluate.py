@@ -564,7 +564,7 @@ def evaluate(
     out: str = '',  # folder of this phase; phase 3 is looked for beside it; '': a scratch folder
     train_dir: str = 'auto',  # folder of phase 3; auto: `3-train` beside `out`; none: there is no adapter
     model: str = 'auto',  # base model; auto: the one that phase 3 trained, or the tiny random one without phase 3
-    suites: str = '',  # of the arena, by comma, with a number where it is another (seen:48,families); '': all seven
+    suites: str = '',  # of the arena, by comma, with a number where it is another (seen:48); '': all seven; none: none
     contract: str = 'auto',  # YAML file of a team's contract, for a suite of its own; auto: phase 1's; none
     environment: str = '',  # FILE.py:FUNCTION that makes jobs of a team's own environment, for a suite of its own
     jobs_per_suite: int = 2,  # held-out jobs of each suite
