@@ -143,12 +143,14 @@ def test_the_expert_meets_every_target(family):
 
 @pytest.mark.parametrize('family', list(FAMILIES))
 def test_scripts_without_content_do_no_job(family):
-    "They keep the books in order, and whoever asks only for that would take them for an agent."
+    "They keep the books in order, and whoever asks only for that would take them for an agent; one obeys a verb."
     tasks = [make_task(family, 300 + k, level) for k in range(4) for level in (1, 2)]
     for who in FLOORS.values():
         jobs = [play(t, who) for t in tasks]
         won = [t for t, j in zip(tasks, jobs) if j.outcome.status == 'success']
-        assert not won or who.name == 'floor-still' and all(t.still for t in won), (who.name, won[0].id)
+        looked_up = who.name == 'floor-still' and all(t.still for t in won)
+        obeyed = who.name == 'floor-obeys' and all(t.objective == 'single' for t in won)
+        assert not won or looked_up or obeyed, (who.name, won[0].id)
         assert five(jobs)['phase_adherence'].value == 1
 
 
