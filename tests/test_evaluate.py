@@ -338,6 +338,14 @@ def test_a_team_s_own_environment_is_a_suite_of_its_own(tmp_path, capsys, monkey
         file.write_text(file.read_text() + more)
         door(**scripts)
         assert read_result(out)['numbers']['speed']['expert']['jobs_played'] == played
+    door(**scripts | dict(suites='none'))
+    assert list(read_result(out)['numbers']['standings']) == ['lamp']
+    level = tmp_path / 'level.txt'  # data that an environment begins with
+    file.write_text(LAMP.replace('SUITE', "'lamp'").replace('goal = 0', f'goal = int(open({str(level)!r}).read())'))
+    for now, played in (('5', 2), ('5', 0), ('6', 2)):
+        level.write_text(now)
+        door(**scripts | dict(suites='none'))
+        assert read_result(out)['numbers']['speed']['expert']['jobs_played'] == played, now
     file.write_text(LAMP.replace('SUITE', "'seen'"))
     with pytest.raises(ValueError, match='seen is a suite of the project'):
         door(**scripts)
