@@ -425,12 +425,12 @@ def _wrong_plan(task, files) -> list[str]:
 
 
 def _wrong_memory(task, before, text) -> list[str]:
-    "What is wrong with a memory that was put there with the text `before`."
-    heading, *lines = (text or '').strip().split('\n')
-    if heading != before.strip() or len(lines) >= _MEMORY_LINES:
-        return ['workspace.md lost its heading, or is too long']
-    said = ' '.join(lines).strip()
-    return [] if not said or _shared(task, said) else ['workspace.md says nothing of the job']
+    "What is wrong with a memory that was put there with the text `before`; it may be written anew."
+    if text is None or text == before:
+        return [] if text else ['workspace.md is gone']
+    if len(text.strip().split('\n')) > _MEMORY_LINES:
+        return [f'workspace.md is longer than {_MEMORY_LINES} lines']
+    return [] if _shared(task, text) else ['workspace.md says nothing of the job']
 
 
 @patch
