@@ -201,12 +201,11 @@ def _of_file(path, before, after, r) -> dict:
     out = mutated_text(after, r, path) | {'a file missing': None, 'a file empty': ''}
     if before is not None:
         out['not changed'] = before
-        if old := _left_over(before, after, r):
-            out['old text left over'] = old
+        spoiled = {'old text left over': _left_over(before, after, r)}
         if path.endswith(('.md', '.txt')):
-            spoiled = {'paragraphs joined': _run_together(after, r)}
+            spoiled['paragraphs joined'] = _run_together(after, r)
             spoiled['a paragraph cut in two'] = _cut_in_two(before, after, r)
-            out |= {what: text for what, text in spoiled.items() if text}
+        out |= {what: text for what, text in spoiled.items() if text}
     return out
 
 # %% ../../nbs/arena/02_proof.ipynb #86d88c3f

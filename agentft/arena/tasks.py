@@ -302,27 +302,28 @@ def _reworded(old: str, new: str) -> dict:
     return {y: x for op, i, j, k, n in parts if op == 'replace' and j - i == n - k for x, y in zip(a[i:j], b[k:n])}
 
 
-def _joined(task, path, want, text) -> bool:
+def _joined(began, start, want, text, path) -> bool:
     "Is a paragraph joined to the one above it that began at the start, maybe in other words, and does in `want`?"
-    began = sum((paragraphs(p, start) for p, start in task.files.items()), Counter())
-    for new, old in _reworded(task.files.get(path, ''), want).items():
-        began[new] = began[old]
+    began = Counter({**began, **{new: began[old] for new, old in _reworded(start, want).items()}})
     return bool((began & paragraphs(path, want)) - paragraphs(path, text))
 
 
-def _cut(task, path, want, text) -> bool:
+def _cut(together, want, text, path) -> bool:
     "Is a paragraph cut in two between lines that follow each other in it at the start, and in `want`?"
-    together = sum((neighbours(p, start)[0] for p, start in task.files.items()), Counter())
-    return bool(together & neighbours(path, want)[0] & neighbours(path, text)[1])
+    (wanted, free), (_, apart) = neighbours(path, want), neighbours(path, text)
+    return bool(together & wanted & (apart - free))
 
 
 def _paragraphs(task, wanted, files) -> list[str]:
     "What is wrong with the blank lines around lines that stood in a text at the start, and do in what is wanted."
+    began = sum((paragraphs(path, text) for path, text in task.files.items()), Counter())
+    together = sum((neighbours(path, text)[0] for path, text in task.files.items()), Counter())
     out = []
     for path, want in (task.files | wanted).items():
-        if isinstance(want, str) and path in files:
-            out += [f'paragraphs joined: {path}'] * _joined(task, path, want, files[path])
-            out += [f'paragraph cut in two: {path}'] * _cut(task, path, want, files[path])
+        if isinstance(want, str) and files.get(path, want) != want:
+            start, text = task.files.get(path, ''), files[path]
+            out += [f'paragraphs joined: {path}'] * _joined(began, start, want, text, path)
+            out += [f'paragraph cut in two: {path}'] * _cut(together, want, text, path)
     return out
 
 
