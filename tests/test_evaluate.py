@@ -200,7 +200,7 @@ def test_training_seeds_stand_in_the_headline_and_the_page_with_their_counts():
 def test_the_verdict_leads_with_success_and_never_with_what_giving_up_wins():
     gives_up = standing_line(of_players(told=0, tuned=0, floor=0))
     assert gives_up.startswith('New jobs of families that were trained on: 0 of 24 (0.0 %; ')
-    assert 'A script without content ends as many right.' in gives_up and 'better' not in gives_up
+    assert 'A script without content ends at least as many right.' in gives_up and 'better' not in gives_up
     wins = standing_line(of_players(told=0, base=0, tuned=24, floor=0))
     assert '24 of 24 (100.0 %; ' in wins.split(':')[1] and 'over 8 families' in wins and ': better.' in wins
     assert 'tokens per job (no job in which both succeed)' in wins

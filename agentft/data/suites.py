@@ -406,15 +406,43 @@ def share(self: _Parts, row: _Row, masked: bool = True) -> float:
         shown = exact if exact >= SAME and not self.is_common() else 0.0
     return min(asked, shown)
 
+# %% ../../nbs/data/04_suites.ipynb #9d138276
+@cache
+def _usual(family: str) -> frozenset:
+    "Lines, names and numbers as they are, that several jobs of a family have in their files."
+    counts, draws = Counter(), [FAMILIES[family].task(k, level) for level in (1, 2, 3) for k in range(16)]
+    for task in draws:
+        counts.update({line for text in task.files.values() for line in _lines(text, masked=False)})
+    return frozenset(line for line, n in counts.items() if n > 1)
+
+
+@patch(as_prop=True)
+def own(self: _Parts) -> set:
+    "The lines of the files that other jobs of its families do not have."
+    if not hasattr(self, '_own'):
+        names = self.task.id.split(':')[-1].rpartition('-')[0].split('+')
+        self._own = self.lines(masked=False).difference(*(_usual(name) for name in names if name in FAMILIES))
+    return self._own
+
+
+@patch
+def same(self: _Parts, text: list[str]) -> float:
+    "Share of the lines of a `text` that stand in the files as they are; 0 where none of them is the job's own."
+    shown = [line for line in text if line in self.lines(masked=False)]
+    own = sum(len(line) for line in self.own.intersection(shown))
+    return sum(map(len, shown)) / sum(map(len, text)) if own >= _SHORT else 0.0
+
 # %% ../../nbs/data/04_suites.ipynb #f1938b19
 class NearTasks:
     "Finds the jobs of an evaluation that a row is a copy of."
 
     def __init__(self, tasks: list[Task]):
-        self.jobs, self.holders = [_Parts(t) for t in tasks], {}
+        self.jobs, self.holders, self.files = [_Parts(t) for t in tasks], {}, {}
         for j, job in enumerate(self.jobs):
             for run in job.sign:
                 self.holders.setdefault((job.written, run), []).append(j)
+            for line in job.own:
+                self.files.setdefault(line, []).append(job)
 
     def _nearest(self, row: _Row) -> list:
         "Jobs by the share of their instruction that may stand in `row`, largest first."
@@ -424,6 +452,15 @@ class NearTasks:
                 shared.update(self.holders.get((written, run), ()))
         shares = [(n / len(self.jobs[j].sign), self.jobs[j]) for j, n in shared.items()]
         return sorted(shares, key=lambda x: (-x[0], x[1].task.id))
+
+    def _same_file(self, row: _Row) -> tuple[str, float]:
+        "The job of which a text stands in `row` as it is, whatever is asked there."
+        found = ('', 0.0)
+        for text in sum(row.shown(masked=False), []):
+            for job in {id(job): job for line in text for job in self.files.get(line, ())}.values():
+                share = job.same(text)
+                found = max(found, (job.task.id, share), key=lambda f: f[1]) if share >= SAME else found
+        return found
 
     def find(
         self,
@@ -441,4 +478,5 @@ class NearTasks:
             share = job.share(row, not exact)
             near = share >= (WRITTEN if job.written else SAME if exact else NEAR)
             found = max(found, (job.task.id if near else '', share), key=lambda f: (bool(f[0]), f[1]))
-        return found
+        same = ('', 0.0) if other else self._same_file(row)
+        return max(found, same, key=lambda f: (bool(f[0]), f[1]))

@@ -375,7 +375,7 @@ def _lead(s: Standing) -> str:
     enough = f', it takes {enough}' if enough else ''
     said += f', {_of(s.won(s.fair))} with {PROMPTED[s.fair]}: {success_words(s)}{enough}.'
     if s.floor_wins('task_success'):
-        said += ' A script without content ends as many right.'
+        said += ' A script without content ends at least as many right.'
     return said
 
 # %% ../../nbs/evaluation/06_standings.ipynb #2f45c757

@@ -443,6 +443,8 @@ _METHOD = (
     f'p is of paired tests over families; below {least_clusters(len(TARGETS))} there is no test, and no verdict; '
     'a suite that has fewer of them is described and not tested. '
     'It is corrected over the five numbers of one suite against one baseline (Holm), not over suites and baselines. '
+    'An interval is wide where a rate is 0 or 100 %: the verdict is that of p, which may be small beside a difference '
+    'whose interval holds 0. '
     'Tokens are judged over the jobs in which both succeed.'
 )
 
