@@ -293,13 +293,16 @@ def test_an_endpoint_plays_many_jobs(told):
 
 
 def test_what_passes_is_tried_again():
-    tasks, faults = held(), {0: 'busy', 1: 'broken', 2: 'slow', 3: 'cut', 5: 'no_usage', 6: 'busy', 7: 'busy'}
+    tasks, faults = (
+        held(),
+        {0: 'busy', 1: 'broken', 2: 'slow', 3: 'cut', 5: 'no_usage', 6: 'busy', 7: 'busy', 9: 'hollow'},
+    )
     with ChatServer(tasks, faults) as server:
         jobs = []
         Endpoint(server.url, 'script', concurrency=1, timeout_s=1.0).play(tasks, 'endpoint', jobs.append)
     assert {j.outcome.status for j in jobs} == {'success'}
     turns = [t for j in jobs for t in j.turns]
-    assert len(server.requests) == len(turns) + 6  # each failed request once more
+    assert len(server.requests) == len(turns) + 7  # each failed request once more
     assert sum(t.usage == Usage() for t in turns) == 1
 
 
@@ -329,7 +332,19 @@ def test_an_error_that_stays_names_the_url_and_keeps_what_is_finished(tmp_path):
     assert played == 5 and {j.outcome.status for j in jobs} == {'success'}
     with ChatServer(tasks, always='empty') as server:
         with pytest.raises(EndpointError, match='no answer'):
-            Endpoint(server.url, 'script').play(tasks, 'endpoint', print)
+            Endpoint(server.url, 'script', retries=1).play(tasks, 'endpoint', print)
+
+
+def test_a_reply_without_an_answer_and_half_a_character_end_no_run():
+    tasks, jobs = held(2), []
+    steps = len(expert_script(tasks[0]))
+    hollow = {n: 'hollow' for n in range(steps, steps + 2)}  # the first request of the second job, and once more
+    with ChatServer(tasks, {1: 'half'} | {n + 1: x for n, x in hollow.items()}) as server:
+        Endpoint(server.url, 'script', concurrency=1, retries=1).play(tasks, 'endpoint', jobs.append)
+    assert [j.meta['end'] for j in jobs].count('refused') == 1
+    assert any('no answer' in j.meta.get('refusal', '') for j in jobs)
+    sent = [m for r in server.requests for m in r['messages'] for c in m.get('tool_calls', ()) if 'a.md' in str(c)]
+    assert sent and '"? x"' in sent[0]['tool_calls'][0]['function']['arguments']
 
 
 def test_nobody_there_or_a_wrong_key_is_said_before_any_job_is_played(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from typing import Protocol
 
 from fastcore.basics import patch
 
+from .players import Expert, play
 from .tasks import Item, Task, expert_files
 from .wants import Checked
 from ..core.agent import PHASES, TOOLS, Tool
@@ -128,7 +129,7 @@ def task(
     plan: dict,  # todo -> ToolCalls that do it
     summary: str = 'Done.',  # what an expert reports
     **more,  # further fields of the `Task`, such as files, suite or still
-) -> Task:  # ValueError where the start state is right already, a call is refused, or what it leaves is wrong
+) -> Task:  # ValueError where the start state is right already, or whoever follows the plan does not win
     "The job number `seed`; its suite is the name of the environment, where no other is given."
     (path, begin), *_ = self.files().items()
     items = [Item(todo, calls, {path: Checked(self.check)}) for todo, calls in plan.items()]
@@ -140,6 +141,13 @@ def task(
     end = expert_files(task)[path]
     if not self.check(json.loads(end)):
         raise ValueError(f'{task.id}: check refuses the state after the plan: {end}')
+    if twice := self.tools.keys() & set(task.tools):
+        raise ValueError(f'{task.id}: the files have a tool {min(twice)!r}: give that of the environment another name')
+    for todo in plan:
+        if len(todo) < task.rules.min_chars:
+            raise ValueError(f'{task.id}: a todo needs at least {task.rules.min_chars} characters: {todo!r}')
+    if (won := play(task, Expert()).outcome).status != 'success':
+        raise ValueError(f'{task.id}: the expert, who follows the plan, fails: {won.detail}')
     return task
 
 # %% ../../nbs/arena/08_environments.ipynb #d3dbf64c

@@ -58,15 +58,16 @@ def _mark() -> Message:
 
 
 def _opening(task, rules) -> list:
-    "The first phase: a call for each predefined todo, but for the last one, which is the staging."
+    "The first phase: what its predefined todos ask for, each marked but for the last one, which is the staging."
     if not rules.guide:
         return [_mark()] * (len(rules.first) - 1)
     plan = '# Plan\n' + ''.join(f'- {item.text}\n' for item in task.items)
-    calls = [read_call('instructions.md'), write_call('plan.md', plan), read_call('workspace.md')]
+    asked = {'instructions': read_call('instructions.md'), 'plan.md': write_call('plan.md', plan)}
+    asked['workspace.md'] = read_call('workspace.md')
     out = []
-    for i in range(len(rules.first) - 1):
-        out += [*map(say, calls[i : i + 1]), _mark()]
-    return out + [say(read_call(rules.guide))]
+    for todo in rules.first:
+        out += [say(call) for word, call in asked.items() if word in todo] + [_mark()]
+    return [*out[:-1], say(read_call(rules.guide))]
 
 
 def _review(rules) -> list:
@@ -75,11 +76,12 @@ def _review(rules) -> list:
     return look + [_mark()] * (len(rules.review) - 1)
 
 # %% ../../nbs/arena/05_players.ipynb #b7a9af07
-def _padding(task, n) -> list:
-    "`n` further pairs of a todo and its calls, which only look at what was delivered."
-    paths = task.deliverables or ['instructions.md']
+def _padding(task, rules) -> list:
+    "Pairs of a todo and its calls, which only look: as many as `rules` want beside the task's own."
+    still = [path for path in task.files if path not in task.wanted()]
+    paths = task.deliverables or (['instructions.md'] if rules.guide else still)
     out = []
-    for i in range(n):
+    for i in range(rules.min_todos - len(task.items) if paths else 0):
         path = paths[i % len(paths)]
         out.append((f'Check {path} once more ({i + 1})', [read_call(path)]))
     return out
@@ -96,8 +98,7 @@ def expert_script(
 ) -> list:  # Messages, one per turn
     "What a player says that plans, does the work with the smallest edits, and marks each todo at once."
     work = [(item.text, item.calls) for item in task.items]
-    if rules.guide:
-        work += _padding(task, rules.min_todos - len(work))
+    work += _padding(task, rules)
     out = _opening(task, rules)
     out += [say(tool_call('next_phase_todos', todos=[todo for todo, _ in work])), _mark()]
     for _, calls in work:

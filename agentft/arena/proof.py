@@ -199,6 +199,8 @@ def _of_file(path, before, after, r) -> dict:
     if after is None:
         return {'old text left over': before}
     out = mutated_text(after, r, path) | {'a file missing': None, 'a file empty': ''}
+    if path.endswith('.md') and after.startswith('---\n'):
+        out['an empty line above the frontmatter'] = f'\n{after}'
     if before is not None:
         out['not changed'] = before
         spoiled = {'old text left over': _left_over(before, after, r)}
@@ -336,8 +338,8 @@ def _aired(text: str) -> str:
 
 
 def _padded(text: str) -> str:
-    "Tables with wider cells and longer rules."
-    return re.sub(r'(?m)^\|.*\|$', lambda m: re.sub(r' \|', '   |', m[0].replace('---', '-----')), text)
+    "Tables with wider cells, longer rules and columns that are aligned."
+    return re.sub(r'(?m)^\|.*\|$', lambda m: re.sub(r' \|', '   |', m[0].replace('---', ':----')), text)
 
 
 def _rewritten_note(text: str, ordered: bool) -> list[str]:

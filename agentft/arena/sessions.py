@@ -16,6 +16,7 @@ from .workspace import Workspace
 from agentft.core.agent import (
     BOOKKEEPING,
     LEAN,
+    MEMORY_LINES,
     READS,
     SHORT,
     TOOLS,
@@ -407,9 +408,6 @@ def _told_changed(self: Session, files) -> list:
     return [f'changed by mistake: {path}' for path in own if files.get(path) != self.before[path]]
 
 
-_MEMORY_LINES = 50  # a longer memory is bloated: the budget of the agent
-
-
 def _shared(task, text) -> set:
     "Words of at least four letters that a text shares with what a job says and names."
     told = ' '.join([task.instruction, *(item.text for item in task.items), *touched(task)])
@@ -428,17 +426,19 @@ def _wrong_memory(task, before, text) -> list[str]:
     "What is wrong with a memory that was put there with the text `before`; it may be written anew."
     if text is None or text == before:
         return [] if text else ['workspace.md is gone']
-    if len(text.strip().split('\n')) > _MEMORY_LINES:
-        return [f'workspace.md is longer than {_MEMORY_LINES} lines']
+    if len(text.strip().split('\n')) > MEMORY_LINES:
+        return [f'workspace.md is longer than {MEMORY_LINES} lines']
     return [] if _shared(task, text) else ['workspace.md says nothing of the job']
 
 
 @patch
 def _papers(self: Session, files) -> list:
-    "What is wrong with the plan and the memory, where the rules ask for them and the job is not about them."
-    asked, own = ' '.join([*self.rules.first, *self.rules.review]), touched(self.task)
-    out = _wrong_plan(self.task, files) if 'plan.md' in asked and 'plan.md' not in own else []
-    if 'workspace.md' in self.before and 'workspace.md' not in own:
+    "What is wrong with the plan that the first todos ask for, and with the memory, where the job is not about them."
+    own, planned = touched(self.task), any('plan.md' in todo for todo in self.rules.first)
+    if not self.rules.guide:
+        return []
+    out = _wrong_plan(self.task, files) if planned and 'plan.md' not in own else []
+    if 'workspace.md' not in own:
         out += _wrong_memory(self.task, self.before['workspace.md'], files.get('workspace.md'))
     return out
 

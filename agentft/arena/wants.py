@@ -58,8 +58,9 @@ def _places(terms: list[str], words: list[str]) -> list[int]:
 def _says(said: list[str], terms: list[str], source: list[str]) -> bool:
     "Does a line begin with `terms[0]` and say the others in order, each with words beside that are so in the source?"
     at = _places(terms, said)
+    turned = _TURNS & set(said) - set(source) or _TURNS & set(said[-1:]) - set(terms)
     source = [word for word in source if word in terms or word not in _SMALL]
-    if not at or set(said[: at[0]]) - _SMALL or _TURNS & set(said) - set(terms) or set(terms) - set(source):
+    if not at or set(said[: at[0]]) - _SMALL or turned or set(terms) - set(source):
         return False
     for k, (i, j) in enumerate(zip(at, [*at[1:], len(said)]), 1):
         extra = [word for word in said[i + 1 : j] if word not in _SMALL]
@@ -177,7 +178,7 @@ class Checked:
         "Is `text` JSON that is right?"
         try:
             return bool(self.check(json.loads(text, object_pairs_hook=_once)))
-        except (ValueError, TypeError, LookupError, AttributeError):
+        except Exception:  # the function is a team's own, and the data may be whatever a player left
             return False
 
 # %% ../../nbs/arena/00_wants.ipynb #70f76cb2

@@ -241,9 +241,9 @@ def _in_table(lines: list[str]) -> list[bool]:
 
 
 def _row(line: str) -> str:
-    "A row of a table with single blanks; a rule with three dashes a cell."
+    "A row of a table with single blanks; a rule with three dashes a cell, however its column is aligned."
     cells = [cell.strip() for cell in line.strip().removeprefix('|').removesuffix('|').split('|')]
-    cells = [re.sub(r'-+', '---', cell) if re.fullmatch(r':?-+:?', cell) else cell for cell in cells]
+    cells = ['---' if re.fullmatch(r':?-+:?', cell) else cell for cell in cells]
     return '| ' + ' | '.join(cells) + ' |'
 
 
@@ -260,10 +260,11 @@ def _head(text: str, ordered: bool) -> list[str]:
 
 
 def _markdown(text: str, ordered: bool = False) -> list[str]:
-    "Normal lines of a Markdown file, with its frontmatter."
-    out, lines = [], [line.rstrip() for line in _clean(text).strip('\n').split('\n')]
-    if lines[0] == '---' and '---' in lines[1:]:
-        out = ['---', *_head(_clean(text), ordered), '---']
+    "Normal lines of a Markdown file, with its frontmatter, which begins in its first line or is none."
+    text = _clean(text)
+    out, lines = [], [line.rstrip() for line in text.strip('\n').split('\n')]
+    if text.startswith('---') and lines[0] == '---' and '---' in lines[1:]:
+        out = ['---', *_head(text, ordered), '---']
         lines = lines[lines.index('---', 1) + 1 :]
     above = False  # was the last line that is not empty a row?
     for k, (line, code, row) in enumerate(zip(lines, _in_code(lines), _in_table(lines))):

@@ -418,10 +418,11 @@ def _usual(family: str) -> frozenset:
 
 @patch(as_prop=True)
 def own(self: _Parts) -> set:
-    "The lines of the files that other jobs of its families do not have."
+    "The lines of the files, as the job begins, that other jobs of its families do not have."
     if not hasattr(self, '_own'):
-        names = self.task.id.split(':')[-1].rpartition('-')[0].split('+')
-        self._own = self.lines(masked=False).difference(*(_usual(name) for name in names if name in FAMILIES))
+        names = re.match(r'[\w+]*', self.task.id.split(':')[-1])[0].split('+')
+        lines = {line for text in self.task.files.values() for line in _lines(text, masked=False)}
+        self._own = lines.difference(*(_usual(name) for name in names if name in FAMILIES))
     return self._own
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from ..core.agent import BOOKKEEPING, READS, canonical_job, check_call, contract_of, is_guessed
+from ..core.agent import BOOKKEEPING, MEMORY_LINES, READS, canonical_job, check_call, contract_of, is_guessed
 from ..core.files import clean_path, replay, written
 from ..core.intervals import counted
 from ..core.metrics import asked_rewrite, job_edits
@@ -884,13 +884,13 @@ def _overconfident_complete(v):
             yield i, f'confidence {confidence}, but {_quote(outcome.detail)}', call.name
 
 # %% ../../nbs/evidence/12_failures.ipynb #abb298ce
-@detector('notes_bloat', 'compact', 'workspace.md had more than 50 lines after the agent wrote to it')
+@detector('notes_bloat', 'compact', f'workspace.md had more than {MEMORY_LINES} lines after the agent wrote to it')
 def _bloat(v):
     for c in v.changes:
         if c.kind not in ('write', 'edit') or not c.ok or not c.path.endswith('workspace.md'):
             continue
         n = len((c.after or '').splitlines())
-        if n > 50:
+        if n > MEMORY_LINES:
             yield c.turn, f'{c.path} has {n} lines after {_quote(c.call.name)}', c.call.name
 
 # %% ../../nbs/evidence/12_failures.ipynb #2e16dffa

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from ..core.agent import MEMORY_LINES
 from ..core.records import Job, content_hash
 from ..core.replacements import count_tokens
 from .changes import file_states
@@ -220,7 +221,7 @@ def _fates(before: str, after: str) -> dict[str, list]:
 def compare_versions(
     before: str,
     after: str,
-    max_lines: int = 50,  # the agent's budget for workspace.md
+    max_lines: int = MEMORY_LINES,  # the agent's budget for workspace.md
     job: str = '',  # id of the job, or of the commit
     turn: int = 0,
     path: str = 'workspace.md',
@@ -263,7 +264,7 @@ def versions(
 # %% ../../nbs/evidence/03_memory.ipynb #1a01a1a5
 def compact_pairs(
     job: Job | list[Job],  # from any source
-    max_lines: int = 50,  # the agent's budget
+    max_lines: int = MEMORY_LINES,  # the agent's budget
 ) -> list[CompactPair]:
     "Successive versions of workspace.md and notes in `job`, good and bad."
     out = []
@@ -289,7 +290,7 @@ def _pair_of(ch: Change, before: str, after: str) -> bool:
 def git_compact_pairs(
     repo: str | Path,  # folder of a git repository
     max_commits: int | None = None,  # the newest ones; None: all
-    max_lines: int = 50,  # the agent's budget
+    max_lines: int = MEMORY_LINES,  # the agent's budget
     trust_owner: bool = False,  # read a repository that belongs to another user
 ):  # yields CompactPairs, newest first; `job` is the commit
     "Successive versions of workspace.md and notes in a history; merges are passed over."

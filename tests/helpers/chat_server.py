@@ -136,3 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def fault_empty(self, _):
         self.send(200, dict(error=dict(message='upstream is gone')))
+
+    def fault_hollow(self, _):
+        self.send(200, dict(id='c', object='chat.completion', created=0, model='script', choices=[]))
+
+    def fault_half(self, _):  # half of a character, which JSON can hold and UTF-8 cannot
+        call = dict(name='write_file', arguments='{"path": "a.md", "content": "\\ud800 x"}')
+        self.answer(dict(role='assistant', content=None, tool_calls=[dict(id='c', type='function', function=call)]))

@@ -98,7 +98,7 @@ def _rules(end) -> str:
         csv=' First line: the names of the columns.',
         md=' The first row has the names of the columns; no text around the table.',
         json=' Numbers without quotes, all else as text.',
-        yaml=' Each starts with `- ` before its first key; no quotes.',
+        yaml=' Numbers without quotes.',
     )
     return ' All records, in their order.' + rules[end]
 
