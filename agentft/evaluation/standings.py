@@ -259,8 +259,8 @@ def headline_rows(
         row |= {p: _tuned_cell(s) if p == 'tuned' else _counts(s.won(p), p in _SCRIPTS) for p in players}
         if s.fair:
             seeds = s.seeds or [s.compared[s.fair]['task_success']]
-            row[f'tuned − {s.fair}'] = _each(show_difference(c) for c in seeds)
-            row |= dict(p=_each(show_p(c.p_holm) for c in seeds), verdict=success_words(s))
+            gaps, p = (_each(map(show, seeds)) for show in (show_difference, lambda c: show_p(c.p_holm)))
+            row |= {'verdict': success_words(s), f'tuned − {s.fair}': gaps, 'p': p}
         rows.append(row)
     return rows
 
