@@ -136,10 +136,11 @@ def task(
     defaults = dict(files={}, deliverables=[], suite=self.name)
     task = Task(self.name, self.seed, instruction, items=items, summary=summary, **defaults | more)
     task.environment = lambda task: type(self)(self.seed)
-    if not task.still and self.check(json.loads(begin)):
+    right = Checked(self.check).holds
+    if not task.still and right(begin):
         raise ValueError(f'{task.id}: check passes the start state')
     end = expert_files(task)[path]
-    if not self.check(json.loads(end)):
+    if not right(end):
         raise ValueError(f'{task.id}: check refuses the state after the plan: {end}')
     if twice := self.tools.keys() & set(task.tools):
         raise ValueError(f'{task.id}: the files have a tool {min(twice)!r}: give that of the environment another name')

@@ -416,15 +416,15 @@ def _shared(task, text) -> set:
 
 
 def _wrong_plan(task, files) -> list[str]:
-    "A plan, or an archived one, has to name a file of the job, or to share two words with it."
+    "A plan, or an archived one, has to name a file or a todo of the job, or to share two words with it."
     plans = [text for path, text in files.items() if path == 'plan.md' or path.startswith('archive/')]
-    named = any(path in text for text in plans for path in touched(task))
+    named = any(name in text for text in plans for name in [*touched(task), *(item.text for item in task.items)])
     return [] if named or any(len(_shared(task, text)) > 1 for text in plans) else ['plan.md says nothing of the job']
 
 
 def _wrong_memory(task, before, text) -> list[str]:
     "What is wrong with a memory that was put there with the text `before`; it may be written anew."
-    if text is None or text == before:
+    if text is None or text.strip() == before.strip():
         return [] if text else ['workspace.md is gone']
     if len(text.strip().split('\n')) > MEMORY_LINES:
         return [f'workspace.md is longer than {MEMORY_LINES} lines']

@@ -320,8 +320,8 @@ def _paragraphs(task, wanted, files) -> list[str]:
     together = sum((neighbours(path, text)[0] for path, text in task.files.items()), Counter())
     out = []
     for path, want in (task.files | wanted).items():
-        if isinstance(want, str) and files.get(path, want) != want:
-            start, text = task.files.get(path, ''), files[path]
+        start, text = task.files.get(path, ''), files.get(path, want)
+        if isinstance(want, str) and text not in (want, start):
             out += [f'paragraphs joined: {path}'] * _joined(began, start, want, text, path)
             out += [f'paragraph cut in two: {path}'] * _cut(together, want, text, path)
     return out

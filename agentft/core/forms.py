@@ -243,7 +243,8 @@ def _in_table(lines: list[str]) -> list[bool]:
 def _row(line: str) -> str:
     "A row of a table with single blanks; a rule with three dashes a cell, however its column is aligned."
     cells = [cell.strip() for cell in line.strip().removeprefix('|').removesuffix('|').split('|')]
-    cells = ['---' if re.fullmatch(r':?-+:?', cell) else cell for cell in cells]
+    if all(re.fullmatch(r':?-+:?', cell) for cell in cells):
+        cells = ['---'] * len(cells)
     return '| ' + ' | '.join(cells) + ' |'
 
 

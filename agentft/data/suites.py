@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice, zip_longest
 
 from fastcore.basics import patch
@@ -261,7 +261,7 @@ NEAR = 0.75  # share of a job from which a row counts as a copy of it
 SAME = 0.9  # the same with names and numbers as they are, where these have to be the job's own
 WRITTEN = 0.65  # the same for a hand-written job, whose words no generator repeats
 
-_BEFORE = re.compile(r'(?m)^(?: *\d+\t|\S+: L\d+: )')  # number of a line that was read, place of one that was found
+_BEFORE = re.compile(r'(?m)^(?: *\d+[\t→]|\S+: L\d+: )')  # number of a line that was read, place of one that was found
 _WORD = re.compile(r'[^\W\d_]+|\d+')
 
 
@@ -321,6 +321,11 @@ class _Row:
     def __init__(self, messages: list[Message]):
         self.messages = [m for m in messages if m.role != 'system']
         self._runs, self._shown = {}, {}
+
+    @cached_property
+    def lines(self) -> set:
+        "Every line that stands in it, with names and numbers."
+        return {line for m in self.messages for text in _texts(m) for line in _lines(text, masked=False)}
 
     def runs(self, masked: bool, values: frozenset = frozenset()) -> set:
         key = masked, values
@@ -426,12 +431,31 @@ def own(self: _Parts) -> set:
     return self._own
 
 
+_ENOUGH = 40  # letters: a text with fewer may be the same by chance
+
+
+def _letters(lines) -> int:
+    return sum(map(len, lines))
+
+
 @patch
 def same(self: _Parts, text: list[str]) -> float:
-    "Share of the lines of a `text` that stand in the files as they are; 0 where none of them is the job's own."
+    "Share of the lines of a `text` that stand in the files as they are; 0 where few of them are the job's own."
     shown = [line for line in text if line in self.lines(masked=False)]
-    own = sum(len(line) for line in self.own.intersection(shown))
-    return sum(map(len, shown)) / sum(map(len, text)) if own >= _SHORT else 0.0
+    own = self.own.intersection(shown)
+    return _letters(shown) / _letters(text) if len(own) > 1 and _letters(own) >= _ENOUGH else 0.0
+
+
+@patch
+def held(self: _Parts, row: _Row) -> float:
+    "Share of the file, before or after the job, of which `row` holds most lines as they are, one of its own with them."
+    best = 0.0
+    for text in (*self.task.files.values(), *expert_files(self.task).values()):
+        lines = _lines(text, masked=False)
+        here = [line for line in lines if line in row.lines]
+        if _letters(lines) >= _ENOUGH and _letters(self.own.intersection(here)) >= _SHORT:
+            best = max(best, _letters(here) / _letters(lines))
+    return best
 
 # %% ../../nbs/data/04_suites.ipynb #f1938b19
 class NearTasks:
@@ -455,12 +479,12 @@ class NearTasks:
         return sorted(shares, key=lambda x: (-x[0], x[1].task.id))
 
     def _same_file(self, row: _Row) -> tuple[str, float]:
-        "The job of which a text stands in `row` as it is, whatever is asked there."
-        found = ('', 0.0)
-        for text in sum(row.shown(masked=False), []):
-            for job in {id(job): job for line in text for job in self.files.get(line, ())}.values():
-                share = job.same(text)
-                found = max(found, (job.task.id, share), key=lambda f: f[1]) if share >= SAME else found
+        "The job of which a file, or a part of one, stands in `row` as it is, whatever is asked there."
+        found, texts = ('', 0.0), sum(row.shown(masked=False), [])
+        jobs = {id(job): job for line in row.lines for job in self.files.get(line, ())}
+        for job in jobs.values():
+            share = max([job.held(row), *map(job.same, texts)])
+            found = max(found, (job.task.id, share), key=lambda f: f[1]) if share >= SAME else found
         return found
 
     def find(

@@ -64,7 +64,8 @@ def wire(
 def _called(call) -> ToolCall:
     "A call as the server gave it."
     function = getattr(call, 'function', None)
-    name, raw = getattr(function, 'name', None) or '', getattr(function, 'arguments', None)
+    name, raw = getattr(function, 'name', None), getattr(function, 'arguments', None)
+    name = name if isinstance(name, str) else ''
     if raw in (None, ''):
         return ToolCall(name, {})
     try:
@@ -95,13 +96,14 @@ def read_answer(
 ) -> tuple[Message, Usage, str]:  # what was said, what it cost (None: the server does not say), why it ended
     "The decision in a server's response; ValueError where there is none."
     choices = getattr(response, 'choices', None)
-    choice = choices[0] if choices else None
-    if getattr(choice, 'message', None) is None:
+    choice = choices[0] if choices and isinstance(choices, list) else None
+    m = getattr(choice, 'message', None)
+    if m is None or isinstance(m, str | list):
         kind = ValueError if getattr(response, 'error', None) else BadReply
         raise kind(f'the response holds no answer: {str(response)[:200]}')
-    m, used, reason = choice.message, getattr(response, 'usage', None), choice.finish_reason or ''
+    used, reason = getattr(response, 'usage', None), getattr(choice, 'finish_reason', None) or ''
     usage = Usage(*(_tokens(getattr(used, f'{kind}_tokens', None)) for kind in ('prompt', 'completion')))
-    calls, text = [_called(c) for c in m.tool_calls or []], _text(m.content)
+    calls, text = [_called(c) for c in getattr(m, 'tool_calls', None) or []], _text(getattr(m, 'content', None))
     said = Message('assistant', text, calls) if calls else parse_said(text)
     said.reasoning = getattr(m, 'reasoning_content', None) or ''
     if reason == 'stop' and said.tool_calls:
@@ -207,9 +209,8 @@ def _create(self: Endpoint, client, messages, tools):
 def _decision(self: Endpoint, client, messages, tools):
     "What the server answers to one request, asked again where a response holds no answer."
     for tried in range(self.retries + 1):
-        response = self._create(client, messages, tools)
         try:
-            return read_answer(response)
+            return read_answer(self._create(client, messages, tools))
         except ValueError:
             if tried == self.retries:
                 raise

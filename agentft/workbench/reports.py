@@ -541,6 +541,17 @@ _PHASE_HEAD = (
 )
 
 
+_BEFORE_THE_NUMBERS = dict(headline='Task success by suite', objectives="Task success by rung of the guide's ladder")
+
+
+def _first_tables(result) -> list[str]:
+    "The tables of the last phase: what its verdict rests on, then its numbers."
+    numbers = result.get('numbers', {})
+    first = {title: numbers[k] for k, title in _BEFORE_THE_NUMBERS.items() if numbers.get(k)}
+    out = [f'<p><b>{html.escape(title)}</b></p>{_html_table(rows)}' for title, rows in first.items()]
+    return [*out, _html_tables(result['summary'])]
+
+
 def index_page(
     run,  # folder of the run
 ) -> str:
@@ -553,7 +564,7 @@ def index_page(
     out = _answer(done, wanted, recipe, run.name)
     table_first = len(done) == len(wanted) and bool(done and done[-1].get('summary'))
     if table_first:
-        out.append(_html_tables(done[-1]['summary']))
+        out += _first_tables(done[-1])
     out.append(_PHASE_HEAD + '\n'.join(map(_row, wanted)) + '</tbody></table>')
     out += [_phase_section(s, table_first and s is wanted[-1]) for s in wanted]
     out.append(_made_by(done, recipe))
