@@ -478,3 +478,8 @@ def test_tries_of_a_job_are_drawn_and_always_the_same():
     assert all(row['mutants'] <= 6 * row['jobs'] and row['rewritings'] <= 6 * row['jobs'] for row in few)
     works = {row['work']: row for row in proofs_by_work(more)}
     assert sum(row['mutants'] for row in works.values()) == sum(row['mutants'] for row in more)
+
+
+def test_a_file_that_nobody_changed_has_no_paragraphs_joined():
+    jobs = [make_task('wording', number) for number in (*range(20), EVAL_SEED + 2000)]
+    assert not [p for t in jobs for p in t.problems(dict(t.files)) if 'joined' in p]

@@ -136,11 +136,14 @@ def task(
     defaults = dict(files={}, deliverables=[], suite=self.name)
     task = Task(self.name, self.seed, instruction, items=items, summary=summary, **defaults | more)
     task.environment = lambda task: type(self)(self.seed)
-    right = Checked(self.check).holds
-    if not task.still and right(begin):
+    if not task.still and Checked(self.check).holds(begin):
         raise ValueError(f'{task.id}: check passes the start state')
     end = expert_files(task)[path]
-    if not right(end):
+    try:
+        right = self.check(json.loads(end))
+    except Exception as e:
+        raise ValueError(f'{task.id}: check raises {type(e).__name__} for the state after the plan: {e}') from e
+    if not right:
         raise ValueError(f'{task.id}: check refuses the state after the plan: {end}')
     if twice := self.tools.keys() & set(task.tools):
         raise ValueError(f'{task.id}: the files have a tool {min(twice)!r}: give that of the environment another name')

@@ -8,14 +8,25 @@ __all__ = ['Contract', 'read_contract', 'write_contract', 'infer_contract', 'ope
 # %% ../../nbs/core/07_contracts.ipynb #c025617e
 import re
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
 from fastcore.basics import patch
 
-from .agent import BOOKKEEPING, FULL, PHASES, TOOLS, Rules, Tool, is_guessed, rename_arguments, tool_table
+from agentft.core.agent import (
+    BOOKKEEPING,
+    FULL,
+    PHASES,
+    SHORT,
+    TOOLS,
+    Rules,
+    Tool,
+    is_guessed,
+    rename_arguments,
+    tool_table,
+)
 from .files import succeeded
 from .records import Job, Message, Outcome, Todo, ToolCall, to_dict, write_atomic
 
@@ -273,6 +284,20 @@ _CALLED = {int: 'a whole number', str: 'a text', tuple: 'a list of texts'}
 _WHEN = {'at once': False, 'after its todos': True}  # -> Rules.finish_todos
 
 
+def _usual_rules(guide: str) -> Rules:
+    "The rules where a file says no others: an agent without a guide is not told to read or write papers either."
+    return FULL if guide else replace(FULL, first=SHORT.first, review=SHORT.review)
+
+
+def _wrong_list(f: _File, at: tuple, todos: tuple):
+    "Refuse a list of todos without any, or with one that is no text."
+    if not todos:
+        f.wrong(at, 'is empty: a phase has at least one todo')
+    for todo in todos:
+        if not isinstance(todo, str) or not todo.strip():
+            f.wrong(at, f'holds {todo!r}, which is no text: put a todo with a colon between quotes')
+
+
 def _read_rules(f: _File, when: str | None) -> Rules:
     "The rules of the file; `when` the job counts as ended."
     if when not in (None, *_WHEN):
@@ -285,10 +310,13 @@ def _read_rules(f: _File, when: str | None) -> Rules:
         value = tuple(value) if kind is tuple and isinstance(value, list) else value
         if type(value) is not kind:
             f.wrong(('rules', name), f'is {_CALLED[kind]}, not {value!r}')
+        if kind is tuple:
+            _wrong_list(f, ('rules', name), value)
         if type(value) is int and value < 0:
             f.wrong(('rules', name), f'is {value}: it cannot be below 0')
         said[name] = value
-    rules = Rules(**said, finish_todos=_WHEN.get(when, FULL.finish_todos))
+    usual = _usual_rules(said.get('guide', FULL.guide))
+    rules = replace(usual, **said, finish_todos=_WHEN.get(when, FULL.finish_todos))
     if rules.max_todos < rules.min_todos:
         numbers = f'max_todos is {rules.max_todos}, and min_todos is {rules.min_todos}'
         f.wrong(('rules',), f'{numbers}: nothing could be staged')
@@ -348,10 +376,11 @@ def write_contract(
 ) -> Path:
     "Write a contract for a person to read and mend."
     rules = {x.name: getattr(contract.rules, x.name) for x in fields(Rules) if x.name != 'finish_todos'}
+    usual = _usual_rules(contract.rules.guide)
     plain = dict(
         done=dict(tool=contract.ends, when={v: k for k, v in _WHEN.items()}[contract.rules.finish_todos]),
         **(dict(phases=dict(contract.phases)) if contract.phases else {}),
-        rules=to_dict({k: x for k, x in rules.items() if x != getattr(FULL, k)}),
+        rules=to_dict({k: x for k, x in rules.items() if x != getattr(usual, k)}),
         tools={name: _plain_tool(t, contract.seen.get(name)) for name, t in contract.tools.items()},
     )
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=110)

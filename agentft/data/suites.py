@@ -261,7 +261,8 @@ NEAR = 0.75  # share of a job from which a row counts as a copy of it
 SAME = 0.9  # the same with names and numbers as they are, where these have to be the job's own
 WRITTEN = 0.65  # the same for a hand-written job, whose words no generator repeats
 
-_BEFORE = re.compile(r'(?m)^(?: *\d+[\t→]|\S+: L\d+: )')  # number of a line that was read, place of one that was found
+# the number of a line that was read, or the place of one that was found
+_BEFORE = re.compile(r'(?m)^(?: *\d+(?:[\t→]|[:|] )|\S+: L\d+: |[^\s:]+:\d+:)')
 _WORD = re.compile(r'[^\W\d_]+|\d+')
 
 
@@ -290,6 +291,7 @@ _SAYS_NOTHING = re.compile(
 
 def _lines(text: str, masked: bool = True) -> list[str]:
     "The lines of `text` that show something, as words."
+    text = text.replace('\\n', '\n')  # a text inside JSON
     lines = [line for line in _BEFORE.sub('', text).splitlines() if not _SAYS_NOTHING.match(line)]
     return [line for line in (' '.join(_words(line, masked)) for line in lines) if len(line) > 2]
 

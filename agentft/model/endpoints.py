@@ -91,19 +91,29 @@ def _tokens(n) -> int | None:
     return n if isinstance(n, int) and n >= 0 else None
 
 
+def _choice(response):
+    "The first choice of a response; BadReply where it has none, ValueError where the server says that it failed."
+    choices = getattr(response, 'choices', None)
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    m = getattr(choice, 'message', None)
+    empty = not (getattr(m, 'content', None) or getattr(m, 'tool_calls', None))
+    failed = getattr(response, 'error', None) or getattr(choice, 'error', None)
+    if empty and (failed or getattr(choice, 'finish_reason', None) == 'error'):
+        raise ValueError(f'the server failed: {str(response)[:200]}')
+    if m is None or isinstance(m, str | list):
+        raise BadReply(f'the response holds no answer: {str(response)[:200]}')
+    return choice
+
+
 def read_answer(
     response,  # of `client.chat.completions.create`
 ) -> tuple[Message, Usage, str]:  # what was said, what it cost (None: the server does not say), why it ended
     "The decision in a server's response; ValueError where there is none."
-    choices = getattr(response, 'choices', None)
-    choice = choices[0] if choices and isinstance(choices, list) else None
-    m = getattr(choice, 'message', None)
-    if m is None or isinstance(m, str | list):
-        kind = ValueError if getattr(response, 'error', None) else BadReply
-        raise kind(f'the response holds no answer: {str(response)[:200]}')
-    used, reason = getattr(response, 'usage', None), getattr(choice, 'finish_reason', None) or ''
+    choice, used = _choice(response), getattr(response, 'usage', None)
+    m, reason = choice.message, getattr(choice, 'finish_reason', None) or ''
     usage = Usage(*(_tokens(getattr(used, f'{kind}_tokens', None)) for kind in ('prompt', 'completion')))
-    calls, text = [_called(c) for c in getattr(m, 'tool_calls', None) or []], _text(getattr(m, 'content', None))
+    made, text = getattr(m, 'tool_calls', None), _text(getattr(m, 'content', None))
+    calls = [_called(c) for c in made] if isinstance(made, list) else []
     said = Message('assistant', text, calls) if calls else parse_said(text)
     said.reasoning = getattr(m, 'reasoning_content', None) or ''
     if reason == 'stop' and said.tool_calls:

@@ -84,7 +84,10 @@ def _sizes(p) -> dict[str, int]:  # suite -> jobs
     if p.suites == 'none':
         if p.environment:
             return out
-        raise ValueError('suites is none: name an environment whose jobs are played in their place')
+        raise ValueError(
+            'suites is none: name an environment whose jobs are played in their place '
+            '(jobs under a contract: --suites contract)'
+        )
     for entry in listed(p.suites) or STANDARD:
         suite, _, n = entry.partition(':')
         if suite not in SUITES:

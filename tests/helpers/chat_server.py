@@ -143,3 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
     def fault_half(self, _):  # half of a character, which JSON can hold and UTF-8 cannot
         call = dict(name='write_file', arguments='{"path": "a.md", "content": "\\ud800 x"}')
         self.answer(dict(role='assistant', content=None, tool_calls=[dict(id='c', type='function', function=call)]))
+
+    def fault_torn(self, _):  # whole as HTTP, and no JSON
+        self.send_response(200)
+        self.send_header('Content-Type', 'application/json')
+        self.send_header('Content-Length', '13')
+        self.end_headers()
+        self.wfile.write(b'{"choices": [')
