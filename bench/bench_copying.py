@@ -10,7 +10,6 @@ one per family of the first suite, and the paired test of the tuned model agains
 """
 
 import argparse
-import json
 import re
 import warnings
 from collections import Counter
@@ -136,16 +135,16 @@ def main():
     from tqdm import tqdm
 
     from agentft.data.suites import suite_tasks
+    from agentft.workbench.runs import phase_dir, read_result
 
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument('run', type=Path, help='folder of a run')
     parse.add_argument('--rows', type=int, default=1, help='nearest rows, one of which has to win')
     args = parse.parse_args()
-    of = {d.name.split('-', 1)[1]: d for d in args.run.iterdir() if d.is_dir() and d.name[0].isdigit()}
-    result = json.loads((of['evaluate'] / 'result.json').read_text())
-    families = tuple(json.loads((of['synthesize'] / 'result.json').read_text())['numbers']['families'])
-    rows = usable(of['synthesize'] / 'examples.jsonl')
-    played = {p.stem.removeprefix('jobs-'): judged(p) for p in sorted(of['evaluate'].glob('jobs-*.jsonl'))}
+    made, asked = (phase_dir(args.run, phase) for phase in ('synthesize', 'evaluate'))
+    result, families = read_result(asked), tuple(read_result(made)['numbers']['families'])
+    rows = usable(made / 'examples.jsonl')
+    played = {p.stem.removeprefix('jobs-'): judged(p) for p in sorted(asked.glob('jobs-*.jsonl'))}
     tuned = sorted((name for name in played if name.startswith('tuned')), key=len)
     floors = [name for name in played if name.startswith('floor')]
     print(f'{len(rows)} training rows; of jobs that ended right:')

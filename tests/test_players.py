@@ -293,10 +293,8 @@ def test_an_endpoint_plays_many_jobs(told):
 
 
 def test_what_passes_is_tried_again():
-    tasks, faults = (
-        held(),
-        {0: 'busy', 1: 'broken', 2: 'slow', 3: 'cut', 5: 'no_usage', 6: 'busy', 7: 'busy', 9: 'hollow', 11: 'torn'},
-    )
+    tasks = held()
+    faults = {0: 'busy', 1: 'broken', 2: 'slow', 3: 'cut', 5: 'no_usage', 6: 'busy', 7: 'busy', 9: 'hollow', 11: 'torn'}
     with ChatServer(tasks, faults) as server:
         jobs = []
         Endpoint(server.url, 'script', concurrency=1, timeout_s=1.0).play(tasks, 'endpoint', jobs.append)

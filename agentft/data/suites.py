@@ -313,8 +313,17 @@ def _texts(m: Message) -> list[str]:
 _SHORT = 12  # letters: a result with fewer shows nothing
 
 
+def _letters(lines) -> int:
+    return sum(map(len, lines))
+
+
 def _shows(lines: list[str]) -> bool:
-    return sum(map(len, lines)) >= _SHORT
+    return _letters(lines) >= _SHORT
+
+
+def _share(text: list[str], lines: set) -> float:
+    "Share of the letters of a `text` whose lines stand among `lines`."
+    return _letters(line for line in text if line in lines) / _letters(text)
 
 
 class _Row:
@@ -372,10 +381,14 @@ class _Parts:
         wide = _values()[''] if self.written else frozenset()
         self.sign = _runs(_words(asks, True, wide))  # by which it is looked up
 
+    @cached_property
+    def files(self) -> list[tuple[str, str]]:
+        "Paths and texts, before the job and as the expert leaves them."
+        return [*self.task.files.items(), *expert_files(self.task).items()]
+
     def lines(self, masked: bool) -> set:
         if masked not in self._lines:
-            files = [*self.task.files.items(), *expert_files(self.task).items()]
-            self._lines[masked] = {line for file in files for text in file for line in _lines(text, masked)}
+            self._lines[masked] = {line for file in self.files for text in file for line in _lines(text, masked)}
         return self._lines[masked]
 
     def asked(self, row: _Row, masked: bool = True) -> float:
@@ -385,8 +398,7 @@ class _Parts:
     def shown(self, row: _Row, masked: bool = True) -> float | None:
         "Share of the result of `row` that stands in the files most of all; None: it shows nothing."
         (results, told), lines = row.shown(masked), self.lines(masked)
-        shares = [sum(len(x) for x in r if x in lines) / sum(map(len, r)) for r in results + told]
-        best = max(shares, default=0.0)
+        best = max((_share(text, lines) for text in results + told), default=0.0)
         return best if results or best >= NEAR else None
 
 # %% ../../nbs/data/04_suites.ipynb #07a66ee9
@@ -436,27 +448,21 @@ def own(self: _Parts) -> set:
 _ENOUGH = 40  # letters: a text with fewer may be the same by chance
 
 
-def _letters(lines) -> int:
-    return sum(map(len, lines))
-
-
 @patch
 def same(self: _Parts, text: list[str]) -> float:
     "Share of the lines of a `text` that stand in the files as they are; 0 where few of them are the job's own."
-    shown = [line for line in text if line in self.lines(masked=False)]
-    own = self.own.intersection(shown)
-    return _letters(shown) / _letters(text) if len(own) > 1 and _letters(own) >= _ENOUGH else 0.0
+    own = self.own.intersection(text)
+    return _share(text, self.lines(masked=False)) if len(own) > 1 and _letters(own) >= _ENOUGH else 0.0
 
 
 @patch
 def held(self: _Parts, row: _Row) -> float:
     "Share of the file, before or after the job, of which `row` holds most lines as they are, one of its own with them."
     best = 0.0
-    for text in (*self.task.files.values(), *expert_files(self.task).values()):
+    for _, text in self.files:
         lines = _lines(text, masked=False)
-        here = [line for line in lines if line in row.lines]
-        if _letters(lines) >= _ENOUGH and _letters(self.own.intersection(here)) >= _SHORT:
-            best = max(best, _letters(here) / _letters(lines))
+        if _letters(lines) >= _ENOUGH and _letters(self.own.intersection(lines) & row.lines) >= _SHORT:
+            best = max(best, _share(lines, row.lines))
     return best
 
 # %% ../../nbs/data/04_suites.ipynb #f1938b19

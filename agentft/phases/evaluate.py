@@ -59,6 +59,7 @@ from ..model.told import Told
 from ..workbench.figures import markdown_table
 from ..workbench.phases import Phase, listed, parameters_of
 from ..workbench.recipes import hint, placed
+from ..workbench.reports import LEADING
 from ..workbench.runs import cache_dir, phase_dir, read_result
 
 # %% ../../nbs/4_evaluate.ipynb #4cf9281c
@@ -493,8 +494,8 @@ def _head(r) -> str:
     parts, own = [], [x for x in _summary(r) if x['suite'] == OWN]
     if own:
         parts.append(_own_table(r, own))
-    parts.append(f'*Task success by suite*\n\n{markdown_table(headline_rows(r.standings))}')
-    parts.append(f"*Task success by rung of the guide's ladder*\n\n{markdown_table(objective_rows(r.tasks, r.jobs))}")
+    parts.append(f'*{LEADING["headline"]}*\n\n{markdown_table(headline_rows(r.standings))}')
+    parts.append(f'*{LEADING["objectives"]}*\n\n{markdown_table(objective_rows(r.tasks, r.jobs))}')
     about = PLAYERS | dict(endpoint='') | r.names
     players = '; '.join(f'{name}: {about[name]}' for name in (*PLAYERS, 'endpoint') if _plays(r, name))
     speed = ', '.join(f'{n} {v["jobs_per_minute"]} jobs per minute' for n, v in r.speed.items() if v['jobs_played'])
