@@ -11,8 +11,9 @@ import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core.records import Message, content_hash, from_dict, to_dict
 from fastcore.basics import patch
+
+from ..core.records import Message, content_hash, from_dict, to_dict
 
 # %% ../../nbs/teachers/00_questions.ipynb #326c9fda
 @dataclass
