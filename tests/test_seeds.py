@@ -31,10 +31,11 @@ from agentft.data.seeds import (
     read_seeds,
     seed_task,
 )
-from agentft.data.teachers import Answer, vary_seed
 from agentft.data.turn_seeds import add_seed, show_turn, turn_seed
+from agentft.data.variations import Made, vary_seed
 from agentft.data.verification import Gate, Reserved
 from agentft.evidence.failures import detect
+from agentft.teachers.questions import Answer
 from agentft.traces.audit import from_documents
 from agentft.traces.audit_writer import to_documents
 from agentft.traces.wanted_jobs import read_jobs
@@ -134,7 +135,7 @@ def test_shipped_seeds_make_examples_that_phase_2_accepts(shipped):
     gate = Gate(Reserved())
     refused = []
     for s in trained(shipped):
-        e = answer_example(Answer('k', 'expert', seed=s, said=expert_script(seed_task(s))), s.behaviour)
+        e = answer_example(Answer('k', 'expert', value=to_dict(Made(s, expert_script(seed_task(s))))), s.behaviour)
         assert isinstance(e, Example), (s.id, e)
         if no := gate(e):
             refused.append((s.id, no.reason, no.detail))

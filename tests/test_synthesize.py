@@ -19,10 +19,11 @@ from agentft.arena.players import Expert, play
 from agentft.core.records import Example, Message, Preference, read_jsonl, write_jsonl
 from agentft.data.expansion import _requests, answer_example
 from agentft.data.seeds import Rejected, Seed, check_seeds, read_seeds, seed_task
-from agentft.data.teachers import OfflineTeacher, Request, stored_answers
+from agentft.data.variations import OfflineTeacher, Request, made_of
 from agentft.data.verification import check_execution, check_rules, example_task, groups, split_jobs
 from agentft.evidence.failures import detect
 from agentft.phases.synthesize import synthesize
+from agentft.teachers.questions import Store
 from agentft.workbench.recipes import notebook_of, notebook_parameters
 from agentft.workbench.runs import is_finished, read_result, write_result
 
@@ -102,7 +103,7 @@ def test_nothing_is_silently_dropped(run):
     assert not used & {r.id for r in run['rejected']}
     assert all(r.reason and r.source for r in run['rejected'])
     assert ('cut', 'incomplete_conversation') in {(r.id, r.reason) for r in run['rejected']}
-    asked = stored_answers(run['out'] / 'answers.jsonl')
+    asked = Store(run['out'] / 'answers.sqlite').all()
     assert len(asked) == sum(e.meta['origin'] == 'teacher' for e in run['examples']) + sum(
         r.source == 'teacher' for r in run['rejected']
     )
@@ -156,21 +157,21 @@ def test_a_killed_run_asks_only_for_what_is_missing(tmp_path):
         f'from agentft.phases.synthesize import synthesize; synthesize(out={str(tmp_path / "a")!r}, collect_dir="none", seeds={str(SEEDS)!r}, n_examples=120)',
     ]
     p = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    store = tmp_path / 'a' / 'answers.jsonl'
+    store = tmp_path / 'a' / 'answers.sqlite'
     until = time.time() + 60
-    while time.time() < until and p.poll() is None and not (store.exists() and store.read_bytes().count(b'\n') > 10):
+    while time.time() < until and p.poll() is None and not (store.exists() and len(Store(store).all()) > 10):
         time.sleep(0.005)
     p.send_signal(signal.SIGKILL)
     p.wait()
     assert not is_finished(tmp_path / 'a') and not [f for f in FILES if (tmp_path / 'a' / f).exists()]
-    kept = stored_answers(store)
+    kept = Store(store).all()
     assert kept
     synthesize(out=str(tmp_path / 'a'), collect_dir='none', seeds=str(SEEDS), n_examples=120)
     synthesize(out=str(tmp_path / 'b'), collect_dir='none', seeds=str(SEEDS), n_examples=120)
     for f in FILES:
         assert (tmp_path / 'a' / f).read_bytes() == (tmp_path / 'b' / f).read_bytes(), f
-    lines = [json.loads(l)['key'] for l in store.read_text().splitlines()]
-    assert len(lines) == len(set(lines)) and set(kept) <= set(lines)
+    after = Store(store).all()
+    assert list(after.items())[: len(kept)] == list(kept.items())  # what was there was not asked again
 
 
 def test_bad_input_says_what_to_do(tmp_path):
@@ -203,7 +204,7 @@ def test_starter_seeds_can_all_be_played_and_varied(tmp_path):
     seeds = read_seeds(SEEDS)
     good, bad = check_seeds(seeds)
     assert not bad and {s.behaviour for s in good} == {'todo', 'edit', 'phase', 'compact', 'tools', 'notes'}
-    answers = OfflineTeacher(tmp_path / 'a.jsonl').ask(
+    answers = OfflineTeacher(tmp_path / 'a.sqlite').ask(
         [Request(k, s, i) for s in good for k in ('vary', 'evolve') for i in range(4)]
     )
     for a in answers:
@@ -212,9 +213,9 @@ def test_starter_seeds_can_all_be_played_and_varied(tmp_path):
 
         class Said(Expert):
             def script(self, task, rules):
-                return a.said
+                return made_of(a).said
 
-        assert play(seed_task(a.seed), Said()).outcome.status == 'success', (a.seed.id, a.seed.note)
+        assert play(seed_task(made_of(a).seed), Said()).outcome.status == 'success', made_of(a).seed.note
     assert sum(bool(a.error) for a in answers) < len(answers) / 20
 
 
@@ -223,7 +224,7 @@ def test_every_family_gives_harder_jobs(family, tmp_path):
     "Those with several calls in one message, and those in which nothing may be changed, too; the expert does them."
     seed = Seed(f'arena-{family}', FAMILIES[family].behaviour, family, 3, author='arena')
     requests = [Request('evolve', seed, k) for k in range(8)]
-    answers = OfflineTeacher(tmp_path / 'answers.jsonl').ask(requests)
+    answers = OfflineTeacher(tmp_path / 'answers.sqlite').ask(requests)
     played = [answer_example(a, seed.behaviour) for a in answers if not a.error]
     assert len(played) >= 4
     assert [e.reason for e in played if isinstance(e, Rejected)] == []

@@ -15,8 +15,9 @@ from ..arena.sessions import Session
 from ..core.agent import SHORT, canonical_job
 from ..core.records import Example, Job, Message, Turn, content_hash, from_dict, to_dict
 from .seeds import Rejected, Seed, seed_task
-from .teachers import Answer, Request, Teacher
+from .variations import Made, Request, made_of
 from ..evidence.failures import BEHAVIOUR_OF
+from ..teachers.questions import Answer, Teacher
 
 # %% ../../nbs/data/05_expansion.ipynb #25709191
 def _hits(pairs, failures) -> Counter:
@@ -169,15 +170,15 @@ class _Unplayable(ValueError):
         self.reason = reason
 
 
-def _job_of(answer: Answer) -> Job:
-    "The job that comes of playing an answer."
+def _job_of(made: Made, teacher: str) -> Job:
+    "The job that comes of playing what `teacher` made."
     try:
-        with Session(seed_task(answer.seed), SHORT) as session:
-            for m in answer.said:
+        with Session(seed_task(made.seed), SHORT) as session:
+            for m in made.said:
                 if session.done:
                     raise _Unplayable('goes_on_after_end', m.content or m.tool_calls[0].name)
                 session.step(from_dict(Message, to_dict(m)))
-            return session.job(answer.teacher)
+            return session.job(teacher)
     except _Unplayable:
         raise
     except (ValueError, TypeError, AttributeError) as e:
@@ -189,11 +190,12 @@ def answer_example(
     behaviour: str,  # what it was asked for
 ) -> Example | Rejected:
     "The conversation that comes of playing `answer`, or why there is none."
-    seed = answer.seed
+    made = made_of(answer)
+    seed = made.seed
     try:
         if answer.error or seed is None:
             raise _Unplayable('no_answer', answer.error)
-        job = _job_of(answer)
+        job = _job_of(made, answer.teacher)
     except _Unplayable as e:
         family, parents = (seed.family, list(seed.parents)) if seed else ('', [])
         return Rejected(answer.key, e.reason, str(e)[:200], 'teacher', behaviour, family, parents, to_dict(answer))
@@ -201,7 +203,7 @@ def answer_example(
         origin='teacher',
         teacher=answer.teacher,
         offline=answer.offline,
-        kind=answer.kind,
+        kind=made.kind,
         rules='short',
         seed=to_dict(seed),
         arena=[list(a) for a in seed.arena_seeds()],

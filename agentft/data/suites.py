@@ -25,7 +25,7 @@ from ..core.agent import FULL
 from ..core.contracts import Contract
 from ..core.records import Message
 from .seeds import Seed, held_kind, read_seeds, seed_task
-from .teachers import MOST_FILES, MOST_TODOS, vary_seed
+from .variations import MOST_FILES, MOST_TODOS, vary_seed
 from ..workbench.recipes import project
 
 # %% ../../nbs/data/04_suites.ipynb #efa8311c

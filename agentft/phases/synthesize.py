@@ -27,7 +27,7 @@ from agentft.data.own_history import (
 )
 from ..data.preferences import pair
 from ..data.seeds import Rejected, check_seeds, family_seeds, held_kind, read_seeds
-from ..data.teachers import OfflineTeacher
+from ..data.variations import OfflineTeacher
 from ..data.verification import Gate, Reserved, example_task, row_length, split_jobs
 from ..evidence.found import find_found
 from ..model.chat import ChatFormat
@@ -132,7 +132,7 @@ def _synthesize(r, p):
     r.rejected += r.own.rejected
     r.failures, wanted = r.found.failed_kinds(), max(p.n_examples - len(r.own.examples), 0)
     r.quota = budget(r.seeds, r.failures, wanted, p.spelled_share, p.even_share, r.found.budget)
-    teacher, first = TEACHERS[p.teacher](r.out / 'answers.jsonl'), p.seed * 1_000_000
+    teacher, first = TEACHERS[p.teacher](r.out / 'answers.sqlite'), p.seed * 1_000_000
     made, refused, r.short = expand(r.seeds, r.quota, teacher, gate, p.evolve_share, start=first, progress=True)
     r.rejected += refused
     r.own.flows += [seed_flow(r.found, made, r.rejected), failure_flow(r.found, r.own)]
