@@ -156,7 +156,7 @@ class Teacher:
 
     def key(self, question) -> str:
         "The hash under which the answer to `question` is kept."
-        return content_hash(dict(teacher=self.name, question=question))
+        return content_hash(dict(teacher=self.name, request=question))
 
     def answers(self, questions):
         "Yield an `Answer` for each of `questions`, in any order."
