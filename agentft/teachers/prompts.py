@@ -83,14 +83,14 @@ def read_prompt(
 def fill(
     self: Prompt,
     schema: dict | None = None,  # JSON schema of the answer; None: text
-    number: int = 0,  # another number: another answer to the same question
+    again: int = 0,  # another number: another answer to the same question
     **fields,  # one for each place
 ) -> Question:  # ValueError where a place is left, or a field has none
     "The question that the prompt asks with these `fields`."
     if wrong := sorted(set(self.places) ^ set(fields)):
         raise ValueError(f'prompt {self.name} has the places {", ".join(self.places)}: look at {wrong[0]!r}')
     text = _environment().from_string(self.user).render(**fields)
-    return Question(self.system, [Message('user', text)], [], schema or {}, self.max_tokens, self.id, number)
+    return Question(self.system, [Message('user', text)], [], schema or {}, self.max_tokens, self.id, again)
 
 # %% ../../nbs/teachers/05_prompts.ipynb #49dfe077
 def read_prompts(
