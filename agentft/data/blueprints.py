@@ -13,7 +13,7 @@ from dataclasses import replace
 from ..arena.dialogues import Dialogue, Talk
 from ..arena.players import FLOORS, play, say
 from ..arena.proof import mutants, prove_task
-from ..arena.tasks import Item, Task, read_call, tool_call, write_call
+from ..arena.tasks import Item, Task, least_edits, read_call, smallest_edit, tool_call, write_call
 from ..core.agent import LEAN
 from ..core.files import clean_path
 from ..core.records import content_hash
@@ -211,6 +211,18 @@ def check_job(
     return '', ''
 
 # %% ../../nbs/data/20_blueprints.ipynb #1697db1c
+def _in_place(d: Dialogue, call) -> list:
+    "A call of an expert in a talk: a file that is there is edited, where that is offered and can be done."
+    path, before = call.arguments.get('path'), d.files.get(call.arguments.get('path'))
+    if call.name != 'write_file' or before is None or 'edit_file' not in d.tools:
+        return [call]
+    after = d.want[path]
+    try:
+        return least_edits(path, before, after) or [smallest_edit(path, before, after)]
+    except ValueError:
+        return [call]
+
+
 def talk_script(
     d: Dialogue,
     reads: tuple = (),  # paths that have to be looked at
@@ -221,7 +233,7 @@ def talk_script(
     out = [say(*looks)] if looks and 'read_file' in d.tools else []
     for k in range(1, len(d.turns)):
         out.append(say(text='Which one do you mean?' if k in d.questions else 'I see.'))
-    out += [say(c) for c in calls if c not in looks]
+    out += [say(edit) for c in calls if c not in looks for edit in _in_place(d, c)]
     return out + [say(text=' '.join(d.says) or 'It is done.')]
 
 
