@@ -113,6 +113,8 @@ def _moves(files: dict, want: dict) -> dict:
 
 def _calls(files: dict, reads: list, want: dict) -> list:
     "What has to be called to get from `files` to what is wanted: looks first, then the changes."
+    if lost := [p for p in map(clean_path, reads) if p not in files and want]:
+        raise ValueError(f'{lost[0]} is to be looked at, and is not there')
     moves = _moves(files, want)
     changed = [p for p, text in want.items() if p in files and text is not None]
     looks = [p for p in dict.fromkeys([*map(clean_path, reads), *changed]) if p in files]
@@ -195,6 +197,30 @@ def _without_content(task: Task) -> str:
     return next((name for name, floor in FLOORS.items() if play(task, floor).outcome.status == 'success'), '')
 
 # %% ../../nbs/data/20_blueprints.ipynb #79835dbf
+def _idle_todo(seed: Seed) -> str:
+    "The first todo that is to change something and changes nothing; '' where each does."
+    now = dict(seed.files)
+    for step in seed.steps:
+        if step.want and not step.no_action and all(now.get(path) == text for path, text in step.want.items()):
+            return step.todo
+        now |= step.want
+    return ''
+
+
+def _unfounded(seed: Seed) -> tuple[str, str]:
+    "`(reason, detail)` where nothing changes and the report can be given without a look into the files."
+    if not seed.no_action():
+        return '', ''
+    if not seed.found:
+        return 'no_question', 'nothing changes, so the report has to answer a question about a file'
+    answer = str(seed.found[1]).casefold()
+    if answer in seed.instruction.casefold():
+        return 'answer_in_request', f'{seed.found[1]!r} stands in the request'
+    if not any(answer in text.casefold() for text in seed.files.values()):
+        return 'answer_nowhere', f'{seed.found[1]!r} stands in no file'
+    return '', ''
+
+
 def check_job(
     seed: Seed,  # of `blueprint_seed`
 ) -> tuple[str, str]:  # (reason, detail); ('', '') where it stands
@@ -202,6 +228,10 @@ def check_job(
     reason, detail = check_seed(seed)
     if reason:
         return reason, detail
+    if idle := _idle_todo(seed):
+        return 'todo_changes_nothing', idle
+    if (wrong := _unfounded(seed))[0]:
+        return wrong
     task = seed_task(seed)
     reason, detail = _proved(task)
     if reason:
