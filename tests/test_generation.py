@@ -111,16 +111,16 @@ def test_no_word_of_the_player_prompt_stands_in_a_row(made):
 
 def test_nothing_is_asked_twice_and_a_stop_loses_nothing(tmp_path):
     whole = CannedTeacher(tmp_path / 'whole.sqlite')
-    expected = generate(some(30), whole, read_prompts(), lambda e: None)
+    expected = generate(some(12), whole, read_prompts(), lambda e: None)
     store, total = tmp_path / 'parts.sqlite', Counter()
-    for _ in range(40):
-        part = CannedTeacher(store, money=23)
+    for _ in range(20):
+        part = CannedTeacher(store, money=17)
         part.model.scripts, part.model.mended = whole.model.scripts, whole.model.mended
-        g = generate(some(30), part, read_prompts(), lambda e: None)
+        g = generate(some(12), part, read_prompts(), lambda e: None)
         total += part.asked
         if not g.stopped:
             break
-        assert len(g.examples) + len(g.rejected) == 30
+        assert len(g.examples) + len(g.rejected) == 12
     assert not g.stopped and [e.id for e in g.examples] == [e.id for e in expected.examples]
     assert max(total.values()) == 1 and sum(total.values()) == sum(whole.asked.values())
 
