@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ADDED', 'prices_file', 'Price', 'read_prices', 'find_price', 'cost', 'usd', 'micro_usd', 'most_cost']
 
-# %% ../../nbs/teachers/01_prices.ipynb #f622e378
+# %% ../../nbs/teachers/01_prices.ipynb #153ab700
 import sysconfig
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
@@ -13,9 +13,9 @@ from importlib import metadata
 from pathlib import Path
 
 from .questions import Tokens
-from ..workbench.recipes import hint, placed
+from ..workbench.recipes import hint, placed, project
 
-# %% ../../nbs/teachers/01_prices.ipynb #d7d8168c
+# %% ../../nbs/teachers/01_prices.ipynb #23064584
 def prices_file() -> Path:
     "Path of the `prices.yaml` that counts; FileNotFoundError where there is none."
     there = Path(placed('prices.yaml'))
@@ -25,12 +25,13 @@ def prices_file() -> Path:
         installed = [f.locate() for f in metadata.files('agentft') or [] if f.name == 'prices.yaml']
     except metadata.PackageNotFoundError:
         installed = []
-    for path in [*installed, Path(sysconfig.get_path('data'), 'share', 'agentft', 'prices.yaml')]:
+    homes = [Path(sysconfig.get_path('data')), project()]
+    for path in [*installed, *(home / 'share' / 'agentft' / 'prices.yaml' for home in homes)]:
         if Path(path).is_file():
             return Path(path)
     raise FileNotFoundError('prices.yaml is missing: copy it from the repository of agentft into this folder')
 
-# %% ../../nbs/teachers/01_prices.ipynb #dbba2766
+# %% ../../nbs/teachers/01_prices.ipynb #62123828
 @dataclass(frozen=True)
 class Price:
     "What a model costs, in dollars per million tokens: micro-dollars per token."
@@ -54,7 +55,7 @@ class Price:
         "Does it cost anything?"
         return bool(self.input or self.output)
 
-# %% ../../nbs/teachers/01_prices.ipynb #682e2ed4
+# %% ../../nbs/teachers/01_prices.ipynb #f6578501
 _NUMBERS = 'input output cache_write_5m cache_write_1h cache_read batch us_only'.split()
 _WHOLE = 'context max_output above_tokens'.split()
 
@@ -87,7 +88,7 @@ def _price(where, model, given, as_of) -> Price:
         out['above'] = _price(where, f'{model}.above', given['above'], as_of)
     return Price(model, as_of=as_of, **out)
 
-# %% ../../nbs/teachers/01_prices.ipynb #26034540
+# %% ../../nbs/teachers/01_prices.ipynb #b8e6adf3
 def read_prices(
     file: str | Path | None = None,  # None: `prices_file()`
 ) -> tuple[dict[str, Price], dict[str, str]]:  # by model, and the aliases
@@ -105,7 +106,7 @@ def read_prices(
     models = {str(m): _price(file, str(m), given, as_of) for m, given in found['models'].items()}
     return models, {str(k): str(v) for k, v in (found.get('aliases') or {}).items()}
 
-# %% ../../nbs/teachers/01_prices.ipynb #7ef033cf
+# %% ../../nbs/teachers/01_prices.ipynb #e2f93669
 def find_price(
     model: str,  # its name, or an alias such as `sonnet`
     file: str | Path | None = None,  # None: `prices_file()`
@@ -127,7 +128,7 @@ def find_price(
         )
     return models[name]
 
-# %% ../../nbs/teachers/01_prices.ipynb #6a38d119
+# %% ../../nbs/teachers/01_prices.ipynb #e331b465
 def cost(
     price: Price,
     tokens: Tokens,  # of one request
@@ -147,9 +148,12 @@ def cost(
 def usd(
     micro: int,  # micro-dollars
 ) -> str:
-    "An amount in words, such as `$1.20`; cents have as many digits as it takes to see something."
+    "An amount in words, such as `$1.20`; less than a dollar has up to four digits, or six."
     amount = micro / 1e6
-    return f'${amount:,.2f}' if not micro or amount >= 0.995 else f'${amount:.4f}'
+    if not micro or amount >= 0.995:
+        return f'${amount:,.2f}'
+    digits = f'{amount:.4f}' if amount >= 0.00005 else f'{amount:.6f}'
+    return f'${digits[:4]}{digits[4:].rstrip("0")}'
 
 
 def micro_usd(
@@ -158,7 +162,7 @@ def micro_usd(
     "An amount in whole micro-dollars, rounded down: a budget is never more than was given."
     return int(Decimal(str(dollars)) * 1_000_000)
 
-# %% ../../nbs/teachers/01_prices.ipynb #5d014e33
+# %% ../../nbs/teachers/01_prices.ipynb #a0406801
 ADDED = 2_000  # tokens that an API may add to a request: its instructions for tools and structured outputs
 
 
