@@ -6,7 +6,7 @@
 __all__ = ['SCHEMA_TROUBLE', 'FEW', 'SAMPLE', 'SHARE', 'read_json', 'Reply', 'TeacherStopped', 'Unanswered', 'status_reply',
            'connection_reply', 'Try', 'PaidTeacher', 'size', 'Estimate']
 
-# %% ../../nbs/teachers/03_asking.ipynb #f4e621ca
+# %% ../../nbs/teachers/03_asking.ipynb #9d0d38c1
 import heapq
 import json
 import random
@@ -24,7 +24,7 @@ from .budget import NO_ROOM, TAKEN, Budget, Settlement
 from .prices import Price, cost, most_cost, usd
 from .questions import Answer, Question, Teacher, Tokens
 
-# %% ../../nbs/teachers/03_asking.ipynb #7fe3b41a
+# %% ../../nbs/teachers/03_asking.ipynb #e980a68c
 def _no_constant(name):
     raise ValueError(f'{name} is no JSON')
 
@@ -64,7 +64,7 @@ def read_json(
         return {}, 'not_of_schema', f'{problem}: {text[:300]}'
     return value, '', ''
 
-# %% ../../nbs/teachers/03_asking.ipynb #3b123291
+# %% ../../nbs/teachers/03_asking.ipynb #6fdfdb9a
 @dataclass
 class Reply:
     "What came of one request."
@@ -86,7 +86,7 @@ class TeacherStopped(RuntimeError):
 class Unanswered(RuntimeError):
     "Some questions got no answer, for a reason that may pass."
 
-# %% ../../nbs/teachers/03_asking.ipynb #be69e9f6
+# %% ../../nbs/teachers/03_asking.ipynb #d633745d
 _ACCOUNT = re.compile(r'credit balance|spend(?:ing)? limit|usage limit|insufficient.quota|billing', re.I)
 _RETRIED = {408, 409, 425, 429}
 SCHEMA_TROUBLE = re.compile(r'output_config|output_format|response_format|json_schema|grammar|structured output', re.I)
@@ -111,7 +111,7 @@ def _wait_s(error) -> float:
             continue
     return 0.0
 
-# %% ../../nbs/teachers/03_asking.ipynb #98918b3e
+# %% ../../nbs/teachers/03_asking.ipynb #d1290014
 def status_reply(
     error,  # APIStatusError of a client
 ) -> Reply:
@@ -145,7 +145,7 @@ def connection_reply(
         return Reply('no', error='unreachable', detail=f'{error} ({causes[-1]})', then='later')
     return Reply('unknown', error='cut_off', detail=f'{error} ({causes[-1]})', then='later')
 
-# %% ../../nbs/teachers/03_asking.ipynb #90955ba6
+# %% ../../nbs/teachers/03_asking.ipynb #acd917cc
 @dataclass
 class Try:
     "A question on its way to an answer."
@@ -187,7 +187,7 @@ class PaidTeacher(Teacher):
         "Tokens that a question will have as input, counted by the server; None where it does not count."
         return None
 
-# %% ../../nbs/teachers/03_asking.ipynb #e375d5c1
+# %% ../../nbs/teachers/03_asking.ipynb #6c264745
 def size(
     question: Question,
 ) -> int:  # bytes
@@ -237,7 +237,7 @@ def proven(self: PaidTeacher) -> bool:
     with self.budget.lock:
         return self.budget.db.execute(query, [self.name]).fetchone() is not None
 
-# %% ../../nbs/teachers/03_asking.ipynb #5d4516ee
+# %% ../../nbs/teachers/03_asking.ipynb #c97377cc
 @patch
 def book(
     self: PaidTeacher,
@@ -277,7 +277,7 @@ def answer(
     said = (reply.value, reply.error, reply.detail)
     return Answer(t.key, self.name, False, *said, t.tokens, t.paid / 1e6, batch, t.question.prompt)
 
-# %% ../../nbs/teachers/03_asking.ipynb #a187fe4e
+# %% ../../nbs/teachers/03_asking.ipynb #80ef764a
 FEW = 5  # requests that may be refused before a teacher has ever answered
 
 
@@ -299,7 +299,7 @@ class _Direct:
         self.number += 1
         heapq.heappush(self.later, (time.monotonic() + seconds, self.number, t))
 
-# %% ../../nbs/teachers/03_asking.ipynb #44e95c38
+# %% ../../nbs/teachers/03_asking.ipynb #430229bc
 @patch
 def run(self: _Direct):
     "Yield answers as they are stored."
@@ -342,7 +342,7 @@ def _start(self: _Direct, pool):
             continue
         self.running[pool.submit(t.send, a.question, a.room)] = a, number
 
-# %% ../../nbs/teachers/03_asking.ipynb #d4b39860
+# %% ../../nbs/teachers/03_asking.ipynb #4f4be9fa
 @patch
 def _finished(self: _Direct):
     "Wait for something to happen; yields answers that came."
@@ -377,7 +377,7 @@ def _settle(self: _Direct, t, number, reply):
         self._try_later(t, reply)
     yield from self._judge_refused()
 
-# %% ../../nbs/teachers/03_asking.ipynb #eabe2a85
+# %% ../../nbs/teachers/03_asking.ipynb #e4ae16a3
 @patch
 def _judge_refused(self: _Direct, ended: bool = False):
     "Yield refusals as answers once the teacher has answered anything; stop where it refuses everybody."
@@ -405,7 +405,7 @@ def _try_later(self: _Direct, t, reply):
     back_off = min(teacher.back_off_s * 2 ** (t.failed - 1), 60) * random.uniform(0.5, 1)
     self.put_off(t, max(reply.wait_s, back_off))
 
-# %% ../../nbs/teachers/03_asking.ipynb #f03ff58d
+# %% ../../nbs/teachers/03_asking.ipynb #efa45fc2
 @patch
 def _tell_waiting(self: _Direct):
     "Say what an interrupted run still waits for."
@@ -434,7 +434,7 @@ def _drain(self: _Direct):
         self.teacher.hang_up()
         raise
 
-# %% ../../nbs/teachers/03_asking.ipynb #d92d8b3d
+# %% ../../nbs/teachers/03_asking.ipynb #fccf7da0
 _NEXT = dict(
     authentication_error='put a valid key into ANTHROPIC_API_KEY',
     billing_error='look at the credit of your account',
@@ -467,10 +467,12 @@ def unanswered(
 ) -> Unanswered:
     "The error to raise where some questions were given up."
     words = ', '.join(f'{n:,} {why}' for why, n in sorted(reasons.items()))
-    return Unanswered(
+    error = Unanswered(
         f'{self.name} left {counted(sum(reasons.values()), "question")} unanswered ({words}). '
         'Next step: run again to ask for the rest; what was answered is kept'
     )
+    error.reasons = reasons
+    return error
 
 
 @patch
@@ -508,7 +510,7 @@ def ask_directly(
     "Yield answers to questions that are asked one by one."
     yield from _Direct(self, tries, session).run()
 
-# %% ../../nbs/teachers/03_asking.ipynb #0fe865ac
+# %% ../../nbs/teachers/03_asking.ipynb #2f54dffd
 SAMPLE = 20  # questions of a prompt that are counted
 SHARE = 0.25  # of max_tokens, where nothing is known about a prompt
 
@@ -539,7 +541,7 @@ class Estimate:
             f'{self.input:,} tokens in, {self.output:,} out: {self.basis}'
         )
 
-# %% ../../nbs/teachers/03_asking.ipynb #656b9247
+# %% ../../nbs/teachers/03_asking.ipynb #c2eba1e7
 @patch
 def counted_tokens(
     self: PaidTeacher,
@@ -553,7 +555,11 @@ def counted_tokens(
     for group in by_prompt.values():
         step = max(len(group) // SAMPLE, 1)
         sample += group[::step][:SAMPLE]
-    counts = [self.count(q) for q in sample]
+    counts = []
+    for q in sample:
+        counts.append(self.count(q))
+        if counts[-1] is None:
+            break
     if None in counts or not sample:
         return 0.25, 'input at 4 bytes per token'
     return sum(counts) / sum(map(size, sample)), f'input counted on {counted(len(sample), "question")}'
@@ -569,7 +575,7 @@ def written(self: PaidTeacher) -> dict:  # prompt -> (answers, mean, standard er
         rows = self.budget.db.execute(query, [self.name]).fetchall()
     return {prompt: (n, mean, (max(square - mean**2, 0) / n) ** 0.5) for prompt, n, mean, square in rows if mean}
 
-# %% ../../nbs/teachers/03_asking.ipynb #39288f8c
+# %% ../../nbs/teachers/03_asking.ipynb #70cd11f4
 @patch
 def _output(self: PaidTeacher, question, known) -> tuple[float, float]:  # few tokens, and expected ones
     "How much will be written."
