@@ -6,7 +6,7 @@
 __all__ = ['SCHEMA_TROUBLE', 'FEW', 'SAMPLE', 'SHARE', 'read_json', 'Reply', 'TeacherStopped', 'Unanswered', 'status_reply',
            'connection_reply', 'Try', 'PaidTeacher', 'size', 'Estimate']
 
-# %% ../../nbs/teachers/03_asking.ipynb #9d0d38c1
+# %% ../../nbs/teachers/03_asking.ipynb #704525bb
 import heapq
 import json
 import random
@@ -24,7 +24,7 @@ from .budget import NO_ROOM, TAKEN, Budget, Settlement
 from .prices import Price, cost, most_cost, usd
 from .questions import Answer, Question, Teacher, Tokens
 
-# %% ../../nbs/teachers/03_asking.ipynb #e980a68c
+# %% ../../nbs/teachers/03_asking.ipynb #0c3fc3a2
 def _no_constant(name):
     raise ValueError(f'{name} is no JSON')
 
@@ -64,7 +64,7 @@ def read_json(
         return {}, 'not_of_schema', f'{problem}: {text[:300]}'
     return value, '', ''
 
-# %% ../../nbs/teachers/03_asking.ipynb #6fdfdb9a
+# %% ../../nbs/teachers/03_asking.ipynb #fe7c7865
 @dataclass
 class Reply:
     "What came of one request."
@@ -86,7 +86,7 @@ class TeacherStopped(RuntimeError):
 class Unanswered(RuntimeError):
     "Some questions got no answer, for a reason that may pass."
 
-# %% ../../nbs/teachers/03_asking.ipynb #d633745d
+# %% ../../nbs/teachers/03_asking.ipynb #751a68c4
 _ACCOUNT = re.compile(r'credit balance|spend(?:ing)? limit|usage limit|insufficient.quota|billing', re.I)
 _RETRIED = {408, 409, 425, 429}
 SCHEMA_TROUBLE = re.compile(r'output_config|output_format|response_format|json_schema|grammar|structured output', re.I)
@@ -111,7 +111,7 @@ def _wait_s(error) -> float:
             continue
     return 0.0
 
-# %% ../../nbs/teachers/03_asking.ipynb #d1290014
+# %% ../../nbs/teachers/03_asking.ipynb #f3ef2935
 def status_reply(
     error,  # APIStatusError of a client
 ) -> Reply:
@@ -145,7 +145,7 @@ def connection_reply(
         return Reply('no', error='unreachable', detail=f'{error} ({causes[-1]})', then='later')
     return Reply('unknown', error='cut_off', detail=f'{error} ({causes[-1]})', then='later')
 
-# %% ../../nbs/teachers/03_asking.ipynb #acd917cc
+# %% ../../nbs/teachers/03_asking.ipynb #35a131f8
 @dataclass
 class Try:
     "A question on its way to an answer."
@@ -187,7 +187,7 @@ class PaidTeacher(Teacher):
         "Tokens that a question will have as input, counted by the server; None where it does not count."
         return None
 
-# %% ../../nbs/teachers/03_asking.ipynb #6c264745
+# %% ../../nbs/teachers/03_asking.ipynb #f871ecf6
 def size(
     question: Question,
 ) -> int:  # bytes
@@ -233,11 +233,11 @@ def begin(
 @patch
 def proven(self: PaidTeacher) -> bool:
     "Has this teacher ever answered?"
-    query = "select 1 from answers where teacher = ? and json_extract(answer, '$.error') = '' limit 1"
+    query = "select 1 from answers where teacher = ? and json_extract(answer, '$.error') is null limit 1"
     with self.budget.lock:
         return self.budget.db.execute(query, [self.name]).fetchone() is not None
 
-# %% ../../nbs/teachers/03_asking.ipynb #c97377cc
+# %% ../../nbs/teachers/03_asking.ipynb #7ed93550
 @patch
 def book(
     self: PaidTeacher,
@@ -277,7 +277,7 @@ def answer(
     said = (reply.value, reply.error, reply.detail)
     return Answer(t.key, self.name, False, *said, t.tokens, t.paid / 1e6, batch, t.question.prompt)
 
-# %% ../../nbs/teachers/03_asking.ipynb #80ef764a
+# %% ../../nbs/teachers/03_asking.ipynb #f4a18a28
 FEW = 5  # requests that may be refused before a teacher has ever answered
 
 
@@ -299,7 +299,7 @@ class _Direct:
         self.number += 1
         heapq.heappush(self.later, (time.monotonic() + seconds, self.number, t))
 
-# %% ../../nbs/teachers/03_asking.ipynb #430229bc
+# %% ../../nbs/teachers/03_asking.ipynb #b8d8e6d8
 @patch
 def run(self: _Direct):
     "Yield answers as they are stored."
@@ -342,7 +342,7 @@ def _start(self: _Direct, pool):
             continue
         self.running[pool.submit(t.send, a.question, a.room)] = a, number
 
-# %% ../../nbs/teachers/03_asking.ipynb #4f4be9fa
+# %% ../../nbs/teachers/03_asking.ipynb #bac47284
 @patch
 def _finished(self: _Direct):
     "Wait for something to happen; yields answers that came."
@@ -377,7 +377,7 @@ def _settle(self: _Direct, t, number, reply):
         self._try_later(t, reply)
     yield from self._judge_refused()
 
-# %% ../../nbs/teachers/03_asking.ipynb #e4ae16a3
+# %% ../../nbs/teachers/03_asking.ipynb #5e8c0ade
 @patch
 def _judge_refused(self: _Direct, ended: bool = False):
     "Yield refusals as answers once the teacher has answered anything; stop where it refuses everybody."
@@ -405,7 +405,7 @@ def _try_later(self: _Direct, t, reply):
     back_off = min(teacher.back_off_s * 2 ** (t.failed - 1), 60) * random.uniform(0.5, 1)
     self.put_off(t, max(reply.wait_s, back_off))
 
-# %% ../../nbs/teachers/03_asking.ipynb #efa45fc2
+# %% ../../nbs/teachers/03_asking.ipynb #aa3711ed
 @patch
 def _tell_waiting(self: _Direct):
     "Say what an interrupted run still waits for."
@@ -434,7 +434,7 @@ def _drain(self: _Direct):
         self.teacher.hang_up()
         raise
 
-# %% ../../nbs/teachers/03_asking.ipynb #fccf7da0
+# %% ../../nbs/teachers/03_asking.ipynb #8929e6f8
 _NEXT = dict(
     authentication_error='put a valid key into ANTHROPIC_API_KEY',
     billing_error='look at the credit of your account',
@@ -510,7 +510,7 @@ def ask_directly(
     "Yield answers to questions that are asked one by one."
     yield from _Direct(self, tries, session).run()
 
-# %% ../../nbs/teachers/03_asking.ipynb #2f54dffd
+# %% ../../nbs/teachers/03_asking.ipynb #3ff36381
 SAMPLE = 20  # questions of a prompt that are counted
 SHARE = 0.25  # of max_tokens, where nothing is known about a prompt
 
@@ -541,7 +541,7 @@ class Estimate:
             f'{self.input:,} tokens in, {self.output:,} out: {self.basis}'
         )
 
-# %% ../../nbs/teachers/03_asking.ipynb #c2eba1e7
+# %% ../../nbs/teachers/03_asking.ipynb #d708f460
 @patch
 def counted_tokens(
     self: PaidTeacher,
@@ -570,12 +570,12 @@ def written(self: PaidTeacher) -> dict:  # prompt -> (answers, mean, standard er
     "How long stored answers are."
     query = """select prompt, count(*), avg(x), avg(x * x) from (
         select prompt, json_extract(answer, '$.tokens.output') x from answers where teacher = ?
-        and json_extract(answer, '$.offline') = 0) group by prompt"""
+        and json_extract(answer, '$.offline') is null) where x > 0 group by prompt"""
     with self.budget.lock:
         rows = self.budget.db.execute(query, [self.name]).fetchall()
     return {prompt: (n, mean, (max(square - mean**2, 0) / n) ** 0.5) for prompt, n, mean, square in rows if mean}
 
-# %% ../../nbs/teachers/03_asking.ipynb #70cd11f4
+# %% ../../nbs/teachers/03_asking.ipynb #d8d45c44
 @patch
 def _output(self: PaidTeacher, question, known) -> tuple[float, float]:  # few tokens, and expected ones
     "How much will be written."
