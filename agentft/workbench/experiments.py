@@ -154,6 +154,7 @@ def fill(
     work,  # parameters -> results
     budget_min: float = 0.0,  # begin no experiment that is not expected to end within so many minutes; 0: no budget
     size=lambda parameters: 1,  # parameters -> how large the experiment is, such as rows that are trained
+    done=lambda row: None,  # called with every new row, once it is kept
     progress: bool = True,  # say what is done
 ) -> list[dict]:  # rows of the finished ones, in the order of `cells`
     "Do the experiments that are missing, one after the other, and keep each as it is finished."
@@ -173,6 +174,7 @@ def fill(
             begun, t0 = begun + 1, time.time()
             row = self.add(cell, work(cell), (time.time() - t0) / 60, made_by)
             say(f'  finished in {_minutes(row["minutes"])}', flush=True)
+            done(row)
     found = [row for row in map(self.find, cells) if row]
     if self.stopped:
         say(f'stopped by {self.stopped}: {len(found)} of {counted(len(cells), "row")} are finished; run it again')
