@@ -314,6 +314,7 @@ class Rejected:
     family: str = ''
     parents: list[str] = field(default_factory=list)
     record: dict = field(default_factory=dict)  # the whole thing, where somebody may want to look at it
+    layer: str = ''  # of the gate: rules, evaluation, execution, judges or duplicates
     v: int = 1
 
 # %% ../../nbs/data/00_seeds.ipynb #c933a1ec

@@ -15,6 +15,7 @@ from ..arena.faults import FAULTS
 from ..core.intervals import counted
 from ..core.records import Example, write_atomic, write_jsonl
 from ..data.expansion import expand, quotas
+from ..data.gate import Gate, Reserved, row_length
 from agentft.data.own_history import (
     by_source,
     failure_flow,
@@ -26,9 +27,10 @@ from agentft.data.own_history import (
     take_own_history,
 )
 from ..data.preferences import pair
+from ..data.rules import example_task
 from ..data.seeds import Rejected, check_seeds, family_seeds, held_kind, read_seeds
+from ..data.splits import split_jobs
 from ..data.teachers import OfflineTeacher
-from ..data.verification import Gate, Reserved, example_task, row_length, split_jobs
 from ..evidence.found import find_found
 from ..model.chat import ChatFormat
 from ..model.loading import load_tokenizer
