@@ -13,7 +13,6 @@ A cell that was stopped goes on where it was; a finished one is never done again
 """
 
 import argparse
-import math
 import sys
 from collections import Counter
 from pathlib import Path
@@ -81,11 +80,11 @@ class Cell:
 
 
 def conditions(valid, args):
+    from dataclasses import replace
+
     from agentft.data.suites import suite_tasks
     from agentft.evaluation.trials import Conditions
     from agentft.training.training import LoraRecipe
-
-    from dataclasses import replace
 
     tasks = suite_tasks('seen', args.jobs, families=tuple(FAMILIES.split(',')))
     tasks = [replace(t, max_turns=min(t.max_turns, 20)) for t in tasks]

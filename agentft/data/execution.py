@@ -165,10 +165,10 @@ def check_dialogue(
 # %% ../../nbs/data/10_execution.ipynb #b80a80b4
 def check_replay(
     example: Example,
-    tasks: dict = {},  # id, as `meta['task']` has it -> Task, of jobs that no seed makes: a team's own environment
+    tasks: dict | None = None,  # id, as `meta['task']` has it -> Task, of jobs that no seed makes: a team's own ones
 ) -> list[Problem] | None:  # None: the row says nothing that it could be replayed by
     "Replay `example`, as a dialogue or as a job."
     if example.meta.get('dialogue'):
         return check_dialogue(example)
-    task = tasks.get(str(example.meta.get('task', ''))) or example_task(example)
+    task = (tasks or {}).get(str(example.meta.get('task', ''))) or example_task(example)
     return check_execution(example, task) if task else None

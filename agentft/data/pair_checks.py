@@ -22,9 +22,9 @@ from ..core.metrics import asked_rewrite
 from ..core.records import Job, Message, Preference, Turn, content_hash, to_dict
 from ..core.replacements import count_tokens, edit_cost, minimal_edit
 from ..core.todo_work import OWN_PAPERS, skeleton
+from .rules import example_task
 from .seeds import Rejected
 from .shown import plain_text, shown_text
-from .verification import example_task
 from ..evidence.failures import FAULT_MODES
 from ..evidence.memory import atoms, load_bearing, survives
 from ..workbench.figures import percent

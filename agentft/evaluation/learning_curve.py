@@ -19,8 +19,8 @@ from pathlib import Path
 
 from ..core.intervals import Clusters, clusters_of, counted, interval, least_clusters, tails
 from ..core.records import Example, content_hash, read_jsonl, to_dict, write_atomic
+from ..data.splits import groups
 from ..data.suites import SUITES, suite_tasks
-from ..data.verification import groups
 from .answers import answerable, draw_references, read_references, window_limit
 from .comparison import listed_words
 from .standings import refuse_copies
