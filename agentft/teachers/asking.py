@@ -22,7 +22,7 @@ from ..core.intervals import counted
 from ..core.records import to_dict
 from .budget import NO_ROOM, TAKEN, Budget, Settlement
 from .prices import Price, cost, most_cost, usd
-from .questions import Answer, Question, Teacher, Tokens
+from .questions import Answer, Question, Stopped, Teacher, Tokens
 
 # %% ../../nbs/teachers/03_asking.ipynb #0c3fc3a2
 def _no_constant(name):
@@ -83,7 +83,7 @@ class TeacherStopped(RuntimeError):
     "Asking on would not help: a key, a model, a limit of the account, or a server that answers nobody."
 
 
-class Unanswered(RuntimeError):
+class Unanswered(Stopped):
     "Some questions got no answer, for a reason that may pass."
 
 # %% ../../nbs/teachers/03_asking.ipynb #751a68c4

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 
 from ..core.records import from_dict, to_dict
 from .prices import micro_usd, usd
-from .questions import Answer, Question, Store, Tokens
+from .questions import Answer, Question, Stopped, Store, Tokens
 
 # %% ../../nbs/teachers/02_budget.ipynb #1e22bd54
 _TABLES = '''
@@ -42,7 +42,7 @@ create table if not exists plans (
 '''
 
 # %% ../../nbs/teachers/02_budget.ipynb #f9dd4514
-class BudgetReached(RuntimeError):
+class BudgetReached(Stopped):
     "The next question could cost more than is left."
 
 
