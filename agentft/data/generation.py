@@ -303,7 +303,7 @@ def generate(
     wished: list[Wish],
     teacher: Teacher,
     prompts: dict,  # name -> Prompt
-    accept,  # Example -> Rejected or None: is it good enough?
+    accept,  # Example -> Rejected or None: is it good enough? with `prepare`, it sees all rows of a wave before
     repairs: int = 2,  # times that a blueprint is sent back
     generations: int = 2,  # times that a job is made harder, where that is wished
     plays: int = 2,  # of each job
@@ -324,8 +324,15 @@ def generate(
             _leave(out, d, _dropped(d, d.reason, d.detail, 'blueprint'))
     jobs = [seed_task(d.made) if isinstance(d.made, Seed) else d.made for d in stands]
     kept = play_agreed(jobs, teacher, prompts['play'], plays, more, progress)
-    for d, (play, why, tried) in zip(stands, kept):
-        _end(out, d, play, why, tried, teacher, prompts['play'].id, accept)
+    rows = [_row(out, d, *result, teacher, prompts['play'].id) for d, result in zip(stands, kept)]
+    rows = [(d, row) for d, row in zip(stands, rows) if row]
+    if hasattr(accept, 'prepare'):
+        accept.prepare([row for _, row in rows])  # judges are asked about all rows at once
+    for d, row in rows:
+        if no := accept(row):
+            _leave(out, d, no)
+        else:
+            out.examples.append(row)
     out.stopped = any(x.reason == STOPPED for x in out.rejected)
     return out
 
@@ -335,21 +342,17 @@ def _leave(out: Generated, d: Draft, why: Rejected):
     out.left.append(d.wish)
 
 
-def _end(out: Generated, d: Draft, play, why: str, tried: list, teacher, prompt: str, accept):
-    "Make a row of a play, or note why there is none."
+def _row(out: Generated, d: Draft, play, why: str, tried: list, teacher, prompt: str) -> Example | None:
+    "The row of a play; None where there is none, and why is noted."
     out.counts['plays'] += len(tried)
     out.counts['right plays'] += sum(p.good for p in tried)
     if play is None:
         stopped = any(p.error == STOPPED for p in tried)
         detail = '; '.join(dict.fromkeys(p.error or p.problems[0] for p in tried if not p.good))
         _leave(out, d, _dropped(d, STOPPED if stopped else why, detail, 'play'))
-        return
+        return None
     out.counts['jobs whose plays agree'] += 1
-    row = played_example(d, play, tried, teacher, prompt)
-    if no := accept(row):
-        _leave(out, d, no)
-    else:
-        out.examples.append(row)
+    return played_example(d, play, tried, teacher, prompt)
 
 # %% ../../nbs/data/22_generation.ipynb #d9fdfc55
 def _remaining(shares: dict, n: int, have: Counter) -> dict:
