@@ -33,7 +33,7 @@ import time
 import urllib.request
 from collections import Counter
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -107,6 +107,11 @@ def last_text(params) -> str:
     return ''
 
 
+def question_of(params) -> str:
+    "The same without a schema that was told in words: what a question is known by here."
+    return last_text(params).partition('\n\nAnswer with one JSON object and nothing else')[0]
+
+
 def schema_of(params) -> dict:
     "The JSON schema that was asked for, constrained or told in words."
     if form := (params.get('output_config') or {}).get('format'):
@@ -132,7 +137,9 @@ def as_blocks(content) -> list:
 class State:
     "What the server knows: batches, and the ledger of what was billed."
 
-    def __init__(self, answer, misbehave=0.0, seed=0, faults=None, slow_s=0.0, batch_s=0.05, dear=False, key='', models=None):
+    def __init__(
+        self, answer, misbehave=0.0, seed=0, faults=None, slow_s=0.0, batch_s=0.05, dear=False, key='', models=None
+    ):
         self.answer, self.misbehave, self.seed, self.slow_s = answer, misbehave, seed, slow_s
         self.batch_s, self.dear, self.key, self.models = batch_s, dear, key, models
         self.faults = faults if faults is not None else [*TRANSIENT, *CONTENT, *ITEM]
@@ -141,7 +148,7 @@ class State:
 
     def fault(self, params, among) -> str:
         "What goes wrong with this request; '' for nothing. The n-th time that it is asked decides."
-        text = last_text(params)
+        text = question_of(params)
         with self.lock:
             n = self.asked[text]
             self.asked[text] += 1
@@ -157,17 +164,34 @@ class State:
     def note(self, params, kind, mode, usage=None, batch=''):
         "A row of the ledger."
         with self.lock:
-            row = dict(n=len(self.rows), question=last_text(params), kind=kind, mode=mode, batch=batch, model=params['model'])
+            row = dict(
+                n=len(self.rows),
+                question=question_of(params),
+                kind=kind,
+                mode=mode,
+                batch=batch,
+                model=params['model'],
+                max_tokens=params['max_tokens'],
+            )
             row.update(usage or {}, billed=usage is not None, time=time.time())
             self.rows.append(row)
 
     def usage(self, params, blocks, mode):
         "Tokens of a request; `dear`: as many as it can be at most."
-        size = len(json.dumps([params.get(k) for k in ('system', 'messages', 'tools', 'output_config')], ensure_ascii=False).encode())
+        size = len(
+            json.dumps(
+                [params.get(k) for k in ('system', 'messages', 'tools', 'output_config')], ensure_ascii=False
+            ).encode()
+        )
         shared = len(json.dumps([params.get('system'), params.get('tools')], ensure_ascii=False).encode())
         out = max(len(json.dumps(blocks).encode()) // 4, 1)
         ratio = 1 if self.dear else 4
-        used = dict(input_tokens=size // ratio + 12, output_tokens=min(params['max_tokens'], out), cache_creation_input_tokens=0, cache_read_input_tokens=0)
+        used = dict(
+            input_tokens=size // ratio + 12,
+            output_tokens=min(params['max_tokens'], out),
+            cache_creation_input_tokens=0,
+            cache_read_input_tokens=0,
+        )
         if self.dear:
             used['output_tokens'] = params['max_tokens']
         if 'cache_control' in json.dumps([params.get('system'), params.get('tools')]):
@@ -216,14 +240,16 @@ class State:
             self.batches[name] = b
         texts = ' '.join(last_text(r['params']) for r in requests)
         b['slow'] = 3600.0 if '[[batch: never]]' in texts else 0.0
-        b['expires'] = '[[batch: expires]]' in texts and not any(o is not b and '[[batch: expires]]' in last_text(o['requests'][0]['params']) for o in self.batches.values())
+        b['expires'] = '[[batch: expires]]' in texts and not any(
+            o is not b and '[[batch: expires]]' in last_text(o['requests'][0]['params']) for o in self.batches.values()
+        )
         return self.show(b)
 
     def ended(self, b) -> bool:
         return b['canceled'] or time.time() >= b['made'] + self.batch_s + b['slow']
 
     def show(self, b) -> dict:
-        done, stamp = self.ended(b), lambda t: datetime.fromtimestamp(t, timezone.utc).isoformat().replace('+00:00', 'Z')
+        done, stamp = self.ended(b), lambda t: datetime.fromtimestamp(t, UTC).isoformat().replace('+00:00', 'Z')
         counts = dict(processing=len(b['requests']), succeeded=0, errored=0, canceled=0, expired=0)
         if done:
             self.results(b)
@@ -302,7 +328,10 @@ class Handler(BaseHTTPRequestHandler):
         s = self.state
         if path == '/ledger':
             with s.lock:
-                batches = [dict(id=b['id'], n=len(b['requests']), ids=[r['custom_id'] for r in b['requests']]) for b in s.batches.values()]
+                batches = [
+                    dict(id=b['id'], n=len(b['requests']), ids=[r['custom_id'] for r in b['requests']])
+                    for b in s.batches.values()
+                ]
                 return self.send(200, dict(rows=s.rows, batches=batches, reads=dict(s.reads), creates=s.creates))
         if not self.allowed():
             return self.fail('unauthorized')
@@ -310,7 +339,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.list(dict(x.split('=') for x in query.split('&') if x))
         found = re.fullmatch(r'/v1/messages/batches/([\w-]+)(/results)?', path)
         if not found or found[1] not in s.batches:
-            return self.send(404, dict(type='error', error=dict(type='not_found_error', message=f'{path} was not found')))
+            return self.send(
+                404, dict(type='error', error=dict(type='not_found_error', message=f'{path} was not found'))
+            )
         b = s.batches[found[1]]
         with s.lock:
             s.reads[b['id']] += 1
@@ -344,6 +375,8 @@ class Handler(BaseHTTPRequestHandler):
         while b['lines'] == [] and b['requests']:
             time.sleep(0.005)  # another request writes them
         lines = list(b['lines'])
+        if b is next(iter(s.batches.values())):
+            lines = [x for x in lines if '[[missing]]' not in x]  # the first batch never gives these
         draw = random.Random(f'{s.seed} {b["id"]} {n}')
         if s.misbehave and draw.random() < 0.5:
             lines += draw.sample(lines, min(3, len(lines)))  # some come twice
@@ -395,13 +428,17 @@ class Handler(BaseHTTPRequestHandler):
                 return 'messages: `tool_use` ids were found without `tool_result` blocks immediately after'
         form = (params.get('output_config') or {}).get('format')
         if form and '"additionalProperties": false' not in json.dumps(form['schema']):
-            return "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
+            return (
+                "output_config.format.schema: For 'object' type, 'additionalProperties' must be explicitly set to false"
+            )
         return ''
 
     def one(self, params):
         s = self.state
         if s.models and params['model'] not in s.models:
-            return self.send(404, dict(type='error', error=dict(type='not_found_error', message=f'model: {params["model"]}')))
+            return self.send(
+                404, dict(type='error', error=dict(type='not_found_error', message=f'model: {params["model"]}'))
+            )
         if problem := self.wrong(params):
             s.note(params, 'wrong', 'direct')
             return self.send(400, dict(type='error', error=dict(type='invalid_request_error', message=problem)))
@@ -429,7 +466,9 @@ class Handler(BaseHTTPRequestHandler):
         requests = body.get('requests') or []
         ids = [r['custom_id'] for r in requests]
         if not requests or len(set(ids)) < len(ids) or not all(re.fullmatch(r'[a-zA-Z0-9_-]{1,64}', i) for i in ids):
-            return self.send(400, dict(type='error', error=dict(type='invalid_request_error', message='requests: custom_id')))
+            return self.send(
+                400, dict(type='error', error=dict(type='invalid_request_error', message='requests: custom_id'))
+            )
         problem = next((p for r in requests if (p := self.wrong(r['params']))), '')
         if problem:
             return self.send(400, dict(type='error', error=dict(type='invalid_request_error', message=problem)))
@@ -437,7 +476,9 @@ class Handler(BaseHTTPRequestHandler):
         named = re.search(r'\[\[create: (\w+)\]\]', texts)
         with s.lock:
             s.asked['create'] += 1
-            first = s.asked['create'] == 1
+            name = named[1] if named else ''
+            s.asked[f'create {name}'] += 1
+            first = s.asked[f'create {name}'] == 1
         draw = random.Random(f'{s.seed} create {s.asked["create"]}')
         fault = named[1] if named and first else ''
         if not fault and s.misbehave and draw.random() < s.misbehave:
@@ -484,7 +525,9 @@ def main():
         module, name = a.answers.split(':')
         answer = getattr(importlib.import_module(module), name)
     faults = a.faults.split(',') if a.faults else None
-    state = State(answer, a.misbehave, a.seed, faults, a.slow_s, a.batch_s, a.dear, a.key, set(a.models.split(',')) - {''})
+    state = State(
+        answer, a.misbehave, a.seed, faults, a.slow_s, a.batch_s, a.dear, a.key, set(a.models.split(',')) - {''}
+    )
     http = Quiet(('127.0.0.1', a.port), type('Bound', (Handler,), dict(state=state)))
     state.base = f'http://127.0.0.1:{http.server_port}'
     print(state.base, flush=True)
@@ -513,7 +556,16 @@ class Server:
 @contextmanager
 def claude_server(answers='', misbehave=0.0, seed=0, **options):
     "A server in a process of its own; `options` are those of the command line."
-    command = [sys.executable, str(HELPERS / 'claude_server.py'), '--answers', answers, '--misbehave', str(misbehave), '--seed', str(seed)]
+    command = [
+        sys.executable,
+        str(HELPERS / 'claude_server.py'),
+        '--answers',
+        answers,
+        '--misbehave',
+        str(misbehave),
+        '--seed',
+        str(seed),
+    ]
     for k, v in options.items():
         command += [f'--{k}'] if v is True else [f'--{k}', str(v)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
