@@ -6,7 +6,7 @@
 __all__ = ['SCHEMA_TROUBLE', 'FEW', 'SAMPLE', 'SHARE', 'read_json', 'Reply', 'TeacherStopped', 'Unanswered', 'status_reply',
            'connection_reply', 'Try', 'PaidTeacher', 'size', 'Estimate']
 
-# %% ../../nbs/teachers/03_asking.ipynb #704525bb
+# %% ../../nbs/teachers/03_asking.ipynb #a9f1848b
 import heapq
 import json
 import random
@@ -24,7 +24,7 @@ from .budget import NO_ROOM, TAKEN, Budget, Settlement
 from .prices import Price, cost, most_cost, usd
 from .questions import Answer, Question, Stopped, Teacher, Tokens
 
-# %% ../../nbs/teachers/03_asking.ipynb #0c3fc3a2
+# %% ../../nbs/teachers/03_asking.ipynb #edbe58ab
 def _no_constant(name):
     raise ValueError(f'{name} is no JSON')
 
@@ -64,7 +64,7 @@ def read_json(
         return {}, 'not_of_schema', f'{problem}: {text[:300]}'
     return value, '', ''
 
-# %% ../../nbs/teachers/03_asking.ipynb #fe7c7865
+# %% ../../nbs/teachers/03_asking.ipynb #d1770401
 @dataclass
 class Reply:
     "What came of one request."
@@ -86,7 +86,7 @@ class TeacherStopped(RuntimeError):
 class Unanswered(Stopped):
     "Some questions got no answer, for a reason that may pass."
 
-# %% ../../nbs/teachers/03_asking.ipynb #751a68c4
+# %% ../../nbs/teachers/03_asking.ipynb #6e03d523
 _ACCOUNT = re.compile(r'credit balance|spend(?:ing)? limit|usage limit|insufficient.quota|billing', re.I)
 _RETRIED = {408, 409, 425, 429}
 SCHEMA_TROUBLE = re.compile(r'output_config|output_format|response_format|json_schema|grammar|structured output', re.I)
@@ -111,7 +111,7 @@ def _wait_s(error) -> float:
             continue
     return 0.0
 
-# %% ../../nbs/teachers/03_asking.ipynb #f3ef2935
+# %% ../../nbs/teachers/03_asking.ipynb #be125c2f
 def status_reply(
     error,  # APIStatusError of a client
 ) -> Reply:
@@ -145,7 +145,7 @@ def connection_reply(
         return Reply('no', error='unreachable', detail=f'{error} ({causes[-1]})', then='later')
     return Reply('unknown', error='cut_off', detail=f'{error} ({causes[-1]})', then='later')
 
-# %% ../../nbs/teachers/03_asking.ipynb #35a131f8
+# %% ../../nbs/teachers/03_asking.ipynb #604c50d7
 @dataclass
 class Try:
     "A question on its way to an answer."
@@ -171,7 +171,7 @@ class PaidTeacher(Teacher):
         max_usd: float | None,  # that may be spent in this store, earlier runs included; None: no limit
         concurrency: int = 8,  # direct requests at once
         timeout_s: float = 600.0,  # of one request
-        retries: int = 6,  # of a request that met a limit, an overload or an error of the server
+        retries: int = 8,  # of a request that met a limit, an overload or an error of the server
     ):
         super().__init__(store)
         self.name, self.price, self.budget = name, price, Budget(self.store, max_usd)
@@ -187,7 +187,7 @@ class PaidTeacher(Teacher):
         "Tokens that a question will have as input, counted by the server; None where it does not count."
         return None
 
-# %% ../../nbs/teachers/03_asking.ipynb #f871ecf6
+# %% ../../nbs/teachers/03_asking.ipynb #af6233b2
 def size(
     question: Question,
 ) -> int:  # bytes
@@ -237,7 +237,7 @@ def proven(self: PaidTeacher) -> bool:
     with self.budget.lock:
         return self.budget.db.execute(query, [self.name]).fetchone() is not None
 
-# %% ../../nbs/teachers/03_asking.ipynb #7ed93550
+# %% ../../nbs/teachers/03_asking.ipynb #a6e41ea3
 @patch
 def book(
     self: PaidTeacher,
@@ -277,7 +277,7 @@ def answer(
     said = (reply.value, reply.error, reply.detail)
     return Answer(t.key, self.name, False, *said, t.tokens, t.paid / 1e6, batch, t.question.prompt)
 
-# %% ../../nbs/teachers/03_asking.ipynb #f4a18a28
+# %% ../../nbs/teachers/03_asking.ipynb #45027ee2
 FEW = 5  # requests that may be refused before a teacher has ever answered
 
 
@@ -299,7 +299,7 @@ class _Direct:
         self.number += 1
         heapq.heappush(self.later, (time.monotonic() + seconds, self.number, t))
 
-# %% ../../nbs/teachers/03_asking.ipynb #b8d8e6d8
+# %% ../../nbs/teachers/03_asking.ipynb #8213ed14
 @patch
 def run(self: _Direct):
     "Yield answers as they are stored."
@@ -342,7 +342,7 @@ def _start(self: _Direct, pool):
             continue
         self.running[pool.submit(t.send, a.question, a.room)] = a, number
 
-# %% ../../nbs/teachers/03_asking.ipynb #bac47284
+# %% ../../nbs/teachers/03_asking.ipynb #b75e6941
 @patch
 def _finished(self: _Direct):
     "Wait for something to happen; yields answers that came."
@@ -377,7 +377,7 @@ def _settle(self: _Direct, t, number, reply):
         self._try_later(t, reply)
     yield from self._judge_refused()
 
-# %% ../../nbs/teachers/03_asking.ipynb #5e8c0ade
+# %% ../../nbs/teachers/03_asking.ipynb #7e290aab
 @patch
 def _judge_refused(self: _Direct, ended: bool = False):
     "Yield refusals as answers once the teacher has answered anything; stop where it refuses everybody."
@@ -405,7 +405,7 @@ def _try_later(self: _Direct, t, reply):
     back_off = min(teacher.back_off_s * 2 ** (t.failed - 1), 60) * random.uniform(0.5, 1)
     self.put_off(t, max(reply.wait_s, back_off))
 
-# %% ../../nbs/teachers/03_asking.ipynb #aa3711ed
+# %% ../../nbs/teachers/03_asking.ipynb #bb574eb7
 @patch
 def _tell_waiting(self: _Direct):
     "Say what an interrupted run still waits for."
@@ -434,7 +434,7 @@ def _drain(self: _Direct):
         self.teacher.hang_up()
         raise
 
-# %% ../../nbs/teachers/03_asking.ipynb #8929e6f8
+# %% ../../nbs/teachers/03_asking.ipynb #361318cb
 _NEXT = dict(
     authentication_error='put a valid key into ANTHROPIC_API_KEY',
     billing_error='look at the credit of your account',
@@ -510,7 +510,7 @@ def ask_directly(
     "Yield answers to questions that are asked one by one."
     yield from _Direct(self, tries, session).run()
 
-# %% ../../nbs/teachers/03_asking.ipynb #3ff36381
+# %% ../../nbs/teachers/03_asking.ipynb #9e14de99
 SAMPLE = 20  # questions of a prompt that are counted
 SHARE = 0.25  # of max_tokens, where nothing is known about a prompt
 
@@ -541,7 +541,7 @@ class Estimate:
             f'{self.input:,} tokens in, {self.output:,} out: {self.basis}'
         )
 
-# %% ../../nbs/teachers/03_asking.ipynb #d708f460
+# %% ../../nbs/teachers/03_asking.ipynb #13a6a507
 @patch
 def counted_tokens(
     self: PaidTeacher,
@@ -575,7 +575,7 @@ def written(self: PaidTeacher) -> dict:  # prompt -> (answers, mean, standard er
         rows = self.budget.db.execute(query, [self.name]).fetchall()
     return {prompt: (n, mean, (max(square - mean**2, 0) / n) ** 0.5) for prompt, n, mean, square in rows if mean}
 
-# %% ../../nbs/teachers/03_asking.ipynb #d8d45c44
+# %% ../../nbs/teachers/03_asking.ipynb #47426b35
 @patch
 def _output(self: PaidTeacher, question, known) -> tuple[float, float]:  # few tokens, and expected ones
     "How much will be written."

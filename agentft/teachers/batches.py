@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BatchTeacher']
 
-# %% ../../nbs/teachers/05_batches.ipynb #cb647972
+# %% ../../nbs/teachers/05_batches.ipynb #f3cc866f
 import secrets
 import time
 from collections import Counter
@@ -26,15 +26,20 @@ from agentft.teachers.asking import (
 from .budget import Batch, BatchCall, BudgetReached, Settlement
 from .questions import Question
 
-# %% ../../nbs/teachers/05_batches.ipynb #5d2ea723
+# %% ../../nbs/teachers/05_batches.ipynb #cc1b7199
 class BatchTeacher(PaidTeacher):
     "A paid teacher whose server takes batches, as Anthropic's does."
 
-    most_requests, most_bytes = 100_000, 240_000_000  # of a batch; the API takes 256 MB
+    most_requests, most_bytes = 10_000, 100_000_000  # of a batch; the API takes 100,000 and 256 MB
     poll_s, poll_most_s = 5.0, 60.0  # how often a batch is looked at, at first and later
     grace_s = 120.0  # how long a batch may take to stand in the list
     batch_retries = 3  # of a request that expired or met an error of the server
     progress = False  # show a bar while batches are waited for
+
+    def ask(self, questions: list[Question], progress: bool = False):
+        "Answers to `questions`: from the store where they are there, else from the teacher."
+        self.progress = progress
+        return super().ask(questions, progress)
 
     def request(self, question: Question, room: int, batch: bool = False) -> dict:
         "Parameters of one request; ValueError where the question can't be one."
@@ -52,7 +57,7 @@ class BatchTeacher(PaidTeacher):
         "Is a refusal about the form of the schema, so that the question is to be asked without?"
         return False
 
-# %% ../../nbs/teachers/05_batches.ipynb #b30a8db3
+# %% ../../nbs/teachers/05_batches.ipynb #e6bbe889
 _NOT_MADE = {429, 529}  # the server took nothing in
 
 
@@ -79,7 +84,7 @@ def _create(self: BatchTeacher, requests):
             return reply
         time.sleep(max(reply.wait_s, min(self.back_off_s * 2**tried, 60)))
 
-# %% ../../nbs/teachers/05_batches.ipynb #2a3d3174
+# %% ../../nbs/teachers/05_batches.ipynb #dd8b76c1
 @patch
 def _fill(self: BatchTeacher, tries, intent) -> tuple[list, dict]:
     "What goes into one batch: its calls, and their parameters by custom id."
@@ -124,7 +129,7 @@ def send_batch(
     last = max(i for i, c in enumerate(calls) if c.id)
     return last + 1
 
-# %% ../../nbs/teachers/05_batches.ipynb #12ed677e
+# %% ../../nbs/teachers/05_batches.ipynb #5cf0257f
 @patch
 def send_batches(
     self: BatchTeacher,
@@ -142,7 +147,7 @@ def send_batches(
         raise self.budget.reached(len(tries), self.most(tries[0].question, tries[0].room, batch=True))
     return sent
 
-# %% ../../nbs/teachers/05_batches.ipynb #85d7a848
+# %% ../../nbs/teachers/05_batches.ipynb #b1bfde5a
 @patch
 def _first_id(self: BatchTeacher, batch: str) -> str:
     "A custom id of a batch that has ended."
@@ -175,7 +180,7 @@ def find_batch(
             self.others.add(m.id)
     return state
 
-# %% ../../nbs/teachers/05_batches.ipynb #f23968fd
+# %% ../../nbs/teachers/05_batches.ipynb #62ae5b87
 @patch
 def look(
     self: BatchTeacher,
@@ -195,9 +200,10 @@ def look(
     self.budget.mark_batch(b.intent, 'given_up', note='never_sent' if rest == 'free' else 'results_gone', rest=rest)
     return 'gone'
 
-# %% ../../nbs/teachers/05_batches.ipynb #6b999c8e
+# %% ../../nbs/teachers/05_batches.ipynb #935e5a3f
 _GROUP = 100  # results that are stored in one transaction, at most
-_READS = 6  # times that results are read before what is missing counts as lost
+_READS = 3  # times that results are read to their end before what is missing in them counts as lost
+_CUTS = 20  # reads in a row that were cut and brought nothing new, before the next run has to go on
 _FATAL = {'authentication_error', 'permission_error', 'billing_error', 'not_found_error'}
 
 
@@ -226,20 +232,26 @@ def item_reply(
 @patch
 def _results(self: BatchTeacher, batch: str, waiting: dict):
     "Yield `(call, result)` of what is still `waiting`, read again where it was cut."
-    for tried in range(_READS):
+    whole, failures = 0, 0
+    while waiting and whole < _READS:
         before = len(waiting)
         try:
             for item in self.client.messages.batches.results(batch):
                 d = item.to_dict()
                 if call := waiting.pop(d.get('custom_id'), None):
                     yield call, d.get('result') or {}
+            whole += 1
         except Exception as e:
             self._bear(e)
-        if not waiting:
-            return
-        time.sleep(0 if len(waiting) < before else min(self.back_off_s * 2**tried, 60))
+            failures = failures + 1 if len(waiting) == before else 0
+            if failures > _CUTS:
+                raise TeacherStopped(
+                    f'the results of batch {batch} can not be read: {e}. Next step: run again later; nothing is lost'
+                ) from e
+        if waiting:
+            time.sleep(0 if len(waiting) < before else min(self.back_off_s * 2**failures, 60))
 
-# %% ../../nbs/teachers/05_batches.ipynb #68e52a78
+# %% ../../nbs/teachers/05_batches.ipynb #65ce70c5
 _CUT = {'JSONDecodeError', 'RemoteProtocolError', 'ReadError', 'ReadTimeout', 'UnicodeDecodeError', 'DecodingError'}
 
 
@@ -262,7 +274,7 @@ def _bear(self: BatchTeacher, e: Exception):
     if reply.wait_s:
         time.sleep(reply.wait_s)
 
-# %% ../../nbs/teachers/05_batches.ipynb #15da4591
+# %% ../../nbs/teachers/05_batches.ipynb #59a09677
 class _Collected:
     "What one batch brings, on its way into the store."
 
@@ -302,7 +314,7 @@ class _Collected:
         if self.refused and not self.proven:
             self.stop = self.refused[-1][2]
 
-# %% ../../nbs/teachers/05_batches.ipynb #159a85f5
+# %% ../../nbs/teachers/05_batches.ipynb #9e13dddd
 @patch
 def collect(
     self: BatchTeacher,
@@ -329,7 +341,7 @@ def collect(
     if got.stop:
         raise self.stopped(got.stop, f'batch {b.batch}')
 
-# %% ../../nbs/teachers/05_batches.ipynb #d3b3f402
+# %% ../../nbs/teachers/05_batches.ipynb #1c5e760d
 @patch
 @contextmanager
 def _left_running(self: BatchTeacher):
@@ -374,7 +386,7 @@ def next_batch(
             time.sleep(pause)
             pause = min(pause * 1.5, self.poll_most_s)
 
-# %% ../../nbs/teachers/05_batches.ipynb #66d5c26a
+# %% ../../nbs/teachers/05_batches.ipynb #3e1d8071
 @patch
 def _bear_look(self: BatchTeacher, e: Exception, b: Batch, failures: int):
     "Go on after a look that failed; stop where it fails for good."
@@ -404,7 +416,7 @@ def forget_batch(
         if b.batch == batch:
             self.budget.mark_batch(b.intent, 'given_up', note='forgotten', rest='lost')
 
-# %% ../../nbs/teachers/05_batches.ipynb #edae0a86
+# %% ../../nbs/teachers/05_batches.ipynb #23c98b5d
 @patch
 def _bad(self: BatchTeacher, questions, rest):
     "Yield answers to questions that can't be asked; the others go into `rest`."
@@ -435,7 +447,7 @@ def _ask(self: BatchTeacher, tries, session, rest, given_up):
         for t in tries:
             rest.pop(t.key, None)
 
-# %% ../../nbs/teachers/05_batches.ipynb #0ec39941
+# %% ../../nbs/teachers/05_batches.ipynb #5095ca0c
 @patch
 def ask_all(
     self: BatchTeacher,
@@ -461,6 +473,8 @@ def ask_all(
         if unfit and not running:
             raise unfit
         unfit = None
+        if rest and not running:
+            time.sleep(0.2)  # somebody else is asking for it
         yield from self.next_batch(rest, given_up)
     if given_up:
         raise self.unanswered(given_up)

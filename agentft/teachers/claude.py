@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODES', 'Claude']
 
-# %% ../../nbs/teachers/06_claude.ipynb #a850c083
+# %% ../../nbs/teachers/06_claude.ipynb #7a805287
 import json
 import os
 from collections import Counter
@@ -19,7 +19,7 @@ from .prices import cost, find_price
 from .questions import Question, Store
 from .requests import claude_request, read_message
 
-# %% ../../nbs/teachers/06_claude.ipynb #bb823c3f
+# %% ../../nbs/teachers/06_claude.ipynb #2a49a9fc
 MODES = ('auto', 'always', 'never')
 
 
@@ -40,7 +40,7 @@ class Claude(BatchTeacher):
         price: str = '',  # dollars per million tokens in and out, in place of prices.yaml
         base_url: str | None = None,  # None: Anthropic's
         timeout_s: float = 600.0,  # of one direct request
-        retries: int = 6,  # of a request that met a limit, an overload or an error of the server
+        retries: int = 8,  # of a request that met a limit, an overload or an error of the server
     ):
         if batch not in MODES:
             raise ValueError(f'batch is {batch!r}: it is one of {", ".join(MODES)}')
@@ -55,7 +55,7 @@ class Claude(BatchTeacher):
         "Are so many questions asked in a batch?"
         return self.batch == 'always' or (self.batch == 'auto' and n >= self.batch_from)
 
-# %% ../../nbs/teachers/06_claude.ipynb #44ee5da1
+# %% ../../nbs/teachers/06_claude.ipynb #df2b4ea2
 @patch(as_prop=True)
 def client(self: Claude):
     "A client of the SDK."
@@ -77,7 +77,7 @@ def hang_up(self: Claude):
         self._client.close()
         self._client = None
 
-# %% ../../nbs/teachers/06_claude.ipynb #f666dcd0
+# %% ../../nbs/teachers/06_claude.ipynb #ba443c16
 def _prefix(question: Question) -> str:
     "Hash of what questions can share."
     return content_hash(dict(system=question.system, tools=question.tools))
@@ -112,7 +112,7 @@ def request(
     plain = bool(question.schema) and content_hash(question.schema) in self._plain
     return claude_request(question, self.price.model, self.room_for(question, room), cache, self.effort, plain)
 
-# %% ../../nbs/teachers/06_claude.ipynb #8298b9d7
+# %% ../../nbs/teachers/06_claude.ipynb #dbe8cf34
 @patch
 def read(
     self: Claude,
@@ -170,7 +170,7 @@ def send(
             raise
         return Reply('no', error='authentication_error', detail='there is no key', then='stop')
 
-# %% ../../nbs/teachers/06_claude.ipynb #6bfd87ce
+# %% ../../nbs/teachers/06_claude.ipynb #7ad4e419
 @patch
 def count(
     self: Claude,

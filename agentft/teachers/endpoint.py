@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMS', 'is_local', 'endpoint_price', 'endpoint_request', 'EndpointTeacher', 'endpoint_tokens', 'teacher_of']
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #a158dec7
+# %% ../../nbs/teachers/07_endpoint.ipynb #7b2b3b0e
 import ipaddress
 from urllib.parse import urlsplit
 
@@ -19,7 +19,7 @@ from .prices import Price, cost, find_price
 from .questions import Question, Store, Teacher, Tokens
 from .requests import structured, told_schema
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #59a40fd2
+# %% ../../nbs/teachers/07_endpoint.ipynb #5bb3b720
 def is_local(
     base_url: str,
 ) -> bool:
@@ -44,7 +44,7 @@ def endpoint_price(
             raise
         return Price(model)
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #9c7f4900
+# %% ../../nbs/teachers/07_endpoint.ipynb #a98b6435
 FORMS = ('json_schema', 'json_object', 'plain')
 
 
@@ -72,7 +72,7 @@ def endpoint_request(
         out['response_format'] = dict(type='json_object')
     return out
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #ad9fcafd
+# %% ../../nbs/teachers/07_endpoint.ipynb #fe83b0da
 class EndpointTeacher(PaidTeacher):
     "A model behind an OpenAI-compatible URL."
 
@@ -89,7 +89,7 @@ class EndpointTeacher(PaidTeacher):
         concurrency: int = 8,  # requests at once
         temperature: float | None = None,  # None: the server's own
         timeout_s: float = 600.0,  # of one request
-        retries: int = 6,  # of a request that met a limit, an overload or an error of the server
+        retries: int = 8,  # of a request that met a limit, an overload or an error of the server
     ):
         found = endpoint_price(base_url, model, price)
         if found.priced and max_usd is None:
@@ -100,7 +100,7 @@ class EndpointTeacher(PaidTeacher):
         self.temperature, self._client = temperature, None
         self._limit, self._form, self._form_works = 'max_tokens', 0, False
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #d8a9a3e3
+# %% ../../nbs/teachers/07_endpoint.ipynb #748587fe
 @patch
 def ask_all(
     self: EndpointTeacher,
@@ -120,7 +120,7 @@ def hang_up(self: EndpointTeacher):
         self._client.close()
         self._client = None
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #25763eff
+# %% ../../nbs/teachers/07_endpoint.ipynb #df6a79a8
 def endpoint_tokens(
     response,  # of `client.chat.completions.create`
 ) -> Tokens | None:  # None: the server does not say
@@ -171,7 +171,7 @@ def _priced(self: EndpointTeacher, question, reply, response, room) -> Reply:
         reply.tokens, reply.paid = tokens, cost(self.price, tokens)
     return reply
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #31f1c800
+# %% ../../nbs/teachers/07_endpoint.ipynb #e66f0c5f
 @patch
 def send(
     self: EndpointTeacher,
@@ -210,7 +210,7 @@ def _refusal(self: EndpointTeacher, e, form, limit) -> Reply:
         reply.billed, reply.then = 'no', 'now'
     return reply
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #02501913
+# %% ../../nbs/teachers/07_endpoint.ipynb #546c4256
 def teacher_of(
     spec: str,  # `claude`, `claude:MODEL`, or `URL MODEL`
     store: Store | str,  # where answers are kept; a path: of the file

@@ -180,3 +180,27 @@ class Canned:
             return say(text='It is done.')
         script = self.scripts[max(known, key=len)]
         return script[said] if said < len(script) else say(text='It is done.')
+
+
+MODEL = Canned()
+
+
+def _words(content) -> str:
+    "The text of a message of the Messages API."
+    if isinstance(content, str):
+        return content
+    return '\n'.join(block.get('text', '') for block in content if block.get('type') == 'text')
+
+
+def answer(params):
+    "The content of an answer to one request of the Messages API: a blueprint as an object, or blocks with calls."
+    messages = params['messages']
+    first = _words(messages[0]['content'])
+    if params.get('output_config', {}).get('format'):
+        return MODEL.written(first)
+    said = sum(m['role'] == 'assistant' for m in messages)
+    line = MODEL.line(first, said, f'{first}{json.dumps(params.get("metadata", ""))}')
+    blocks = [dict(type='text', text=line.content)] if line.content else []
+    for k, call in enumerate(line.tool_calls):
+        blocks.append(dict(type='tool_use', id=f'toolu_{said}_{k}', name=call.name, input=call.arguments))
+    return blocks or 'It is done.'

@@ -107,6 +107,11 @@ def last_text(params) -> str:
     return ''
 
 
+def question_of(params) -> str:
+    "The same without a schema that was told in words: what a question is known by here."
+    return last_text(params).partition('\n\nAnswer with one JSON object and nothing else')[0]
+
+
 def schema_of(params) -> dict:
     "The JSON schema that was asked for, constrained or told in words."
     if form := (params.get('output_config') or {}).get('format'):
@@ -143,7 +148,7 @@ class State:
 
     def fault(self, params, among) -> str:
         "What goes wrong with this request; '' for nothing. The n-th time that it is asked decides."
-        text = last_text(params)
+        text = question_of(params)
         with self.lock:
             n = self.asked[text]
             self.asked[text] += 1
@@ -160,7 +165,13 @@ class State:
         "A row of the ledger."
         with self.lock:
             row = dict(
-                n=len(self.rows), question=last_text(params), kind=kind, mode=mode, batch=batch, model=params['model']
+                n=len(self.rows),
+                question=question_of(params),
+                kind=kind,
+                mode=mode,
+                batch=batch,
+                model=params['model'],
+                max_tokens=params['max_tokens'],
             )
             row.update(usage or {}, billed=usage is not None, time=time.time())
             self.rows.append(row)
@@ -364,6 +375,8 @@ class Handler(BaseHTTPRequestHandler):
         while b['lines'] == [] and b['requests']:
             time.sleep(0.005)  # another request writes them
         lines = list(b['lines'])
+        if b is next(iter(s.batches.values())):
+            lines = [x for x in lines if '[[missing]]' not in x]  # the first batch never gives these
         draw = random.Random(f'{s.seed} {b["id"]} {n}')
         if s.misbehave and draw.random() < 0.5:
             lines += draw.sample(lines, min(3, len(lines)))  # some come twice
@@ -463,7 +476,9 @@ class Handler(BaseHTTPRequestHandler):
         named = re.search(r'\[\[create: (\w+)\]\]', texts)
         with s.lock:
             s.asked['create'] += 1
-            first = s.asked['create'] == 1
+            name = named[1] if named else ''
+            s.asked[f'create {name}'] += 1
+            first = s.asked[f'create {name}'] == 1
         draw = random.Random(f'{s.seed} create {s.asked["create"]}')
         fault = named[1] if named and first else ''
         if not fault and s.misbehave and draw.random() < s.misbehave:
