@@ -36,10 +36,10 @@ class BatchTeacher(PaidTeacher):
     batch_retries = 3  # of a request that expired or met an error of the server
     progress = False  # show a bar while batches are waited for
 
-    def ask(self, questions: list[Question], progress: bool = False):
+    def ask(self, questions: list[Question], progress: bool = False, partial: bool = False):
         "Answers to `questions`: from the store where they are there, else from the teacher."
         self.progress = progress
-        return super().ask(questions, progress)
+        return super().ask(questions, progress, partial)
 
     def request(self, question: Question, room: int, batch: bool = False) -> dict:
         "Parameters of one request; ValueError where the question can't be one."
