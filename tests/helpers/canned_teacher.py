@@ -87,7 +87,7 @@ def dialogue_blueprint(shape: str, reason: str, number: int) -> dict:
     key, new = r.choice(list(values)), r.randint(100, 199)
     text, after = as_yaml(values), as_yaml(values | {key: new})
     out = dict(turns=[], files=[dict(path=path, text=text)], tools=['read_file', 'edit_file'], reads=[path])
-    out |= dict(results=[], says=[], no_action=reason)
+    out |= dict(results=[], says=[], no_action=reason, needs=['print_file'] * (reason == 'tool'))
     if second != path:
         out['files'].append(dict(path=second, text=as_yaml(more)))
     changed = [dict(path=path, gone=False, text=after)]
@@ -109,7 +109,8 @@ def dialogue_blueprint(shape: str, reason: str, number: int) -> dict:
             ask=f'Change one of the values in {path}.', tool=f'Print {path} on the printer on the second floor.'
         )
         said = asks.get(reason, f'Set {key} in {path} to {values[key]}.')
-        out |= dict(turns=[said], says=['?'] if reason == 'ask' else [path])
+        why = dict(ask='Which one?', tool='I have no tool for that', missing='is missing', phase='not now')
+        out |= dict(turns=[said], says=[why.get(reason, 'nothing to change, it is so already')])
     answers = [shape == 'chat' and k == 1 for k in range(len(out['turns']))]
     return out | dict(turns=[dict(says=t, answers=a) for t, a in zip(out['turns'], answers)])
 
