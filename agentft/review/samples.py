@@ -6,7 +6,7 @@
 __all__ = ['SIGNALS', 'UNSEEN', 'Doubt', 'longest', 'doubts', 'row_key', 'suspicious_first', 'stratum', 'sample_order', 'Plan',
            'make_plan', 'error_interval', 'Estimate', 'estimate', 'Advice', 'looks_needed', 'advice']
 
-# %% ../../nbs/review/00_samples.ipynb #e06f74d8
+# %% ../../nbs/review/00_samples.ipynb #f0a7863f
 import itertools
 import math
 import re
@@ -20,7 +20,7 @@ from ..core.intervals import counted
 from ..core.records import Example, Preference, content_hash
 from ..workbench.figures import percent
 
-# %% ../../nbs/review/00_samples.ipynb #6a699783
+# %% ../../nbs/review/00_samples.ipynb #bb591533
 SIGNALS = dict(
     flag='A check flagged it',
     hidden='It holds characters that nobody sees',
@@ -45,10 +45,10 @@ class Doubt:
     def __str__(self):
         return SIGNALS[self.signal] + (f': {self.detail}' if self.detail else '')
 
-# %% ../../nbs/review/00_samples.ipynb #8378e81c
+# %% ../../nbs/review/00_samples.ipynb #3f5bc32f
 UNSEEN = re.compile(
     r'[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\U000e0000-\U000e007f'  # no width, or a direction
-    r'\x00-\x08\x0b\x0c\x0e-\x1f\x7f]'  # control characters, without tab, newline and carriage return
+    r'\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]'  # control characters, without tab, newline and carriage return
 )
 
 
@@ -72,7 +72,7 @@ def _unseen_in(messages) -> str:
     found = {c for s in _messages_texts(messages) for c in UNSEEN.findall(s)}
     return ', '.join(f'U+{ord(c):04X}' for c in sorted(found))
 
-# %% ../../nbs/review/00_samples.ipynb #de5ca051
+# %% ../../nbs/review/00_samples.ipynb #cd647e2e
 def longest(
     rows: list,  # examples
 ) -> int | None:  # None: no row says how long it is
@@ -91,7 +91,7 @@ def _of_texts(e: Example) -> list[Doubt]:
         out.append(Doubt('text_only', counted(silent, 'turn')))
     return out
 
-# %% ../../nbs/review/00_samples.ipynb #b05b060c
+# %% ../../nbs/review/00_samples.ipynb #fbc06c22
 def _of_meta(e: Example, claimed: set) -> list[Doubt]:
     "What is kept beside a row."
     meta, out = e.meta, [Doubt('flag', str(x)) for x in e.meta.get('flags', [])]
@@ -109,7 +109,7 @@ def _of_meta(e: Example, claimed: set) -> list[Doubt]:
         out.append(Doubt('not_executed'))
     return out
 
-# %% ../../nbs/review/00_samples.ipynb #be5198a9
+# %% ../../nbs/review/00_samples.ipynb #c740f045
 def doubts(
     row: Example | Preference,
     claimed: set = frozenset(),  # ids of jobs of which only the agent says that they succeeded
@@ -133,7 +133,7 @@ def _of_pair(p: Preference) -> list[Doubt]:
     out += [Doubt('judge', str(x)) for x in p.meta.get('doubts', [])]
     return out + ([] if 'execution' in p.verified else [Doubt('not_executed')])
 
-# %% ../../nbs/review/00_samples.ipynb #7b21cda2
+# %% ../../nbs/review/00_samples.ipynb #68cd3621
 def row_key(
     row: Example | Preference,
 ) -> str:
@@ -161,7 +161,7 @@ def suspicious_first(
             out |= dict.fromkeys(left[:1])
     return list(out)[:most]
 
-# %% ../../nbs/review/00_samples.ipynb #31dd210c
+# %% ../../nbs/review/00_samples.ipynb #17ea8fad
 def stratum(
     row: Example | Preference,
 ) -> str:
@@ -184,7 +184,7 @@ def sample_order(
             place[key] = (j + start) / len(keys)
     return sorted(place, key=lambda k: (place[k], _rank(seed, k)))
 
-# %% ../../nbs/review/00_samples.ipynb #5a5d6e2e
+# %% ../../nbs/review/00_samples.ipynb #296cfbf3
 @dataclass
 class Plan:
     "What is looked at, in which order."
@@ -209,7 +209,7 @@ class Plan:
         sample = f'{self.sample} of {len(self.rows)} ({percent(self.sample, len(self.rows))})'
         return f'{len(self.suspicious)} suspicious of {len(self.doubts)}, then a random {sample}'
 
-# %% ../../nbs/review/00_samples.ipynb #e801273d
+# %% ../../nbs/review/00_samples.ipynb #08783f3b
 def make_plan(
     rows: list,  # examples or pairs, as they were before anybody looked
     share: float = 0.15,  # of them, the random sample
@@ -227,7 +227,7 @@ def make_plan(
     n = min(max(math.ceil(share * len(order) - 1e-9), least if share else 0), len(order))
     return Plan(by_key, found, suspicious_first(found, suspicious), order, n)
 
-# %% ../../nbs/review/00_samples.ipynb #de4f5ea1
+# %% ../../nbs/review/00_samples.ipynb #0122b1a4
 _PRIOR = 1, 19  # of the share of wrong rows
 
 
@@ -253,7 +253,7 @@ def error_interval(
     kept = wrong[posterior >= prior + math.log(1 - level)]
     return float(kept.min() / size), float(kept.max() / size)
 
-# %% ../../nbs/review/00_samples.ipynb #cbfae51e
+# %% ../../nbs/review/00_samples.ipynb #46a93cac
 @dataclass
 class Estimate:
     "What the rows looked at say of the whole set."
@@ -275,7 +275,7 @@ class Estimate:
         "Share of wrong ones among those with a verdict; None where there is none."
         return self.errors / self.judged if self.judged else None
 
-# %% ../../nbs/review/00_samples.ipynb #15837279
+# %% ../../nbs/review/00_samples.ipynb #1e948b87
 def estimate(
     size: int,  # rows of the set
     verdicts: list,  # of the random sample in its order: True wrong, False right, 'defer', None where nobody looked
@@ -295,7 +295,7 @@ def __str__(self: Estimate):
     ends = f'{percent(self.low)} to {percent(self.high)}'
     return f'error rate {percent(self.rate)} ({self.errors} of {self.judged}; 95 %: {ends})'
 
-# %% ../../nbs/review/00_samples.ipynb #0fc34faa
+# %% ../../nbs/review/00_samples.ipynb #ae7fbfed
 @dataclass
 class Advice:
     "Whether to look further."
@@ -324,7 +324,7 @@ def looks_needed(
             low = middle + 1
     return low
 
-# %% ../../nbs/review/00_samples.ipynb #8693351a
+# %% ../../nbs/review/00_samples.ipynb #d0fe3ebd
 def advice(
     e: Estimate,
     wanted: float = 0.05,  # rate of wrong rows that is allowed
