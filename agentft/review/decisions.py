@@ -247,7 +247,7 @@ def _turned_away(row, reason: str, detail: str) -> Rejected:
     source = 'jobs' if origin == 'job' else origin
     return Rejected(row.id, reason, detail[:500], source, row.behaviour, row.family, list(row.parents), to_dict(row))
 
-# %% ../../nbs/review/01_decisions.ipynb #304c896d
+# %% ../../nbs/review/01_decisions.ipynb #c06fe5e5
 def _fixed_or_refused(row, d: Decision, check: Callable):
     "The fixed row, or why it is turned away."
     try:
@@ -270,7 +270,7 @@ def _honour_row(row, decisions: Decisions, check: Callable, met: set):
             return new, 'fix refused'
         row, said = replace(new, verified=[*new.verified, 'review']), 'fixed'
         d = decisions.of(row.id)
-    met.add(row.id)
+    met.update([row.id, *row.meta.get('fixes', [])])
     if d is None or d.decision == 'fix':
         return row, said
     if d.decision == 'reject':
@@ -325,10 +325,10 @@ class ReviewState:
     disagree: int = 0  # those on which they differ
     unreadable: int = 0  # lines of the files of decisions
 
-# %% ../../nbs/review/01_decisions.ipynb #8e830e26
+# %% ../../nbs/review/01_decisions.ipynb #6b64cd41
 @patch
 def __str__(self: ReviewState):
-    e, behind = self.estimate, f'; not counted: {counted(self.waiting, "row")} behind one that was stepped over'
+    e, behind = self.estimate, f'; not counted yet: {counted(self.waiting, "row")} decided ahead of its turn'
     if not e.seen:
         seen = f': {counted(self.suspicious_seen, "suspicious row")} looked at, none of the random sample'
         return 'unreviewed' + (seen if self.suspicious_seen else '') + (behind if self.waiting else '')

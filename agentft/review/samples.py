@@ -324,23 +324,27 @@ def looks_needed(
             low = middle + 1
     return low
 
-# %% ../../nbs/review/00_samples.ipynb #d0fe3ebd
+# %% ../../nbs/review/00_samples.ipynb #f2766942
 def advice(
     e: Estimate,
     wanted: float = 0.05,  # rate of wrong rows that is allowed
 ) -> Advice:
     "Stop, make the set again, or go on."
-    under = percent(wanted)
+    under, left = percent(wanted), e.size - e.seen
+    if e.seen and not left and not e.deferred:
+        return Advice('enough', 0, 'Stop: every row of the set was looked at.')
     if e.seen and e.high < wanted:
         return Advice('enough', 0, f'Stop: fewer than {under} of the set are wrong.')
     if e.seen and e.low > wanted:
-        says = f'Stop: more than {under} of the set are wrong. Mend what makes the rows, and make it again.'
-        return Advice('redo', None, says)
+        way = f'make the set again, or look at all {left} rows that are left' if left else 'decide what was put off'
+        return Advice(
+            'redo', None, f'Stop: more than {under} of the set are wrong. Mend what makes the rows and {way}.'
+        )
     more = looks_needed(e, wanted)
     if more is None:
         put_off = f', unless of the {e.deferred} put off some are right' if e.deferred else ''
         return Advice('go on', None, f'Go on, but the set as it is cannot come under {under}{put_off}.')
     over = more - (e.planned - e.seen)
-    beyond = f', {over} more than are planned: raise `share`' if over > 0 else ''
+    beyond = f', {over} more than are planned: raise the share' if over > 0 else ''
     rows = counted(more, 'more right row')
     return Advice('go on', more, f'Go on: {rows} would show that fewer than {under} are wrong{beyond}.')
