@@ -26,7 +26,8 @@ setup(
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={
-        o: cfg[f"{o}_requirements"].split() for o in ("train", "teacher", "endpoint", "embedded", "gpu", "cloud", "dev")
+        o: cfg[f"{o}_requirements"].split()
+        for o in ("train", "teacher", "endpoint", "review", "embedded", "gpu", "cloud", "dev")
     },
     entry_points={
         "console_scripts": cfg["console_scripts"].split(),
