@@ -139,7 +139,7 @@ def _prose(x) -> list[str]:
 
 # %% ../../nbs/sets/04_diversity.ipynb #2052cf14
 LIMITS = dict(
-    tool=0.6, phrase=0.3, opening=0.15, family=0.5, behaviour=0.6, file_kind=0.6
+    tool=0.6, phrase=0.3, opening=0.15, family=0.5, behaviour=0.6, file_kind=0.8
 )  # shares from which on it is said
 _SELF = 0.8  # similarity to the nearest other request
 _FEW = 30  # rows below which no warning is given
