@@ -14,6 +14,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 from ..arena.dialogues import SHAPES, Dialogue
+from ..arena.tasks import Task
+from ..core.agent import canonical_job
 from ..core.records import Example, to_dict
 from agentft.data.blueprints import (
     DIALOGUE,
@@ -23,7 +25,7 @@ from agentft.data.blueprints import (
     check_dialogue_blueprint,
     check_job,
 )
-from .expansion import wrong_turn
+from .expansion import rules_note, wrong_turn
 from .plays import STOPPED, Play, play_agreed
 from .seeds import BEHAVIOURS, NO_ACTION, Rejected, Seed, seed_task, show_seed
 from ..teachers.questions import Answer, Teacher
@@ -247,8 +249,9 @@ def _weights(p: Play) -> tuple[list, list]:
         failed = {m.tool_call_id for m in p.messages if m.role == 'tool' and m.ok is False}
         right = [m.role == 'assistant' and not any(c.id in failed for c in m.tool_calls) for m in p.messages]
         return p.messages, [float(x) for x in right]
-    turns = p.job.turns
-    said = {id(t.said): float(not wrong_turn(t, before)) for t, before in zip(turns, [None, *turns])}
+    turns = canonical_job(p.job).turns  # in the words of the default table
+    right = [not wrong_turn(t, before) for t, before in zip(turns, [None, *turns])]
+    said = {id(t.said): float(x) for t, x in zip(p.job.turns, right)}
     messages = p.job.messages()
     return messages, [said.get(id(m), 0.0) for m in messages]
 
@@ -276,6 +279,8 @@ def played_example(
         arena=[],
         wrong_turns=['failed_call'] * sum(m.role == 'assistant' and not w for m, w in zip(messages, weights)),
     )
+    if p.job and p.job.contract:
+        meta |= dict(contract=p.job.contract, rules=rules_note(p.of.rules), team='contract')
     meta |= {'seed': to_dict(d.made)} if isinstance(d.made, Seed) else {'dialogue': to_dict(d.made)}
     about = dict(behaviour=d.wish.behaviour, family=d.made.family, parents=[d.made.id, *d.parents])
     return Example(messages, p.tools, weights, **about, meta=meta)
@@ -308,6 +313,7 @@ def generate(
     generations: int = 2,  # times that a job is made harder, where that is wished
     plays: int = 2,  # of each job
     more: int = 1,  # further ones where the first ones disagree, with a hint
+    place=None,  # (Task, number of the wish) -> the job as it is played; ValueError where it can't be done there
     progress: bool = False,
 ) -> Generated:
     "Rows for all wishes, or why there are none."
@@ -319,17 +325,29 @@ def generate(
     stands = [d for d in drafts if d.made and not d.reason]
     out.counts['blueprints that stand'] = len(stands)
     out.counts['made harder'] = sum(bool(d.parents) for d in stands)
+    jobs = [(d, _job(d, place)) for d in stands]
     for d in drafts:
-        if d not in stands:
+        if d.reason:
             _leave(out, d, _dropped(d, d.reason, d.detail, 'blueprint'))
-    jobs = [seed_task(d.made) if isinstance(d.made, Seed) else d.made for d in stands]
-    kept = play_agreed(jobs, teacher, prompts['play'], plays, more, progress)
-    for d, (play, why, tried) in zip(stands, kept):
+    jobs = [(d, job) for d, job in jobs if job]
+    kept = play_agreed([job for _, job in jobs], teacher, prompts['play'], plays, more, progress)
+    for (d, _), (play, why, tried) in zip(jobs, kept):
         _end(out, d, play, why, tried, teacher, prompts['play'].id, accept)
     out.stopped = any(x.reason == STOPPED for x in out.rejected)
     return out
 
 # %% ../../nbs/data/22_generation.ipynb #4dc4f92a
+def _job(d: Draft, place) -> Task | Dialogue | None:
+    "What is played of a draft; None where `place` cannot put it there, and the draft says why."
+    if isinstance(d.made, Dialogue):
+        return d.made
+    task = seed_task(d.made)
+    try:
+        return place(task, d.wish.number) if place else task
+    except ValueError as e:
+        d.reason, d.detail = 'not_under_contract', str(e)[:200]
+
+
 def _leave(out: Generated, d: Draft, why: Rejected):
     out.rejected.append(why)
     out.left.append(d.wish)
