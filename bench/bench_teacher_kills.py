@@ -30,10 +30,20 @@ from claude_server import claude_server
 def killed(mode, kills, misbehave, seed) -> dict:
     "The counts of one mode, as tests/helpers/killing.py prints them."
     with claude_server(misbehave=misbehave, seed=seed, slow_s=0.05) as server:
-        command = [sys.executable, str(ROOT / 'tests/helpers/killing.py'), '--url', server.url, '--mode', mode, '--progress']
+        command = [
+            sys.executable,
+            str(ROOT / 'tests/helpers/killing.py'),
+            '--url',
+            server.url,
+            '--mode',
+            mode,
+            '--progress',
+        ]
         command += ['--kills', str(kills), '--seed', str(seed)]
         path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
-        r = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': path}, check=True)
+        r = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': path}, check=True
+        )
     return json.loads(r.stdout.splitlines()[-1])
 
 

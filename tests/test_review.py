@@ -23,7 +23,8 @@ from agentft.arena.faults import Faulty
 from agentft.arena.players import Expert, play
 from agentft.core.records import Example, Message, to_dict, write_jsonl
 from agentft.data.expansion import job_example
-from agentft.data.verification import Gate, Reserved, untrain
+from agentft.data.gate import Gate, Reserved
+from agentft.data.rules import untrain
 from agentft.review.decisions import (
     Decision,
     Decisions,

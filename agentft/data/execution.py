@@ -21,13 +21,15 @@ from .rules import Row, example_task, rules_of
 # %% ../../nbs/data/10_execution.ipynb #d9887359
 def dressed(
     example: Example,
-    task: Task,
+    task: Task,  # the job it claims to do
 ) -> Task:
-    "The `task` with the tools of the row, where it carries a contract of its own."
-    contract = example.meta.get('contract')
-    if not contract or task.toolbox:
-        return task
-    return replace(task, toolbox=OwnTools(tools_from_schemas(example.tools, contract)))
+    "The `task` with the rules of the row, and with its tools, where it carries a contract of its own."
+    contract, rules = example.meta.get('contract'), rules_of(example)
+    turns = max(task.max_turns, 80) if rules.guide else task.max_turns  # as `under_contract` has it
+    out = replace(task, rules=rules, max_turns=turns)
+    if not contract or task.toolbox or task.environment:
+        return out
+    return replace(out, toolbox=OwnTools(tools_from_schemas(example.tools, contract)))
 
 # %% ../../nbs/data/10_execution.ipynb #d9822907
 def _different(got, expected) -> Problem:
@@ -76,7 +78,7 @@ def check_execution(
 ) -> list[Problem]:  # empty when a replay gives the same results and the checker holds
     "Replay the example's turns in a fresh `Session` of `task`."
     recorded = iter([m for m in example.messages if m.role == 'tool'])
-    with Session(dressed(example, task), rules=rules_of(example)) as s:
+    with Session(dressed(example, task)) as s:
         told = [m.content for m in s.pending]
         for k in [k for k, m in enumerate(example.messages) if m.role == 'assistant']:
             if s.done:

@@ -13,7 +13,7 @@ from functools import cache
 from fastcore.basics import patch
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES
-from ..arena.tasks import Task
+from ..arena.tasks import Task, start_files
 from ..core.agent import Problem
 from ..core.intervals import counted
 from ..core.records import Example, Message, content_hash, from_dict, to_dict
@@ -44,8 +44,8 @@ def example_text(
 
 # %% ../../nbs/data/12_gate.ipynb #8f92cd97
 def task_hash(task: Task) -> str:
-    "Hash of what a model sees of a task: its instruction and its files."
-    return content_hash(dict(i=task.instruction, f=task.files))
+    "Hash of what a model sees of a task: its instruction, its files, and the state of its environment."
+    return content_hash(dict(i=task.instruction, f=start_files(task)))
 
 # %% ../../nbs/data/12_gate.ipynb #9884aa65
 @cache
@@ -66,8 +66,9 @@ class Reserved:
         self,
         per_suite: int = 40,  # jobs of each suite of the evaluation to compare with
         start: int = EVAL_SEED,  # first arena seed of the evaluation
+        more: tuple = (),  # further jobs of the evaluation, such as those under a team's contract
     ):
-        tasks = _evaluation(per_suite)
+        tasks = (*_evaluation(per_suite), *more)
         self.start, self.hashes = start, {task_hash(t): t.id for t in tasks}
         self.near = NearTasks(tasks)
 

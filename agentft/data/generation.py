@@ -21,6 +21,8 @@ from ..arena.catalogue import make_task
 from ..arena.dialogues import SHAPES, Dialogue
 from ..arena.players import expert_script
 from ..arena.sessions import Session
+from ..arena.tasks import Task
+from ..core.agent import canonical_job
 from ..core.records import Example, to_dict
 from agentft.data.blueprints import (
     DIALOGUE,
@@ -30,7 +32,7 @@ from agentft.data.blueprints import (
     check_dialogue_blueprint,
     check_job,
 )
-from .expansion import wrong_turn
+from .expansion import rules_note, wrong_turn
 from .plays import STOPPED, Play, play_agreed, turn_question
 from .seeds import BEHAVIOURS, NO_ACTION, Rejected, Seed, seed_task, show_seed
 from ..evidence.failures import BEHAVIOUR_OF
@@ -295,8 +297,9 @@ def _weights(p: Play) -> tuple[list, list]:
         failed = {m.tool_call_id for m in p.messages if m.role == 'tool' and m.ok is False}
         right = [m.role == 'assistant' and not any(c.id in failed for c in m.tool_calls) for m in p.messages]
         return p.messages, [float(x) for x in right]
-    turns = p.job.turns
-    said = {id(t.said): float(not wrong_turn(t, before)) for t, before in zip(turns, [None, *turns])}
+    turns = canonical_job(p.job).turns  # in the words of the default table
+    right = [not wrong_turn(t, before) for t, before in zip(turns, [None, *turns])]
+    said = {id(t.said): float(x) for t, x in zip(p.job.turns, right)}
     messages = p.job.messages()
     return messages, [said.get(id(m), 0.0) for m in messages]
 
@@ -324,6 +327,8 @@ def played_example(
         arena=[],
         wrong_turns=['failed_call'] * sum(m.role == 'assistant' and not w for m, w in zip(messages, weights)),
     )
+    if p.job and p.job.contract:
+        meta |= dict(contract=p.job.contract, rules=rules_note(p.of.rules), team='contract')
     meta |= {'seed': to_dict(d.made)} if isinstance(d.made, Seed) else {'dialogue': to_dict(d.made)}
     about = dict(behaviour=d.wish.behaviour, family=d.made.family, parents=[d.made.id, *d.parents])
     return Example(messages, p.tools, weights, **about, meta=meta)
@@ -357,6 +362,7 @@ def generate(
     plays: int = 2,  # of each job
     more: int = 1,  # further ones where the first ones disagree, with a hint
     progress: bool = False,
+    place=None,  # (Task, number of the wish) -> the job as it is played; ValueError where it can't be done there
 ) -> Generated:
     "Rows for all wishes, or why there are none."
     out = Generated()
@@ -367,13 +373,13 @@ def generate(
     stands = [d for d in drafts if d.made and not d.reason]
     out.counts['blueprints that stand'] = len(stands)
     out.counts['made harder'] = sum(bool(d.parents) for d in stands)
+    jobs = [(d, job) for d in stands if (job := _job(d, place))]
     for d in drafts:
-        if d not in stands:
+        if d.reason:
             _leave(out, d, _dropped(d, d.reason, d.detail, 'blueprint'))
-    jobs = [seed_task(d.made) if isinstance(d.made, Seed) else d.made for d in stands]
-    kept = play_agreed(jobs, teacher, prompts['play'], plays, more, progress)
-    rows = [_row(out, d, *result, teacher, prompts['play'].id) for d, result in zip(stands, kept)]
-    rows = [(d, row) for d, row in zip(stands, rows) if row]
+    kept = play_agreed([job for _, job in jobs], teacher, prompts['play'], plays, more, progress)
+    rows = [(d, _row(out, d, *result, teacher, prompts['play'].id)) for (d, _), result in zip(jobs, kept)]
+    rows = [(d, row) for d, row in rows if row]
     if hasattr(accept, 'prepare'):
         accept.prepare([row for _, row in rows])  # judges are asked about all rows at once
     for d, row in rows:
@@ -385,6 +391,18 @@ def generate(
     return out
 
 # %% ../../nbs/data/22_generation.ipynb #4dc4f92a
+def _job(d: Draft, place) -> Task | Dialogue | None:
+    "What is played of a draft; None where `place` cannot put it there, and the draft says why."
+    if isinstance(d.made, Dialogue):
+        return d.made
+    task = seed_task(d.made)
+    try:
+        return place(task, d.wish.number) if place else task
+    except ValueError as e:
+        d.reason, d.detail = 'not_under_contract', str(e)[:200]
+        return None
+
+
 def _leave(out: Generated, d: Draft, why: Rejected):
     out.rejected.append(why)
     out.left.append(d.wish)
@@ -429,7 +447,7 @@ def generate_all(
     most: float = 2.0,  # times `n` that is wished for, at most
     start: int = 0,  # number of the first wish: another start, other rows
     steered: dict | None = None,  # variety, failures, seeds and evolve_share, as `wishes` takes them
-    **how,  # repairs, generations, plays, more, progress, as `generate` takes them
+    **how,  # repairs, generations, plays, more, progress, place, as `generate` takes them
 ) -> Generated:
     "Rows until there are `n`."
     out, asked = Generated(), 0

@@ -9,7 +9,7 @@ __all__ = ['STOPPED', 'Play', 'turn_question', 'play_all', 'agreed', 'hint_of', 
 from dataclasses import dataclass, field, replace
 
 from ..arena.dialogues import Dialogue, Talk
-from ..arena.sessions import Session
+from ..arena.sessions import Session, in_own_words
 from ..arena.tasks import Task
 from ..core.forms import normal_form
 from ..core.records import Job, Message
@@ -64,6 +64,8 @@ class _Live:
         self.room = Talk(play.of) if isinstance(play.of, Dialogue) else Session(play.of)
 
     def question(self, prompt: Prompt) -> Question:
+        told = in_own_words(prompt.system, self.room.contract)  # a team's tools have other names
+        prompt = replace(prompt, system=told)
         return turn_question(prompt, self.room.messages, self.room.tools, self.play.hint, self.play.number)
 
     def take(self, answer):

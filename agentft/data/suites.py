@@ -18,6 +18,7 @@ from itertools import islice, zip_longest
 from fastcore.basics import patch
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
+from ..arena.players import Expert, play
 from ..arena.reports import without_form
 from ..arena.tasks import Family, Task, expert_files, join
 from ..arena.toolboxes import disguise, under_contract
@@ -380,6 +381,7 @@ class _Parts:
         self.runs = {m: _runs(_words(asks, m, self.values)) for m in (True, False)}
         wide = _values()[''] if self.written else frozenset()
         self.sign = _runs(_words(asks, True, wide))  # by which it is looked up
+        self.told = bool(task.environment)  # what it is about is told by tools, not by files
 
     @cached_property
     def files(self) -> list[tuple[str, str]]:
@@ -401,6 +403,25 @@ class _Parts:
         best = max((_share(text, lines) for text in results + told), default=0.0)
         return best if results or best >= NEAR else None
 
+# %% ../../nbs/data/04_suites.ipynb #358e210d
+@patch
+def _results(self: _Parts) -> list[str]:
+    "The lines that the tools show to whoever does the job by its plan."
+    if not hasattr(self, '_told'):
+        texts = [r.content for turn in play(self.task, Expert()).turns for r in turn.results]
+        self._told = list(dict.fromkeys(line for text in texts for line in _lines(text, masked=False)))
+    return self._told
+
+
+@patch
+def _share_told(self: _Parts, row: _Row) -> float:
+    "`share` of a job of an environment; below `SAME` where a word or a number of its instruction is another."
+    asked = self.asked(row, masked=False)
+    if asked < 1:
+        return min(asked, SAME - 0.01)
+    results = self._results()
+    return _share(results, row.lines) if _shows(results) else asked
+
 # %% ../../nbs/data/04_suites.ipynb #07a66ee9
 @patch
 def is_common(self: _Parts) -> bool:
@@ -416,6 +437,8 @@ def is_common(self: _Parts) -> bool:
 @patch
 def share(self: _Parts, row: _Row, masked: bool = True) -> float:
     "How much of the job `row` holds: of the part of which it holds less."
+    if self.told:
+        return self._share_told(row)
     asked = self.asked(row, masked)
     if self.written or asked < NEAR:
         return asked
@@ -438,6 +461,8 @@ def _usual(family: str) -> frozenset:
 @patch(as_prop=True)
 def own(self: _Parts) -> set:
     "The lines of the files, as the job begins, that other jobs of its families do not have."
+    if self.told:
+        return set()  # all jobs of an environment may have the same files
     if not hasattr(self, '_own'):
         names = re.match(r'[\w+]*', self.task.id.split(':')[-1])[0].split('+')
         lines = {line for text in self.task.files.values() for line in _lines(text, masked=False)}
@@ -509,7 +534,7 @@ class NearTasks:
                 break
             exact = other and not job.written
             share = job.share(row, not exact)
-            near = share >= (WRITTEN if job.written else SAME if exact else NEAR)
+            near = share >= (SAME if exact or job.told else WRITTEN if job.written else NEAR)
             found = max(found, (job.task.id if near else '', share), key=lambda f: (bool(f[0]), f[1]))
         same = ('', 0.0) if other else self._same_file(row)
         return max(found, same, key=lambda f: (bool(f[0]), f[1]))

@@ -23,8 +23,9 @@ from ..arena.sessions import Session
 from ..core.agent import FULL, SHORT
 from ..core.intervals import counted
 from ..core.records import Example, Message, Preference, from_dict, read_jsonl, to_dict
+from ..data.execution import check_execution
+from ..data.rules import check_rules, example_task
 from ..data.seeds import Rejected
-from ..data.verification import check_execution, check_rules, example_task
 from .samples import Advice, Estimate, Plan, advice, estimate, make_plan, row_key
 from ..workbench.recipes import project
 from ..workbench.runs import phase_dir

@@ -16,7 +16,7 @@ from ..core.agent import canonical, tools_from_schemas
 from ..core.files import Files, clean_path
 from ..core.intervals import counted
 from ..core.records import Example, Message, Preference, ToolCall, to_dict
-from ..data.verification import rule_problems
+from ..data.rules import rule_problems
 from .samples import UNSEEN, Doubt
 
 # %% ../../nbs/review/02_views.ipynb #1611c984

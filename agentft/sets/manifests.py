@@ -12,7 +12,7 @@ from ..arena.catalogue import FAMILIES
 from ..core.intervals import counted
 from ..core.records import Example, from_dict
 from ..data.seeds import Seed, held_kind
-from ..data.verification import groups
+from ..data.splits import groups
 
 # %% ../../nbs/sets/05_manifests.ipynb #d813abfc
 def manifest(
