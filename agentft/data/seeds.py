@@ -194,7 +194,9 @@ def _spelled_out(seed: Seed) -> Task:
     deliverables = list(dict.fromkeys(p for s in works for p, want in s.want.items() if want is not None))
     used = sorted({c.name for i in items for c in i.calls})
     tools = _USUAL + [name for name in used if name not in _USUAL]
-    task = Task(seed.family, -1, seed.instruction, dict(seed.files), items, deliverables, seed.summary, tools)
+    parts = any(c.name == 'read_file' and 'offset' in c.arguments for i in items for c in i.calls)
+    about = dict(summary=seed.summary, tools=tools, parts=parts)
+    task = Task(seed.family, -1, seed.instruction, dict(seed.files), items, deliverables, **about)
     if seed.no_action() in NO_ACTION:
         report, clause = _report(seed)
         said = dict(instruction=f'{seed.instruction} {clause}'.strip(), summary=report.text())
