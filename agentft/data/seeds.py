@@ -471,7 +471,16 @@ class FolderCheck:
             name = f'{id}: ' if id else ''
             lines.append(f'BAD  {place}: {name}{reason}: {detail}')
         lines += [f'warning: {w}' for w in self.warnings]
-        return '\n'.join([*lines, self.verdict()])
+        return '\n'.join([*lines, self.own(), self.verdict()])
+
+    def own(self) -> str:
+        "How many seeds are the user's own, against the guide's 50 to 100 per behaviour; starter seeds are named so."
+        few = [f'{r["behaviour"]} {r.get("your own", 0)}' for r in self.rows if r.get('your own', 0) < 50]
+        own = sum(r.get('your own', 0) for r in self.rows)
+        said = f'{counted(len(self.seeds) - own, "starter seed")}, {own} of your own'
+        return f'{said}; the guide asks for 50 to 100 of your own per behaviour' + (
+            f': {", ".join(few)}' if few else ''
+        )
 
     def verdict(self) -> str:
         if not self.bad:
@@ -495,6 +504,7 @@ def _row(seeds: list[Seed], behaviour: str, near: list) -> dict:
     return {
         'behaviour': behaviour,
         'seeds': len(seeds),
+        'your own': sum(s.author not in ('starter', 'arena') for s in seeds),
         'spelled out': sum(bool(s.steps) for s in seeds),
         'no action': sum(bool(s.no_action()) for s in seeds),
         'a todo left alone': sum(any(x.no_action for x in s.steps) and not s.no_action() for s in seeds),
