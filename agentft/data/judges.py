@@ -8,7 +8,7 @@ __all__ = ['QUESTIONS', 'CHECKS', 'TRANSFORMS', 'VERDICT_SCHEMA', 'Verdict', 'Ju
            'right_text', 'no_false_success', 'true_report', 'worked_todos', 'ends_once', 'named_files', 'named_values',
            'OfflineJudges', 'as_text', 'judge_request', 'read_verdict', 'AskedJudges']
 
-# %% ../../nbs/data/11_judges.ipynb #defea97e
+# %% ../../nbs/data/11_judges.ipynb #07d685d7
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +23,7 @@ from ..core.records import Example, Message
 from .rules import Made, Row, rules_of
 from .shown import plain_text, shown_text
 
-# %% ../../nbs/data/11_judges.ipynb #63b2f2e8
+# %% ../../nbs/data/11_judges.ipynb #0d64ab90
 QUESTIONS = dict(
     grounded='Does every value in the calls and answers (paths, replaced text, names, numbers, ids) stand in what '
     'was shown before, or follow from it?',
@@ -58,7 +58,7 @@ def verdict_problems(
     "What speaks against a row."
     return [Problem(_KINDS[v.question], f'{v.why}: {v.evidence}'[:200]) for v in verdicts if v.verdict == 'no']
 
-# %% ../../nbs/data/11_judges.ipynb #bf01c0b9
+# %% ../../nbs/data/11_judges.ipynb #37648f7f
 @dataclass(frozen=True)
 class Doubt:
     "Something that speaks against a row."
@@ -94,10 +94,8 @@ def judge_offline(
         return Verdict(question, 'yes')
     return Verdict(question, 'no' if first.sure else 'unclear', first.evidence[:160], first.why)
 
-# %% ../../nbs/data/11_judges.ipynb #2d503b9e
-_OWN = frozenset(
-    'plan.md workspace.md todo_guide.md instructions.md archive'.split()
-)  # papers that agents keep unasked
+# %% ../../nbs/data/11_judges.ipynb #1f1d8f4b
+_OWN = frozenset('plan.md workspace.md todo_guide.md instructions.md archive'.split())  # kept unasked by agents
 
 
 def _before(row: Row, k: int) -> str:
@@ -124,7 +122,7 @@ def _known_path(path: str, shown: str) -> bool:
 
 def _has_name(stem: str, shown: str) -> bool:
     "Is a file called after something in `shown`, such as a link, a heading or a number?"
-    bare, text = (re.sub(r'[-_.]', '', x.lower()) for x in (stem, shown))
+    bare, text = (re.sub(r'[-_.\s]', '', x.lower()) for x in (stem, shown))
     return len(bare) > 1 and bool(re.search(rf'(?<!\w){re.escape(bare)}|{re.escape(bare)}(?!\w)', text))
 
 
@@ -134,7 +132,7 @@ def _half_known(path: str, shown: str) -> bool:
     words = [w for w in _parts(p.stem) if len(w) > 2 or w.isdigit()]
     return not words or any(w in shown for w in words)
 
-# %% ../../nbs/data/11_judges.ipynb #6d742ccf
+# %% ../../nbs/data/11_judges.ipynb #7df126a5
 _NEW = dict(write_file='path', create_directory='path', move_file='dest', copy_file='dest', rename_file='new_name')
 _OLD = ('path', 'source')
 
@@ -153,9 +151,10 @@ def paths(row: Row):
         shown = _before(row, c.at)
         for path, new in _places(c):
             if not _known_path(path, shown) and not (new and _half_known(path, shown)):
-                yield Doubt('a path that nothing before it shows', path, sure=not new or row.shape != 'window')
+                sure = row.shape != 'window' or not new and c.changes
+                yield Doubt('a path that nothing before it shows', path, sure)
 
-# %% ../../nbs/data/11_judges.ipynb #93451b0a
+# %% ../../nbs/data/11_judges.ipynb #1d36756a
 _LEFT_OUT = re.compile(r'\[\.\.\. .{0,60}(?:left out|truncated)')
 
 
@@ -177,7 +176,7 @@ def _texts_before(row: Row) -> list[tuple]:
             files.apply(c.ours, c.result)
     return out
 
-# %% ../../nbs/data/11_judges.ipynb #40e9b04c
+# %% ../../nbs/data/11_judges.ipynb #9edb1758
 @check('grounded')
 def replaced_text(row: Row):
     "Text that an edit replaces and nothing shows."
@@ -188,7 +187,7 @@ def replaced_text(row: Row):
         if plain_text(old) not in _before(row, c.at) and old not in (text or ''):
             yield Doubt('replaces text that nothing before it shows', old)
 
-# %% ../../nbs/data/11_judges.ipynb #2de6cbf9
+# %% ../../nbs/data/11_judges.ipynb #7b2ce32c
 _NUMBER = re.compile(r'\d+(?:[.,]\d+)*')
 
 
@@ -238,7 +237,7 @@ def _date(number: str, shown: 'Shown') -> bool:
 
 TRANSFORMS = {f.__name__.strip('_'): f for f in (_same, _part, _pieces, _next, _sum, _date)}
 
-# %% ../../nbs/data/11_judges.ipynb #aa0978e9
+# %% ../../nbs/data/11_judges.ipynb #efb83634
 _MONTHS = 'january february march april may june july august september october november december'.split()
 
 
@@ -295,7 +294,7 @@ class Shown:
         "By which transform `number` follows from what was shown."
         return next((name for name, follows in TRANSFORMS.items() if follows(number, self)), '')
 
-# %% ../../nbs/data/11_judges.ipynb #4340d3e6
+# %% ../../nbs/data/11_judges.ipynb #a440a09a
 _WRITES = ('new_string', 'content', 'summary', 'new_name', 'todos', 'notes')
 
 
@@ -333,7 +332,7 @@ def numbers(row: Row):
             if not shown.gives(number):
                 yield Doubt('a number that follows from nothing before it', number, sure and not reckons)
 
-# %% ../../nbs/data/11_judges.ipynb #c9320abb
+# %% ../../nbs/data/11_judges.ipynb #ccc6675d
 _NAME = re.compile(r'(?<![\w.])[A-Z][a-zà-ÿ]+(?: [A-Z][a-zà-ÿ]+)+')
 
 
@@ -345,7 +344,7 @@ def names(row: Row):
             if not any(plain_text(w) in _before(row, k) for w in name.split()):
                 yield Doubt('a name that nothing before it shows', name, sure)
 
-# %% ../../nbs/data/11_judges.ipynb #bc3d3273
+# %% ../../nbs/data/11_judges.ipynb #9c63ce39
 _STARTS = dict(
     write_file=r'Written: ',
     edit_file=r'Edited: ',
@@ -383,14 +382,15 @@ def right_tool(row: Row):
         if (other := _other_tool(c)) and (own != 'read_file' or c.result.content.count('\n') < 1):
             yield Doubt(f'the result of {c.call.name} is that of {other}', c.result.content[:80])
         elif ours and own in _STARTS and not _is_listing(c) and not re.match(_STARTS[own], c.result.content):
-            yield Doubt(f'the result of {c.call.name} is not in its words', c.result.content[:80])
+            why = f'the result of {c.call.name} is not in its words'
+            yield Doubt(why, c.result.content[:80], row.shape != 'window')
 
 
 def _is_listing(c: Made) -> bool:
     "A folder may be empty, which is told in other words."
     return c.ours.name == 'list_files' and c.result.content.endswith('is empty.')
 
-# %% ../../nbs/data/11_judges.ipynb #dc3c1cc2
+# %% ../../nbs/data/11_judges.ipynb #c60f1c2c
 _PATHS = re.compile(
     r'(?<![\w./])(?:[\w.@-]+/)*[\w@-][\w.@-]*\.[A-Za-z]\w{0,4}(?![\w/-])|(?<![\w./:])(?:[\w.@-]+/)+(?![\w*{])'
 )
@@ -412,10 +412,11 @@ def right_file(row: Row):
         if own and named and not any(a.endswith(b) or b.endswith(a) for a in own for b in named):
             yield Doubt(f'the result of {c.call.name} is about another file than {own[0]}', c.result.content[:80])
         size, text = _SIZE.search(c.result.content), c.ours.arguments.get('content')
-        if size and c.ours.name == 'write_file' and isinstance(text, str) and len(text.encode()) != int(size[1]):
-            yield Doubt(f'{len(text.encode())} bytes were written', c.result.content[:80])
+        wrote = size and c.ours.name == 'write_file' and isinstance(text, str) and not _is_cut(c)
+        if wrote and len(text.encode('utf-8', 'replace')) != int(size[1]):
+            yield Doubt('another number of bytes was written', c.result.content[:80])
 
-# %% ../../nbs/data/11_judges.ipynb #c0eb4242
+# %% ../../nbs/data/11_judges.ipynb #779d6ca4
 def _bare(text: str) -> list[str]:
     "The lines of a text or of a read, without numbers, and without blank ones at the end."
     return [re.sub(r'^ *\d+\t', '', line).rstrip() for line in text.rstrip().splitlines()]
@@ -446,7 +447,7 @@ def _contradicts(c: Made, known: str, exact: bool) -> tuple[str, str] | None:
         return f'holds {known.count(old)} times what is replaced', old
     return None
 
-# %% ../../nbs/data/11_judges.ipynb #eef0e750
+# %% ../../nbs/data/11_judges.ipynb #4feb7773
 _ADMITS = re.compile(
     r"fail|error|could not|couldn't|cannot|can't|unable|not (?:found|possible|done|allowed)|missing|denied", re.I
 )
@@ -476,14 +477,14 @@ def no_false_success(row: Row):
         if _failed(c) and row.shape != 'window' and not _ADMITS.search(said):
             yield Doubt(f'the last {c.call.name} of {path} failed, and nobody says so', c.result.content[:80])
 
-# %% ../../nbs/data/11_judges.ipynb #88f2697d
+# %% ../../nbs/data/11_judges.ipynb #aa40476a
 def _touched(row: Row) -> tuple[set, set]:
     "Paths of calls that succeeded: those that were changed, and all."
     changed, seen = set(), set()
     for c in (c for c in row.calls if not _failed(c)):
         found = {clean_path(x) for x, _ in _places(c)}
         if name := c.ours.arguments.get('new_name'):
-            found.add(clean_path(str(PurePosixPath(clean_path(c.ours.arguments.get('path'))).with_name(str(name)))))
+            found.add(clean_path(f"{PurePosixPath(clean_path(c.ours.arguments.get('path'))).parent}/{name}"))
         seen |= found
         changed |= found if c.changes else set()
     return changed, seen
@@ -514,7 +515,7 @@ def true_report(row: Row):
                 if not _is_one_of(path, seen) and plain_text(path) not in shown_text(row.messages):
                     yield Doubt('reported as changed, and never touched', path)
 
-# %% ../../nbs/data/11_judges.ipynb #d7748040
+# %% ../../nbs/data/11_judges.ipynb #74ec9a16
 def _marks(c: Made, state: AgentState) -> list[str]:
     "Texts of the todos of the work that a call marks; the machine moves on."
     if c.ours.name not in BOOKKEEPING:
@@ -550,7 +551,7 @@ def ends_once(row: Row):
     if later:
         yield Doubt('the job was ended, and goes on', f'{later[0].call.name}')
 
-# %% ../../nbs/data/11_judges.ipynb #88db53e3
+# %% ../../nbs/data/11_judges.ipynb #824db13b
 _FORM = re.compile(r'`\w+: \.\.\.` \(.*?\)', re.S)  # a line of a report that is asked for
 _LIMIT = re.compile(r'(?:most|least|than|within|under|over|up to|maximum|max|first|last|exactly)\W+(?:\w+\W+)?$', re.I)
 _UNIT = re.compile(r'^\W*(?:words?|lines?|characters?|todos?|entries|rows?|sentences?|columns?|digits?)\b', re.I)
@@ -586,7 +587,7 @@ def _is_example(path: str, asked: str) -> bool:
     before = asked[: asked.find(path)][-160:]
     return bool(re.search(r'\b(?:such as|like|for example|e\.g\.|if|unless|in case|instead|example)\b', before, re.I))
 
-# %% ../../nbs/data/11_judges.ipynb #2dc41387
+# %% ../../nbs/data/11_judges.ipynb #059edf07
 @check('serves')
 def named_values(row: Row):
     "Numbers that the request gives, and nothing uses."
@@ -604,7 +605,7 @@ def named_values(row: Row):
             unread = bool(changed) and not (_same(m[0], shown) or _part(m[0], shown))
             yield Doubt('the request gives a number that nothing uses', m[0], sure=bool(to_be_set) and unread)
 
-# %% ../../nbs/data/11_judges.ipynb #ca09ddf6
+# %% ../../nbs/data/11_judges.ipynb #a0a88702
 class OfflineJudges:
     "Answers the questions by comparison; asks nobody."
 
@@ -616,7 +617,7 @@ class OfflineJudges:
         row = Row(example)
         return [judge_offline(row, question) for question in QUESTIONS]
 
-# %% ../../nbs/data/11_judges.ipynb #1478fa9e
+# %% ../../nbs/data/11_judges.ipynb #c1882480
 VERDICT_SCHEMA = dict(
     type='object',
     properties=dict(
@@ -648,7 +649,7 @@ def judge_request(
     fields = dict(question=QUESTIONS[question], conversation=as_text(example))
     return dict(prompt=f'judge-{question}', fields=fields, schema=VERDICT_SCHEMA)
 
-# %% ../../nbs/data/11_judges.ipynb #4ebb8f24
+# %% ../../nbs/data/11_judges.ipynb #928065b7
 def read_verdict(
     example: Example,
     question: str,  # a name in `QUESTIONS`
@@ -665,7 +666,7 @@ def read_verdict(
         return Verdict(question, 'unclear', quote[:160], 'the quote does not stand in the conversation', by)
     return Verdict(question, said, quote[:160], why, by)
 
-# %% ../../nbs/data/11_judges.ipynb #42cab3c2
+# %% ../../nbs/data/11_judges.ipynb #74844fe1
 class AskedJudges:
     "Asks a teacher; what was answered once is not asked again."
 
