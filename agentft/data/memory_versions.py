@@ -6,7 +6,7 @@
 __all__ = ['LEAST', 'VERSION', 'OFFLINE', 'check_version', 'budgets', 'version_example', 'budget_example', 'Source',
            'memory_sources', 'check_source', 'write_like', 'expand_memory']
 
-# %% ../../nbs/data/34_memory_versions.ipynb #577055dc
+# %% ../../nbs/data/34_memory_versions.ipynb #6e78550f
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from ..evidence.found import Found
 from ..evidence.memory import CompactPair, atoms, compare_versions, is_template, load_bearing
 from ..teachers.questions import Answer, Question, Teacher
 
-# %% ../../nbs/data/34_memory_versions.ipynb #dbe5691f
+# %% ../../nbs/data/34_memory_versions.ipynb #09b8cc77
 def _facts(text: str) -> set:
     return set().union(*(atoms(line) for line in text.splitlines() if not line.startswith('#')), set())
 
@@ -54,18 +54,18 @@ def check_version(
         return 'too_many_lines', f'{p.lines_after} lines, {max_lines} are allowed'
     return ('', '') if p.good else ('nothing_carries', 'no line of it is load-bearing')
 
-# %% ../../nbs/data/34_memory_versions.ipynb #c83238c0
+# %% ../../nbs/data/34_memory_versions.ipynb #e86fd289
 def budgets(
     text: str,  # a memory file
-    shares: tuple = (0.8, 0.65, 0.5),  # of its tokens
+    shares: tuple = (0.9, 0.75, 0.6),  # of its tokens
     count: Callable = count_tokens,  # text -> tokens
 ) -> tuple[list[int], int]:  # budgets, the largest first; how many shares leave too little
     "Budgets in which a rewrite of `text` can keep what it has to."
     least = count('\n'.join(line for line, _ in load_bearing(text)))
-    wanted = [round(share * count(text) / 10) * 10 for share in shares]
+    wanted = [int(share * count(text) / 10) * 10 for share in shares]
     return sorted({b for b in wanted if b > least}, reverse=True), sum(b <= least for b in wanted)
 
-# %% ../../nbs/data/34_memory_versions.ipynb #3d2d2b38
+# %% ../../nbs/data/34_memory_versions.ipynb #98ce1491
 _ASKS = [
     '{path} takes {old} tokens. Rewrite it in at most {budget} tokens. Keep rules, decisions, pinned lines and every '
     'fact that is still needed; drop what is over.',
@@ -96,10 +96,11 @@ def version_example(
     parents: list[str] = (),  # the job or commit that it came from
     author: str = 'trace',
     count: Callable = count_tokens,  # text -> tokens
+    shorter: float = 0.1,  # share of the tokens that it has to save
     **meta,  # what else is kept beside the row
 ) -> Example:  # ValueError where the rewrite is not good
     "A rewrite as a job whose request names the token budget."
-    reason, detail = check_version(before, after, budget, count=count)
+    reason, detail = check_version(before, after, budget, shorter, count=count)
     if reason:
         raise ValueError(f'{reason}: {detail}')
     seed = _seed(path, before, after, budget, author, list(parents), count)
@@ -111,7 +112,7 @@ def version_example(
     about = dict(behaviour='compact', family='memory', parents=[seed.id, *parents])
     return Example(job.messages(), job.tools, **about, meta=facts)
 
-# %% ../../nbs/data/34_memory_versions.ipynb #370819d8
+# %% ../../nbs/data/34_memory_versions.ipynb #64df14bf
 def budget_example(
     p: CompactPair,
     count: Callable = count_tokens,  # text -> tokens
@@ -120,9 +121,9 @@ def budget_example(
     if not p.good:
         raise ValueError(f'{p.id}: it {p.change}, {len(p.lost)} load-bearing lost: no example to follow')
     budget = -(-count(p.after) // 10) * 10
-    return version_example(p.path, p.before, p.after, budget, [p.job] if p.job else [], count=count)
+    return version_example(p.path, p.before, p.after, budget, [p.job] if p.job else [], count=count, shorter=0)
 
-# %% ../../nbs/data/34_memory_versions.ipynb #087bdb10
+# %% ../../nbs/data/34_memory_versions.ipynb #101dcef1
 @dataclass
 class Source:
     "A memory file that is to be rewritten."
@@ -175,7 +176,7 @@ def _why_no_source(p: CompactPair, text: str, taken) -> str:
         return 'too short to need a rewrite'
     return 'the same text once more' if text.strip() in taken else ''
 
-# %% ../../nbs/data/34_memory_versions.ipynb #458df2fe
+# %% ../../nbs/data/34_memory_versions.ipynb #d1fae2d5
 VERSION = dict(
     type='object',
     properties=dict(text=dict(type='string', description='all of the file, in Markdown; ends with a line break')),
@@ -187,14 +188,15 @@ VERSION = dict(
 def check_source(
     text: str,  # that a teacher wrote
     like: str,  # the recorded file
-    carries: int = 6,  # load-bearing lines that it needs
+    carries: int = 6,  # load-bearing lines that it needs, or as many as the recorded file has
     over: float = 0.3,  # share of its tokens that are not load-bearing
     same: float = 0.2,  # share of its facts that may stand in the recorded file
 ) -> tuple[str, str]:  # (reason, detail); ('', '') where it is good
     "What is wrong with another memory file."
     lines, size, facts = load_bearing(text), count_tokens(text), _facts(text)
-    if len(lines) < carries:
-        return 'too_little_carries', f'{len(lines)} load-bearing lines, {carries} are needed'
+    needed = min(carries, len(load_bearing(like)))
+    if len(lines) < needed:
+        return 'too_little_carries', f'{len(lines)} load-bearing lines, {needed} are needed'
     if not 0.5 * count_tokens(like) <= size <= 2 * count_tokens(like) or size < LEAST:
         return 'other_length', f'{size} tokens, the recorded one has {count_tokens(like)}'
     if count_tokens('\n'.join(line for line, _ in lines)) > (1 - over) * size:
@@ -203,7 +205,7 @@ def check_source(
         return 'copied', f'{len(facts & _facts(like))} of {len(facts)} facts stand in the recorded file'
     return '', ''
 
-# %% ../../nbs/data/34_memory_versions.ipynb #6be6792a
+# %% ../../nbs/data/34_memory_versions.ipynb #9c1e40ce
 def _take(answer: Answer | None) -> tuple[str, str, str]:
     "(text, reason, detail) of an answer."
     if answer is None:
@@ -222,11 +224,12 @@ def write_like(
     teacher: Teacher,
     prompts: dict,  # name -> Prompt
     domains: list[str],  # taken in turn
+    most: int = 100,  # questions
     progress: bool = False,
 ) -> tuple[list[Source], Counter]:  # good ones; reason -> how many are not
     "Other memory files like the recorded ones."
     asked = []
-    for k, s in enumerate(s for s in sources for _ in range(n)):
+    for k, s in enumerate([s for _ in range(n) for s in sources][:most]):
         fields = dict(path=s.path, tokens=count_tokens(s.text), text=s.text.strip(), number=k)
         asked.append((s, prompts['memory_like'].fill(VERSION, domain=domains[k % len(domains)], **fields)))
     out, reasons = [], Counter()
@@ -239,7 +242,7 @@ def write_like(
     del reasons['']
     return out, reasons
 
-# %% ../../nbs/data/34_memory_versions.ipynb #b71eb3c5
+# %% ../../nbs/data/34_memory_versions.ipynb #02c7e43b
 @dataclass
 class _Draft:
     "A rewrite on its way."
@@ -254,7 +257,7 @@ class _Draft:
 
     def question(self, prompt) -> Question:
         s, problem = self.source, f'{self.reason}: {self.detail}' if self.reason else ''
-        facts = [line for line, _ in load_bearing(s.text)]
+        facts = [line.lstrip('-*+ ') for line, _ in load_bearing(s.text)]
         about = dict(path=s.path, budget=self.budget, tokens=count_tokens(s.text), facts=facts)
         return prompt.fill(VERSION, again=len(self.answers), **about, text=s.text.strip(), problem=problem)
 
@@ -278,12 +281,12 @@ def _rewrite(drafts: list[_Draft], teacher, prompt, repairs: int, shorter: float
         for d, q, answer in zip(on, asked, teacher.ask(asked, progress, partial=True)):
             d.take(answer, q.prompt, shorter)
 
-# %% ../../nbs/data/34_memory_versions.ipynb #b9b74557
-def _version_row(d: _Draft, teacher: Teacher) -> Example:
+# %% ../../nbs/data/34_memory_versions.ipynb #33035f71
+def _version_row(d: _Draft, teacher: Teacher, shorter: float) -> Example:
     s = d.source
     by = dict(origin='teacher', teacher=teacher.name, offline=teacher.offline)
     asked = dict(answers=[*s.answers, *d.answers], prompts=list(dict.fromkeys([*s.prompts, *d.prompts])))
-    told = dict(source='written' if s.written_by else 'recorded', tries=len(d.answers))
+    told = dict(source='written' if s.written_by else 'recorded', tries=len(d.answers), shorter=shorter)
     return version_example(s.path, s.text, d.text, d.budget, s.parents, teacher.name, **by, **asked, **told)
 
 
@@ -292,7 +295,7 @@ def _dropped(d: _Draft) -> Rejected:
     record = dict(path=d.source.path, before=d.source.text, after=d.text, budget=d.budget, answers=d.answers)
     return Rejected(id, d.reason, d.detail[:200], 'memory', 'compact', 'memory', list(d.source.parents), record)
 
-# %% ../../nbs/data/34_memory_versions.ipynb #e1b91b43
+# %% ../../nbs/data/34_memory_versions.ipynb #fc26274e
 OFFLINE = 'an offline teacher rewrites no memory'
 
 
@@ -305,7 +308,7 @@ def expand_memory(
     out: OwnRows,  # gets the rows, what was turned away and a flow
     domains: list[str] = ('an office',),  # of `variety.yaml`
     like: int = 2,  # other files for each recorded one
-    shares: tuple = (0.8, 0.65, 0.5),  # budgets, as shares of the tokens of the file
+    shares: tuple = (0.9, 0.75, 0.6),  # budgets, as shares of the tokens of the file
     shorter: float = 0.1,  # share of the tokens that a rewrite has to save at least
     repairs: int = 1,  # times that what was refused is asked again
     progress: bool = False,
@@ -317,14 +320,14 @@ def expand_memory(
         flow.reasons[OFFLINE] = flow.came
         out.flows.append(flow)
         return flow
-    written, refused = write_like(sources, like, teacher, prompts, list(domains), progress) if like else ([], Counter())
+    written, refused = write_like(sources, like, teacher, prompts, list(domains), most, progress)
     flow.reasons += Counter({f'file refused: {why}': n for why, n in refused.items()})
     left = _drafts([*sources, *written], shares, flow)
     flow.came = sum(flow.reasons.values()) + len(left)
     while left and flow.kept < most:
         batch, left = left[: most - flow.kept], left[most - flow.kept :]
         _rewrite(batch, teacher, prompts['memory'], repairs, shorter, progress)
-        _keep(batch, teacher, accept, out, flow)
+        _keep(batch, teacher, accept, shorter, out, flow)
         if any(d.reason == STOPPED for d in batch):
             break
     flow.reasons[ENOUGH] += len(left)
@@ -343,15 +346,15 @@ def _drafts(sources: list[Source], shares: tuple, flow: Flow) -> list[_Draft]:
         rows.append([_Draft(s, b) for b in fit])
     return [row[k] for k in range(len(shares)) for row in rows if k < len(row)]
 
-# %% ../../nbs/data/34_memory_versions.ipynb #611d8f63
-def _keep(drafts: list[_Draft], teacher, accept, out: OwnRows, flow: Flow):
+# %% ../../nbs/data/34_memory_versions.ipynb #d03464f5
+def _keep(drafts: list[_Draft], teacher, accept, shorter: float, out: OwnRows, flow: Flow):
     "Rows of the good drafts; the others are counted by reason."
     for d in drafts:
         if d.reason:
             out.rejected.append(_dropped(d))
             flow.reasons[d.reason] += 1
             continue
-        e = _version_row(d, teacher)
+        e = _version_row(d, teacher, shorter)
         if refused := accept(e):
             out.rejected.append(refused)
             flow.reasons[f'row refused: {refused.reason}'] += 1
