@@ -22,10 +22,12 @@ setup(
     classifiers=["Intended Audience :: Developers", "Programming Language :: Python :: 3.11"],
     packages=find_packages(include=["agentft", "agentft.*"]),
     include_package_data=True,
+    data_files=[("share/agentft", [f for f in ("prices.yaml",) if Path(f).exists()])],
     python_requires=f">={cfg['min_python']}",
     install_requires=cfg["requirements"].split(),
     extras_require={
-        o: cfg[f"{o}_requirements"].split() for o in ("train", "teacher", "endpoint", "embedded", "gpu", "cloud", "dev")
+        o: cfg[f"{o}_requirements"].split()
+        for o in ("train", "teacher", "endpoint", "review", "embedded", "gpu", "cloud", "dev")
     },
     entry_points={
         "console_scripts": cfg["console_scripts"].split(),

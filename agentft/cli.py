@@ -22,6 +22,7 @@ COMMANDS = dict(
     synthesize='phase 2: seeds, jobs and failures -> verified examples',
     train='phase 3: examples -> an adapter',
     evaluate='phase 4: base and adapter play held-out jobs -> metrics and a verdict',
+    curve='train on parts of the rows of a run -> a learning curve, and what twice the rows would buy',
     contract='from a trail: the tools of the agent, in which phases, and what is left to fill in -> a YAML file',
     seeds='check a folder of seeds: play every one, name the bad ones with their place',
     report='write the HTML pages of a run again',
@@ -166,11 +167,10 @@ def _known_options(parser) -> list[str]:
     return [o.removeprefix('--') for action in parser._actions for o in action.option_strings if o.startswith('--')]
 
 
-def _phase(name, argv):
-    "Call the function of phase `name`, with options made from its parameters."
+def _call(name, function, argv):
+    "Call `function` as the command `name`, with options made from its parameters."
     from fastcore.script import anno_parser
 
-    function = getattr(import_module(f'agentft.phases.{name}'), name)
     parser = anno_parser(function, prog=f'agentft {name}')
     parser.allow_abbrev = False  # --jobs must not be taken for --jobs_share
     args, unknown = parser.parse_known_args(argv)
@@ -180,6 +180,18 @@ def _phase(name, argv):
         option = unknown[0].lstrip('-').split('=')[0]
         parser.error(f'there is no {unknown[0]}: {hint(option, _known_options(parser))}')
     function(**{k: v for k, v in vars(args).items() if k not in ('pdb', 'xtra')})
+
+
+def _phase(name, argv):
+    "The function of phase `name`."
+    _call(name, getattr(import_module(f'agentft.phases.{name}'), name), argv)
+
+# %% ../nbs/cli.ipynb #d3ed94d9
+def _curve(argv):
+    "The learning curve of a run."
+    from agentft.evaluation.learning_curve import learning_curve
+
+    _call('curve', learning_curve, argv)
 
 # %% ../nbs/cli.ipynb #6b677c0e
 def _say(e) -> str:
@@ -203,7 +215,7 @@ def _not_understood(command) -> int:
 # %% ../nbs/cli.ipynb #41c50fb2
 def _do(command, argv) -> int:
     "Run one command; what the user can mend becomes a sentence."
-    own = dict(run=_run, report=_report, contract=_contract, seeds=_seeds)
+    own = dict(run=_run, report=_report, contract=_contract, seeds=_seeds, curve=_curve)
     try:
         status = own[command](argv) if command in own else _phase(command, argv)
     except KeyboardInterrupt as e:

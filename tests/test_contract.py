@@ -53,8 +53,8 @@ from agentft.core.records import (
     write_jsonl,
 )
 from agentft.data.expansion import job_example
+from agentft.data.rules import rule_problems
 from agentft.data.suites import suite_tasks
-from agentft.data.verification import rule_problems
 from agentft.data.windows import window_example, windows
 from agentft.evaluation.answers import Answer
 from agentft.evaluation.judging import reference_at

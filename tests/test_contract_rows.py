@@ -24,13 +24,15 @@ from agentft.core.agent import FULL, SHORT, TOOLS, in_words_of, tool_schemas, to
 from agentft.core.contracts import Contract, infer_contract, write_contract
 from agentft.core.records import Example, from_dict, to_dict
 from agentft.data.contract_rows import environment_rows, open_team, team_contract, team_rows, training_jobs
+from agentft.data.execution import check_execution
 from agentft.data.expansion import expand
+from agentft.data.gate import Gate, Reserved
 from agentft.data.generation import generate, wishes
 from agentft.data.preferences import pair
+from agentft.data.rules import check_rules, example_task, rules_of
 from agentft.data.seeds import BEHAVIOURS, Seed, Step, family_seeds, held_kind, read_seeds
 from agentft.data.suites import suite_tasks
 from agentft.data.variations import OfflineTeacher
-from agentft.data.verification import Gate, Reserved, check_execution, check_rules, example_task, rules_of
 from agentft.evaluation.standings import refuse_copies
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer

@@ -19,8 +19,10 @@ from agentft.arena.players import Expert, play
 from agentft.arena.workspace import Workspace
 from agentft.core.records import Job, Message, ToolCall, Turn, from_dict, read_jsonl, to_dict, write_jsonl
 from agentft.core.replacements import edit_cost, minimal_edit, readable_edit
+from agentft.data.execution import check_execution
 from agentft.data.histories import compact_example, to_example, to_task, wishes
-from agentft.data.verification import check_execution, check_rules, example_task, groups
+from agentft.data.rules import check_rules, example_task
+from agentft.data.splits import groups
 from agentft.evidence.changes import KINDS, REASONS, clean_message, file_edits, is_told, message_reason, told
 from agentft.evidence.edits import Edit, Tally, code_base, stream_edits, stream_job_edits
 from agentft.evidence.memory import compact_pairs, compact_summary, compare_versions, git_compact_pairs

@@ -20,6 +20,7 @@ from agentft.core.records import (
     read_jsonl,
     to_dict,
 )
+from agentft.data.gate import Gate, Reserved, row_length
 from agentft.data.own_history import (
     ENOUGH,
     HELD_OUT,
@@ -32,8 +33,8 @@ from agentft.data.own_history import (
     take_own_history,
     take_windows,
 )
+from agentft.data.rules import check_rules
 from agentft.data.seeds import Rejected
-from agentft.data.verification import Gate, Reserved, check_rules, row_length
 from agentft.data.windows import group_of
 from agentft.evidence.found import Found, read_found
 from agentft.evidence.memory import compact_pairs

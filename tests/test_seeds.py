@@ -19,6 +19,7 @@ from agentft.arena.sessions import Session
 from agentft.cli import main
 from agentft.core.records import Example, Job, Message, ToolCall, from_dict, to_dict, write_jsonl
 from agentft.data.expansion import answer_example
+from agentft.data.gate import Gate, Reserved
 from agentft.data.seeds import (
     BEHAVIOURS,
     LOOKS,
@@ -33,7 +34,6 @@ from agentft.data.seeds import (
 )
 from agentft.data.turn_seeds import add_seed, show_turn, turn_seed
 from agentft.data.variations import Made, vary_seed
-from agentft.data.verification import Gate, Reserved
 from agentft.evidence.failures import detect
 from agentft.teachers.questions import Answer
 from agentft.traces.audit import from_documents

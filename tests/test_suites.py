@@ -14,10 +14,10 @@ from agentft.core.agent import FULL, SHORT, TOOLS
 from agentft.core.contracts import Contract
 from agentft.core.metrics import five
 from agentft.core.records import Example, from_dict, to_dict
+from agentft.data.gate import Gate, Reserved
 from agentft.data.seeds import Seed, held_kind, read_seeds, seed_task
 from agentft.data.suites import STANDARD, SUITES, NearTasks, families_in, first_number, prompt_text, suite_tasks
 from agentft.data.variations import MOST_FILES, MOST_TODOS, evolve_seed, vary_seed
-from agentft.data.verification import Gate, Reserved
 from agentft.evaluation.standings import refuse_copies
 from agentft.model.loading import load_tokenizer
 

@@ -17,10 +17,12 @@ from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
 from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import Expert, play
 from agentft.core.records import Example, Message, Preference, read_jsonl, write_jsonl
+from agentft.data.execution import check_execution
 from agentft.data.expansion import _requests, answer_example
+from agentft.data.rules import check_rules, example_task
 from agentft.data.seeds import Rejected, Seed, check_seeds, read_seeds, seed_task
+from agentft.data.splits import groups, split_jobs
 from agentft.data.variations import OfflineTeacher, Request, made_of
-from agentft.data.verification import check_execution, check_rules, example_task, groups, split_jobs
 from agentft.evidence.failures import detect
 from agentft.phases.synthesize import synthesize
 from agentft.teachers.questions import Store
@@ -274,7 +276,8 @@ def test_real_jobs_become_examples():
     if not folder.is_dir():
         pytest.skip(f'no audit documents at {folder}: set AGENTFT_AUDIT')
     from agentft.data.expansion import job_example
-    from agentft.data.verification import Gate, Reserved, untrain
+    from agentft.data.gate import Gate, Reserved
+    from agentft.data.rules import untrain
     from agentft.traces.wanted_jobs import read_jobs
 
     gate, jobs = Gate(Reserved(2), max_len=100_000), list(read_jobs(folder, {}))

@@ -13,8 +13,8 @@ from agentft.core.agent import FULL
 from agentft.core.files import replay_files
 from agentft.core.records import Job, Label, Message, Outcome, Todo, ToolCall, Turn
 from agentft.core.todo_work import todo_work
+from agentft.data.rules import check_rules
 from agentft.data.shown import plain_text, shown_text
-from agentft.data.verification import check_rules
 from agentft.data.windows import NO_WORK_SHOWN, NOT_OFFERED, REWRITES, offered_to, references, window_example, windows
 from agentft.evidence.failures import detect
 from agentft.evidence.right_turns import judge_turns
@@ -318,7 +318,7 @@ def read_jobs_of_sessions():
 
 
 def test_one_bad_decision_does_not_cost_its_window():
-    from agentft.data.verification import untrain
+    from agentft.data.rules import untrain
 
     job = full_jobs()[0]
     w = next(w for w in windows(job, fmt(), 2048) if len(w.trained) > 3)

@@ -38,6 +38,7 @@ class Dialogue:
     says: list[str] = field(default_factory=list)  # what the last answer has to contain
     questions: list[int] = field(default_factory=list)  # turns before which the agent has to have asked something
     no_action: str = ''  # why nothing may be changed: a word of `NO_ACTION` of the seeds, or `ask`
+    needs: list[str] = field(default_factory=list)  # names of the tool that is missing, where that is why
     behaviour: str = 'tools'
     family: str = ''  # domain of the talk
     parents: list[str] = field(default_factory=list)  # what it was made from
@@ -64,6 +65,8 @@ def problem(self: Dialogue) -> str:
         return f'questions are numbers of later turns, from 1 to {len(self.turns) - 1}'
     if self.no_action and self.want:
         return 'nothing may be changed, and yet files have to be'
+    if (self.no_action == 'tool') != bool(self.needs) or set(self.needs) & set(self.tools):
+        return 'where a tool is missing, needs names it, and it is not offered'
     return ''
 
 # %% ../../nbs/arena/09_dialogues.ipynb #7ca2835b

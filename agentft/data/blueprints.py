@@ -80,6 +80,7 @@ DIALOGUE = _object(
     results=_list(_RESULT, 'every file that is made, changed or removed, as it is at the end'),
     says=_list(_text('a few words'), 'what the last answer has to contain, word for word'),
     no_action=_one_of(['', 'ask', *NO_ACTION], 'why nothing may be changed; empty where something is'),
+    needs=_list(_text('a name such as send_mail'), 'for `tool`: the tool that is missing; else empty'),
 )
 TALK_TOOLS
 
@@ -170,6 +171,7 @@ def blueprint_dialogue(
         value['says'],
         asked,
         value['no_action'],
+        value['needs'],
         behaviour,
         f'made/{domain}',
         list(parents),
@@ -260,7 +262,8 @@ def talk_script(
     "What an expert says in a dialogue, as far as its data tells."
     calls = _calls(d.files, list(reads), d.want)
     looks = [c for c in calls if c.name == 'read_file']
-    out = [say(*looks)] if looks and 'read_file' in d.tools else []
+    looks_at_once = [[c] for c in looks] if d.shape == 'nested' else [looks] if looks else []
+    out = [say(*some) for some in looks_at_once if 'read_file' in d.tools]
     for k in range(1, len(d.turns)):
         out.append(say(text='Which one do you mean?' if k in d.questions else 'I see.'))
     out += [say(edit) for c in calls if c not in looks for edit in _in_place(d, c)]

@@ -21,11 +21,12 @@ from ..core.agent import SHORT, Problem, tools_from_schemas
 from ..core.contracts import Contract, read_contract
 from ..core.intervals import counted
 from ..core.records import Example, Job, to_dict
+from .execution import dressed
 from .expansion import expand, job_weights, rules_note
 from .plays import play_agreed
+from .rules import example_task, rules_of
 from .seeds import Rejected, Seed
 from .suites import suite_tasks
-from .verification import dressed, example_task, rules_of
 from ..teachers.prompts import Prompt
 from ..teachers.questions import Teacher
 from ..workbench.recipes import placed

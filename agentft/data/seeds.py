@@ -194,7 +194,9 @@ def _spelled_out(seed: Seed) -> Task:
     deliverables = list(dict.fromkeys(p for s in works for p, want in s.want.items() if want is not None))
     used = sorted({c.name for i in items for c in i.calls})
     tools = _USUAL + [name for name in used if name not in _USUAL]
-    task = Task(seed.family, -1, seed.instruction, dict(seed.files), items, deliverables, seed.summary, tools)
+    parts = any(c.name == 'read_file' and 'offset' in c.arguments for i in items for c in i.calls)
+    about = dict(summary=seed.summary, tools=tools, parts=parts)
+    task = Task(seed.family, -1, seed.instruction, dict(seed.files), items, deliverables, **about)
     if seed.no_action() in NO_ACTION:
         report, clause = _report(seed)
         said = dict(instruction=f'{seed.instruction} {clause}'.strip(), summary=report.text())
@@ -314,6 +316,7 @@ class Rejected:
     family: str = ''
     parents: list[str] = field(default_factory=list)
     record: dict = field(default_factory=dict)  # the whole thing, where somebody may want to look at it
+    layer: str = ''  # of the gate: rules, evaluation, execution, judges or duplicates
     v: int = 1
 
 # %% ../../nbs/data/00_seeds.ipynb #c933a1ec
@@ -468,7 +471,16 @@ class FolderCheck:
             name = f'{id}: ' if id else ''
             lines.append(f'BAD  {place}: {name}{reason}: {detail}')
         lines += [f'warning: {w}' for w in self.warnings]
-        return '\n'.join([*lines, self.verdict()])
+        return '\n'.join([*lines, self.own(), self.verdict()])
+
+    def own(self) -> str:
+        "How many seeds are the user's own, against the guide's 50 to 100 per behaviour; starter seeds are named so."
+        few = [f'{r["behaviour"]} {r.get("your own", 0)}' for r in self.rows if r.get('your own', 0) < 50]
+        own = sum(r.get('your own', 0) for r in self.rows)
+        said = f'{counted(len(self.seeds) - own, "starter seed")}, {own} of your own'
+        return f'{said}; the guide asks for 50 to 100 of your own per behaviour' + (
+            f': {", ".join(few)}' if few else ''
+        )
 
     def verdict(self) -> str:
         if not self.bad:
@@ -492,6 +504,7 @@ def _row(seeds: list[Seed], behaviour: str, near: list) -> dict:
     return {
         'behaviour': behaviour,
         'seeds': len(seeds),
+        'your own': sum(s.author not in ('starter', 'arena') for s in seeds),
         'spelled out': sum(bool(s.steps) for s in seeds),
         'no action': sum(bool(s.no_action()) for s in seeds),
         'a todo left alone': sum(any(x.no_action for x in s.steps) and not s.no_action() for s in seeds),

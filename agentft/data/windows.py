@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['UNSEEN', 'NO_WORK_SHOWN', 'NOT_OFFERED', 'REWRITES', 'TOO_LONG', 'Window', 'used_tools', 'offered', 'offered_to',
-           'windows', 'behaviour_of', 'group_of', 'window_example', 'references']
+           'windows', 'window_at', 'behaviour_of', 'group_of', 'window_example', 'references']
 
 # %% ../../nbs/data/08_windows.ipynb #dfe70fb7
 from collections import Counter
@@ -276,6 +276,29 @@ def windows(
             writer.go_on(turn)
         writer.close()
     return writer.out
+
+# %% ../../nbs/data/08_windows.ipynb #7821bf9d
+def window_at(
+    job: Job,  # with its labels
+    turn: int,  # index of the one decision
+    fmt,  # ChatFormat of the model
+    max_len: int,  # longest row, in tokens of the model
+    verdicts: list[TurnVerdict] | None = None,  # of `judge_turns`, where they are known already
+    tools: list[dict] | None = None,  # tool schemas that are offered; None: all that the job had
+) -> Window:
+    "The window whose one decision is `turn`."
+    verdicts, tools = judge_turns(job) if verdicts is None else verdicts, job.tools if tools is None else tools
+    writer, since = _Writer(job, verdicts, fmt, max_len, tools), 0
+    for segment in _segments(job):
+        since = segment.start if turn in segment else since
+    for i in range(turn):
+        writer.before.take(job.turns[i].seen)
+        writer.go_on(i)
+    writer.before.take(job.turns[turn].seen)
+    writer.begin(turn, since)
+    writer.add(turn, since)
+    writer.close()
+    return writer.out[0]
 
 # %% ../../nbs/data/08_windows.ipynb #2bc4998f
 _OF_TOOL = dict(

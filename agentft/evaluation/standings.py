@@ -15,8 +15,8 @@ from ..arena.tasks import OBJECTIVES, Task
 from ..core.intervals import clusters_of, counted
 from ..core.metrics import LABELS, TARGETS, Metric, five, job_counts
 from ..core.records import Example, Job
+from ..data.rules import example_task
 from ..data.suites import SUITES, NearTasks
-from ..data.verification import example_task
 from agentft.evaluation.comparison import (
     BETTER,
     Comparison,

@@ -28,7 +28,9 @@ from ..core.replacements import apply_edits
 from ..evidence.duplicates import repeated_jobs
 from ..evidence.edits import Edit, Tally, code_base, stream_job_edits
 from ..evidence.failures import Failure, detect
+from ..evidence.forgotten import Forgotten, read_forgotten
 from ..evidence.ledger import Entry, Ledger, stamp_of
+from ..evidence.licences import licences_of
 from ..evidence.memory import compact_pairs
 from ..evidence.patterns import JobRow, job_row, read_patterns, write_patterns
 from ..evidence.privacy import Redactor, redact, redact_file, refuse_leaks
@@ -259,6 +261,10 @@ def _from_audit(src, led, r, p, filters, reviews):
             facts['left_out'], job = why, None
         else:
             job, more, pairs = _judge(job, r.redactor)
+            if r.forgotten.has(job):
+                led.forget(job_id, stamp(job_id, documents))
+                bad.clear()
+                continue
             facts |= more
             n += 1
         still_running = bool(job and job.outcome.source == 'running')
@@ -314,6 +320,9 @@ def _from_sessions(paths, led, r, p, filters):
                 break
             where = code_base(job)  # before names are replaced in it
             job, facts, pairs = _judge(job, r.redactor)
+            if r.forgotten.has(job):
+                led.forget(job.id, look, named)
+                continue
             edits, over = _up_to(room, stream_job_edits(job, tally, seen=seen, where=where))
             room -= len(edits)
             counts['edits: more than max_edits'] += over
@@ -334,6 +343,9 @@ def _judged_again(led, r):
             job = from_dict(Job, json.loads(raw))
             _under(r.contract, job)
             job, facts, pairs = _judge(job, r.redactor)
+            if r.forgotten.has(job):
+                led.forget(job.id)
+                continue
         except ValueError:
             r.rejected['jobs: collected by another version, no longer readable'] += 1
             continue
@@ -342,15 +354,17 @@ def _judged_again(led, r):
         yield job
 
 # %% ../../nbs/1_collect.ipynb #534040a7
-def _known_jobs(led):
-    "Jobs that were collected before, from their file."
+def _known_jobs(led, forgotten):
+    "Jobs that were collected before, from their file, without those that are to be forgotten."
     for f, entries in ((led.folder / 'jobs.jsonl', led.old), (led.work / 'jobs.jsonl', led.new)):
         if not any(e.size for e in entries.values()):
             continue
         with f.open('rb') as lines:
             for raw in lines:
                 job = from_dict(Job, json.loads(raw))
-                if job.id in entries and (f.parent == led.work or job.id not in led.new):
+                if forgotten.has(job):
+                    led.forget(job.id)
+                elif job.id in entries and (f.parent == led.work or job.id not in led.new):
                     yield job
 
 # %% ../../nbs/1_collect.ipynb #ac50ce93
@@ -411,7 +425,7 @@ def _edits(p, r, led) -> list:
 def _all_jobs(r, p, led):
     "Every job once: those collected before, then what audit trail and sessions have anew."
     filters, reviews = _filters(p), read_reviews(p.reviews)
-    yield from _known_jobs(led)
+    yield from _known_jobs(led, r.forgotten)
     with opened(placed(p.source), p.database, p.jobs_per_family, p.faulty_share, p.seed, listed(p.families)) as src:
         if src:
             r.kind = src.kind
@@ -457,6 +471,7 @@ def _collect(r, p):
     r.rejected, r.lessons, r.edit_report = Counter(), Counter(), {}
     r.notes, r.hints, r.failures, r.pairs, r.seeds = [], [], [], [], []
     read_reviews(p.reviews)  # what people said is looked at before anything is opened
+    r.forgotten = read_forgotten(r.out)
     r.contract = read_contract(placed(p.contract)) if p.contract else None
     missing = [x for x in _folders(p.repos) if not Path(x).is_dir()]
     if missing:
@@ -473,6 +488,7 @@ def _collect(r, p):
             raise KeyboardInterrupt(kept) from None
         r.edits = _edits(p, r, led)
         _look_back(r, led, _folders(p.repos))
+        r.licences = licences_of(_folders(p.repos), [*r.edits, *r.code_bases.values()])
         _write(r, led.merge(['compact']))
         if r.redactor.count:
             r.redactor.save()
@@ -490,6 +506,7 @@ def _write(r, into: Path):
     write_patterns(into / 'patterns.json', r.failures, r.jobs)
     places = {job: place.repo_id for job, place in r.code_bases.items()}
     write_atomic(into / 'code_bases.json', json.dumps(places, indent=1) + '\n')
+    write_atomic(into / 'licences.json', json.dumps(r.licences, indent=1) + '\n')
     write_atomic(into / 'repeats.json', json.dumps(r.repeats.groups) + '\n')
     write_atomic(into / 'rejected.json', json.dumps(dict(r.rejected), indent=1) + '\n')
     write_atomic(into / 'edits.json', json.dumps(r.edit_report) + '\n')

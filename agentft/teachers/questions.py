@@ -151,6 +151,7 @@ class Teacher:
     "Answers questions; every answer is in `store` before it is used."
 
     name, offline = 'nobody', False
+    why_stopped = ''  # what the error said that ended the last `ask`
 
     def __init__(
         self,
@@ -186,7 +187,8 @@ def ask(
         for a in tqdm(new, total=len(missing), desc=f'teacher {self.name}', disable=not (progress and missing)):
             self.store.put(missing[a.key], a)
             have[a.key] = a
-    except Stopped:
+    except Stopped as e:
+        self.why_stopped = str(e)
         if partial:
             return [have.get(k) for k in keys]
         raise

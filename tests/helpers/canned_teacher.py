@@ -87,7 +87,7 @@ def dialogue_blueprint(shape: str, reason: str, number: int) -> dict:
     key, new = r.choice(list(values)), r.randint(100, 199)
     text, after = as_yaml(values), as_yaml(values | {key: new})
     out = dict(turns=[], files=[dict(path=path, text=text)], tools=['read_file', 'edit_file'], reads=[path])
-    out |= dict(results=[], says=[], no_action=reason)
+    out |= dict(results=[], says=[], no_action=reason, needs=['print_file'] * (reason == 'tool'))
     if second != path:
         out['files'].append(dict(path=second, text=as_yaml(more)))
     changed = [dict(path=path, gone=False, text=after)]
@@ -109,7 +109,8 @@ def dialogue_blueprint(shape: str, reason: str, number: int) -> dict:
             ask=f'Change one of the values in {path}.', tool=f'Print {path} on the printer on the second floor.'
         )
         said = asks.get(reason, f'Set {key} in {path} to {values[key]}.')
-        out |= dict(turns=[said], says=['?'] if reason == 'ask' else [path])
+        why = dict(ask='Which one?', tool='I have no tool for that', missing='is missing', phase='not now')
+        out |= dict(turns=[said], says=[why.get(reason, 'nothing to change, it is so already')])
     answers = [shape == 'chat' and k == 1 for k in range(len(out['turns']))]
     return out | dict(turns=[dict(says=t, answers=a) for t, a in zip(out['turns'], answers)])
 
@@ -180,3 +181,27 @@ class Canned:
             return say(text='It is done.')
         script = self.scripts[max(known, key=len)]
         return script[said] if said < len(script) else say(text='It is done.')
+
+
+MODEL = Canned()
+
+
+def _words(content) -> str:
+    "The text of a message of the Messages API."
+    if isinstance(content, str):
+        return content
+    return '\n'.join(block.get('text', '') for block in content if block.get('type') == 'text')
+
+
+def answer(params):
+    "The content of an answer to one request of the Messages API: a blueprint as an object, or blocks with calls."
+    messages = params['messages']
+    first = _words(messages[0]['content'])
+    if params.get('output_config', {}).get('format'):
+        return MODEL.written(first)
+    said = sum(m['role'] == 'assistant' for m in messages)
+    line = MODEL.line(first, said, f'{first}{json.dumps(params.get("metadata", ""))}')
+    blocks = [dict(type='text', text=line.content)] if line.content else []
+    for k, call in enumerate(line.tool_calls):
+        blocks.append(dict(type='tool_use', id=f'toolu_{said}_{k}', name=call.name, input=call.arguments))
+    return blocks or 'It is done.'

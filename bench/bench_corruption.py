@@ -1,0 +1,369 @@
+"""What bad data costs: the laptop's model trained with 0, 5, 20 and 50 % of the rows corrupted, without and with the
+verification that turns bad rows away, and evaluated on the same held-out jobs.
+
+    python bench/bench_corruption.py                 all cells that are missing in bench/tables/corruption.jsonl
+    python bench/bench_corruption.py --minutes 60    begin none that is not expected to end within an hour
+    python bench/bench_corruption.py --seeds 3       three trainings of each cell, with other corrupted rows
+    python bench/bench_corruption.py --commit        commit every finished cell as it comes
+    python bench/bench_corruption.py --draw          nothing but the figure, nbs/images/corruption.png
+
+The rows are simulated jobs of four families, played by the arena's expert and verified; the errors are those of
+`agentft.data.planted`, one in each corrupted row, all kinds in turn. A cell takes 10 to 12 minutes on two quiet cores.
+A cell that was stopped goes on where it was; a finished one is never done again.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / 'bench' / 'tables' / 'corruption.jsonl'
+FIGURE = ROOT / 'nbs' / 'images' / 'corruption.png'
+SHARES = (0.0, 0.05, 0.2, 0.5)
+FAMILIES = 'config,rename,facts,compact'
+MAX_LEN = 1536
+
+
+# --- the cells ---
+
+
+def make_rows(work, n, model):
+    "Verified rows to train on and to validate with, made once; the same on every machine."
+    from agentft.core.records import Example, read_jsonl
+    from agentft.phases.synthesize import synthesize
+    from agentft.workbench.runs import is_finished
+
+    folder = work / f'rows-{n}' / '2-synthesize'
+    if not is_finished(folder):
+        kind = dict(families=FAMILIES, n_examples=n, even_share=1.0, spelled_share=0.0, evolve_share=0.1)
+        limits = dict(model=model, max_len=MAX_LEN, n_preferences=0, valid_fraction=0.1)
+        synthesize(out=str(folder), collect_dir='none', **kind, **limits)
+    rows = read_jsonl(folder / 'examples.jsonl', Example)
+    return [e for e in rows if e.split == 'train'], [e for e in rows if e.split == 'valid']
+
+
+def verify(rows, model):
+    "Per row: '' where the three layers let it through, else the layer that turns it away."
+    from agentft.data.gate import Gate, Reserved, row_length
+    from agentft.model.chat import ChatFormat
+    from agentft.model.loading import load_tokenizer
+
+    gate = Gate(Reserved(), MAX_LEN, row_length(ChatFormat(load_tokenizer(model))))
+    return [refused.layer if (refused := gate(e)) else '' for e in rows]
+
+
+def what_was_caught(names, layers):
+    "Counts of a verification: `names` of the planted errors per row, and the layer that turned each row away."
+    bad = [(name, layer) for name, layer in zip(names, layers) if name]
+    return dict(
+        corrupted=len(bad),
+        of_rows=len(names),
+        caught=sum(bool(layer) for _, layer in bad),
+        clean=len(names) - len(bad),
+        clean_lost=sum(bool(layer) for name, layer in zip(names, layers) if not name),
+        caught_by=dict(Counter(layer for _, layer in bad if layer)),
+        missed=dict(sorted(Counter(name for name, layer in bad if not layer).items())),
+    )
+
+
+class Cell:
+    "The rows of one cell, corrupted and perhaps verified, with what is known about them."
+
+    def __init__(self, rows, share, verification, seed, model):
+        from agentft.data.planted import corrupt
+
+        spoiled, names = corrupt(rows, share, seed)
+        layers = verify(spoiled, model)
+        self.counts = what_was_caught(names, layers) | dict(by_error=dict(sorted(Counter(filter(None, names)).items())))
+        self.rows = [e for e, layer in zip(spoiled, layers) if not (verification == 'on' and layer)]
+
+
+def conditions(valid, args):
+    from dataclasses import replace
+
+    from agentft.data.suites import suite_tasks
+    from agentft.evaluation.trials import Conditions
+    from agentft.training.training import LoraRecipe
+
+    tasks = suite_tasks('seen', args.jobs, families=tuple(FAMILIES.split(',')))
+    tasks = [replace(t, max_turns=min(t.max_turns, 20)) for t in tasks]
+    recipe = LoraRecipe(rank=16, alpha=32, lr=8e-4, batch_size=1, max_len=MAX_LEN)
+    return Conditions(args.model, recipe, valid, tasks, max_new_tokens=128, threads=args.threads)
+
+
+def fill(args):
+    "Do the cells that are missing."
+    from agentft.core.records import content_hash
+    from agentft.evaluation.standings import refuse_copies
+    from agentft.evaluation.trials import run_trial
+    from agentft.workbench.experiments import Experiments
+
+    rows, valid = make_rows(args.work, args.rows, args.model)
+    c = conditions(valid, args)
+    refuse_copies(c.tasks, rows)
+    wanted = [(s, v, k) for k in range(args.seeds) for s in args.shares for v in ('off', 'on')]
+    cells = {}
+    for share, verification, seed in wanted:
+        cell = Cell(rows, share, verification, seed, args.model)
+        data = content_hash([e.id for e in cell.rows])
+        key = dict(share=share, verification=verification, seed=seed, rows=len(rows), jobs=len(c.tasks))
+        cells[share, verification, seed] = key | dict(model=args.model, data=data, conditions=c.key), cell
+
+    def work(p):
+        cell = cells[p['share'], p['verification'], p['seed']][1]
+        folder = args.work / 'trials' / f'{p["data"]}-{c.key}-{p["seed"]}'  # the same rows are trained once
+        return dict(cell.counts) | run_trial(cell.rows, c, folder, p['seed'])
+
+    command = ' '.join(['python', 'bench/bench_corruption.py', *sys.argv[1:]])
+    table = Experiments(args.table, command, args.commit)
+    return table.fill(
+        [key for key, _ in cells.values()], work, args.minutes, done=lambda row: print(said(row), flush=True)
+    )
+
+
+def said(row):
+    "A finished cell in one line."
+    p, r = row['parameters'], row['results']
+    won = sum(job['task_success'][0] for job in r['jobs'])
+    return (
+        f'  {p["share"]:.0%} corrupted, verification {p["verification"]}, seed {p["seed"]}: {won:g} of {len(r["jobs"])} jobs '
+        f'succeed; {r["rows"]} rows trained, {r["caught"]} of {r["corrupted"]} corrupted rows caught, '
+        f'{r["clean_lost"]} of {r["clean"]} clean rows lost; held-out loss {r.get("held_out_loss")}'
+    )
+
+
+# --- what the table says ---
+
+POWERS = [0.25 * 2 ** (k / 8) for k in range(41)]  # 0.25 to 8
+
+
+def failures(rows):
+    "Failed and all jobs `(families, cells, 2)` of some rows of the table."
+    import numpy as np
+
+    families = list(dict.fromkeys(job['family'] for job in rows[0]['results']['jobs']))
+    out = np.zeros((len(families), len(rows), 2))
+    for k, row in enumerate(rows):
+        for job in row['results']['jobs']:
+            won, n = job['task_success']
+            out[families.index(job['family']), k] += (n - won, n)
+    return out
+
+
+def laws(shares, places=61):
+    "Every error law `e0 + (e1 - e0) * (share / largest) ** power` on a grid: its parameters and its errors at `shares`."
+    import numpy as np
+
+    at = np.linspace(0.005, 0.995, places)
+    power, e0, e1 = (x.ravel() for x in np.meshgrid(POWERS, at, at, indexing='ij'))
+    keep = e1 >= e0  # bad data helps nobody
+    power, e0, e1 = power[keep], e0[keep], e1[keep]
+    x = np.asarray(shares) / max(shares)
+    return power, e0, e1, e0[:, None] + (e1 - e0)[:, None] * x ** power[:, None]
+
+
+def best(counts, grid):
+    "Log-likelihood of the best law of each power, and the law: `counts` are failed and all jobs per cell."
+    import numpy as np
+
+    power, e0, e1, errors = grid
+    failed, n = counts.T
+    score = np.log(errors) @ failed + np.log1p(-errors) @ (n - failed)
+    out = {}
+    for p in POWERS:
+        k = np.flatnonzero(power == p)
+        top = k[np.argmax(score[k])]
+        out[p] = float(score[top]), float(e0[top]), float(e1[top])
+    return out
+
+
+def law_of_harm(rows, draws=200, seed=0, level=0.95):
+    """The power with which failures grow in the share of corrupted rows, over rows of the table without verification.
+
+    Families are drawn with replacement, and where there are three seeds or more, seeds too. 1 is linear, 2 quadratic."""
+    import numpy as np
+
+    rng, table = np.random.default_rng(seed), failures(rows)
+    shares, seeds = [r['parameters']['share'] for r in rows], [r['parameters']['seed'] for r in rows]
+    grid = laws(shares)
+    fits = best(table.sum(0), grid)
+    top = max(fits, key=lambda p: fits[p][0])
+    powers, harms = [], []
+    for _ in range(draws):
+        drawn = table[rng.integers(0, len(table), len(table))].sum(0)
+        kinds = sorted(set(seeds))
+        if len(kinds) > 2:
+            weight = Counter(rng.choice(kinds, len(kinds)).tolist())
+            drawn = drawn * np.array([[weight[s]] for s in seeds])
+        found = best(drawn, grid)
+        p = max(found, key=lambda p: found[p][0])
+        powers.append(p)
+        harms.append(found[p][2] - found[p][1])
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    (low, high), (harm_low, harm_high) = (np.quantile(x, ends).tolist() for x in (powers, harms))
+    out = dict(power=top, low=low, high=high, harm=fits[top][2] - fits[top][1], harm_low=harm_low, harm_high=harm_high)
+    out |= {f'{name}_loglik': fits[p][0] for name, p in (('linear', 1.0), ('quadratic', 2.0))}
+    out |= dict(linear=fits[1.0][1:], quadratic=fits[2.0][1:], families=len(table), seeds=len(set(seeds)))
+    return out | dict(verdict=verdict(out))
+
+
+def verdict(law):
+    "What may be said of the guide's claim that errors in the data cause quadratic increases in the errors of the model."
+    if law['harm_low'] <= 0.02:
+        return 'no harm is shown, so its law cannot be told'
+    holds = {name: law['low'] <= p <= law['high'] for name, p in (('linear', 1), ('quadratic', 2))}
+    if all(holds.values()):
+        return 'the data cannot tell linear from quadratic'
+    if any(holds.values()):
+        fits, other = sorted(holds, key=holds.get, reverse=True)
+        return f'{fits} fits, {other} does not'
+    return f'neither linear nor quadratic fits: the power is {law["low"]:.2f} to {law["high"]:.2f}'
+
+
+def summary(rows):
+    "The table in a few lines."
+    lines = [
+        said(r).strip()
+        for r in sorted(
+            rows, key=lambda r: (r['parameters']['seed'], r['parameters']['share'], r['parameters']['verification'])
+        )
+    ]
+    off = [r for r in rows if r['parameters']['verification'] == 'off']
+    if len({r['parameters']['share'] for r in off}) >= 3:
+        law = law_of_harm(off)
+        lines.append(
+            f'failures grow with the share to the power of {law["power"]:.2f} ({law["low"]:.2f} to {law["high"]:.2f}, '
+            f'95 %, {law["families"]} families, {law["seeds"]} seeds); linear against quadratic: log-likelihood '
+            f'{law["linear_loglik"]:.1f} against {law["quadratic_loglik"]:.1f}; {law["verdict"]}'
+        )
+    return lines
+
+
+def figure(rows):
+    "Failures by the share of corrupted rows, without and with verification, and the held-out loss beside them."
+    import numpy as np
+
+    from agentft.core.intervals import clusters_of, interval
+    from agentft.workbench.figures import PALETTE, use_style
+
+    plt = use_style()
+    fig, (ax, side) = plt.subplots(1, 2, figsize=(10, 4))
+    looks = dict(
+        off=(PALETTE['vermillion'], 'o', '-', 'as they are'), on=(PALETTE['blue'], 's', '--', 'verified first')
+    )
+    for v, (color, mark, line, name) in looks.items():
+        mine = [r for r in rows if r['parameters']['verification'] == v]
+        shares, values = sorted({r['parameters']['share'] for r in mine}), []
+        for s in shares:
+            jobs = [j for r in mine if r['parameters']['share'] == s for j in r['results']['jobs']]
+            i = interval(
+                [[n - won, n] for won, n in (j['task_success'] for j in jobs)],
+                clusters=clusters_of([j['family'] for j in jobs]),
+            )
+            at = 100 * s + (0.6 if v == 'on' else -0.6)
+            ax.errorbar(
+                [at],
+                [100 * i.value],
+                yerr=[[100 * (i.value - i.low)], [100 * (i.high - i.value)]],
+                color=color,
+                fmt=mark,
+                capsize=4,
+                markersize=7,
+            )
+            shift = (8, 4) if v == 'off' else (8, -12)
+            ax.annotate(
+                f'{i.numerator:g}/{i.denominator:g}',
+                (at, 100 * i.value),
+                shift,
+                textcoords='offset points',
+                color=color,
+                fontsize=9,
+            )
+            values.append((at, 100 * i.value))
+        ax.plot(*zip(*values), line, color=color, label=name)
+        losses = [(100 * r['parameters']['share'], r['results']['held_out_loss']) for r in mine]
+        side.plot(*zip(*sorted(losses)), mark, color=color, linestyle=line, markersize=7, label=name)
+    off = [r for r in rows if r['parameters']['verification'] == 'off']
+    if len({r['parameters']['share'] for r in off}) >= 3:
+        law, x = law_of_harm(off), np.linspace(0, 1, 50)
+        for name, power, style in (('linear', 1, ':'), ('quadratic', 2, '-.')):
+            e0, e1 = law[name]
+            top = 100 * max(r['parameters']['share'] for r in off)
+            ax.plot(
+                top * x,
+                100 * (e0 + (e1 - e0) * x**power),
+                style,
+                color='#555555',
+                linewidth=1.3,
+                label=f'{name}, best fit',
+            )
+    ticks = [100 * s for s in sorted({r['parameters']['share'] for r in rows})]
+    ax.set(
+        ylim=(-3, 103),
+        xlabel='% of the rows corrupted',
+        ylabel='% of held-out jobs that fail',
+        title='What bad data costs',
+        xticks=ticks,
+    )
+    side.set(
+        xlabel='% of the rows corrupted',
+        ylabel='nats per token on clean held-out rows',
+        title='Held-out loss',
+        xticks=ticks,
+    )
+    ax.legend(loc='upper left')
+    side.legend(loc='upper left')
+    return fig
+
+
+def draw(table, path):
+    "Draw the figure of a table, and say what it says."
+    from agentft.workbench.experiments import Experiments
+    from agentft.workbench.figures import plot_save
+
+    rows = Experiments(table).rows()
+    if not rows:
+        sys.exit(f'{table} has no row yet')
+    lines = summary(rows)
+    print(*lines, sep='\n')
+    drawn = plot_save(figure(rows), path.parent / '.drawn', path.stem, lines[-1])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.replace(path)
+    print(path)
+
+
+def main(argv=None):
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument(
+        '--rows', type=int, default=104, help='rows that are made; nine in ten are trained (default: %(default)s)'
+    )
+    p.add_argument('--jobs', type=int, default=40, help='held-out jobs (default: %(default)s)')
+    p.add_argument('--seeds', type=int, default=1, help='trainings of each cell (default: %(default)s)')
+    p.add_argument(
+        '--shares',
+        type=lambda s: [float(x) for x in s.split(',')],
+        default=list(SHARES),
+        help='of the rows that are corrupted (default: 0,0.05,0.2,0.5)',
+    )
+    p.add_argument('--model', default='smollm2-135m', help='(default: %(default)s)')
+    p.add_argument(
+        '--minutes',
+        type=float,
+        default=0.0,
+        help='begin no cell that is not expected to end within so many; 0: no limit',
+    )
+    p.add_argument('--threads', type=int, default=0, help='CPU threads; 0: the free cores')
+    p.add_argument('--commit', action='store_true', help='git commit of every finished cell')
+    p.add_argument('--draw', action='store_true', help='draw the figure of what is there, and nothing else')
+    p.add_argument('--work', type=Path, default=ROOT / 'runs' / 'bench-corruption', help='folder of rows and adapters')
+    p.add_argument('--table', type=Path, default=TABLE)
+    p.add_argument('--figure', type=Path, default=FIGURE)
+    args = p.parse_args(argv)
+    if not args.draw:
+        fill(args)
+    draw(args.table, args.figure)
+
+
+if __name__ == '__main__':
+    main()
