@@ -19,6 +19,7 @@ from ..arena.tasks import Task
 from ..arena.toolboxes import OwnTools, under_contract
 from ..core.agent import SHORT, Problem, tools_from_schemas
 from ..core.contracts import Contract, read_contract
+from ..core.intervals import counted
 from ..core.records import Example, Job, to_dict
 from .execution import dressed
 from .expansion import expand, job_weights, rules_note
@@ -329,3 +330,23 @@ def environment_rows(
     team.counts['jobs of the environment'] += len(team.jobs)
     team.counts['rows of the environment'] += len(kept)
     return kept, out
+
+# %% ../../nbs/data/26_contract_rows.ipynb #fdac7148
+@patch
+def remarks(
+    self: Team,
+) -> list[str]:  # one sentence each; empty without a team
+    "What became of the team's rows."
+    n, out = self.counts, []
+    if wanted := n['rows wanted under the contract']:
+        made = n['rows under the contract']
+        rest = '' if made == wanted else '; the others were made in the usual words (`rejected.jsonl` says why)'
+        out.append(
+            f"{made} of {counted(wanted, 'row')} wanted under the team's contract have its tools and rules{rest}."
+        )
+    if jobs := n['jobs of the environment']:
+        rows = n['rows of the environment']
+        out.append(f"{rows} of {counted(jobs, 'job')} of the team's environment became rows.")
+    if misses := n['answers that were never recorded']:
+        out.append(f'{counted(misses, "question")} to recorded tools had no recorded answer; such plays give no row.')
+    return out
