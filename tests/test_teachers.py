@@ -407,6 +407,27 @@ def test_a_batch_that_nobody_confirmed_is_looked_for_and_not_sent_again(tmp_path
         no_quarrel(tmp_path, server, questions)
 
 
+def test_a_batch_that_somebody_is_sending_now_is_waited_for(tmp_path):
+    questions = many(6)
+    with claude_server() as server:
+        slow, other = (claude(tmp_path, server, 'always') for _ in range(2))
+        create = slow.client.messages.batches.create
+
+        def late(**given):
+            time.sleep(1.5)  # longer than `grace_s`
+            return create(**given)
+
+        slow.client.messages.batches.create = late
+        got = []
+        threads = [threading.Thread(target=lambda t=t: got.append(t.ask(questions))) for t in (slow, other)]
+        for x in threads:
+            x.start()
+            time.sleep(0.4)
+        [x.join() for x in threads]
+        assert got[0] == got[1] and len(got[0]) == 6
+        assert len(server.ledger()['batches']) == 1
+
+
 def test_batches_of_others_with_as_many_requests_are_told_apart(tmp_path):
     with claude_server() as server:
         t = claude(tmp_path, server, 'always')
