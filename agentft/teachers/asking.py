@@ -6,7 +6,7 @@
 __all__ = ['SCHEMA_TROUBLE', 'FEW', 'SAMPLE', 'SHARE', 'read_json', 'Reply', 'TeacherStopped', 'Unanswered', 'status_reply',
            'connection_reply', 'Try', 'PaidTeacher', 'size', 'Estimate']
 
-# %% ../../nbs/teachers/03_asking.ipynb #a9f1848b
+# %% ../../nbs/teachers/03_asking.ipynb #30e2fbcf
 import heapq
 import json
 import random
@@ -24,7 +24,7 @@ from .budget import NO_ROOM, TAKEN, Budget, Settlement
 from .prices import Price, cost, most_cost, usd
 from .questions import Answer, Question, Stopped, Teacher, Tokens
 
-# %% ../../nbs/teachers/03_asking.ipynb #edbe58ab
+# %% ../../nbs/teachers/03_asking.ipynb #f16cc92b
 def _no_constant(name):
     raise ValueError(f'{name} is no JSON')
 
@@ -42,7 +42,7 @@ def _object_in(text: str):
                 continue
         raise e
 
-
+# %% ../../nbs/teachers/03_asking.ipynb #c901ea4b
 def read_json(
     text: str,  # what a model said
     schema: dict,  # JSON schema of what was asked for
@@ -64,7 +64,7 @@ def read_json(
         return {}, 'not_of_schema', f'{problem}: {text[:300]}'
     return value, '', ''
 
-# %% ../../nbs/teachers/03_asking.ipynb #d1770401
+# %% ../../nbs/teachers/03_asking.ipynb #2eeca41a
 @dataclass
 class Reply:
     "What came of one request."
@@ -86,8 +86,8 @@ class TeacherStopped(RuntimeError):
 class Unanswered(Stopped):
     "Some questions got no answer, for a reason that may pass."
 
-# %% ../../nbs/teachers/03_asking.ipynb #6e03d523
-_ACCOUNT = re.compile(r'credit balance|spend(?:ing)? limit|usage limit|insufficient.quota|billing', re.I)
+# %% ../../nbs/teachers/03_asking.ipynb #2c086596
+_ACCOUNT = re.compile(r'credit balance|spend(?:ing)? limit|usage limit|insufficient.quota|your current quota', re.I)
 _RETRIED = {408, 409, 425, 429}
 SCHEMA_TROUBLE = re.compile(r'output_config|output_format|response_format|json_schema|grammar|structured output', re.I)
 
@@ -111,7 +111,7 @@ def _wait_s(error) -> float:
             continue
     return 0.0
 
-# %% ../../nbs/teachers/03_asking.ipynb #be125c2f
+# %% ../../nbs/teachers/03_asking.ipynb #45f3dd37
 def status_reply(
     error,  # APIStatusError of a client
 ) -> Reply:
@@ -131,7 +131,7 @@ def status_reply(
         )
     return Reply('no', error=kind, detail=text[:500], then='refused')
 
-
+# %% ../../nbs/teachers/03_asking.ipynb #3ae76c4b
 def connection_reply(
     error,  # APIConnectionError of a client
 ) -> Reply:
@@ -145,7 +145,7 @@ def connection_reply(
         return Reply('no', error='unreachable', detail=f'{error} ({causes[-1]})', then='later')
     return Reply('unknown', error='cut_off', detail=f'{error} ({causes[-1]})', then='later')
 
-# %% ../../nbs/teachers/03_asking.ipynb #604c50d7
+# %% ../../nbs/teachers/03_asking.ipynb #c7d03b8c
 @dataclass
 class Try:
     "A question on its way to an answer."
@@ -159,7 +159,7 @@ class Try:
     tokens: Tokens = field(default_factory=Tokens)
     paid: int = 0  # micro-dollars
 
-
+# %% ../../nbs/teachers/03_asking.ipynb #10c44cc4
 class PaidTeacher(Teacher):
     "A teacher that costs money: what it asks is reserved in the budget before it is sent."
 
@@ -187,7 +187,7 @@ class PaidTeacher(Teacher):
         "Tokens that a question will have as input, counted by the server; None where it does not count."
         return None
 
-# %% ../../nbs/teachers/03_asking.ipynb #af6233b2
+# %% ../../nbs/teachers/03_asking.ipynb #2addd910
 def size(
     question: Question,
 ) -> int:  # bytes
@@ -218,7 +218,7 @@ def most(
     fresh = max(size(question) - cached, 0)
     return most_cost(self.price, fresh, cached, self.room_for(question, room), batch, hour=batch)
 
-
+# %% ../../nbs/teachers/03_asking.ipynb #0e4ccd87
 @patch
 def begin(
     self: PaidTeacher,
@@ -237,7 +237,7 @@ def proven(self: PaidTeacher) -> bool:
     with self.budget.lock:
         return self.budget.db.execute(query, [self.name]).fetchone() is not None
 
-# %% ../../nbs/teachers/03_asking.ipynb #a6e41ea3
+# %% ../../nbs/teachers/03_asking.ipynb #ed8f27a7
 @patch
 def book(
     self: PaidTeacher,
@@ -265,7 +265,7 @@ def book(
         out.question, out.answer = t.question, self.answer(t, reply, batch)
     return out
 
-
+# %% ../../nbs/teachers/03_asking.ipynb #a18f48e0
 @patch
 def answer(
     self: PaidTeacher,
@@ -277,7 +277,7 @@ def answer(
     said = (reply.value, reply.error, reply.detail)
     return Answer(t.key, self.name, False, *said, t.tokens, t.paid / 1e6, batch, t.question.prompt)
 
-# %% ../../nbs/teachers/03_asking.ipynb #45027ee2
+# %% ../../nbs/teachers/03_asking.ipynb #3c0946c5
 FEW = 5  # requests that may be refused before a teacher has ever answered
 
 
@@ -299,7 +299,7 @@ class _Direct:
         self.number += 1
         heapq.heappush(self.later, (time.monotonic() + seconds, self.number, t))
 
-# %% ../../nbs/teachers/03_asking.ipynb #8213ed14
+# %% ../../nbs/teachers/03_asking.ipynb #329c6a1d
 @patch
 def run(self: _Direct):
     "Yield answers as they are stored."
@@ -320,7 +320,7 @@ def run(self: _Direct):
     if self.given_up:
         raise self.teacher.unanswered(self.given_up)
 
-
+# %% ../../nbs/teachers/03_asking.ipynb #1a7d3d33
 @patch
 def _start(self: _Direct, pool):
     "Send as many as there is room for; yields what others have answered meanwhile."
@@ -342,7 +342,7 @@ def _start(self: _Direct, pool):
             continue
         self.running[pool.submit(t.send, a.question, a.room)] = a, number
 
-# %% ../../nbs/teachers/03_asking.ipynb #b75e6941
+# %% ../../nbs/teachers/03_asking.ipynb #e05f921d
 @patch
 def _finished(self: _Direct):
     "Wait for something to happen; yields answers that came."
@@ -356,7 +356,7 @@ def _finished(self: _Direct):
         t, number = self.running.pop(future)
         yield from self._settle(t, number, future.result())
 
-
+# %% ../../nbs/teachers/03_asking.ipynb #97f33152
 @patch
 def _settle(self: _Direct, t, number, reply):
     "Book a reply, and do what it asks for."
@@ -377,7 +377,7 @@ def _settle(self: _Direct, t, number, reply):
         self._try_later(t, reply)
     yield from self._judge_refused()
 
-# %% ../../nbs/teachers/03_asking.ipynb #7e290aab
+# %% ../../nbs/teachers/03_asking.ipynb #2148386c
 @patch
 def _judge_refused(self: _Direct, ended: bool = False):
     "Yield refusals as answers once the teacher has answered anything; stop where it refuses everybody."
@@ -405,7 +405,7 @@ def _try_later(self: _Direct, t, reply):
     back_off = min(teacher.back_off_s * 2 ** (t.failed - 1), 60) * random.uniform(0.5, 1)
     self.put_off(t, max(reply.wait_s, back_off))
 
-# %% ../../nbs/teachers/03_asking.ipynb #bb574eb7
+# %% ../../nbs/teachers/03_asking.ipynb #e8d31f1a
 @patch
 def _tell_waiting(self: _Direct):
     "Say what an interrupted run still waits for."
@@ -434,7 +434,7 @@ def _drain(self: _Direct):
         self.teacher.hang_up()
         raise
 
-# %% ../../nbs/teachers/03_asking.ipynb #361318cb
+# %% ../../nbs/teachers/03_asking.ipynb #16376446
 _NEXT = dict(
     authentication_error='put a valid key into ANTHROPIC_API_KEY',
     billing_error='look at the credit of your account',
@@ -459,7 +459,7 @@ def stopped(
 
 PaidTeacher.advice = 'look at the message of the server'
 
-
+# %% ../../nbs/teachers/03_asking.ipynb #3f8baa27
 @patch
 def unanswered(
     self: PaidTeacher,
@@ -490,7 +490,7 @@ def answers(
     with self.budget.session() as session:
         yield from self.ask_all(by_key, session)
 
-
+# %% ../../nbs/teachers/03_asking.ipynb #48a77085
 @patch
 def ask_all(
     self: PaidTeacher,
@@ -510,7 +510,7 @@ def ask_directly(
     "Yield answers to questions that are asked one by one."
     yield from _Direct(self, tries, session).run()
 
-# %% ../../nbs/teachers/03_asking.ipynb #9e14de99
+# %% ../../nbs/teachers/03_asking.ipynb #7a26b362
 SAMPLE = 20  # questions of a prompt that are counted
 SHARE = 0.25  # of max_tokens, where nothing is known about a prompt
 
@@ -541,7 +541,7 @@ class Estimate:
             f'{self.input:,} tokens in, {self.output:,} out: {self.basis}'
         )
 
-# %% ../../nbs/teachers/03_asking.ipynb #13a6a507
+# %% ../../nbs/teachers/03_asking.ipynb #8a38bd54
 @patch
 def counted_tokens(
     self: PaidTeacher,
@@ -564,7 +564,7 @@ def counted_tokens(
         return 0.25, 'input at 4 bytes per token'
     return sum(counts) / sum(map(size, sample)), f'input counted on {counted(len(sample), "question")}'
 
-
+# %% ../../nbs/teachers/03_asking.ipynb #95977a76
 @patch
 def written(self: PaidTeacher) -> dict:  # prompt -> (answers, mean, standard error) in tokens
     "How long stored answers are."
@@ -575,7 +575,7 @@ def written(self: PaidTeacher) -> dict:  # prompt -> (answers, mean, standard er
         rows = self.budget.db.execute(query, [self.name]).fetchall()
     return {prompt: (n, mean, (max(square - mean**2, 0) / n) ** 0.5) for prompt, n, mean, square in rows if mean}
 
-# %% ../../nbs/teachers/03_asking.ipynb #47426b35
+# %% ../../nbs/teachers/03_asking.ipynb #01287d93
 @patch
 def _output(self: PaidTeacher, question, known) -> tuple[float, float]:  # few tokens, and expected ones
     "How much will be written."
@@ -601,7 +601,7 @@ def expected(
     tokens = Tokens(round(fresh), round(output), round(shared * cached), round(shared * (1 - cached)))
     return cost(self.price, tokens, batch, hour=batch)
 
-
+# %% ../../nbs/teachers/03_asking.ipynb #07619cc9
 @patch
 def estimate(
     self: PaidTeacher,

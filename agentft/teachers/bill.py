@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Bill', 'bill', 'bill_rows']
 
-# %% ../../nbs/teachers/08_bill.ipynb #a2acb85e
+# %% ../../nbs/teachers/08_bill.ipynb #dde8d150
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from .prices import usd
 from .questions import Store, Tokens
 from ..workbench.figures import percent
 
-# %% ../../nbs/teachers/08_bill.ipynb #e5657ed5
+# %% ../../nbs/teachers/08_bill.ipynb #5e037f41
 @dataclass
 class Bill:
     "What a store cost, in dollars."
@@ -46,7 +46,7 @@ class Bill:
         read = t.input + t.cache_read + t.cache_write
         return t.cache_read / read if read else None
 
-# %% ../../nbs/teachers/08_bill.ipynb #5cd62fe1
+# %% ../../nbs/teachers/08_bill.ipynb #35ae3bd9
 _CALLS = """select teacher, state, why, intent != '', count(*), sum(paid), sum(most) from calls group by 1, 2, 3, 4"""
 _PROMPTS = """select prompt, teacher, count(*), sum(coalesce(json_extract(answer, '$.error'), '') != ''), sum(cost_usd),
     avg(coalesce(json_extract(answer, '$.tokens.output'), 0)) from answers group by 1, 2 order by 1, 2"""
@@ -77,7 +77,7 @@ def _count_calls(b: Bill, db):
             retried[why] += n
     b.retried = dict(sorted((retried - Counter(b.errors)).items()))
 
-# %% ../../nbs/teachers/08_bill.ipynb #0bc14ff1
+# %% ../../nbs/teachers/08_bill.ipynb #63dcca0a
 def bill(
     store: Store,
 ) -> Bill:
@@ -104,7 +104,7 @@ def bill(
     b.unpriced = not b.spent_usd and not b.reserved_usd and b.answers > 0
     return b
 
-# %% ../../nbs/teachers/08_bill.ipynb #1c4d11a0
+# %% ../../nbs/teachers/08_bill.ipynb #5be5264a
 def _dollars(amount: float) -> str:
     return usd(round(amount * 1e6))
 
@@ -112,7 +112,7 @@ def _dollars(amount: float) -> str:
 def _reasons(counts: dict) -> str:
     return ', '.join(f'{n:,} {why}' for why, n in counts.items())
 
-
+# %% ../../nbs/teachers/08_bill.ipynb #7cff6c66
 def bill_rows(
     b: Bill,
 ) -> list[dict]:  # `what` and `value`

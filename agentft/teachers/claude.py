@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODES', 'Claude']
 
-# %% ../../nbs/teachers/06_claude.ipynb #7a805287
+# %% ../../nbs/teachers/06_claude.ipynb #1b06683f
 import json
 import os
 from collections import Counter
@@ -19,10 +19,10 @@ from .prices import cost, find_price
 from .questions import Question, Store
 from .requests import claude_request, read_message
 
-# %% ../../nbs/teachers/06_claude.ipynb #2a49a9fc
+# %% ../../nbs/teachers/06_claude.ipynb #601a69d4
 MODES = ('auto', 'always', 'never')
 
-
+# %% ../../nbs/teachers/06_claude.ipynb #2acbb09c
 class Claude(BatchTeacher):
     "Claude, through the `anthropic` SDK; every request is reserved in the budget before it is sent."
 
@@ -55,7 +55,7 @@ class Claude(BatchTeacher):
         "Are so many questions asked in a batch?"
         return self.batch == 'always' or (self.batch == 'auto' and n >= self.batch_from)
 
-# %% ../../nbs/teachers/06_claude.ipynb #df2b4ea2
+# %% ../../nbs/teachers/06_claude.ipynb #4acc99d8
 @patch(as_prop=True)
 def client(self: Claude):
     "A client of the SDK."
@@ -77,7 +77,7 @@ def hang_up(self: Claude):
         self._client.close()
         self._client = None
 
-# %% ../../nbs/teachers/06_claude.ipynb #ba443c16
+# %% ../../nbs/teachers/06_claude.ipynb #9d9dd48d
 def _prefix(question: Question) -> str:
     "Hash of what questions can share."
     return content_hash(dict(system=question.system, tools=question.tools))
@@ -99,7 +99,7 @@ def _share(self: Claude, questions):
     counts = Counter(map(_prefix, questions))
     self._shared |= {prefix for prefix, n in counts.items() if n > 1}
 
-
+# %% ../../nbs/teachers/06_claude.ipynb #14ba0e15
 @patch
 def request(
     self: Claude,
@@ -112,7 +112,7 @@ def request(
     plain = bool(question.schema) and content_hash(question.schema) in self._plain
     return claude_request(question, self.price.model, self.room_for(question, room), cache, self.effort, plain)
 
-# %% ../../nbs/teachers/06_claude.ipynb #dbe8cf34
+# %% ../../nbs/teachers/06_claude.ipynb #300d7fd7
 @patch
 def read(
     self: Claude,
@@ -141,7 +141,7 @@ def again_plain(
     self._plain.add(content_hash(question.schema))
     return True
 
-
+# %% ../../nbs/teachers/06_claude.ipynb #1a32522c
 @patch
 def send(
     self: Claude,
@@ -170,7 +170,7 @@ def send(
             raise
         return Reply('no', error='authentication_error', detail='there is no key', then='stop')
 
-# %% ../../nbs/teachers/06_claude.ipynb #7ad4e419
+# %% ../../nbs/teachers/06_claude.ipynb #0ec6913b
 @patch
 def count(
     self: Claude,
@@ -194,7 +194,7 @@ def count(
         raise
     return None
 
-
+# %% ../../nbs/teachers/06_claude.ipynb #e461bb59
 @patch
 def estimate(
     self: Claude,

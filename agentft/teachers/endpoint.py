@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMS', 'is_local', 'endpoint_price', 'endpoint_request', 'EndpointTeacher', 'endpoint_tokens', 'teacher_of']
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #7b2b3b0e
+# %% ../../nbs/teachers/07_endpoint.ipynb #bd88db14
 import ipaddress
 from urllib.parse import urlsplit
 
@@ -19,7 +19,7 @@ from .prices import Price, cost, find_price
 from .questions import Question, Store, Teacher, Tokens
 from .requests import structured, told_schema
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #5bb3b720
+# %% ../../nbs/teachers/07_endpoint.ipynb #c1d81ade
 def is_local(
     base_url: str,
 ) -> bool:
@@ -44,7 +44,7 @@ def endpoint_price(
             raise
         return Price(model)
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #a98b6435
+# %% ../../nbs/teachers/07_endpoint.ipynb #89a3c0ce
 FORMS = ('json_schema', 'json_object', 'plain')
 
 
@@ -72,7 +72,7 @@ def endpoint_request(
         out['response_format'] = dict(type='json_object')
     return out
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #fe83b0da
+# %% ../../nbs/teachers/07_endpoint.ipynb #05f9a9fd
 class EndpointTeacher(PaidTeacher):
     "A model behind an OpenAI-compatible URL."
 
@@ -100,7 +100,7 @@ class EndpointTeacher(PaidTeacher):
         self.temperature, self._client = temperature, None
         self._limit, self._form, self._form_works = 'max_tokens', 0, False
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #748587fe
+# %% ../../nbs/teachers/07_endpoint.ipynb #4bbf8589
 @patch
 def ask_all(
     self: EndpointTeacher,
@@ -120,7 +120,7 @@ def hang_up(self: EndpointTeacher):
         self._client.close()
         self._client = None
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #df6a79a8
+# %% ../../nbs/teachers/07_endpoint.ipynb #777ae679
 def endpoint_tokens(
     response,  # of `client.chat.completions.create`
 ) -> Tokens | None:  # None: the server does not say
@@ -132,7 +132,7 @@ def endpoint_tokens(
     cached = getattr(getattr(used, 'prompt_tokens_details', None), 'cached_tokens', None) or 0
     return Tokens(max(read - cached, 0), said, cached)
 
-
+# %% ../../nbs/teachers/07_endpoint.ipynb #c4c099f7
 @patch
 def read(
     self: EndpointTeacher,
@@ -160,7 +160,7 @@ def read(
         reply = Reply(value=dict(message=to_dict(said)))
     return self._priced(question, reply, response, room)
 
-
+# %% ../../nbs/teachers/07_endpoint.ipynb #1cc502d4
 @patch
 def _priced(self: EndpointTeacher, question, reply, response, room) -> Reply:
     tokens = endpoint_tokens(response)
@@ -171,7 +171,7 @@ def _priced(self: EndpointTeacher, question, reply, response, room) -> Reply:
         reply.tokens, reply.paid = tokens, cost(self.price, tokens)
     return reply
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #e66f0c5f
+# %% ../../nbs/teachers/07_endpoint.ipynb #85a1ee9e
 @patch
 def send(
     self: EndpointTeacher,
@@ -195,7 +195,7 @@ def send(
     except (openai.OpenAIError, ValueError) as e:
         return Reply('unknown', error='cut_off', detail=f'{type(e).__name__}: {e}'[:500], then='later')
 
-
+# %% ../../nbs/teachers/07_endpoint.ipynb #f8cf9ece
 @patch
 def _refusal(self: EndpointTeacher, e, form, limit) -> Reply:
     "What a status means; `form` is the place of the form that was asked for, None where none was."
@@ -210,7 +210,7 @@ def _refusal(self: EndpointTeacher, e, form, limit) -> Reply:
         reply.billed, reply.then = 'no', 'now'
     return reply
 
-# %% ../../nbs/teachers/07_endpoint.ipynb #546c4256
+# %% ../../nbs/teachers/07_endpoint.ipynb #a8dbf6db
 def teacher_of(
     spec: str,  # `claude`, `claude:MODEL`, or `URL MODEL`
     store: Store | str,  # where answers are kept; a path: of the file

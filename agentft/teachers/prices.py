@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ADDED', 'prices_file', 'Price', 'read_prices', 'find_price', 'cost', 'usd', 'micro_usd', 'most_cost']
 
-# %% ../../nbs/teachers/01_prices.ipynb #153ab700
+# %% ../../nbs/teachers/01_prices.ipynb #4f9d80c4
 import sysconfig
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
@@ -15,7 +15,7 @@ from pathlib import Path
 from .questions import Tokens
 from ..workbench.recipes import hint, placed, project
 
-# %% ../../nbs/teachers/01_prices.ipynb #23064584
+# %% ../../nbs/teachers/01_prices.ipynb #59e687d9
 def prices_file() -> Path:
     "Path of the `prices.yaml` that counts; FileNotFoundError where there is none."
     there = Path(placed('prices.yaml'))
@@ -31,7 +31,7 @@ def prices_file() -> Path:
             return Path(path)
     raise FileNotFoundError('prices.yaml is missing: copy it from the repository of agentft into this folder')
 
-# %% ../../nbs/teachers/01_prices.ipynb #62123828
+# %% ../../nbs/teachers/01_prices.ipynb #dfecc80f
 @dataclass(frozen=True)
 class Price:
     "What a model costs, in dollars per million tokens: micro-dollars per token."
@@ -55,7 +55,7 @@ class Price:
         "Does it cost anything?"
         return bool(self.input or self.output)
 
-# %% ../../nbs/teachers/01_prices.ipynb #f6578501
+# %% ../../nbs/teachers/01_prices.ipynb #0af06251
 _NUMBERS = 'input output cache_write_5m cache_write_1h cache_read batch us_only'.split()
 _WHOLE = 'context max_output above_tokens'.split()
 
@@ -70,7 +70,7 @@ def _number(where, name, value) -> Decimal:
         raise ValueError(f'{where}: {name} is {value!r}, which is no price in dollars per million tokens')
     return number
 
-
+# %% ../../nbs/teachers/01_prices.ipynb #bd559e8a
 def _price(where, model, given, as_of) -> Price:
     "The Price that a file gives for `model`."
     if not isinstance(given, dict):
@@ -88,7 +88,7 @@ def _price(where, model, given, as_of) -> Price:
         out['above'] = _price(where, f'{model}.above', given['above'], as_of)
     return Price(model, as_of=as_of, **out)
 
-# %% ../../nbs/teachers/01_prices.ipynb #b8e6adf3
+# %% ../../nbs/teachers/01_prices.ipynb #45694d6d
 def read_prices(
     file: str | Path | None = None,  # None: `prices_file()`
 ) -> tuple[dict[str, Price], dict[str, str]]:  # by model, and the aliases
@@ -106,7 +106,7 @@ def read_prices(
     models = {str(m): _price(file, str(m), given, as_of) for m, given in found['models'].items()}
     return models, {str(k): str(v) for k, v in (found.get('aliases') or {}).items()}
 
-# %% ../../nbs/teachers/01_prices.ipynb #e2f93669
+# %% ../../nbs/teachers/01_prices.ipynb #9e8c61ce
 def find_price(
     model: str,  # its name, or an alias such as `sonnet`
     file: str | Path | None = None,  # None: `prices_file()`
@@ -128,7 +128,7 @@ def find_price(
         )
     return models[name]
 
-# %% ../../nbs/teachers/01_prices.ipynb #e331b465
+# %% ../../nbs/teachers/01_prices.ipynb #bbb74941
 def cost(
     price: Price,
     tokens: Tokens,  # of one request
@@ -155,14 +155,14 @@ def usd(
     digits = f'{amount:.4f}' if amount >= 0.00005 else f'{amount:.6f}'
     return f'${digits[:4]}{digits[4:].rstrip("0")}'
 
-
+# %% ../../nbs/teachers/01_prices.ipynb #47a71923
 def micro_usd(
     dollars: float,
 ) -> int:
     "An amount in whole micro-dollars, rounded down: a budget is never more than was given."
     return int(Decimal(str(dollars)) * 1_000_000)
 
-# %% ../../nbs/teachers/01_prices.ipynb #a0406801
+# %% ../../nbs/teachers/01_prices.ipynb #ebfc96c3
 ADDED = 2_000  # tokens that an API may add to a request: its instructions for tools and structured outputs
 
 

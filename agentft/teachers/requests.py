@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PLAIN', 'blocks', 'structured', 'told_schema', 'claude_request', 'claude_tokens', 'read_message']
 
-# %% ../../nbs/teachers/04_requests.ipynb #579ceada
+# %% ../../nbs/teachers/04_requests.ipynb #2ef83409
 import json
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from ..core.records import Message, ToolCall, to_dict
 from .asking import Reply, read_json
 from .questions import Question, Tokens
 
-# %% ../../nbs/teachers/04_requests.ipynb #fd3d8e28
+# %% ../../nbs/teachers/04_requests.ipynb #19319fab
 _NO_RESULT = '(no result is recorded)'
 
 
@@ -43,7 +43,7 @@ def _add(turns, role, blocks):
     else:
         turns.append(dict(role=role, content=list(blocks)))
 
-# %% ../../nbs/teachers/04_requests.ipynb #a49f1e7c
+# %% ../../nbs/teachers/04_requests.ipynb #85765af4
 def blocks(
     messages: list[Message],  # user, assistant and tool
 ) -> list[dict]:  # alternating turns of user and assistant
@@ -74,7 +74,7 @@ def blocks(
         raise ValueError('a question to Claude begins and ends with a message of the user or the result of a call')
     return turns
 
-# %% ../../nbs/teachers/04_requests.ipynb #d019716e
+# %% ../../nbs/teachers/04_requests.ipynb #3ba9025a
 _KEPT = 'title description enum const $ref format'.split()
 _FORMATS = set('date-time time date duration email hostname uri ipv4 ipv6 uuid'.split())
 
@@ -100,7 +100,7 @@ def _list(schema: dict) -> dict:
         out['minItems'] = schema['minItems']
     return out
 
-# %% ../../nbs/teachers/04_requests.ipynb #673403ac
+# %% ../../nbs/teachers/04_requests.ipynb #e87f742b
 def _part(schema: dict) -> dict:
     "One level of a schema; ValueError where it can't be said."
     if not isinstance(schema, dict) or any(k in schema for k in ('allOf', 'not', 'if', 'patternProperties')):
@@ -143,7 +143,7 @@ def _part(schema: dict) -> dict:
         out['description'] = ' '.join(x for x in (schema.get('description', ''), f'({bounds})') if x)
     return out
 
-# %% ../../nbs/teachers/04_requests.ipynb #74ef6ce1
+# %% ../../nbs/teachers/04_requests.ipynb #c8c66254
 def _circle(defs: dict) -> bool:
     "Does a definition lead back to itself?"
     text = {name: json.dumps(d) for name, d in defs.items()}
@@ -175,7 +175,7 @@ def structured(
         return None
     return out
 
-# %% ../../nbs/teachers/04_requests.ipynb #47a5e1bb
+# %% ../../nbs/teachers/04_requests.ipynb #3ba206b7
 PLAIN = 'Answer with one JSON object and nothing else, neither before nor after it. Its JSON schema:\n'
 
 
@@ -196,7 +196,7 @@ def _tool(schema: dict) -> dict:
     out = dict(name=function['name'], description=function.get('description', ''))
     return {**out, 'input_schema': function.get('parameters') or dict(type='object', properties={})}
 
-
+# %% ../../nbs/teachers/04_requests.ipynb #dcb0b977
 def claude_request(
     question: Question,
     model: str,
@@ -223,7 +223,7 @@ def claude_request(
         out['output_config'] = settings
     return json.loads(json.dumps(out, ensure_ascii=False).encode('utf-8', 'replace'))
 
-# %% ../../nbs/teachers/04_requests.ipynb #5e37ba01
+# %% ../../nbs/teachers/04_requests.ipynb #78dd953d
 def claude_tokens(
     message: dict,  # as the API gives it
 ) -> Tokens:
@@ -246,7 +246,7 @@ def _message(content: list) -> Message:
     thought = '\n\n'.join(b['thinking'] for b in content if b.get('type') == 'thinking' and b.get('thinking'))
     return Message('assistant', text, calls, reasoning=thought)
 
-# %% ../../nbs/teachers/04_requests.ipynb #49e92957
+# %% ../../nbs/teachers/04_requests.ipynb #a06f0ea7
 def read_message(
     question: Question,
     message: dict,  # as the API gives it

@@ -30,6 +30,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import urllib.request
 from collections import Counter
 from contextlib import contextmanager
@@ -283,7 +284,13 @@ class State:
             self.note(params, fault, 'batch', batch=b['id'])
             error = dict(type=kind, message=WORDS.get(fault, 'on purpose'))
             return dict(type='errored', error=dict(type='error', error=error, request_id=None))
-        m = self.message(params, fault, 'batch')
+        try:
+            m = self.message(params, fault, 'batch')
+        except Exception as e:
+            traceback.print_exc()
+            text = f'the answers of this server failed: {type(e).__name__}: {e}'
+            error = dict(type='invalid_request_error', message=text)
+            return dict(type='errored', error=dict(type='error', error=error, request_id=None))
         self.note(params, fault or 'good', 'batch', m['usage'], b['id'])
         return dict(type='succeeded', message=m)
 
@@ -302,6 +309,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(k.replace('_', '-'), v)
         self.end_headers()
         self.wfile.write(data)
+
+    def broken(self, e):
+        "The function that gives answers failed: say so, here and to the client."
+        traceback.print_exc()
+        text = f'the answers of this server failed: {type(e).__name__}: {e}'
+        self.send(400, dict(type='error', error=dict(type='invalid_request_error', message=text)))
 
     def fail(self, fault):
         status, kind = STATUS[fault]
@@ -399,7 +412,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.fail('unauthorized')
         body = json.loads(raw or b'{}')
         if self.path == '/v1/messages':
-            return self.one(body)
+            try:
+                return self.one(body)
+            except OSError:
+                raise  # the client is gone
+            except Exception as e:
+                return self.broken(e)
         if self.path == '/v1/messages/count_tokens':
             return self.send(200, dict(input_tokens=len(json.dumps(body, ensure_ascii=False).encode()) // 4))
         if self.path == '/v1/messages/batches':
