@@ -19,8 +19,8 @@ from pathlib import Path
 
 from ..core.intervals import Clusters, clusters_of, counted, interval, least_clusters, tails
 from ..core.records import Example, content_hash, read_jsonl, to_dict, write_atomic
+from ..data.splits import groups
 from ..data.suites import SUITES, suite_tasks
-from ..data.verification import groups
 from .answers import answerable, draw_references, read_references, window_limit
 from .comparison import listed_words
 from .standings import refuse_copies
@@ -217,14 +217,6 @@ def _no_curve(c: Curve) -> str:
     return '' if right else 'nothing succeeded with all rows: the curve has not begun'
 
 # %% ../../nbs/evaluation/09_learning_curve.ipynb #065e4f8d
-def _arrived(c: Curve) -> float:
-    "What may still be missing where nothing failed with all rows; 0 where something did."
-    top = [k for k, rows in enumerate(c.rows) if rows == c.top]
-    pairs = [[sum(c.right[k][j] for k in top), sum(c.of[k][j] for k in top)] for j in range(len(c.right[0]))]
-    i = interval(pairs, clusters=c.clusters)
-    return 1 - i.low if i.value == 1 else 0.0
-
-
 def doubling(
     c: Curve,
     level: float = 0.95,  # of the interval
@@ -239,8 +231,7 @@ def doubling(
         return out
     (a, b), (many_a, many_b) = c.fit(), c.drawn(seed=seed)
     out.gain = float(expit(a + b) - expit(a))
-    low, high = tails(np.sort(expit(many_a + many_b) - expit(many_a)), len(c.table), level)
-    out.low, out.high = low, max(high, _arrived(c))
+    out.low, out.high = tails(np.sort(expit(many_a + many_b) - expit(many_a)), len(c.table), level)
     if out.high <= LITTLE:
         out.verdict = 'little'
     elif out.low > 0 and out.gain > LITTLE:
