@@ -261,19 +261,20 @@ def summary(rows):
         f'95 %, {", ".join(over)}); linear against quadratic: log-likelihood '
         f'{law["linear_loglik"]:.1f} against {law["quadratic_loglik"]:.1f}; {law["verdict"]}'
     )
+    said_of_law += '; the luck of the trainings is not in the interval' * (law['seeds'] < 3)
     return [*lines, said_of_law]
 
 
 def draw_failures(ax, rows, v, color, mark, line, name):
     "Failed jobs by share, with counts and intervals."
-    values, shift = [], dict(off=(-0.6, (8, 4)), on=(0.6, (8, -12)))[v]
+    values, (aside, shift, side) = [], dict(off=(-0.6, (-7, 4), 'right'), on=(0.6, (7, -10), 'left'))[v]
     for s in shares_of(rows):
         spread, (n_failed, n) = failed(rows, s)
-        at, value = 100 * s + shift[0], 100 * spread.value
+        at, value = 100 * s + aside, 100 * spread.value
         ends = [[value - 100 * spread.low], [100 * spread.high - value]]
         ax.errorbar([at], [value], yerr=ends, color=color, fmt=mark, capsize=4, markersize=7)
-        text = dict(textcoords='offset points', color=color, fontsize=9)
-        ax.annotate(f'{n_failed:g}/{n:g}', (at, value), shift[1], **text)
+        text = dict(textcoords='offset points', color=color, fontsize=9, ha=side)
+        ax.annotate(f'{n_failed:g}/{n:g}', (at, value), shift, **text)
         values.append((at, value))
     ax.plot(*zip(*values), line, color=color, label=name)
 
@@ -304,7 +305,10 @@ def figure(rows):
             side.plot(*zip(*sorted(losses)), mark, color=color, linestyle=line, markersize=7, label=name)
     if len(shares_of(of_verification(rows, 'off'))) >= 3:
         draw_laws(ax, of_verification(rows, 'off'))
-    x = dict(xlabel='% of the rows corrupted', xticks=[100 * s for s in shares_of(rows)])
+    top = 100 * max(shares_of(rows))
+    x = dict(
+        xlabel='% of the rows corrupted', xticks=[100 * s for s in shares_of(rows)], xlim=(-0.15 * top, 1.15 * top)
+    )
     ax.set(ylim=(-3, 103), ylabel='% of held-out jobs that fail', title='What bad data costs', **x)
     side.set(ylabel='nats per token on clean held-out rows', title='Held-out loss', **x)
     ax.legend(loc='upper left')
