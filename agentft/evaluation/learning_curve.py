@@ -103,8 +103,10 @@ def _fit(x, right, of):
         u, v, g, gx = w.sum(-1), (w * x).sum(-1), rest.sum(-1), (rest * x).sum(-1)
         s = (w * x * x).sum(-1)
         det = u * s - v * v
-        a = a + np.clip((s * g - v * gx) / det, -2, 2)
-        b = b + np.clip((u * gx - v * g) / det, -2, 2)
+        steps = [np.clip(step / det, -2, 2) for step in (s * g - v * gx, u * gx - v * g)]
+        a, b = a + steps[0], b + steps[1]
+        if np.abs(steps).max() < 1e-9:
+            break
     return a, b
 
 # %% ../../nbs/evaluation/09_learning_curve.ipynb #685023f1
@@ -460,6 +462,14 @@ def _recipe(p: dict, result: dict) -> LoraRecipe:
     return LoraRecipe(**same | dict(max_len=max_len, time_budget_s=None))
 
 
+def _rows_file(folder: Path, p: dict) -> Path:
+    "The file that phase 3 trains on."
+    source = p.get('examples', 'auto')
+    if source == 'arena':
+        raise ValueError('phase 3 of this run trained on jobs of the arena, and not on the rows of phase 2')
+    return folder / 'examples.jsonl' if source == 'auto' else Path(source)
+
+
 def read_run(
     run,  # folder of a run whose phase 2 has finished
 ) -> RunRows:
@@ -473,7 +483,7 @@ def read_run(
         raise FileNotFoundError(
             f'{run} has neither a finished phase 3 nor a recipe: how its rows are trained is not known'
         )
-    examples = read_jsonl(folder / 'examples.jsonl', Example)
+    examples = read_jsonl(_rows_file(folder, p), Example)
     train = [e for e in examples if e.split in ('train', '')][: p.get('n_examples') or None]
     recipe = _recipe(p, result)
     fit = {x['id'] for x in encode_rows(train, load_tokenizer(p['model']), recipe.max_len)[0]}
@@ -588,6 +598,8 @@ def _notes(found: dict, points: list[dict], model: str) -> list[str]:
     if found['missing']:
         missing = listed_words(found['missing'])
         out.insert(0, f'The curve is not complete: the points with {missing} are missing. Run the same command again.')
+    if len(codes := {p.get('code') for p in points}) > 1:
+        out.append(f'The points were made by {len(codes)} versions of the code: see their commits.')
     if 'task success' in found['curves']:
         out.append(
             'The jobs are simulated, new ones of families that were trained on: another kind of work has another curve.'
@@ -709,9 +721,8 @@ def learning_curve(
     wanted = _shares(shares)
     parts = dict(zip(map(str, wanted), nested_parts(r.train, wanted)))
     c = _conditions(run, r, suite, jobs, threads)
-    cells = _cells(parts, c, range(r.recipe.seed, r.recipe.seed + seeds))
-    taken = _already_trained(run, out, parts, c, cells)
-    table = Experiments(out / 'points.jsonl')
+    cells, table = _cells(parts, c, range(r.recipe.seed, r.recipe.seed + seeds)), Experiments(out / 'points.jsonl')
+    taken = _already_trained(run, out, parts, c, [cell for cell in cells if not table.find(cell)])
 
     def numbers():
         there = [(cell, table.find(cell)) for cell in cells]
