@@ -8,7 +8,7 @@ __all__ = ['QUESTIONS', 'CHECKS', 'TRANSFORMS', 'VERDICT_SCHEMA', 'Verdict', 'Ju
            'right_text', 'no_false_success', 'true_report', 'worked_todos', 'ends_once', 'named_files', 'named_values',
            'OfflineJudges', 'as_text', 'judge_request', 'read_verdict', 'AskedJudges']
 
-# %% ../../nbs/data/11_judges.ipynb #8a10443e
+# %% ../../nbs/data/11_judges.ipynb #07d685d7
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +23,7 @@ from ..core.records import Example, Message
 from .rules import Made, Row, rules_of
 from .shown import plain_text, shown_text
 
-# %% ../../nbs/data/11_judges.ipynb #6fa1d1d5
+# %% ../../nbs/data/11_judges.ipynb #0d64ab90
 QUESTIONS = dict(
     grounded='Does every value in the calls and answers (paths, replaced text, names, numbers, ids) stand in what '
     'was shown before, or follow from it?',
@@ -58,7 +58,7 @@ def verdict_problems(
     "What speaks against a row."
     return [Problem(_KINDS[v.question], f'{v.why}: {v.evidence}'[:200]) for v in verdicts if v.verdict == 'no']
 
-# %% ../../nbs/data/11_judges.ipynb #2bdc7751
+# %% ../../nbs/data/11_judges.ipynb #37648f7f
 @dataclass(frozen=True)
 class Doubt:
     "Something that speaks against a row."
@@ -94,10 +94,8 @@ def judge_offline(
         return Verdict(question, 'yes')
     return Verdict(question, 'no' if first.sure else 'unclear', first.evidence[:160], first.why)
 
-# %% ../../nbs/data/11_judges.ipynb #3df7274d
-_OWN = frozenset(
-    'plan.md workspace.md todo_guide.md instructions.md archive'.split()
-)  # papers that agents keep unasked
+# %% ../../nbs/data/11_judges.ipynb #1f1d8f4b
+_OWN = frozenset('plan.md workspace.md todo_guide.md instructions.md archive'.split())  # kept unasked by agents
 
 
 def _before(row: Row, k: int) -> str:
@@ -118,8 +116,14 @@ def _known_path(path: str, shown: str) -> bool:
     p = PurePosixPath(clean_path(path))
     if plain_text(str(p)) in shown or p.parts and p.parts[0] in _OWN:
         return True
-    folder, name = plain_text(str(p.parent)), plain_text(p.name)
-    return name in shown and (folder == '.' or all(plain_text(x) in shown for x in p.parent.parts))
+    folders = all(plain_text(x) in shown for x in p.parent.parts)
+    return folders and (plain_text(p.name) in shown or _has_name(p.stem, shown))
+
+
+def _has_name(stem: str, shown: str) -> bool:
+    "Is a file called after something in `shown`, such as a link, a heading or a number?"
+    bare, text = (re.sub(r'[-_.\s]', '', x.lower()) for x in (stem, shown))
+    return len(bare) > 1 and bool(re.search(rf'(?<!\w){re.escape(bare)}|{re.escape(bare)}(?!\w)', text))
 
 
 def _half_known(path: str, shown: str) -> bool:
@@ -128,7 +132,7 @@ def _half_known(path: str, shown: str) -> bool:
     words = [w for w in _parts(p.stem) if len(w) > 2 or w.isdigit()]
     return not words or any(w in shown for w in words)
 
-# %% ../../nbs/data/11_judges.ipynb #14e06d8e
+# %% ../../nbs/data/11_judges.ipynb #7df126a5
 _NEW = dict(write_file='path', create_directory='path', move_file='dest', copy_file='dest', rename_file='new_name')
 _OLD = ('path', 'source')
 
@@ -147,18 +151,43 @@ def paths(row: Row):
         shown = _before(row, c.at)
         for path, new in _places(c):
             if not _known_path(path, shown) and not (new and _half_known(path, shown)):
-                yield Doubt('a path that nothing before it shows', path, sure=not new or row.shape != 'window')
+                sure = row.shape != 'window' or not new and c.changes
+                yield Doubt('a path that nothing before it shows', path, sure)
 
-# %% ../../nbs/data/11_judges.ipynb #98291189
+# %% ../../nbs/data/11_judges.ipynb #1d36756a
+_LEFT_OUT = re.compile(r'\[\.\.\. .{0,60}(?:left out|truncated)')
+
+
+def _is_cut(c: Made) -> bool:
+    "Are texts in its arguments or its result cut, as they are in what a window shows of older turns?"
+    given = [x for x in c.ours.arguments.values() if isinstance(x, str)]
+    return any(_LEFT_OUT.search(x) for x in [*given, c.result.content if c.result else ''])
+
+
+def _texts_before(row: Row) -> list[tuple]:
+    "`(call, text of its file, is that exact)` for each call; None where the text is not known."
+    files, out = Files({}), []
+    for c in row.calls:
+        path = clean_path(c.ours.arguments.get('path'))
+        out.append((c, files[path].text if path else None, files[path].exact))
+        if c.result is not None and _is_cut(c):
+            files.put(path, None)
+        else:
+            files.apply(c.ours, c.result)
+    return out
+
+# %% ../../nbs/data/11_judges.ipynb #9edb1758
 @check('grounded')
 def replaced_text(row: Row):
     "Text that an edit replaces and nothing shows."
-    for c in (c for c in row.calls if c.trained and c.ours.name == 'edit_file'):
+    for c, text, _ in _texts_before(row):
         old = c.ours.arguments.get('old_string')
-        if isinstance(old, str) and plain_text(old) not in _before(row, c.at):
+        if not c.trained or c.ours.name != 'edit_file' or not isinstance(old, str):
+            continue
+        if plain_text(old) not in _before(row, c.at) and old not in (text or ''):
             yield Doubt('replaces text that nothing before it shows', old)
 
-# %% ../../nbs/data/11_judges.ipynb #e7a70046
+# %% ../../nbs/data/11_judges.ipynb #7b2ce32c
 _NUMBER = re.compile(r'\d+(?:[.,]\d+)*')
 
 
@@ -173,8 +202,10 @@ def _value(number: str) -> float | None:
 
 
 def _same(number: str, shown: 'Shown') -> bool:
-    "It stands there, or is written otherwise: 1,200 and 1200, 07 and 7, 4.0 and 4."
-    return number in shown.numbers or _value(number) is not None and _value(number) in shown.values
+    "It stands there, or is written otherwise: 1,200 and 1200, 07 and 7, 4.0 and 4, 20260503 and 2026-05-03."
+    if number in shown.numbers or len(number) > 3 and number in shown.joined:
+        return True
+    return _value(number) is not None and _value(number) in shown.values
 
 
 def _part(number: str, shown: 'Shown') -> bool:
@@ -195,7 +226,7 @@ def _next(number: str, shown: 'Shown') -> bool:
 
 
 def _sum(number: str, shown: 'Shown') -> bool:
-    "It is the sum of the numbers of one result, or of its lines that share a word; or how many lines share one."
+    "It is the sum of the numbers of one result or of all, or of the lines that share a word; or how many share one."
     return _value(number) in shown.sums
 
 
@@ -206,7 +237,7 @@ def _date(number: str, shown: 'Shown') -> bool:
 
 TRANSFORMS = {f.__name__.strip('_'): f for f in (_same, _part, _pieces, _next, _sum, _date)}
 
-# %% ../../nbs/data/11_judges.ipynb #ed2ee894
+# %% ../../nbs/data/11_judges.ipynb #efb83634
 _MONTHS = 'january february march april may june july august september october november december'.split()
 
 
@@ -250,8 +281,10 @@ class Shown:
         months = {f'{n:02d}' for n, month in enumerate(_MONTHS, 1) if re.search(rf'\b{month[:3]}', whole, re.I)}
         self.numbers = set(_numbers(whole)) | months
         self.values = {v for v in map(_value, self.numbers) if v is not None}
+        self.joined = re.sub(r'[-./:]', '', ' '.join(re.findall(r'\d[\d./:-]+', whole))).split()
         self.digits = ' '.join(re.findall(r'[\d.,:-]*\d', whole))
-        self.sums = set().union(*(_line_sums(m.content) for m in messages if m.role == 'tool'))
+        results = [m.content for m in messages if m.role == 'tool']
+        self.sums = set().union(*map(_line_sums, [*results, '\n'.join(results)]))
         self.dates = _moved_dates(whole, {v for v in self.values if len(messages) < 60})
 
     def gives(
@@ -261,7 +294,7 @@ class Shown:
         "By which transform `number` follows from what was shown."
         return next((name for name, follows in TRANSFORMS.items() if follows(number, self)), '')
 
-# %% ../../nbs/data/11_judges.ipynb #bf4c04f1
+# %% ../../nbs/data/11_judges.ipynb #a440a09a
 _WRITES = ('new_string', 'content', 'summary', 'new_name', 'todos', 'notes')
 
 
@@ -282,17 +315,24 @@ def _spoken(row: Row) -> list[tuple]:
     return sorted((x for x in said if x[1].strip()), key=lambda x: x[0])
 
 
+_RECKONS = re.compile(
+    r'\b(?:how many|how much|sum|total|together|difference|average|mean|altogether|enough|count|characters|percent)\b',
+    re.I,
+)  # a request that asks for arithmetic may be answered with a number that no transform gives
+
+
 @check('grounded')
 def numbers(row: Row):
     "Numbers of two digits or more that follow from nothing."
+    reckons = bool(_RECKONS.search(row.request))
     for k, text, sure in _spoken(row):
         found = [x for x in dict.fromkeys(_numbers(text)) if len(x) > 1]
         shown = Shown(row.messages[:k]) if found else None
         for number in found:
             if not shown.gives(number):
-                yield Doubt('a number that follows from nothing before it', number, sure)
+                yield Doubt('a number that follows from nothing before it', number, sure and not reckons)
 
-# %% ../../nbs/data/11_judges.ipynb #724b39f7
+# %% ../../nbs/data/11_judges.ipynb #ccc6675d
 _NAME = re.compile(r'(?<![\w.])[A-Z][a-zà-ÿ]+(?: [A-Z][a-zà-ÿ]+)+')
 
 
@@ -304,7 +344,7 @@ def names(row: Row):
             if not any(plain_text(w) in _before(row, k) for w in name.split()):
                 yield Doubt('a name that nothing before it shows', name, sure)
 
-# %% ../../nbs/data/11_judges.ipynb #0758d339
+# %% ../../nbs/data/11_judges.ipynb #9c63ce39
 _STARTS = dict(
     write_file=r'Written: ',
     edit_file=r'Edited: ',
@@ -317,7 +357,7 @@ _STARTS = dict(
     job_complete=r'Job complete\.|Phase marked as final',
     list_files=r'Contents of \S+:',
 )  # how the agent's own tools begin their answers
-_ALIKE = dict(rename_file='move_file')
+_ALIKE = dict(rename_file='move_file', delete_directory='delete_file')
 
 
 def _other_tool(c: Made) -> str:
@@ -342,14 +382,15 @@ def right_tool(row: Row):
         if (other := _other_tool(c)) and (own != 'read_file' or c.result.content.count('\n') < 1):
             yield Doubt(f'the result of {c.call.name} is that of {other}', c.result.content[:80])
         elif ours and own in _STARTS and not _is_listing(c) and not re.match(_STARTS[own], c.result.content):
-            yield Doubt(f'the result of {c.call.name} is not in its words', c.result.content[:80])
+            why = f'the result of {c.call.name} is not in its words'
+            yield Doubt(why, c.result.content[:80], row.shape != 'window')
 
 
 def _is_listing(c: Made) -> bool:
     "A folder may be empty, which is told in other words."
     return c.ours.name == 'list_files' and c.result.content.endswith('is empty.')
 
-# %% ../../nbs/data/11_judges.ipynb #9d90dc17
+# %% ../../nbs/data/11_judges.ipynb #c60f1c2c
 _PATHS = re.compile(
     r'(?<![\w./])(?:[\w.@-]+/)*[\w@-][\w.@-]*\.[A-Za-z]\w{0,4}(?![\w/-])|(?<![\w./:])(?:[\w.@-]+/)+(?![\w*{])'
 )
@@ -359,7 +400,7 @@ _SIZE = re.compile(r'\((\d+) bytes\)')
 def _paths_in(text: str) -> list[str]:
     "Paths that a text names."
     found = [clean_path(x) for x in _PATHS.findall(text)]
-    return [x for x in dict.fromkeys(found) if x]
+    return [x for x in dict.fromkeys(found) if x and x.lower() not in ('e.g', 'i.e')]
 
 
 @check('consistent')
@@ -371,13 +412,11 @@ def right_file(row: Row):
         if own and named and not any(a.endswith(b) or b.endswith(a) for a in own for b in named):
             yield Doubt(f'the result of {c.call.name} is about another file than {own[0]}', c.result.content[:80])
         size, text = _SIZE.search(c.result.content), c.ours.arguments.get('content')
-        if size and c.ours.name == 'write_file' and isinstance(text, str) and len(text.encode()) != int(size[1]):
-            yield Doubt(f'{len(text.encode())} bytes were written', c.result.content[:80])
+        wrote = size and c.ours.name == 'write_file' and isinstance(text, str) and not _is_cut(c)
+        if wrote and len(text.encode('utf-8', 'replace')) != int(size[1]):
+            yield Doubt('another number of bytes was written', c.result.content[:80])
 
-# %% ../../nbs/data/11_judges.ipynb #34cce790
-_LEFT_OUT = re.compile(r'\[\.\.\. .{0,60}(?:left out|truncated)')
-
-
+# %% ../../nbs/data/11_judges.ipynb #779d6ca4
 def _bare(text: str) -> list[str]:
     "The lines of a text or of a read, without numbers, and without blank ones at the end."
     return [re.sub(r'^ *\d+\t', '', line).rstrip() for line in text.rstrip().splitlines()]
@@ -389,25 +428,13 @@ def _whole(c: Made) -> bool:
     return not parts and not _LEFT_OUT.search(c.result.content)
 
 
-def _is_cut(c: Made) -> bool:
-    "Are texts in its arguments cut, as they are in what a window shows of older turns?"
-    return any(isinstance(x, str) and _LEFT_OUT.search(x) for x in c.ours.arguments.values())
-
-
 @check('consistent')
 def right_text(row: Row):
     "Reads that show another text than the file must have, and edits of text that is not there."
-    files, sure = Files({}), row.shape != 'window'
-    for c in row.calls:
-        path = clean_path(c.ours.arguments.get('path'))
-        state = files[path]
-        known = state.text if path else None
-        if known is not None and c.ok and not _is_cut(c) and (why := _contradicts(c, known, state.exact)):
-            yield Doubt(f'{path} {why[0]}', why[1][:80], sure)
-        if c.result is not None and (_is_cut(c) or _LEFT_OUT.search(c.result.content)):
-            files.put(path, None)
-        else:
-            files.apply(c.ours, c.result)
+    for c, known, exact in _texts_before(row):
+        if known is not None and c.ok and not _is_cut(c) and (why := _contradicts(c, known, exact)):
+            path = clean_path(c.ours.arguments.get('path'))
+            yield Doubt(f'{path} {why[0]}', why[1][:80], row.shape != 'window')
 
 
 def _contradicts(c: Made, known: str, exact: bool) -> tuple[str, str] | None:
@@ -420,7 +447,7 @@ def _contradicts(c: Made, known: str, exact: bool) -> tuple[str, str] | None:
         return f'holds {known.count(old)} times what is replaced', old
     return None
 
-# %% ../../nbs/data/11_judges.ipynb #b83c795f
+# %% ../../nbs/data/11_judges.ipynb #4feb7773
 _ADMITS = re.compile(
     r"fail|error|could not|couldn't|cannot|can't|unable|not (?:found|possible|done|allowed)|missing|denied", re.I
 )
@@ -450,14 +477,14 @@ def no_false_success(row: Row):
         if _failed(c) and row.shape != 'window' and not _ADMITS.search(said):
             yield Doubt(f'the last {c.call.name} of {path} failed, and nobody says so', c.result.content[:80])
 
-# %% ../../nbs/data/11_judges.ipynb #e29991b7
+# %% ../../nbs/data/11_judges.ipynb #aa40476a
 def _touched(row: Row) -> tuple[set, set]:
     "Paths of calls that succeeded: those that were changed, and all."
     changed, seen = set(), set()
     for c in (c for c in row.calls if not _failed(c)):
         found = {clean_path(x) for x, _ in _places(c)}
         if name := c.ours.arguments.get('new_name'):
-            found.add(clean_path(str(PurePosixPath(clean_path(c.ours.arguments.get('path'))).with_name(str(name)))))
+            found.add(clean_path(f"{PurePosixPath(clean_path(c.ours.arguments.get('path'))).parent}/{name}"))
         seen |= found
         changed |= found if c.changes else set()
     return changed, seen
@@ -488,7 +515,7 @@ def true_report(row: Row):
                 if not _is_one_of(path, seen) and plain_text(path) not in shown_text(row.messages):
                     yield Doubt('reported as changed, and never touched', path)
 
-# %% ../../nbs/data/11_judges.ipynb #3cce28e5
+# %% ../../nbs/data/11_judges.ipynb #74ec9a16
 def _marks(c: Made, state: AgentState) -> list[str]:
     "Texts of the todos of the work that a call marks; the machine moves on."
     if c.ours.name not in BOOKKEEPING:
@@ -503,15 +530,17 @@ def worked_todos(row: Row):
     "Todos that are marked, and name files none of which was touched since they were staged."
     if row.shape != 'job':
         return
-    state, touched = AgentState(rules_of(row.example), row.tools), set()
+    state, touched, searched = AgentState(rules_of(row.example), row.tools), set(), False
     for c in row.calls:
         if c.ok and c.ours.name not in BOOKKEEPING:
             touched |= {clean_path(x) for x, _ in _places(c)} | set(_paths_in(c.result.content))
+            searched = searched or c.ours.name in ('list_files', 'search_files', 'file_exists')
             state.note_read(clean_path(c.ours.arguments.get('path')))
         for text in _marks(c, state):
-            named = _paths_in(text)
+            plain = re.sub(r'`[^`]*`', '', text)
+            named = [] if re.search(r'\b(?:if|unless|whether)\b', plain, re.I) else _paths_in(plain)
             if named and not any(_is_one_of(path, touched) for path in named):
-                yield Doubt(f'marked as done, and {named[0]} was never touched', text[:80])
+                yield Doubt(f'marked as done, and {named[0]} was never touched', text[:80], not searched)
 
 
 @check('consistent')
@@ -522,7 +551,7 @@ def ends_once(row: Row):
     if later:
         yield Doubt('the job was ended, and goes on', f'{later[0].call.name}')
 
-# %% ../../nbs/data/11_judges.ipynb #160e07cd
+# %% ../../nbs/data/11_judges.ipynb #824db13b
 _FORM = re.compile(r'`\w+: \.\.\.` \(.*?\)', re.S)  # a line of a report that is asked for
 _LIMIT = re.compile(r'(?:most|least|than|within|under|over|up to|maximum|max|first|last|exactly)\W+(?:\w+\W+)?$', re.I)
 _UNIT = re.compile(r'^\W*(?:words?|lines?|characters?|todos?|entries|rows?|sentences?|columns?|digits?)\b', re.I)
@@ -548,7 +577,7 @@ def named_files(row: Row):
         return
     (changed, seen), used, asked = _touched(row), plain_text(_used(row)), _asked(row)
     for path in _paths_in(asked):
-        if not _is_one_of(path, seen) and plain_text(path) not in used:
+        if not _is_one_of(path, seen) and not any(plain_text(x) in used for x in (path, PurePosixPath(path).stem)):
             sure = bool(changed) and not _is_example(path, asked) and '.' in PurePosixPath(path).name
             yield Doubt('the request names a file that nothing deals with', path, sure)
 
@@ -558,7 +587,7 @@ def _is_example(path: str, asked: str) -> bool:
     before = asked[: asked.find(path)][-160:]
     return bool(re.search(r'\b(?:such as|like|for example|e\.g\.|if|unless|in case|instead|example)\b', before, re.I))
 
-# %% ../../nbs/data/11_judges.ipynb #eaf0d487
+# %% ../../nbs/data/11_judges.ipynb #059edf07
 @check('serves')
 def named_values(row: Row):
     "Numbers that the request gives, and nothing uses."
@@ -566,16 +595,17 @@ def named_values(row: Row):
         yield Doubt('a part of a job', row.request[:60], sure=False)
         return
     asked, used = _asked(row), Shown([m for m in row.messages if m.role == 'assistant'])
+    changed, _ = _touched(row)
     shown = Shown([m for m in row.messages if m.role == 'tool'])
     for m in _NUMBER.finditer(asked):
         if len(m[0]) < 2 or _LIMIT.search(asked[: m.start()]) or _UNIT.search(asked[m.end() :]):
             continue
         if not (_same(m[0], used) or _part(m[0], used) or _pieces(m[0], used)):
             to_be_set = re.search(r'(?:\bto|=|:|\bis|\bbe)\s*[`"\']?$', asked[: m.start()])
-            unread = not (_same(m[0], shown) or _part(m[0], shown))
+            unread = bool(changed) and not (_same(m[0], shown) or _part(m[0], shown))
             yield Doubt('the request gives a number that nothing uses', m[0], sure=bool(to_be_set) and unread)
 
-# %% ../../nbs/data/11_judges.ipynb #8254e438
+# %% ../../nbs/data/11_judges.ipynb #a0a88702
 class OfflineJudges:
     "Answers the questions by comparison; asks nobody."
 
@@ -587,7 +617,7 @@ class OfflineJudges:
         row = Row(example)
         return [judge_offline(row, question) for question in QUESTIONS]
 
-# %% ../../nbs/data/11_judges.ipynb #2761cc49
+# %% ../../nbs/data/11_judges.ipynb #c1882480
 VERDICT_SCHEMA = dict(
     type='object',
     properties=dict(
@@ -619,7 +649,7 @@ def judge_request(
     fields = dict(question=QUESTIONS[question], conversation=as_text(example))
     return dict(prompt=f'judge-{question}', fields=fields, schema=VERDICT_SCHEMA)
 
-# %% ../../nbs/data/11_judges.ipynb #10421ffb
+# %% ../../nbs/data/11_judges.ipynb #928065b7
 def read_verdict(
     example: Example,
     question: str,  # a name in `QUESTIONS`
@@ -636,7 +666,7 @@ def read_verdict(
         return Verdict(question, 'unclear', quote[:160], 'the quote does not stand in the conversation', by)
     return Verdict(question, said, quote[:160], why, by)
 
-# %% ../../nbs/data/11_judges.ipynb #b3c6261a
+# %% ../../nbs/data/11_judges.ipynb #74844fe1
 class AskedJudges:
     "Asks a teacher; what was answered once is not asked again."
 

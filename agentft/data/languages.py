@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['prose', 'language_of']
 
-# %% ../../nbs/data/09_languages.ipynb #51827c50
+# %% ../../nbs/data/09_languages.ipynb #75b6a29e
 import re
 from functools import lru_cache
 
-# %% ../../nbs/data/09_languages.ipynb #a058e952
+# %% ../../nbs/data/09_languages.ipynb #f1d44fba
 _NOT_PROSE = re.compile(
     r'```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|<[^>\n]{1,80}>|"[^"\n]{1,80}"|\S*[\w][/_\\.@:=][\w]\S*|\S*\d\S*|\[\[.*?\]\]',
     re.S,
@@ -23,9 +23,9 @@ def prose(
     words = _NOT_PROSE.sub(' ', text)
     return ' '.join(re.findall(r"[^\W\d_][\w'’-]*", words))
 
-# %% ../../nbs/data/09_languages.ipynb #2db7fe27
-_SURE = 0.85  # score of the model, from 0 to 1
-_WORDS = 4  # fewest words of a text whose language counts
+# %% ../../nbs/data/09_languages.ipynb #865060a6
+_SURE = 0.9  # score of the model, from 0 to 1
+_WORDS = 6  # fewest words of a text whose language counts
 
 
 def _long_enough(words: str) -> bool:

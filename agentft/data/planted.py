@@ -18,6 +18,7 @@ from pathlib import PurePosixPath
 
 from ..core.agent import BOOKKEEPING, canonical, in_words_of, tools_from_schemas
 from ..core.records import Example, Message, ToolCall
+from .rules import example_task
 
 # %% ../../nbs/data/13_planted.ipynb #cc7a3d26
 @dataclass(frozen=True)
@@ -374,6 +375,9 @@ _INVENTED = (
     'Load time went down by {n} %.',
     'It replaces the version of {day} March 20{n}.',
     '{who} asked for this in ticket {n}4.',
+    'The old value had been wrong for months.',
+    'Nobody else uses this file any more.',
+    'This also makes the nightly import faster.',
 )
 _PEOPLE = ('Dana Whitfield', 'Marek Halloran', 'Priya Castellan', 'Jonas Ferreira')
 
@@ -468,6 +472,9 @@ _LEAKS = (
     'The checker wants {path} to hold {text!r}.',
     'As the blueprint says, {path} has to end as {text!r}.',
     'Expected final state of {path}: {text!r}',
+    'At the end {path} reads {text!r}.',
+    'Solution: {text!r}',
+    '(what comes out in {path}: {text!r})',
 )
 
 
@@ -489,9 +496,10 @@ def leaked_blueprint(e: Example, rng) -> Example | None:
 # %% ../../nbs/data/13_planted.ipynb #073de08c
 def _is_still(e: Example) -> bool:
     "Is it a row in which nothing may be changed?"
-    steps = (e.meta.get('seed') or {}).get('steps') or []
-    dialogue = e.meta.get('dialogue') or {}
-    return bool(dialogue.get('no_action')) or bool(steps) and all(s.get('no_action') for s in steps)
+    if dialogue := e.meta.get('dialogue'):
+        return bool(dialogue.get('no_action'))
+    task = example_task(e)
+    return task is not None and task.still
 
 
 @planted
