@@ -15,6 +15,7 @@ from helpers.curves import ROWS, simulated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import agentft.evaluation.curves as C
 import agentft.evaluation.learning_curve as L
 from agentft.core.intervals import Clusters
 from agentft.core.records import Example, Message, write_jsonl
@@ -176,19 +177,19 @@ def test_the_fit_is_that_of_statsmodels():
 
     right, of, x = np.array([1, 4, 11, 20]), np.array([20, 20, 20, 20]), np.array([-3.0, -2, -1, 0])
     glm = sm.GLM(np.c_[right + 0.5, of - right + 0.5], sm.add_constant(x), family=sm.families.Binomial()).fit()
-    assert np.allclose(L._fit(x, right, of), glm.params, atol=1e-6)
+    assert np.allclose(C._fit(x, right, of), glm.params, atol=1e-6)
 
 
 @pytest.mark.parametrize('right', [[0, 0, 0, 20], [0, 0, 20, 20], [20, 20, 20, 20], [20, 0, 20, 0], [0, 1, 0, 0]])
 def test_the_fit_ends_whatever_the_counts_are(right):
-    a, b = L._fit([-3, -2, -1, 0], right, [20] * 4)
+    a, b = C._fit([-3, -2, -1, 0], right, [20] * 4)
     assert np.isfinite([a, b]).all() and abs(b) < 20
 
 
 def test_a_known_curve_is_recovered():
     c, gain = simulated(1.0, 1.0, families=60, each=20, spread=0, luck=0)
     a, b = c.fit()
-    d = L.doubling(c)
+    d = C.doubling(c)
     assert abs(a - 1) < 0.15 and abs(b - 1) < 0.15
     assert d.low <= gain <= d.high and abs(d.gain - gain) < 0.02 and d.verdict == 'helps'
 
@@ -198,25 +199,25 @@ def test_coverage_of_what_doubling_buys(a, b, families, luck):
     held = []
     for seed in range(60):
         c, gain = simulated(a, b, families, luck=luck, seed=seed)
-        d = L.doubling(c)
+        d = C.doubling(c)
         held += [d.low <= gain <= d.high] if d.gain is not None else []
     assert len(held) > 50 and np.mean(held) >= 0.93
 
 
 def test_noise_cannot_be_said():
     "Success that does not depend on the rows: hardly ever called a help, and mostly not to be told."
-    verdicts = Counter(L.doubling(simulated(0, 0, luck=0.3, seed=seed)[0]).verdict for seed in range(80))
+    verdicts = Counter(C.doubling(simulated(0, 0, luck=0.3, seed=seed)[0]).verdict for seed in range(80))
     assert verdicts['cannot say'] >= 64 and sum(n for v, n in verdicts.items() if v.startswith('helps')) <= 4
 
 
 def test_a_clear_curve_is_told():
-    verdicts = Counter(L.doubling(simulated(0.5, 1.2, 12, 6, luck=0.2, seed=seed)[0]).verdict for seed in range(40))
+    verdicts = Counter(C.doubling(simulated(0.5, 1.2, 12, 6, luck=0.2, seed=seed)[0]).verdict for seed in range(40))
     assert sum(n for v, n in verdicts.items() if v.startswith('helps')) >= 28
 
 
 def flat(jobs_right, jobs=40, families=10, rows=ROWS):
     right = [[float(j < jobs_right) for j in range(jobs)] for _ in rows]
-    return L.Curve(
+    return C.Curve(
         'task success', rows, right, [[1.0] * jobs] * len(rows), Clusters([j % families for j in range(jobs)])
     )
 
@@ -224,15 +225,15 @@ def flat(jobs_right, jobs=40, families=10, rows=ROWS):
 @pytest.mark.parametrize('right', [0, 8, 20, 30])
 def test_the_same_at_every_point_is_not_known_exactly(right):
     "Four points that agree to the job still leave room for the next one."
-    d = L.doubling(flat(right))
+    d = C.doubling(flat(right))
     assert d.verdict == 'cannot say' and d.why
     assert d.gain is None or d.high - d.low > 0.03
 
 
 def test_what_a_curve_takes():
-    assert '2 numbers of rows' in L.doubling(flat(8, rows=[72, 144, 144])).why
-    assert '3 jobs, an interval takes' in L.doubling(flat(8, families=3)).why
-    many = L.doubling(flat(400, 400, 100))
+    assert '2 numbers of rows' in C.doubling(flat(8, rows=[72, 144, 144])).why
+    assert '3 jobs, an interval takes' in C.doubling(flat(8, families=3)).why
+    many = C.doubling(flat(400, 400, 100))
     assert many.verdict == 'little' and many.high < 0.05
 
 
@@ -274,7 +275,7 @@ def test_the_figure_shows_what_the_json_says(tmp_path):
     assert marks == [found['minimum']] == [200]
     losses = next(x for x in axes[1].lines if x.get_marker() == 'o').get_xydata()
     assert np.allclose(losses, [(p['rows'], p['loss']) for p in found['loss']['points']])
-    assert said['line'] == L.doubling_line('task success', L.Doubling(**said['doubling']))
+    assert said['line'] == C.doubling_line('task success', C.Doubling(**said['doubling']))
 
 
 def test_a_curve_that_is_not_complete_says_so(tmp_path):

@@ -105,9 +105,11 @@ def take_over(
     c: Conditions,
     folder,  # of the trial
     seed: int = 0,
-) -> bool:  # was there something to take?
+) -> bool:  # is the training of the trial done?
     "Copy the adapter of phase 3 to the trial in `folder`, where it is the one that the trial would train."
     train_dir, folder = Path(train_dir), Path(folder)
+    if _kept(folder, _training_key(rows, c, seed)):
+        return True
     if not is_finished(train_dir) or not _same_training(read_result(train_dir), rows, c, seed):
         return False
     numbers = read_result(train_dir)['numbers']

@@ -6,6 +6,7 @@
 __all__ = ['row_key', 'Experiments']
 
 # %% ../../nbs/workbench/06_experiments.ipynb #bf37fa90
+import re
 import subprocess
 import sys
 import time
@@ -105,7 +106,9 @@ def add(
 
 
 def _words(parameters: dict) -> str:
-    return ', '.join(f'{k} {v}' for k, v in parameters.items() if isinstance(v, (str, int, float)))
+    "The parameters that a person reads: no lists, and no hashes."
+    shown = {k: str(v) for k, v in parameters.items() if isinstance(v, (str, int, float))}
+    return ', '.join(f'{k} {v}' for k, v in shown.items() if not re.fullmatch('[0-9a-f]{16}', v))
 
 # %% ../../nbs/workbench/06_experiments.ipynb #b03aa729
 def _commit(path: Path, message: str):

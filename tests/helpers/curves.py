@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import expit
 
 from agentft.core.intervals import Clusters
-from agentft.evaluation.learning_curve import Curve
+from agentft.evaluation.curves import Curve
 
 ROWS = [18, 36, 72, 144]
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
