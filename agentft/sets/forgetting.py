@@ -431,5 +431,5 @@ def _to_do(t: Trail) -> list[str]:
     for path, ids in t.seeds.items():
         out.append(f'- {path}: take out {", ".join(ids)}; the next synthesize leaves them out in any case')
     if t.twins:
-        out.append(f'- say nearly the same, and stay: {", ".join(t.twins[:6])}; forget them too if it is the same work')
+        out.append(f'- say nearly the same, and stay: {", ".join(t.twins[:6])}; the same work? forget them, too')
     return ['', 'to do:', *out] if out else []
