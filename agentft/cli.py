@@ -25,6 +25,7 @@ COMMANDS = dict(
     curve='train on parts of the rows of a run -> a learning curve, and what twice the rows would buy',
     contract='from a trail: the tools of the agent, in which phases, and what is left to fill in -> a YAML file',
     seeds='check a folder of seeds: play every one, name the bad ones with their place',
+    data='stats, show, diff or forget: what is in a set, one row, what changed, take a job out',
     report='write the HTML pages of a run again',
 )
 
@@ -162,6 +163,91 @@ def _seeds(argv) -> int:
     print(found)
     return int(bool(found.bad))
 
+# %% ../nbs/cli.ipynb #7e294b1f
+def _data_parser():
+    import argparse
+
+    p = argparse.ArgumentParser(prog='agentft data', description='Answers about a data set.')
+    what = p.add_subparsers(dest='what', required=True, metavar='stats|show|diff|forget')
+    where = 'file of examples, folder of phase 2, run, or name of a run'
+    stats = what.add_parser('stats', help='what is in a set', description='What is in a set, and what to doubt.')
+    stats.add_argument('set', help=where)
+    show = what.add_parser('show', help='one row', description='Everything about one row.')
+    show.add_argument('set', help=where)
+    show.add_argument('row', help='its id, or the beginning of it')
+    show.add_argument('--lines', type=int, default=12, metavar='N', help='of a result, shown (default: %(default)s)')
+    diff = what.add_parser('diff', help='what changed between two sets', description='What changed from A to B.')
+    diff.add_argument('a', metavar='A', help=where)
+    diff.add_argument('b', metavar='B', help=where)
+    diff.add_argument('--row', default='', metavar='ID', help='show how this row changed, line by line')
+    diff.add_argument('--most', type=int, default=5, metavar='N', help='rows of each kind named (default: %(default)s)')
+    _forget_options(what.add_parser('forget', help='take a job out', description=_FORGET))
+    return p
+
+
+_FORGET = (
+    'Take a job out of everything that was collected, name every row, set and adapter that came from it, and leave a '
+    'note (forgotten.jsonl beside the runs) that the next collect and synthesize honour. Adapters are not deleted.'
+)
+
+
+def _forget_options(p):
+    p.add_argument('job', help='id of the job, or the beginning of it')
+    p.add_argument('--runs', default='runs', help='folder that holds all runs (default: %(default)s)')
+    p.add_argument('--seeds', default='seeds', help='your seeds, looked through as well (default: %(default)s)')
+    p.add_argument('--why', default='', help='kept in the note')
+    p.add_argument('--dry-run', action='store_true', help='say what would be done, and change nothing')
+
+# %% ../nbs/cli.ipynb #01ee5e85
+def _data(argv) -> int:
+    "Stats, show, diff or forget."
+    a = _data_parser().parse_args(argv)
+    try:
+        return dict(stats=_stats, show=_show, diff=_diff, forget=_forget)[a.what](a)
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _stats(a) -> int:
+    from agentft.sets.answers import stats
+    from agentft.sets.rows import read_set
+
+    print(stats(read_set(a.set)))
+    return 0
+
+
+def _show(a) -> int:
+    from agentft.sets.rows import find_row, read_set, row_page
+
+    print(row_page(find_row(read_set(a.set).examples, a.row), a.lines))
+    return 0
+
+
+def _forget(a) -> int:
+    from datetime import date
+
+    from agentft.sets.forgetting import forget, tell
+
+    trail = forget(a.job, a.runs, a.seeds, a.why, date.today().isoformat(), a.dry_run)
+    print(tell(trail, a.runs, a.dry_run))
+    return 0
+
+# %% ../nbs/cli.ipynb #18320d54
+def _diff(a) -> int:
+    "What changed between two sets, or in one row."
+    from agentft.sets.differences import compare_sets, describe, row_difference
+    from agentft.sets.rows import find_row, read_set
+
+    found = compare_sets(*(read_set(x).examples for x in (a.a, a.b)))
+    if not a.row:
+        print(describe(found, a.most))
+        return 0
+    versions = {e.id: pair for pair in (*found.changed, *found.beside) for e in pair}
+    row = find_row([e for pair in versions.values() for e in pair], a.row)
+    print(row_difference(*versions[row.id]) or 'nothing that a reader would see')
+    return 0
+
 # %% ../nbs/cli.ipynb #fea8b9e7
 def _known_options(parser) -> list[str]:
     return [o.removeprefix('--') for action in parser._actions for o in action.option_strings if o.startswith('--')]
@@ -215,7 +301,7 @@ def _not_understood(command) -> int:
 # %% ../nbs/cli.ipynb #41c50fb2
 def _do(command, argv) -> int:
     "Run one command; what the user can mend becomes a sentence."
-    own = dict(run=_run, report=_report, contract=_contract, seeds=_seeds, curve=_curve)
+    own = dict(run=_run, report=_report, contract=_contract, seeds=_seeds, curve=_curve, data=_data)
     try:
         status = own[command](argv) if command in own else _phase(command, argv)
     except KeyboardInterrupt as e:

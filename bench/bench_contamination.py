@@ -46,8 +46,8 @@ def main(where, *files):
     chosen = rng.sample(bench.questions, 300)
     for name, way in ways(rng).items():
         long = [q for q in chosen if len(plain_words(q.text)) >= 8]
-        row = lambda q: Example([Message('user', way(q.text)), Message('assistant', 'Done.')], behaviour='tools')
-        print(f'  {name:26} {rate(sum(bench.find(row(q)) is not None for q in long), len(long))}')
+        rows = [Example([Message('user', way(q.text)), Message('assistant', 'Done.')]) for q in long]
+        print(f'  {name:26} {rate(sum(bench.find(e) is not None for e in rows), len(rows))}')
     for file in files:
         rows = [e for e in read_jsonl(file, Example)]
         t = time.time()

@@ -9,7 +9,7 @@ __all__ = ['NOTE', 'Note', 'said_hash', 'note_files', 'Forgotten', 'read_forgott
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.records import Job, content_hash, read_jsonl, write_jsonl
@@ -21,7 +21,8 @@ class Note:
     "A job that is to be forgotten."
 
     job: str  # its id
-    said: str = ''  # hash of its conversation; '' where there was none
+    said: list[str] = field(default_factory=list)  # hashes of its conversation, in each version that was found
+    seeds: list[str] = field(default_factory=list)  # ids of seeds that were made from it
     why: str = ''  # in the words of whoever asked
     day: str = ''  # on which it was asked for
     v: int = 1
@@ -57,14 +58,15 @@ class Forgotten:
 
     def __init__(self, notes: Iterable[Note] = ()):
         self.notes = {note.job: note for note in notes}
-        self.said = {note.said for note in self.notes.values()} - {''}
+        self.said = {x for note in self.notes.values() for x in note.said}
+        self.seeds = {x for note in self.notes.values() for x in note.seeds}
 
     def __bool__(self):
         return bool(self.notes)
 
     def names(self, id: str) -> bool:
-        "Is `id` that of a forgotten job, or of a turn of one (`job#turn`)?"
-        return id in self.notes or id.rpartition('#')[0] in self.notes
+        "Is `id` that of a forgotten job, of a turn of one (`job#turn`), or of a seed that was made from one?"
+        return id in self.notes or id in self.seeds or id.rpartition('#')[0] in self.notes
 
     def has(self, job: Job) -> bool:
         "Is `job` to be forgotten, under this id or as a copy under another one?"
@@ -86,11 +88,14 @@ def write_notes(
     folder,  # that holds the runs
     notes: list[Note],
 ) -> Path:
-    "Add `notes` to those of `folder`; a job that was noted before keeps its note."
+    "Add `notes` to those of `folder`; a job that was noted before keeps its note, which gets what is new."
     path = Path(folder) / NOTE
-    before = read_jsonl(path, Note) if path.is_file() else []
-    known = {note.job for note in before}
-    write_jsonl(path, [*before, *(note for note in notes if note.job not in known)])
+    kept = {note.job: note for note in (read_jsonl(path, Note) if path.is_file() else [])}
+    for note in notes:
+        first = kept.setdefault(note.job, note)
+        first.said = list(dict.fromkeys([*first.said, *note.said]))
+        first.seeds = sorted({*first.seeds, *note.seeds})
+    write_jsonl(path, kept.values())
     return path
 
 # %% ../../nbs/evidence/18_forgotten.ipynb #17eb430c
@@ -102,7 +107,7 @@ def drop_forgotten(
     gone, ids = Counter(), {job.id for job in found.jobs if forgotten.has(job)} | set(forgotten.notes)
     if not ids:
         return gone
-    of = Forgotten(Note(id) for id in ids)  # copies under another id included
+    of = Forgotten(Note(id, seeds=sorted(forgotten.seeds)) for id in ids)  # copies under another id included
 
     def keep(kind, records, parents):
         kept = [x for x in records if not of.touches(parents(x))]

@@ -31,9 +31,7 @@ class Difference:
     "What changed from one set to another."
 
     same: int = 0  # rows with the same id
-    beside: list[tuple] = field(
-        default_factory=list
-    )  # (before, after) with the same id and another split, check or flag
+    beside: list[tuple] = field(default_factory=list)  # (before, after): same id, another side, check or flag
     added: list[Example] = field(default_factory=list)
     removed: list[Example] = field(default_factory=list)
     changed: list[tuple] = field(default_factory=list)  # (before, after): the same work, said otherwise
