@@ -57,7 +57,7 @@ def _message(m) -> Message:
     ids = {k: str(m.get(k) or '') for k in ('tool_call_id', 'name')} if m['role'] == 'tool' else {}
     return Message(m['role'], _text(m.get('content')), [_call(c) for c in calls], reasoning=reasoning, **ids)
 
-# %% ../../nbs/data/15_labelled_rows.ipynb #0ea2d1e2
+# %% ../../nbs/data/15_labelled_rows.ipynb #d0e79b5e
 _GOOD = (None, '', 'chosen', 'accepted', 'good')
 
 
@@ -84,6 +84,8 @@ def _row(line: int, d) -> _Row:
     tools = d.get('tools') or []
     if not isinstance(tools, list) or not all(isinstance(t, dict) for t in tools):
         raise _BadRow('tools is no list of schemas')
+    if not all(isinstance(t.get('function', t), dict) and t.get('function', t).get('name') for t in tools):
+        raise _BadRow('a tool has no name')
     messages = [_message(m) for m in d['messages']]
     if not any(m.role == 'assistant' for m in messages):
         raise _BadRow('no assistant message')

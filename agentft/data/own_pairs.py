@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['played_pair', 'note_pair', 'rewrite_pair', 'PairRows', 'own_pairs']
 
-# %% ../../nbs/data/14_own_pairs.ipynb #04855f92
+# %% ../../nbs/data/14_own_pairs.ipynb #f2090e93
 import math
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from ..core.records import Example, Job, Message, Preference, ToolCall, content_
 from .corrections import GIVES_NONE, NoPair, Trace, corrections
 from .histories import to_task
 from .own_history import ENOUGH, Flow, OwnRows, is_simulated
-from .pair_checks import VERBOSE, PairGate, mode_of
+from .pair_checks import VERBOSE, PairGate, context_hash, mode_of
 from .preferences import pair
 from .seeds import Rejected
 from .verification import Gate, example_task
@@ -30,7 +30,7 @@ from ..evidence.failures import BEHAVIOUR_OF, FAULT_MODES, Failure
 from ..evidence.found import Found
 from ..evidence.memory import CompactPair
 
-# %% ../../nbs/data/14_own_pairs.ipynb #5b418c09
+# %% ../../nbs/data/14_own_pairs.ipynb #dc64f505
 _KEPT = ('arena', 'seed', 'contract', 'group')  # of a row, so that the checks know what its job is
 
 
@@ -45,6 +45,7 @@ def played_pair(
     if p:
         p.meta |= {k: e.meta[k] for k in _KEPT if k in e.meta}
         p.meta |= dict(origin=e.meta.get('origin', ''), mode=FAULT_MODES[fault], better='expert')
+        p.meta['context'] = context_hash(p.context)
     return p
 
 # %% ../../nbs/data/14_own_pairs.ipynb #6d434c81
@@ -81,7 +82,7 @@ def note_pair(
     files = {v.path: change.before} if change.before is not None else {}
     return _note_preference(v, job, context, said, wrong, trace.tools, change.turn, w, files)
 
-# %% ../../nbs/data/14_own_pairs.ipynb #d96713b6
+# %% ../../nbs/data/14_own_pairs.ipynb #2ae2a204
 def _note_whys(v: CompactPair) -> tuple[str, str]:
     "The evidence for the short text, and against the long one."
     carried = len(v.kept) + len(v.reworded)
@@ -95,6 +96,7 @@ def _note_preference(v, job: Job, context, said, wrong, tools, turn: int, w, fil
     origin = 'session' if job.source in ('claude_code', 'codex', 'gemini') else 'job'
     meta = dict(origin=origin, mode=VERBOSE, better='later version', turn=turn, group=group_of(job), files=files)
     meta |= dict(window=dict(first=w.first, start=w.start), source=job.source, version=v.id)
+    meta['context'] = context_hash(context)
     if job.contract:
         meta['contract'] = job.contract
     good, bad = _note_whys(v)
@@ -113,7 +115,7 @@ def _note_preference(v, job: Job, context, said, wrong, tools, turn: int, w, fil
         meta=meta,
     )
 
-# %% ../../nbs/data/14_own_pairs.ipynb #7c004f21
+# %% ../../nbs/data/14_own_pairs.ipynb #4e057201
 def rewrite_pair(
     e: Example,  # of `compact_example`
     versions: dict[str, CompactPair],  # by id
@@ -129,6 +131,7 @@ def rewrite_pair(
     calls = [replace(c, arguments=dict(path=v.path, content=v.before)) for c in said.tool_calls]
     meta = {k: e.meta[k] for k in _KEPT if k in e.meta}
     meta |= dict(origin='memory', mode=VERBOSE, better='later version', version=v.id, files={v.path: v.before})
+    meta['context'] = context_hash(e.messages[:at])
     wrong, parents = replace(said, tool_calls=calls), [e.id, *e.parents]
     sides = dict(chosen_why=good, rejected_why=bad, parents=parents, verified=['execution'], meta=meta)
     return Preference(e.messages[:at], said, wrong, e.tools, 'compact', 'tactical', e.family, **sides)
