@@ -399,13 +399,18 @@ def _learned(self: Trace, a: _Action, context: list[Message]) -> str:
     facts = hidden_facts(here, Seen(context), seen)
     return f'rests on what was seen after it: {facts[0][:60]}' if facts else ''
 
-# %% ../../nbs/data/14_corrections.ipynb #bf1c3f2d
+# %% ../../nbs/data/14_corrections.ipynb #b3e33ca4
 @patch
 def _files(self: Trace, turn: int, *sides: Message) -> dict:
     "path -> text right before `turn`, of the known files that the `sides` change."
     plain = [canonical(c, self.contract) for m in sides for c in m.tool_calls]
     paths = {clean_path(c.arguments.get('path')) for c in plain if c.name not in READS} - {''}
-    return {p: text for p, text in files_at(self.plain, turn).texts().items() if p in paths}
+    files, out = files_at(self.plain, turn), {}
+    for path, text in files.texts().items():
+        if path in paths:
+            listed = not files[path].exact and text and not text.endswith('\n')
+            out[path] = f'{text}\n' if listed else text
+    return out
 
 
 @patch

@@ -127,7 +127,7 @@ def _prefixes(row: _Row) -> list[str]:
         out.append(content_hash([out[-1], _key(m)]))
     return out
 
-# %% ../../nbs/data/15_labelled_rows.ipynb #b7eb93fa
+# %% ../../nbs/data/15_labelled_rows.ipynb #2385d52b
 class _Partners:
     "Finds the good row that a rejected one parts from last."
 
@@ -138,7 +138,7 @@ class _Partners:
             self.whole.add(hashes[-1])
             for k, m in enumerate(row.messages):
                 if m.role == 'assistant':
-                    self.at[hashes[k]].append((row, k))
+                    self.at[hashes[k]].append(row)
 
     def find(self, row: _Row) -> tuple[_Row, int] | None:
         "A good row, and the index of the message where both part."
@@ -149,9 +149,9 @@ class _Partners:
                 continue  # it did say something last
             if not ends and row.messages[k].role != 'assistant':
                 continue
-            for other, _ in self.at.get(hashes[k], ()):
-                if ends or _key(other.messages[k]) != _key(row.messages[k]):
-                    return other, k
+            found = [x for x in self.at.get(hashes[k], ()) if ends or _key(x.messages[k]) != _key(row.messages[k])]
+            if found:
+                return min(found, key=lambda x: (abs(x.line - row.line), x.line)), k
         return None
 
 # %% ../../nbs/data/15_labelled_rows.ipynb #954862fc

@@ -262,28 +262,32 @@ def _of_version(self: _Collector, v: CompactPair, job: Job | None, e: Example | 
         raise NoPair('no_row_of_it', 'it is not among the rows to train on')
     return rewrite_pair(e, good)
 
-# %% ../../nbs/data/14_own_pairs.ipynb #4b41d758
-def _of_players(examples: list[Example], behaviour: str, start: int, flow: Flow):
+# %% ../../nbs/data/14_own_pairs.ipynb #df60c088
+def _edits_of(e: Example, edits: dict[str, Edit]) -> list[Edit]:
+    "The edits that a row is made of; [] where it is made of none, or where one is not there."
+    mine = [edits.get(id) for id in e.meta.get('edits', [])]
+    return [] if None in mine else mine
+
+
+def _of_players(examples: list[Example], edits: dict[str, Edit], behaviour: str, start: int, flow: Flow):
     "Yields pairs of scripted players for one `behaviour`, faults in turn, at most one of each row."
     faults = [f for f in FAULTS if BEHAVIOUR_OF[FAULT_MODES[f]] == behaviour]
     rows = [e for e in examples if 'seed' in e.meta or 'arena' in e.meta]
     start %= max(len(rows), 1)
     for k, e in enumerate(rows[start:] + rows[:start] if faults else []):
         for fault in faults[k % len(faults) :] + faults[: k % len(faults)]:
-            if p := played_pair(e, fault):
+            if p := played_pair(e, fault, _edits_of(e, edits)):
                 flow.came += 1
                 yield p
                 break
 
 
-def _of_edits(found: Found, own: OwnRows, flow: Flow):
+def _of_edits(own: OwnRows, edits: dict[str, Edit], flow: Flow):
     "Yields pairs of edits of the own history."
-    edits = {e.id: e for e in found.edits}
     for e in own.examples:
         if e.behaviour == 'edit' and e.meta.get('origin') in ('git', 'session') and 'seed' in e.meta:
             flow.came += 1
-            mine = [edits.get(id) for id in e.meta.get('edits', [])]
-            if p := played_pair(e, 'whole_file_rewrite', [] if None in mine else mine):
+            if p := played_pair(e, 'whole_file_rewrite', _edits_of(e, edits)):
                 yield p
             else:
                 flow.reasons['a whole rewrite makes no difference in it'] += 1
@@ -317,7 +321,7 @@ class _Queue:
         for flow, _ in self.recorded:
             flow.reasons[ENOUGH] += 1
 
-# %% ../../nbs/data/14_own_pairs.ipynb #7f9706ac
+# %% ../../nbs/data/14_own_pairs.ipynb #367bff51
 _BEHAVIOURS = sorted({*BEHAVIOUR_OF.values()} - {''})
 _TRIES = 3  # recorded candidates per pair that is wanted, at most
 
@@ -326,12 +330,14 @@ _TRIES = 3  # recorded candidates per pair that is wanted, at most
 def queues(self: _Collector, known: list, examples: list[Example], most: int) -> tuple[list[_Queue], list[Flow]]:
     "A queue for each behaviour, and the flows of what is played."
     edits, players = Flow('rows of edits that were tried', 'row'), Flow('pairs of scripted players', 'pair')
-    out = []
+    by_id, out = {e.id: e for e in self.found.edits}, []
     for i, b in enumerate(_BEHAVIOURS):
         recorded = [(flow, p) for flow, pairs in known for p in _in_turn([p for p in pairs if p.behaviour == b])]
         start = i * len(examples) // len(_BEHAVIOURS)
-        tried = _with(edits, _of_edits(self.found, self.own, edits) if b == 'edit' else ())
-        out.append(_Queue(most, recorded, chain(tried, _with(players, _of_players(examples, b, start, players)))))
+        tried = _with(edits, _of_edits(self.own, by_id, edits) if b == 'edit' else ())
+        out.append(
+            _Queue(most, recorded, chain(tried, _with(players, _of_players(examples, by_id, b, start, players))))
+        )
     return out, [edits, players]
 
 
