@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GIVES', 'GIVES_NONE', 'NoPair', 'Trace', 'corrections']
 
-# %% ../../nbs/data/14_corrections.ipynb #d1b34a22
+# %% ../../nbs/data/14_corrections.ipynb #f0326edd
 import re
 from dataclasses import replace
 from difflib import SequenceMatcher
@@ -20,6 +20,7 @@ from ..core.records import Job, Message, Outcome, Preference, Todo, ToolCall, Tu
 from ..core.replacements import count_tokens, edit_cost, readable_edit
 from ..core.todo_work import OWN_PAPERS, current_todo, marks_todo, only_looks, todo_work
 from .lean_context import known_at
+from .pair_checks import context_hash
 from .shown import Seen, hidden_facts, hidden_lines, is_mark_without_work
 from .windows import Window, group_of, windows
 from ..evidence.failures import BEHAVIOUR_OF, MODES, Failure
@@ -398,28 +399,33 @@ def _learned(self: Trace, a: _Action, context: list[Message]) -> str:
     facts = hidden_facts(here, Seen(context), seen)
     return f'rests on what was seen after it: {facts[0][:60]}' if facts else ''
 
-# %% ../../nbs/data/14_corrections.ipynb #dc737ede
+# %% ../../nbs/data/14_corrections.ipynb #b3e33ca4
 @patch
 def _files(self: Trace, turn: int, *sides: Message) -> dict:
     "path -> text right before `turn`, of the known files that the `sides` change."
     plain = [canonical(c, self.contract) for m in sides for c in m.tool_calls]
     paths = {clean_path(c.arguments.get('path')) for c in plain if c.name not in READS} - {''}
-    return {p: text for p, text in files_at(self.plain, turn).texts().items() if p in paths}
+    files, out = files_at(self.plain, turn), {}
+    for path, text in files.texts().items():
+        if path in paths:
+            listed = not files[path].exact and text and not text.endswith('\n')
+            out[path] = f'{text}\n' if listed else text
+    return out
 
 
 @patch
-def _meta(self: Trace, f: Failure, a: _Action, w: Window, files: dict) -> dict:
+def _meta(self: Trace, f: Failure, a: _Action, w: Window, context: list[Message], files: dict) -> dict:
     "What is kept beside the pair."
     origin = 'session' if self.job.source in ('claude_code', 'codex', 'gemini') else 'job'
     out = dict(origin=origin, mode=f.mode, better=a.source, turn=a.turn, window=dict(first=w.first, start=w.start))
-    out |= dict(source=self.job.source, group=group_of(self.job), files=files)
+    out |= dict(source=self.job.source, group=group_of(self.job), files=files, context=context_hash(context))
     if self.job.contract:
         out['contract'] = self.job.contract
     if isinstance(self.job.meta.get('seed'), int):
         out['arena'] = [[self.job.family, self.job.meta['seed']]]
     return out
 
-# %% ../../nbs/data/14_corrections.ipynb #cfd87edd
+# %% ../../nbs/data/14_corrections.ipynb #b700bea7
 @patch
 def make(self: Trace, f: Failure, a: _Action) -> Preference:
     "The pair of failure `f` with the better action `a`, or `NoPair`."
@@ -441,7 +447,7 @@ def make(self: Trace, f: Failure, a: _Action) -> Preference:
         rejected_why=f'{f.mode}: {f.evidence}'[:300],
         parents=[self.job.id, *({group} - {self.job.id})],
         verified=['recorded'],
-        meta=self._meta(f, a, w, self._files(a.turn, chosen, wrong)),
+        meta=self._meta(f, a, w, context, self._files(a.turn, chosen, wrong)),
     )
 
 # %% ../../nbs/data/14_corrections.ipynb #95db2b00

@@ -57,7 +57,7 @@ def _message(m) -> Message:
     ids = {k: str(m.get(k) or '') for k in ('tool_call_id', 'name')} if m['role'] == 'tool' else {}
     return Message(m['role'], _text(m.get('content')), [_call(c) for c in calls], reasoning=reasoning, **ids)
 
-# %% ../../nbs/data/15_labelled_rows.ipynb #0ea2d1e2
+# %% ../../nbs/data/15_labelled_rows.ipynb #d0e79b5e
 _GOOD = (None, '', 'chosen', 'accepted', 'good')
 
 
@@ -84,6 +84,8 @@ def _row(line: int, d) -> _Row:
     tools = d.get('tools') or []
     if not isinstance(tools, list) or not all(isinstance(t, dict) for t in tools):
         raise _BadRow('tools is no list of schemas')
+    if not all(isinstance(t.get('function', t), dict) and t.get('function', t).get('name') for t in tools):
+        raise _BadRow('a tool has no name')
     messages = [_message(m) for m in d['messages']]
     if not any(m.role == 'assistant' for m in messages):
         raise _BadRow('no assistant message')
@@ -125,7 +127,7 @@ def _prefixes(row: _Row) -> list[str]:
         out.append(content_hash([out[-1], _key(m)]))
     return out
 
-# %% ../../nbs/data/15_labelled_rows.ipynb #b7eb93fa
+# %% ../../nbs/data/15_labelled_rows.ipynb #2385d52b
 class _Partners:
     "Finds the good row that a rejected one parts from last."
 
@@ -136,7 +138,7 @@ class _Partners:
             self.whole.add(hashes[-1])
             for k, m in enumerate(row.messages):
                 if m.role == 'assistant':
-                    self.at[hashes[k]].append((row, k))
+                    self.at[hashes[k]].append(row)
 
     def find(self, row: _Row) -> tuple[_Row, int] | None:
         "A good row, and the index of the message where both part."
@@ -147,9 +149,9 @@ class _Partners:
                 continue  # it did say something last
             if not ends and row.messages[k].role != 'assistant':
                 continue
-            for other, _ in self.at.get(hashes[k], ()):
-                if ends or _key(other.messages[k]) != _key(row.messages[k]):
-                    return other, k
+            found = [x for x in self.at.get(hashes[k], ()) if ends or _key(x.messages[k]) != _key(row.messages[k])]
+            if found:
+                return min(found, key=lambda x: (abs(x.line - row.line), x.line)), k
         return None
 
 # %% ../../nbs/data/15_labelled_rows.ipynb #954862fc

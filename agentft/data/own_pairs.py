@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['played_pair', 'note_pair', 'rewrite_pair', 'PairRows', 'own_pairs']
 
-# %% ../../nbs/data/17_own_pairs.ipynb #04855f92
+# %% ../../nbs/data/17_own_pairs.ipynb #f2090e93
 import math
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from .corrections import GIVES_NONE, NoPair, Trace, corrections
 from .gate import Gate
 from .histories import to_task
 from .own_history import ENOUGH, Flow, OwnRows, is_simulated
-from .pair_checks import VERBOSE, PairGate, mode_of
+from .pair_checks import VERBOSE, PairGate, context_hash, mode_of
 from .preferences import pair
 from .rules import example_task
 from .seeds import Rejected
@@ -31,7 +31,7 @@ from ..evidence.failures import BEHAVIOUR_OF, FAULT_MODES, Failure
 from ..evidence.found import Found
 from ..evidence.memory import CompactPair
 
-# %% ../../nbs/data/17_own_pairs.ipynb #5b418c09
+# %% ../../nbs/data/17_own_pairs.ipynb #dc64f505
 _KEPT = ('arena', 'seed', 'contract', 'group')  # of a row, so that the checks know what its job is
 
 
@@ -46,6 +46,7 @@ def played_pair(
     if p:
         p.meta |= {k: e.meta[k] for k in _KEPT if k in e.meta}
         p.meta |= dict(origin=e.meta.get('origin', ''), mode=FAULT_MODES[fault], better='expert')
+        p.meta['context'] = context_hash(p.context)
     return p
 
 # %% ../../nbs/data/17_own_pairs.ipynb #6d434c81
@@ -82,7 +83,7 @@ def note_pair(
     files = {v.path: change.before} if change.before is not None else {}
     return _note_preference(v, job, context, said, wrong, trace.tools, change.turn, w, files)
 
-# %% ../../nbs/data/17_own_pairs.ipynb #d96713b6
+# %% ../../nbs/data/17_own_pairs.ipynb #2ae2a204
 def _note_whys(v: CompactPair) -> tuple[str, str]:
     "The evidence for the short text, and against the long one."
     carried = len(v.kept) + len(v.reworded)
@@ -96,6 +97,7 @@ def _note_preference(v, job: Job, context, said, wrong, tools, turn: int, w, fil
     origin = 'session' if job.source in ('claude_code', 'codex', 'gemini') else 'job'
     meta = dict(origin=origin, mode=VERBOSE, better='later version', turn=turn, group=group_of(job), files=files)
     meta |= dict(window=dict(first=w.first, start=w.start), source=job.source, version=v.id)
+    meta['context'] = context_hash(context)
     if job.contract:
         meta['contract'] = job.contract
     good, bad = _note_whys(v)
@@ -114,7 +116,7 @@ def _note_preference(v, job: Job, context, said, wrong, tools, turn: int, w, fil
         meta=meta,
     )
 
-# %% ../../nbs/data/17_own_pairs.ipynb #7c004f21
+# %% ../../nbs/data/17_own_pairs.ipynb #4e057201
 def rewrite_pair(
     e: Example,  # of `compact_example`
     versions: dict[str, CompactPair],  # by id
@@ -130,6 +132,7 @@ def rewrite_pair(
     calls = [replace(c, arguments=dict(path=v.path, content=v.before)) for c in said.tool_calls]
     meta = {k: e.meta[k] for k in _KEPT if k in e.meta}
     meta |= dict(origin='memory', mode=VERBOSE, better='later version', version=v.id, files={v.path: v.before})
+    meta['context'] = context_hash(e.messages[:at])
     wrong, parents = replace(said, tool_calls=calls), [e.id, *e.parents]
     sides = dict(chosen_why=good, rejected_why=bad, parents=parents, verified=['execution'], meta=meta)
     return Preference(e.messages[:at], said, wrong, e.tools, 'compact', 'tactical', e.family, **sides)
@@ -260,28 +263,32 @@ def _of_version(self: _Collector, v: CompactPair, job: Job | None, e: Example | 
         raise NoPair('no_row_of_it', 'it is not among the rows to train on')
     return rewrite_pair(e, good)
 
-# %% ../../nbs/data/17_own_pairs.ipynb #4b41d758
-def _of_players(examples: list[Example], behaviour: str, start: int, flow: Flow):
+# %% ../../nbs/data/17_own_pairs.ipynb #df60c088
+def _edits_of(e: Example, edits: dict[str, Edit]) -> list[Edit]:
+    "The edits that a row is made of; [] where it is made of none, or where one is not there."
+    mine = [edits.get(id) for id in e.meta.get('edits', [])]
+    return [] if None in mine else mine
+
+
+def _of_players(examples: list[Example], edits: dict[str, Edit], behaviour: str, start: int, flow: Flow):
     "Yields pairs of scripted players for one `behaviour`, faults in turn, at most one of each row."
     faults = [f for f in FAULTS if BEHAVIOUR_OF[FAULT_MODES[f]] == behaviour]
     rows = [e for e in examples if 'seed' in e.meta or 'arena' in e.meta]
     start %= max(len(rows), 1)
     for k, e in enumerate(rows[start:] + rows[:start] if faults else []):
         for fault in faults[k % len(faults) :] + faults[: k % len(faults)]:
-            if p := played_pair(e, fault):
+            if p := played_pair(e, fault, _edits_of(e, edits)):
                 flow.came += 1
                 yield p
                 break
 
 
-def _of_edits(found: Found, own: OwnRows, flow: Flow):
+def _of_edits(own: OwnRows, edits: dict[str, Edit], flow: Flow):
     "Yields pairs of edits of the own history."
-    edits = {e.id: e for e in found.edits}
     for e in own.examples:
         if e.behaviour == 'edit' and e.meta.get('origin') in ('git', 'session') and 'seed' in e.meta:
             flow.came += 1
-            mine = [edits.get(id) for id in e.meta.get('edits', [])]
-            if p := played_pair(e, 'whole_file_rewrite', [] if None in mine else mine):
+            if p := played_pair(e, 'whole_file_rewrite', _edits_of(e, edits)):
                 yield p
             else:
                 flow.reasons['a whole rewrite makes no difference in it'] += 1
@@ -315,7 +322,7 @@ class _Queue:
         for flow, _ in self.recorded:
             flow.reasons[ENOUGH] += 1
 
-# %% ../../nbs/data/17_own_pairs.ipynb #7f9706ac
+# %% ../../nbs/data/17_own_pairs.ipynb #367bff51
 _BEHAVIOURS = sorted({*BEHAVIOUR_OF.values()} - {''})
 _TRIES = 3  # recorded candidates per pair that is wanted, at most
 
@@ -324,12 +331,14 @@ _TRIES = 3  # recorded candidates per pair that is wanted, at most
 def queues(self: _Collector, known: list, examples: list[Example], most: int) -> tuple[list[_Queue], list[Flow]]:
     "A queue for each behaviour, and the flows of what is played."
     edits, players = Flow('rows of edits that were tried', 'row'), Flow('pairs of scripted players', 'pair')
-    out = []
+    by_id, out = {e.id: e for e in self.found.edits}, []
     for i, b in enumerate(_BEHAVIOURS):
         recorded = [(flow, p) for flow, pairs in known for p in _in_turn([p for p in pairs if p.behaviour == b])]
         start = i * len(examples) // len(_BEHAVIOURS)
-        tried = _with(edits, _of_edits(self.found, self.own, edits) if b == 'edit' else ())
-        out.append(_Queue(most, recorded, chain(tried, _with(players, _of_players(examples, b, start, players)))))
+        tried = _with(edits, _of_edits(self.own, by_id, edits) if b == 'edit' else ())
+        out.append(
+            _Queue(most, recorded, chain(tried, _with(players, _of_players(examples, by_id, b, start, players))))
+        )
     return out, [edits, players]
 
 
