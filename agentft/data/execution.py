@@ -9,13 +9,13 @@ __all__ = ['dressed', 'check_execution', 'check_dialogue', 'check_replay']
 import re
 from dataclasses import replace
 
+from ..arena.dialogues import Dialogue, Talk
 from ..arena.sessions import Session
 from ..arena.tasks import Task
 from ..arena.toolboxes import OwnTools
 from ..arena.wants import holds
-from ..arena.workspace import Workspace
-from ..core.agent import BOOKKEEPING, READS, Problem, accept, canonical, tools_from_schemas
-from ..core.records import Example, Message
+from ..core.agent import BOOKKEEPING, READS, Problem, canonical, tools_from_schemas
+from ..core.records import Example, Message, from_dict
 from .rules import Row, example_task, rules_of
 
 # %% ../../nbs/data/10_execution.ipynb #d9887359
@@ -96,23 +96,22 @@ def check_execution(
     return _other_prompt(told, [m.content for m in example.messages if m.role in ('system', 'user')])
 
 # %% ../../nbs/data/10_execution.ipynb #d29998f2
-def _carry_out(ws: Workspace, row: Row, c) -> tuple[str, bool]:
-    "What the workspace answers to a call."
-    ours, problems = accept(c.call, '', row.tools)
-    return (problems[0].message, False) if problems else ws.run(ours)
-
-
-def _replayed(ws: Workspace, row: Row) -> list[Problem]:
-    "The first call whose result is another one, or that is refused."
-    for c in row.calls:
-        text, ok = _carry_out(ws, row, c)
-        got = Message('tool', text, name=c.call.name, ok=ok)
-        if c.result is None or c.result.content != text:
-            return [_different(got, c.result)]
-        may_fail = row.shape == 'no_action' and c.ours.name in READS
-        if c.trained and not may_fail and (wrong := _refused(c.call, got, row.tools)):
-            return wrong
-    return []
+def _talked(talk: Talk, example: Example, shape: str) -> list[Problem]:
+    "Say what the row says: the first thing that comes out otherwise, or that a trained call is refused."
+    recorded, told = iter([m for m in example.messages if m.role == 'tool']), talk.dialogue.turns[:1]
+    for m, weight in [(m, w) for m, w in zip(example.messages, example.weights) if m.role == 'assistant']:
+        if talk.done:
+            return [Problem('goes_on_after_end', m.content[:80] or m.tool_calls[0].name)]
+        new = talk.step(m)
+        told += [x.content for x in new if x.role == 'user']
+        for call, got in zip(m.tool_calls, new):
+            expected = next(recorded, None)
+            if expected is None or expected.content != got.content:
+                return [_different(got, expected)]
+            may_fail = shape == 'no_action' and canonical(call, talk.contract).name in READS
+            if weight and not may_fail and (wrong := _refused(call, got, talk.contract)):
+                return wrong
+    return _other_prompt(told, [m.content for m in example.messages if m.role == 'user'])
 
 # %% ../../nbs/data/10_execution.ipynb #6e170809
 def _wrong_files(before: dict, want: dict, after: dict) -> list[Problem]:
@@ -138,31 +137,36 @@ def _unsaid(says: list, answer: str) -> list[Problem]:
     return [Problem('answer_lacks', f'{x!r} is not in the last answer: {answer[:80]!r}') for x in missing]
 
 # %% ../../nbs/data/10_execution.ipynb #427ac716
-_KEYS = ('files', 'tools', 'turns', 'want', 'says', 'no_action', 'needs')
-
-
-def _not_as_told(row: Row, said: dict) -> list[Problem]:
-    "Is the row about these turns of the user, and these tools?"
-    if unknown := sorted(set(said) - set(_KEYS)):
-        return [Problem('bad_dialogue', f'there is no key {unknown[0]!r}; there are {", ".join(_KEYS)}')]
+def _same_tools(row: Row, d: Dialogue) -> list[Problem]:
+    "Does the row offer the tools of the dialogue?"
     names = [t.like or t.name for t in row.tools.values()]
-    if sorted(names) != sorted(said.get('tools') or []):
-        return [Problem('different_tools', f'{", ".join(names)} instead of {", ".join(said.get("tools") or [])}')]
-    return _other_prompt(said.get('turns') or [], [m.content for m in row.messages if m.role == 'user'])
+    same = sorted(names) == sorted(d.tools)
+    return [] if same else [Problem('different_tools', f'{", ".join(names)} instead of {", ".join(d.tools)}')]
+
+
+def _course(talk: Talk) -> list[Problem]:
+    "Did the talk come to its end, and was asked what had to be asked?"
+    if talk.end != 'answered':
+        return [Problem('not_finished', f'the talk has not ended well: {talk.end or "it goes on"}')]
+    return [Problem('never_asked', f'turn {k} of the user answers a question that nobody asked') for k in talk.unasked]
 
 
 def check_dialogue(
     example: Example,  # with `meta['dialogue']`
 ) -> list[Problem]:  # empty when a replay gives the same results, files and facts
-    "Replay the calls of a conversation on a workspace with its files."
-    row, said = Row(example), example.meta['dialogue']
-    if wrong := _not_as_told(row, said):
-        return wrong
-    before = said.get('files') or {}
-    with Workspace(before) as ws:
-        wrong = _replayed(ws, row) or _wrong_files(before, said.get('want') or {}, ws.files())
+    "Talk a conversation through again, in a workspace with its files."
+    row = Row(example)
+    try:
+        d = from_dict(Dialogue, dict(id=example.id, shape=row.shape) | example.meta['dialogue'])
+        talk = Talk(d)
+    except ValueError as e:
+        return [Problem('bad_dialogue', str(e))]
+    with talk:
+        if wrong := _same_tools(row, d) or _talked(talk, example, row.shape) or _course(talk):
+            return wrong
+        wrong = _wrong_files(d.files, d.want, talk.ws.files())
     answer = next((m.content for m in reversed(row.messages) if m.role == 'assistant'), '')
-    return wrong or _unsaid(said.get('says') or [], answer)
+    return wrong or _unsaid(d.says, answer)
 
 # %% ../../nbs/data/10_execution.ipynb #ad53f172
 def check_replay(

@@ -168,7 +168,8 @@ class Canned:
                 self.scripts[seed.instruction] = expert_script(seed_task(seed))
                 self.scripts[seed_task(seed).instruction] = self.scripts[seed.instruction]
             else:
-                d = blueprint_dialogue(value, 'single')
+                one_by_one = value['reads'][:1] and value['reads'][0].startswith('days/')
+                d = blueprint_dialogue(value, 'nested' if one_by_one else 'single')
                 self.scripts[d.turns[0]] = talk_script(d, tuple(value['reads']))
         except (ValueError, KeyError):
             pass
