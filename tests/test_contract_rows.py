@@ -309,7 +309,7 @@ def price(number):
 def web_task(number):
     note = f"part {number}: {price(number)}\\n"
     todo = Item(f"Write the price of part {number} to note.md", [], {"note.md": note})
-    told = f"Find out on the web what part {number} costs, and write it to note.md, like `part 7: 12`."
+    told = f"Find out on the web what part {number} costs, and write one line to note.md: part, its number, a colon, the price."
     task = Task("web", number, told, {}, [todo], ["note.md"], "It is in note.md.")
     task.environment = lambda task: Recorded(Path(__file__).parent / "web.jsonl", {"web_search": TOOLS["web_search"]})
     return task
