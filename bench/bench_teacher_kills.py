@@ -6,8 +6,8 @@
 A story is a store of 16 questions; the process that asks them is killed with SIGKILL at random times, up to six times,
 and then left to end. The local server misbehaves besides (15 % of all requests: limits, overloads, errors, cut
 connections, spoiled answers, half files, expired items), runs in a process of its own, and keeps its own ledger. Both
-books are compared after every story. About ten minutes for 1,000 kills on two shared cores; what was done is printed
-every twenty stories.
+books are compared after every story. A kill takes about half a second: 1,000 of them some ten minutes on two cores with
+little else to do, and about an hour at `nice -n 19` beside other work. What was done is printed every twenty stories.
 
 A canned server proves the plumbing of a teacher, and nothing about prompts or about a real API.
 """
@@ -30,10 +30,20 @@ from claude_server import claude_server
 def killed(mode, kills, misbehave, seed) -> dict:
     "The counts of one mode, as tests/helpers/killing.py prints them."
     with claude_server(misbehave=misbehave, seed=seed, slow_s=0.05) as server:
-        command = [sys.executable, str(ROOT / 'tests/helpers/killing.py'), '--url', server.url, '--mode', mode, '--progress']
+        command = [
+            sys.executable,
+            str(ROOT / 'tests/helpers/killing.py'),
+            '--url',
+            server.url,
+            '--mode',
+            mode,
+            '--progress',
+        ]
         command += ['--kills', str(kills), '--seed', str(seed)]
         path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
-        r = subprocess.run(command, stdout=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': path}, check=True)
+        r = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONPATH': path}, check=True
+        )
     return json.loads(r.stdout.splitlines()[-1])
 
 
