@@ -353,17 +353,18 @@ def test_threads_and_processes_share_one_budget_and_pay_for_no_question_twice(tm
             subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for _ in range(2)
         ]
-        teachers = [claude(tmp_path, server) for _ in range(2)]
-        got = [None, None]
+        one = claude(tmp_path, server)
+        teachers = [one, one, claude(tmp_path, server)]
+        got = [None, None, None]
         threads = [
-            threading.Thread(target=lambda i=i: got.__setitem__(i, teachers[i].ask(questions))) for i in range(2)
+            threading.Thread(target=lambda i=i: got.__setitem__(i, teachers[i].ask(questions))) for i in range(3)
         ]
         [x.start() for x in threads]
         [x.join() for x in threads]
         for p in others:
             out, err = p.communicate(timeout=120)
             assert out.strip() == '24', err
-        assert got[0] == got[1] and len(got[0]) == 24
+        assert got[0] == got[1] == got[2] and len(got[0]) == 24
         assert set(server.billed().values()) == {1}
         no_quarrel(tmp_path, server, questions)
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BatchTeacher']
 
-# %% ../../nbs/teachers/05_batches.ipynb #62372ba9
+# %% ../../nbs/teachers/05_batches.ipynb #9729d490
 import secrets
 import time
 from collections import Counter
@@ -26,7 +26,7 @@ from agentft.teachers.asking import (
 from .budget import Batch, BatchCall, BudgetReached, Settlement
 from .questions import Question
 
-# %% ../../nbs/teachers/05_batches.ipynb #c25f1046
+# %% ../../nbs/teachers/05_batches.ipynb #e562f7b3
 class BatchTeacher(PaidTeacher):
     "A paid teacher whose server takes batches, as Anthropic's does."
 
@@ -57,7 +57,7 @@ class BatchTeacher(PaidTeacher):
         "Is a refusal about the form of the schema, so that the question is to be asked without?"
         return False
 
-# %% ../../nbs/teachers/05_batches.ipynb #1965f47c
+# %% ../../nbs/teachers/05_batches.ipynb #ce1cf49a
 _NOT_MADE = {429, 529}  # the server took nothing in
 
 
@@ -84,7 +84,7 @@ def _create(self: BatchTeacher, requests):
             return reply
         time.sleep(max(reply.wait_s, min(self.back_off_s * 2**tried, 60)))
 
-# %% ../../nbs/teachers/05_batches.ipynb #796bb760
+# %% ../../nbs/teachers/05_batches.ipynb #87689c50
 @patch
 def _fill(self: BatchTeacher, tries, intent) -> tuple[list, dict]:
     "What goes into one batch: its calls, and their parameters by custom id."
@@ -102,7 +102,7 @@ def _fill(self: BatchTeacher, tries, intent) -> tuple[list, dict]:
         calls.append(BatchCall(name, t.key, most, t.question.prompt, t.question))
     return calls, params
 
-# %% ../../nbs/teachers/05_batches.ipynb #94fc156e
+# %% ../../nbs/teachers/05_batches.ipynb #d902b303
 @patch
 def send_batch(
     self: BatchTeacher,
@@ -129,7 +129,7 @@ def send_batch(
     last = max(i for i, c in enumerate(calls) if c.id)
     return last + 1
 
-# %% ../../nbs/teachers/05_batches.ipynb #658a5ae8
+# %% ../../nbs/teachers/05_batches.ipynb #d5e2506a
 @patch
 def send_batches(
     self: BatchTeacher,
@@ -147,7 +147,7 @@ def send_batches(
         raise self.budget.reached(len(tries), self.most(tries[0].question, tries[0].room, batch=True))
     return sent
 
-# %% ../../nbs/teachers/05_batches.ipynb #4ad6b298
+# %% ../../nbs/teachers/05_batches.ipynb #3c21e5e8
 @patch
 def _first_id(self: BatchTeacher, batch: str) -> str:
     "A custom id of a batch that has ended."
@@ -155,7 +155,7 @@ def _first_id(self: BatchTeacher, batch: str) -> str:
         return item.custom_id
     return ''
 
-# %% ../../nbs/teachers/05_batches.ipynb #3e32e8d1
+# %% ../../nbs/teachers/05_batches.ipynb #cf2064ed
 @patch
 def find_batch(
     self: BatchTeacher,
@@ -180,7 +180,7 @@ def find_batch(
             self.others.add(m.id)
     return state
 
-# %% ../../nbs/teachers/05_batches.ipynb #c00e83d1
+# %% ../../nbs/teachers/05_batches.ipynb #7cc51d50
 @patch
 def look(
     self: BatchTeacher,
@@ -200,7 +200,7 @@ def look(
     self.budget.mark_batch(b.intent, 'given_up', note='never_sent' if rest == 'free' else 'results_gone', rest=rest)
     return 'gone'
 
-# %% ../../nbs/teachers/05_batches.ipynb #35874e71
+# %% ../../nbs/teachers/05_batches.ipynb #fa3d810e
 _GROUP = 100  # results that are stored in one transaction, at most
 _READS = 3  # times that results are read to their end before what is missing in them counts as lost
 _CUTS = 20  # reads in a row that were cut and brought nothing new, before the next run has to go on
@@ -228,7 +228,7 @@ def item_reply(
         reply.then = 'now' if self.again_plain(call.question, reply) else 'refused'
     return reply
 
-# %% ../../nbs/teachers/05_batches.ipynb #8f800a64
+# %% ../../nbs/teachers/05_batches.ipynb #cc43d8b0
 @patch
 def _results(self: BatchTeacher, batch: str, waiting: dict):
     "Yield `(call, result)` of what is still `waiting`, read again where it was cut."
@@ -251,7 +251,7 @@ def _results(self: BatchTeacher, batch: str, waiting: dict):
         if waiting:
             time.sleep(0 if len(waiting) < before else min(self.back_off_s * 2**failures, 60))
 
-# %% ../../nbs/teachers/05_batches.ipynb #c4df1876
+# %% ../../nbs/teachers/05_batches.ipynb #0d1ce136
 _CUT = {'JSONDecodeError', 'RemoteProtocolError', 'ReadError', 'ReadTimeout', 'UnicodeDecodeError', 'DecodingError'}
 
 
@@ -274,7 +274,7 @@ def _bear(self: BatchTeacher, e: Exception):
     if reply.wait_s:
         time.sleep(reply.wait_s)
 
-# %% ../../nbs/teachers/05_batches.ipynb #2bc3bd44
+# %% ../../nbs/teachers/05_batches.ipynb #d8604c12
 class _Collected:
     "What one batch brings, on its way into the store."
 
@@ -314,7 +314,7 @@ class _Collected:
         if self.refused and not self.proven:
             self.stop = self.refused[-1][2]
 
-# %% ../../nbs/teachers/05_batches.ipynb #f432ef50
+# %% ../../nbs/teachers/05_batches.ipynb #fcea1180
 @patch
 def collect(
     self: BatchTeacher,
@@ -341,7 +341,7 @@ def collect(
     if got.stop:
         raise self.stopped(got.stop, f'batch {b.batch}')
 
-# %% ../../nbs/teachers/05_batches.ipynb #5548b990
+# %% ../../nbs/teachers/05_batches.ipynb #95b6c6ef
 @patch
 @contextmanager
 def _left_running(self: BatchTeacher):
@@ -358,7 +358,7 @@ def _left_running(self: BatchTeacher):
             'at the server; the next run collects what they bring, and asks none of it again'
         ) from None
 
-# %% ../../nbs/teachers/05_batches.ipynb #62806d02
+# %% ../../nbs/teachers/05_batches.ipynb #16f2c77f
 @patch
 def next_batch(
     self: BatchTeacher,
@@ -369,7 +369,8 @@ def next_batch(
     from tqdm import tqdm
 
     pause, failures = self.poll_s, 0
-    bar = tqdm(desc=f'{self.name}: waiting for batches', unit=' looks', disable=not self.progress)
+    hidden = not (self.progress and self._running())
+    bar = tqdm(desc=f'{self.name}: waiting for batches', unit=' looks', disable=hidden, leave=False)
     with bar:
         while running := self._running():
             for b in running:
@@ -388,7 +389,7 @@ def next_batch(
             time.sleep(pause)
             pause = min(pause * 1.5, self.poll_most_s)
 
-# %% ../../nbs/teachers/05_batches.ipynb #891f914d
+# %% ../../nbs/teachers/05_batches.ipynb #39ef0d91
 @patch
 def _bear_look(self: BatchTeacher, e: Exception, b: Batch, failures: int):
     "Go on after a look that failed; stop where it fails for good."
@@ -418,7 +419,7 @@ def forget_batch(
         if b.batch == batch:
             self.budget.mark_batch(b.intent, 'given_up', note='forgotten', rest='lost')
 
-# %% ../../nbs/teachers/05_batches.ipynb #3994beb4
+# %% ../../nbs/teachers/05_batches.ipynb #0e33f05f
 @patch
 def _bad(self: BatchTeacher, questions, rest):
     "Yield answers to questions that can't be asked; the others go into `rest`."
@@ -449,7 +450,7 @@ def _ask(self: BatchTeacher, tries, session, rest, given_up):
         for t in tries:
             rest.pop(t.key, None)
 
-# %% ../../nbs/teachers/05_batches.ipynb #6cd7ded8
+# %% ../../nbs/teachers/05_batches.ipynb #6d950ff2
 @patch
 def _running(self: BatchTeacher) -> list[Batch]:
     "Batches that may bring something."
@@ -463,7 +464,7 @@ def _known(self: BatchTeacher, rest):
         del rest[key]
         yield self.store.get(key)
 
-# %% ../../nbs/teachers/05_batches.ipynb #5a14a727
+# %% ../../nbs/teachers/05_batches.ipynb #0399c9af
 @patch
 def ask_all(
     self: BatchTeacher,
