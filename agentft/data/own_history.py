@@ -446,6 +446,7 @@ def take_edits(
     most: int,  # rows wanted
     held: set[str],
     out: OwnRows,
+    make=to_example,  # edits of a wish -> Example; ValueError where there is none
 ):
     "Rows of edits, one for each wish, code bases in turn."
     flow = Flow('edits', 'edit', len(found.edits))
@@ -460,7 +461,7 @@ def take_edits(
     wrong = {e.wish or e.id for e in free if e.job and not {(e.job, t) for t in e.turns} <= right}
     fine = [e for e in free if (e.wish or e.id) not in wrong]
     flow.reasons += Counter({NOT_RIGHT: len(free) - len(fine)})
-    _take(_wishes_in_turn(fine), to_example, gate, most, flow, out, 'edit')
+    _take(_wishes_in_turn(fine), make, gate, most, flow, out, 'edit')
     out.flows.append(flow)
 
 # %% ../../nbs/data/15_own_history.ipynb #eeef960e
@@ -485,6 +486,7 @@ def take_memory(
     most: int,  # rows wanted
     held: set[str],
     out: OwnRows,
+    make=compact_example,  # CompactPair -> Example; ValueError where there is none
 ):
     "Rows of good rewrites of memory files."
     flow, good, jobs = Flow('versions of memory files', 'version', len(found.memory)), [], {j.id: j for j in found.jobs}
@@ -503,7 +505,7 @@ def take_memory(
             flow.reasons['hardly shorter'] += 1
         else:
             good.append(p)
-    _take(good, compact_example, gate, most, flow, out, 'compact')
+    _take(good, make, gate, most, flow, out, 'compact')
     out.flows.append(flow)
 
 # %% ../../nbs/data/15_own_history.ipynb #2088dcf3
@@ -575,6 +577,8 @@ def take_own_history(
     memory: int,  # rows of memory files
     held_share: float,  # of the recorded jobs that are held out
     fold: int = 0,
+    of_edits=to_example,  # edits of a wish -> Example
+    of_memory=compact_example,  # CompactPair -> Example
 ) -> OwnRows:
     "Rows, references and the account of everything that phase 1 found."
     join_groups(found)
@@ -582,8 +586,8 @@ def take_own_history(
     recorded = [j for j in found.jobs if not is_simulated(j)]
     take_windows(recorded, gate, fmt, jobs, held, out)
     take_whole_jobs([j for j in found.jobs if is_simulated(j)], gate, jobs - len(out.examples), out)
-    take_edits(found, gate, edits, held, out)
-    take_memory(found, gate, memory, held, out)
+    take_edits(found, gate, edits, held, out, of_edits)
+    take_memory(found, gate, memory, held, out, of_memory)
     for flow in out.flows:
         flow.check()
     return out

@@ -322,7 +322,7 @@ class _Queue:
         for flow, _ in self.recorded:
             flow.reasons[ENOUGH] += 1
 
-# %% ../../nbs/data/17_own_pairs.ipynb #367bff51
+# %% ../../nbs/data/17_own_pairs.ipynb #8e929c51
 _BEHAVIOURS = sorted({*BEHAVIOUR_OF.values()} - {''})
 _TRIES = 3  # recorded candidates per pair that is wanted, at most
 
@@ -336,9 +336,8 @@ def queues(self: _Collector, known: list, examples: list[Example], most: int) ->
         recorded = [(flow, p) for flow, pairs in known for p in _in_turn([p for p in pairs if p.behaviour == b])]
         start = i * len(examples) // len(_BEHAVIOURS)
         tried = _with(edits, _of_edits(self.own, by_id, edits) if b == 'edit' else ())
-        out.append(
-            _Queue(most, recorded, chain(tried, _with(players, _of_players(examples, by_id, b, start, players))))
-        )
+        played = _with(players, _of_players(examples, by_id, b, start, players))
+        out.append(_Queue(most, recorded, chain(tried, played)))
     return out, [edits, players]
 
 

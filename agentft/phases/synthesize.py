@@ -8,13 +8,15 @@ __all__ = ['SYNTHESIZE', 'seed_folder', 'budget', 'synthesize', 'transcript']
 # %% ../../nbs/2_synthesize.ipynb #7a9e2979
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from ..arena.catalogue import FAMILIES, trained_on
-from ..arena.faults import FAULTS
 from ..core.intervals import counted
 from ..core.records import Example, write_atomic, write_jsonl
-from ..data.expansion import expand, quotas
+from ..data.contract_rows import environment_rows, open_team, team_contract, team_rows
+from ..data.expansion import quotas
+from ..data.explained_edits import explained_example
 from ..data.gate import Gate, Reserved, row_length
 from agentft.data.generation import (
     Generated,
@@ -25,6 +27,11 @@ from agentft.data.generation import (
     read_variety,
     wishes,
 )
+from ..data.handovers import take_hand_overs
+from ..data.histories import to_example
+from ..data.judges import AskedJudges
+from ..data.long_files import take_long_files
+from ..data.memory_versions import budget_example, expand_memory, memory_sources
 from agentft.data.own_history import (
     by_source,
     failure_flow,
@@ -35,14 +42,24 @@ from agentft.data.own_history import (
     seed_flow,
     take_own_history,
 )
-from ..data.preferences import pair
-from ..data.rules import example_task
+from ..data.own_pairs import own_pairs
+from ..data.pair_checks import length_rows
 from ..data.seeds import Rejected, check_seeds, family_seeds, held_kind, read_seeds
 from ..data.splits import split_jobs
+from ..data.tool_sequences import take_sequences
 from ..data.variations import OfflineTeacher
+from ..evidence.forgotten import drop_forgotten, read_forgotten
 from ..evidence.found import find_found
 from ..model.chat import ChatFormat
 from ..model.loading import load_tokenizer
+from ..review.decisions import honour, open_review, read_decisions, review_folder
+from ..review.pages import write_sample_page
+from ..sets.cards import write_card
+from ..sets.contamination import decontaminate
+from ..sets.diversity import diversity
+from ..sets.injections import take_flags
+from ..sets.manifests import manifest
+from ..sets.provenance import add_provenance, cap_sources
 from ..teachers.bill import bill
 from ..teachers.endpoint import teacher_of
 from ..teachers.prompts import read_prompts
@@ -86,23 +103,6 @@ def budget(
     if arena:
         out.update(quotas(arena, failures, n - n_spelled, even_share, weights, shares))
     return dict(out)
-
-# %% ../../nbs/2_synthesize.ipynb #7a8edfb5
-def _pairs(examples, n) -> list:
-    "Up to `n` pairs, one per job, the faults in turn."
-    out, faults = [], list(FAULTS)
-    for e in examples:
-        if len(out) >= n:
-            break
-        task = example_task(e)
-        if task is None:
-            continue
-        k = len(out) % len(faults)
-        for fault in faults[k:] + faults[:k]:
-            if found := pair(task, fault, [e.id, *e.parents]):
-                out.append(found)
-                break
-    return out
 
 # %% ../../nbs/2_synthesize.ipynb #09593bd6
 def _shares(p) -> dict:
@@ -169,10 +169,30 @@ def _ask_model(r, p, gate, n: int):
     print(
         f'{n} rows of {r.teacher.name}: about ${r.expected[0]:.2f}, at most ${r.expected[1]:.2f}; max_usd {p.max_usd:g}'
     )
+    place = r.team.placer(p.contract_share)
     wave = 1000 if p.batch != 'never' and p.teacher.startswith('claude') else 50
     return generate_all(
-        n, shapes, shares, r.teacher, gate, prompts, wave, start=start, steered=steered, progress=True, **how
+        n,
+        shapes,
+        shares,
+        r.teacher,
+        gate,
+        prompts,
+        wave,
+        start=start,
+        steered=steered,
+        progress=True,
+        place=place,
+        **how,
     )
+
+
+def _of_environment(r, p, gate) -> tuple[list, list]:
+    "Rows of the team's environment, and what was turned away."
+    if not r.team.jobs:
+        return [], []
+    asked = None if r.teacher.offline else r.teacher
+    return environment_rows(r.team, gate, asked, read_prompts(p.prompts)['play'], progress=True)
 
 
 def _ask_teacher(r, p, gate, n: int) -> list:
@@ -181,33 +201,94 @@ def _ask_teacher(r, p, gate, n: int) -> list:
     if r.teacher.offline:
         r.quota = budget(r.seeds, r.failures, n, p.spelled_share, p.even_share, r.found.budget)
         start = p.seed * 1_000_000
-        made, refused, r.short = expand(r.seeds, r.quota, r.teacher, gate, p.evolve_share, start=start, progress=True)
+        how = dict(evolve_share=p.evolve_share, progress=True)
+        made, refused, r.short = team_rows(r.seeds, r.quota, r.teacher, gate, r.team, p.contract_share, start, **how)
     else:
         r.quota, r.short, r.made = {}, {}, _ask_model(r, p, gate, n)
         made, refused = r.made.examples, r.made.rejected
         if missing := n - len(made):
             r.short = {('of a language model', r.teacher.name): missing}
-    r.rejected += refused
-    return made
+    own, no = _of_environment(r, p, gate)
+    r.rejected += refused + no
+    return own + made
 
 # %% ../../nbs/2_synthesize.ipynb #03d7b8f6
+def _own_history(r, p, gate, fmt):
+    "Rows of everything that phase 1 found."
+    n, held, jobs = (
+        0 if p.trial else p.n_examples,
+        dict(held_share=p.heldout_share, fold=p.fold),
+        {j.id: j for j in r.found.jobs},
+    )
+    of_edits = partial(explained_example, jobs=jobs) if p.explain else to_example
+    r.own = take_own_history(r.found, gate, fmt, **_shares(p), **held, of_edits=of_edits, of_memory=budget_example)
+    take_hand_overs(r.found, gate, fmt, round(n * p.handovers_share), r.own)
+    take_sequences(r.found, gate, fmt, round(n * p.sequences_share), r.own)
+    take_long_files(r.found.edits, gate, fmt, round(n * p.long_share), r.own)
+    if p.memory_versions and not r.teacher.offline:
+        sources, flow = memory_sources(r.found, r.own.held_jobs)
+        r.own.flows.append(flow)
+        prompts, domains = read_prompts(p.prompts), read_variety(p.prompts)['domains']
+        expand_memory(sources, r.teacher, prompts, gate, p.memory_versions, r.own, domains, progress=True)
+    r.rejected += r.own.rejected
+
+# %% ../../nbs/2_synthesize.ipynb #f7c9a117
+def _cleaned(r, p, gate, rows: list) -> list:
+    "The rows without those that a look at the whole set, or a person, turns away."
+    rows, obeys, r.flags = take_flags(rows)
+    rows, known, r.bfcl = decontaminate(rows, p.decontaminate)
+    rows, over = cap_sources(rows) if p.source_caps else (rows, [])
+    again = Gate(gate.reserved, gate.max_len, gate.count, p.near, layers=gate.layers, tasks=gate.tasks)
+    r.reviewed = honour(rows, read_decisions(review_folder(p.reviews)), again)
+    r.rejected += obeys + known + over + r.reviewed.rejected
+    return r.reviewed.rows
+
+
+def _gate(r, p, fmt):
+    "The gate of this run, which keeps clear of the evaluation under the team's contract, too."
+    contract = team_contract(p.contract, r.found.folder)
+    r.team = open_team(contract, p.environment, p.environment_jobs, p.seed)
+    reserved, layers = Reserved(more=tuple(r.team.held)), tuple(listed(p.layers))
+    judges = _asked_judges(r, p) if p.judges == 'teacher' else None
+    return Gate(reserved, p.max_len, row_length(fmt), near=p.near, layers=layers, judges=judges, tasks=r.team.tasks)
+
+# %% ../../nbs/2_synthesize.ipynb #b085a1fb
+def _asked_judges(r, p):
+    "Judges that ask the teacher three questions about a row."
+    prompts = read_prompts(p.prompts)
+
+    def ask(requests):
+        questions = [prompts[d['prompt']].fill(d['schema'], **d['fields']) for d in requests]
+        return [a and a.value for a in r.teacher.ask(questions, progress=True, partial=True)]
+
+    return AskedJudges(ask, by=r.teacher.name)
+
+# %% ../../nbs/2_synthesize.ipynb #07d5b25f
 def _synthesize(r, p):
     "The work of phase 2."
-    shares, fmt = _shares(p), ChatFormat(load_tokenizer(p.model))
-    r.teacher = _teacher(r, p)
+    fmt = ChatFormat(load_tokenizer(p.model))
+    r.teacher, r.model, r.max_len = _teacher(r, p), p.model, p.max_len
     r.found = find_found(r.out, p.collect_dir)
+    r.forgotten = drop_forgotten(r.found, read_forgotten(r.out))
     _read_seeds(r, p)
-    gate = Gate(Reserved(), p.max_len, row_length(fmt), near=p.near, layers=tuple(listed(p.layers)))
-    r.own = take_own_history(r.found, gate, fmt, **shares, held_share=p.heldout_share, fold=p.fold)
-    r.rejected += r.own.rejected
-    r.failures, wanted = r.found.failed_kinds(), p.trial or max(p.n_examples - len(r.own.examples), 0)
-    made = _ask_teacher(r, p, gate, wanted)
+    r.gate = gate = _gate(r, p, fmt)
+    _own_history(r, p, gate, fmt)
+    r.failures = r.found.failed_kinds()
+    made = _ask_teacher(r, p, gate, p.trial or max(p.n_examples - len(r.own.examples), 0))
     r.own.flows += [seed_flow(r.found, made, r.rejected), failure_flow(r.found, r.own)]
-    r.examples = in_turn(r.own.examples + made)
-    r.preferences = _pairs(r.examples, p.n_preferences)
-    r.split = split_jobs(r.examples + r.preferences, p.valid_fraction)
-    r.model, r.max_len, r.gate = p.model, p.max_len, gate
+    r.examples = in_turn(_cleaned(r, p, gate, r.own.examples + made))
+    pairs = own_pairs(r.found, r.own, r.examples, gate, fmt, p.n_preferences)
+    r.preferences, r.pair_flows, r.lengths = pairs.pairs, pairs.flows, length_rows(pairs.pairs, fmt)
+    r.rejected += pairs.rejected
+    r.licences = add_provenance(r.examples, r.found)
+    r.split = manifest(
+        split_jobs(r.examples + r.preferences, p.valid_fraction), r.examples + r.preferences, r.own.references
+    )
+    r.diversity = diversity(r.examples)
     _write(r)
+    r.review = open_review(r.out, p.reviews, p.review_share, seed=p.seed)
+    write_sample_page(r.review, r.out / 'review.html', how=f"review({str(r.out.name)!r})")
+    write_card(r.out, r.examples, _card(r))
 
 # %% ../../nbs/2_synthesize.ipynb #3911f609
 def _write(r):
@@ -451,15 +532,28 @@ def synthesize(
     jobs_share: float = 0.5,  # of them, at most this share from phase 1's jobs, simulated and recorded
     edits_share: float = 0.2,  # at most this share from the edits of git histories and sessions
     memory_share: float = 0.05,  # at most this share from good rewrites of memory files
+    handovers_share: float = 0.05,  # rows that end where a plan becomes work
+    sequences_share: float = 0.05,  # rows that teach which tool comes first for a todo, and which next
+    long_share: float = 0.05,  # rows of edits in files that are longer than a row, which are read in parts
+    explain: bool = False,  # edits with a sentence before the call that says what changes and why
+    memory_versions: int = 0,  # rewrites of the recorded memory files that a language model is asked for, within token budgets
     heldout_share: float = 0.25,  # of the recorded jobs of each source, held out: the replay suite of phase 4
     fold: int = 0,  # another number holds out other jobs; all folds together hold out each job once
     spelled_share: float = 0.25,  # of the teacher's: from seeds that people spelled out; the rest: the arena's families
     even_share: float = 0.5,  # of the teacher's arena jobs: spread evenly; the rest follows the failures
     evolve_share: float = 0.2,  # of the teacher's jobs: made harder
+    contract: str = '',  # YAML file of the agent's contract; auto: phase 1's; '': the project's own tools and rules
+    contract_share: float = 0.5,  # of the simulated rows, under the contract
+    environment: str = '',  # FILE.py:FUNCTION that makes jobs of a team's environment; '': it has none
+    environment_jobs: int = 0,  # jobs of that environment to train on
     n_preferences: int = 8,  # pairs of a right and a wrong next action, at most
     model: str = 'smollm2-135m',  # whose tokens are counted: the one that phase 3 trains
     max_len: int = 1536,  # longest row in its tokens, with system prompt and tools; a longer job becomes windows
     near: float = 0.8,  # Jaccard similarity of 5-word shingles from which two examples count as the same
+    reviews: str = 'reviews',  # folder of what people decided about rows; it is honoured, and kept when a run is made anew
+    review_share: float = 0.15,  # of the rows, the random sample that is to be looked at
+    decontaminate: str = 'auto',  # BFCL: auto (the installed bfcl-eval), its folder or wheel, or none
+    source_caps: bool = True,  # no repository, job or person gives more than its share of the rows
     valid_fraction: float = 0.1,  # of the examples, by whole groups of related jobs
     seed: int = 0,  # another number, other jobs
 ):
