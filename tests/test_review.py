@@ -397,21 +397,30 @@ def test_a_reviewer_in_jupyterlab(run, rows, tmp_path):
         assert again.locator('.state').inner_text() == state and len(kept(6)) == 6
 
 
-def take_picture(run, target):
-    "The reviewer on the rows of `run`, wide, and beside it at the width of a phone."
+SCROLL = """(() => {
+  const row = document.querySelector(".agentft-row"), diff = row.querySelector(".trained .diff")
+  if (diff) row.scrollTop = diff.getBoundingClientRect().top - row.getBoundingClientRect().top - row.clientHeight / 2
+})()"""  # a comparison stands in the middle
+
+
+def take_picture(run, target, narrow=''):
+    "The reviewer on the rows of `run`, wide, and at the width of a phone where `narrow` names a file."
     with tempfile.TemporaryDirectory() as d:
         d = Path(d)
         notebook(d / 'look.ipynb', CELL.format(str(Path(run).resolve()), str(d / 'reviews')))
-        with jupyter_lab(d) as (url, token), chromium(1240, 1160) as page:
+        with jupyter_lab(d) as (url, token), chromium(1240, 1240) as page:
             box = open_reviewer(page, url, token)
-            for key in 'aar':
+            for n, key in enumerate('aaraaarda'):
+                place = box.locator('.where').inner_text()
                 page.keyboard.press(key)
-                page.wait_for_timeout(700)
+                wait_for(lambda: box.locator('.where').inner_text() != place, what=f'key {n}')
             page.mouse.move(5, 5)
+            page.evaluate(SCROLL)
             box.screenshot(path=str(target))
-            page.set_viewport_size(dict(width=430, height=1160))
-            page.wait_for_timeout(1500)
-            box.screenshot(path=str(Path(target).with_name(f'{Path(target).stem}-narrow.png')))
+            if narrow:
+                page.set_viewport_size(dict(width=430, height=1240))
+                page.wait_for_timeout(1500)
+                box.screenshot(path=str(narrow))
 
 
 if __name__ == '__main__':
@@ -421,4 +430,5 @@ if __name__ == '__main__':
         jobs = [row('config', 20 + n, Faulty(f)) for n, f in enumerate(('failed_edit', 'repeat_call'))]
         jobs += [row(f, seed) for f in ('facts', 'config', 'rename', 'remove') for seed in range(10)]
         write_jsonl(Path(made.name) / 'examples.jsonl', jobs)
-    take_picture(given[0], sys.argv[2] if sys.argv[2:] else ROOT / 'nbs' / 'images' / 'reviewer.png')
+    target = sys.argv[2] if sys.argv[2:] else ROOT / 'nbs' / 'images' / 'reviewer.png'
+    take_picture(given[0], target, *sys.argv[3:4])

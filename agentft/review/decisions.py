@@ -30,7 +30,7 @@ from .samples import Advice, Estimate, Plan, advice, estimate, make_plan, row_ke
 from ..workbench.recipes import project
 from ..workbench.runs import phase_dir
 
-# %% ../../nbs/review/01_decisions.ipynb #f6fabe87
+# %% ../../nbs/review/01_decisions.ipynb #28ce9e57
 DECISIONS = ('accept', 'reject', 'fix', 'defer', 'open')
 
 
@@ -44,6 +44,7 @@ class Decision:
     who: str = ''  # as they call themselves
     when: str = ''  # UTC; filled in when it is kept
     changes: list[dict] = field(default_factory=list)  # of a fix: for `fixed_example`
+    parents: list[str] = field(default_factory=list)  # what the row came from: who forgets a job finds its decisions
     v: int = 1
 
     def __post_init__(self):
@@ -52,13 +53,15 @@ class Decision:
         if bool(self.changes) != (self.decision == 'fix'):
             raise ValueError('a fix says what it changes, and nothing else does')
 
-# %% ../../nbs/review/01_decisions.ipynb #21d82ec2
+# %% ../../nbs/review/01_decisions.ipynb #acc9edd4
 def review_folder(
     reviews: str = 'reviews',
 ) -> Path:
-    "`reviews` as given where it is a folder or absolute, else the project's own folder of that name."
-    p = Path(reviews)
-    return p if p.is_dir() or p.is_absolute() else project() / reviews
+    "`reviews` as given where it is a folder or absolute, or there is no checkout; else the checkout's own."
+    p, checkout = Path(reviews), project()
+    if p.is_dir() or p.is_absolute() or not (checkout / 'settings.ini').exists():
+        return p
+    return checkout / p
 
 
 def decision_file(

@@ -45,7 +45,7 @@ def signals(
             rows.append(dict(what_speaks_against_it=words, rows=found[name], looked_at=looked, wrong=wrong))
     return rows
 
-# %% ../../nbs/review/03_pages.ipynb #671a4e80
+# %% ../../nbs/review/03_pages.ipynb #86ad1216
 def row_title(
     row,  # example or pair
     most: int = 90,  # characters
@@ -53,7 +53,7 @@ def row_title(
     "What a row is about: the first thing that a user asks."
     messages = row.context if isinstance(row, Preference) else row.messages
     asked = next((m for m in messages if m.role == 'user'), Message('user', row.family))
-    words = ' '.join(asked.content.split())
+    words = ' '.join(asked.content.split()).lstrip('# ')
     return words if len(words) <= most else words[: most - 1].rstrip() + '…'
 
 

@@ -62,7 +62,7 @@ class Desk:
         "Go `by` rows further, without a decision."
         self.place = max(0, min(self.place + by, len(self.keys) - 1))
 
-# %% ../../nbs/review/04_reviewer.ipynb #a3e2ef5e
+# %% ../../nbs/review/04_reviewer.ipynb #a33f9a48
 @patch
 def decide(
     self: Desk,
@@ -73,7 +73,8 @@ def decide(
     "Keep a decision about the row in front, and go to the next one that nobody has decided."
     if self.row is None:
         return 'There is no row to decide.'
-    self._keep(Decision(self.row.id, decision, note.strip(), self.who, changes=list(changes)))
+    parents = list(self.row.parents)
+    self._keep(Decision(self.row.id, decision, note.strip(), self.who, changes=list(changes), parents=parents))
     said = f'{_DONE[decision]}: {row_title(self.row, 60)}'
     self.place = self._next_open(self.place + 1)
     return said
@@ -92,7 +93,7 @@ def _keep(self: Desk, d: Decision):
 
 _DONE = dict(accept='Accepted', reject='Rejected', fix='Fixed', defer='Deferred')
 
-# %% ../../nbs/review/04_reviewer.ipynb #678392cd
+# %% ../../nbs/review/04_reviewer.ipynb #38a0c8db
 @patch
 def undo(self: Desk) -> str:
     "Take the last decision of this sitting back, and go to its row."
@@ -100,7 +101,8 @@ def undo(self: Desk) -> str:
         return 'Nothing to take back: no decision was made in this sitting. Decide again, the last word counts.'
     self.place, before = self.made.pop()
     id, history = self.row.id, list(self.made)
-    back = replace(before, who=self.who, when='') if before else Decision(id, 'open', who=self.who)
+    back = before or Decision(id, 'open', parents=list(self.row.parents))
+    back = replace(back, who=self.who, when='')
     self._keep(back)
     self.made = history
     return f'Taken back: {row_title(self.row, 60)}'
@@ -149,7 +151,7 @@ def progress_html(self: Desk) -> str:
         f'<b>{html.escape(str(state.advice))}</b></p>{end}</div>'
     )
 
-# %% ../../nbs/review/04_reviewer.ipynb #9b31ba3d
+# %% ../../nbs/review/04_reviewer.ipynb #95ac7df2
 @patch
 def front_html(self: Desk) -> str:
     "The row in front, with its place and what was decided about it."
@@ -159,11 +161,14 @@ def front_html(self: Desk) -> str:
     first = key in set(plan.suspicious)
     why = 'suspicious' if first else 'random sample'
     head = f'Row {self.place + 1} of {len(self.keys)} · {why} · {stratum(self.row)} · {self.row.id}'
-    found = plan.doubts.get(key, [])
-    return f'<p class="where">{html.escape(head)}</p>{decided_html(self.decided(key))}{row_html(self.row, found)}'
+    found, row, d = plan.doubts.get(key, []), self.row, self.decided(key)
+    if d and d.decision == 'fix' and d.id == row.id:
+        row = fixed_example(row, d.changes)
+    return f'<p class="where">{html.escape(head)}</p>{decided_html(d)}{row_html(row, found)}'
 
-# %% ../../nbs/review/04_reviewer.ipynb #a9866b95
+# %% ../../nbs/review/04_reviewer.ipynb #4f55c397
 KEYS = dict(a='accept', r='reject', f='fix', d='defer', u='undo', n='note', ArrowLeft='back', ArrowRight='next')
+_LEGEND = 'Keys: a accept · r reject · f fix · d defer · u undo · ← → move · n note, Esc leaves it'
 
 _LISTEN = '''
 const FIELDS = 'input, textarea, select, [contenteditable="true"]'
@@ -174,7 +179,9 @@ function render({ model, el }) {
   const onKey = event => {
     if (!box()?.contains(event.target) || event.ctrlKey || event.metaKey || event.altKey) return
     if (event.target.closest(FIELDS)) {
-      if (event.key === 'Escape') { event.stopPropagation(); el.focus({ preventScroll: true }) }
+      if (event.key !== 'Escape') return
+      event.stopPropagation()
+      el.focus({ preventScroll: true })
       return
     }
     if (event.shiftKey && event.key === 'Enter') return
@@ -187,8 +194,12 @@ function render({ model, el }) {
   const focusHere = () => setTimeout(() => {
     if (box() && !box().contains(document.activeElement)) el.focus({ preventScroll: true })
   }, 0)
-  const onDown = event => { if (box()?.contains(event.target)) box().tabIndex = -1 }  // so that it takes the focus
-  const onUp = event => { if (box()?.contains(event.target)) focusHere() }
+  const onDown = event => {
+    if (box()?.contains(event.target)) box().tabIndex = -1  // so that a click into the row leaves the focus here
+  }
+  const onUp = event => {
+    if (box()?.contains(event.target)) focusHere()
+  }
   window.addEventListener('keydown', onKey, true)
   window.addEventListener('mousedown', onDown, true)
   window.addEventListener('mouseup', onUp, true)
@@ -206,7 +217,7 @@ function render({ model, el }) {
 export default { render }
 '''  # in the browser
 
-# %% ../../nbs/review/04_reviewer.ipynb #e68afdca
+# %% ../../nbs/review/04_reviewer.ipynb #53b798cb
 def _widgets():
     "ipywidgets, or what to do."
     try:
@@ -228,20 +239,20 @@ def _key_class():
     class Keys(anywidget.AnyWidget):
         _esm = _LISTEN
         known = traitlets.List(list(KEYS)).tag(sync=True)
-        legend = traitlets.Unicode(
-            'Keys: a accept · r reject · f fix · d defer · u undo · ← → move · n note, Esc leaves it'
-        ).tag(sync=True)
+        legend = traitlets.Unicode(_LEGEND).tag(sync=True)
         row = traitlets.Int(0).tag(sync=True)  # changes with each row
 
     return Keys
 
-# %% ../../nbs/review/04_reviewer.ipynb #1a17e0d4
+# %% ../../nbs/review/04_reviewer.ipynb #12db4699
 class _FixPanel:
     "Fields for the trained turns of one row."
 
-    def __init__(self, e: Example):
+    def __init__(self, e: Example, changes: list[dict] = ()):
         w = _widgets()
         self.e, self.w, self.fields, self.off = e, w, {}, {}
+        for change in changes:
+            self._fill(change)
         places = [k for k, weight in enumerate(e.weights) if weight]
         options = [(f'{n}. {self._label(k)}', k) for n, k in enumerate(places, 1)]
         self.turn = w.Dropdown(options=options, description='Turn')
@@ -258,14 +269,35 @@ class _FixPanel:
         calls = ', '.join(f'{c.name} {c.arguments.get("path", "")}'.strip() for c in m.tool_calls)
         return (calls or m.content or 'empty')[:60]
 
+    @staticmethod
+    def _as_text(value) -> str:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+
     def _field(self, k: int, call: int | None, name: str, value):
         "The field of one value, made once."
         if (k, call, name) not in self.fields:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+            text = self._as_text(value)
             lines = min(max(text.count('\n') + 2, 2), 14)
             field = self.w.Textarea(value=text, rows=lines, layout=dict(width='auto'))
             self.fields[k, call, name] = (field, value, text)
         return self.w.VBox([self.w.Label(name), self.fields[k, call, name][0]])
+
+    def _fill(self, change: dict):
+        "Put an earlier change into the fields."
+        k = change['message']
+        m, n = self.e.messages[k], change.get('call')
+        if 'weight' in change:
+            self._switch(k).value = True
+        new = dict(text=change['content']) if 'content' in change else change.get('arguments', {})
+        old = dict(text=m.content) if n is None else to_dict(m.tool_calls[n].arguments)
+        for name in [name for name in new if name in old]:
+            self._field(k, n, name, old[name])
+            self.fields[k, n, name][0].value = self._as_text(new[name])
+
+    def _switch(self, k: int):
+        "The box that takes the weight of a turn away, made once."
+        made = self.w.Checkbox(description='keep it as context, do not train it', indent=False)
+        return self.off.setdefault(k, made)
 
     def _show(self):
         "The fields of the chosen turn."
@@ -274,16 +306,15 @@ class _FixPanel:
         rows = [self._field(k, None, 'text', m.content)] if m.content or not m.tool_calls else []
         for n, c in enumerate(m.tool_calls):
             rows += [self._field(k, n, name, value) for name, value in to_dict(c.arguments).items()]
-        off = self.off.setdefault(k, self.w.Checkbox(description='keep it as context, do not train it', indent=False))
-        self.body.children = [*rows, off]
+        self.body.children = [*rows, self._switch(k)]
 
-# %% ../../nbs/review/04_reviewer.ipynb #8745eb10
+# %% ../../nbs/review/04_reviewer.ipynb #6e1fb8aa
 @patch
 def changes(self: _FixPanel) -> list[dict]:  # ValueError where a field that is no text holds no JSON
     "What was changed, for `fixed_example`."
     calls, out = {}, [dict(message=k, weight=0) for k, box in sorted(self.off.items()) if box.value]
     for (k, call, name), (field, value, text) in self.fields.items():
-        if field.value == text or self.off[k].value:
+        if field.value == text or self._switch(k).value:
             continue
         new = field.value if isinstance(value, str) else self._json(name, field.value)
         if call is None:
@@ -301,7 +332,7 @@ def _json(self: _FixPanel, name: str, text: str):
     except ValueError as error:
         raise ValueError(f'{name} is no JSON: {error}') from None
 
-# %% ../../nbs/review/04_reviewer.ipynb #77bd8be1
+# %% ../../nbs/review/04_reviewer.ipynb #4f4fb177
 _LOOK = '''
 .agentft-review {--blue: #0072B2; --soft: #59636e; --line: #d8dee4; background: #fff; color: #1f2328;
   padding: .6rem .8rem; border: 1px solid var(--line); border-radius: 10px; max-width: 62rem; overflow: visible}
@@ -313,11 +344,12 @@ _LOOK = '''
 .agentft-review:not(:focus-within) .agentft-keys::after {content: "  (click here first)"; color: #b34700}
 .agentft-review:focus {outline: none} .agentft-keys:focus {outline: 2px solid var(--blue)}
 .agentft-buttons {flex-wrap: wrap; gap: .3rem; overflow: visible}
-.agentft-buttons button {width: auto; min-width: 6.2rem; margin: 0}
+.agentft-buttons button {flex: 1 1 5.4rem; width: auto; max-width: 8rem; margin: 0}
 .agentft-note textarea {font: 14px/1.45 system-ui, sans-serif}
-.agentft-row {overflow-y: auto; max-height: 68vh}
+.agentft-row {overflow-y: auto; max-height: max(22rem, calc(100vh - 30rem))}
 .agentft-fix {border: 2px solid var(--blue); border-radius: 8px; padding: .6rem; margin: .3rem 0}
-.agentft-fix .widget-textarea {margin: 0 0 .4rem} .agentft-fix textarea {font: 12.5px/1.5 ui-monospace, Menlo, Consolas, monospace}
+.agentft-fix .widget-textarea {margin: 0 0 .4rem}
+.agentft-fix textarea {font: 12.5px/1.5 ui-monospace, Menlo, Consolas, monospace}
 '''  # of the frame
 
 # %% ../../nbs/review/04_reviewer.ipynb #39e0ea6a
@@ -337,13 +369,13 @@ _TOP = '''
 .decided.reject, .decided.fix {border-color: #b34700} .decided.defer {border-color: #E69F00}
 '''  # of what stands above the row
 
-# %% ../../nbs/review/04_reviewer.ipynb #20bd3855
+# %% ../../nbs/review/04_reviewer.ipynb #9dd16f81
 class Reviewer:
     "The widget around a `Desk`."
 
     def __init__(self, desk: Desk):
         w = self.w = _widgets()
-        self.desk, self.panel = desk, None
+        self.desk, self.panel, self.notes = desk, None, []
         self.top, self.said, self.row = w.HTML(), w.HTML(), w.HTML(layout=dict(width='auto'))
         self.keys, self.note_box, self.fix_box = _key_class()(), w.VBox(), w.VBox()
         self.keys.add_class('agentft-keys')
@@ -374,7 +406,7 @@ class Reviewer:
         row.add_class('agentft-buttons')
         return row
 
-# %% ../../nbs/review/04_reviewer.ipynb #97826fda
+# %% ../../nbs/review/04_reviewer.ipynb #2d479990
 @patch
 def show(self: Reviewer, said: str = '', kept: bool = True):
     "Put the row in front on the screen."
@@ -388,6 +420,10 @@ def show(self: Reviewer, said: str = '', kept: bool = True):
     )
     self.note.add_class('agentft-note')
     self.note_box.children = [self.note]
+    self.notes = [*self.notes, self.note]
+    for old in self.notes[:-2]:  # the last but one may still be told something
+        old.close()
+    self.notes = self.notes[-2:]
     self.top.value, self.row.value = self.desk.progress_html(), self.desk.front_html()
     self.tell(said, kept)
     self.fix_box.children, self.panel = [], None
@@ -406,7 +442,7 @@ def _pressed(self: Reviewer, _, message, buffers):
     if message.get('key') in KEYS:
         self.act(KEYS[message['key']], message.get('note', self.note.value))
 
-# %% ../../nbs/review/04_reviewer.ipynb #0da60c44
+# %% ../../nbs/review/04_reviewer.ipynb #61bf80b1
 @patch
 def act(
     self: Reviewer,
@@ -435,7 +471,8 @@ def open_fix(self: Reviewer):
     if not isinstance(self.desk.row, Example):
         self.tell('Only an example can be fixed; accept, reject or defer a pair.', kept=False)
         return
-    self.panel = _FixPanel(self.desk.row)
+    d = self.desk.review.decisions.of(self.desk.row.id)
+    self.panel = _FixPanel(self.desk.row, d.changes if d else ())
     self.panel.save.on_click(lambda _: self.save_fix())
     self.panel.cancel.on_click(lambda _: self.show('Nothing was changed.'))
     self.fix_box.children = [self.panel.box]

@@ -324,7 +324,7 @@ def looks_needed(
             low = middle + 1
     return low
 
-# %% ../../nbs/review/00_samples.ipynb #f2766942
+# %% ../../nbs/review/00_samples.ipynb #c21e8ece
 def advice(
     e: Estimate,
     wanted: float = 0.05,  # rate of wrong rows that is allowed
@@ -344,7 +344,7 @@ def advice(
     if more is None:
         put_off = f', unless of the {e.deferred} put off some are right' if e.deferred else ''
         return Advice('go on', None, f'Go on, but the set as it is cannot come under {under}{put_off}.')
-    over = more - (e.planned - e.seen)
-    beyond = f', {over} more than are planned: raise the share' if over > 0 else ''
+    planned = max(e.planned - e.seen, 0)
+    beyond = f'; {planned or "no"} more are planned, so raise the share' if more > planned else ''
     rows = counted(more, 'more right row')
     return Advice('go on', more, f'Go on: {rows} would show that fewer than {under} are wrong{beyond}.')

@@ -104,7 +104,7 @@ def diff_html(
         out = [_line('gap', '', 'only the end of the last line differs')]
     return f'<div class="diff">{"".join(out) or _line("gap", "", "nothing differs")}</div>'
 
-# %% ../../nbs/review/02_views.ipynb #8e3d67c6
+# %% ../../nbs/review/02_views.ipynb #f7e669d5
 def _lines_of(text: str) -> str:
     return counted(len(text.splitlines()), 'line')
 
@@ -121,7 +121,7 @@ def _arguments(arguments: dict) -> str:
     out = []
     for name, x in arguments.items():
         rows = [_value(y) for y in x] if isinstance(x, list) and all(isinstance(y, str) for y in x) else None
-        if rows and len(rows) > 1:
+        if rows:
             body = f'<ol>{"".join(_text("li", y) for y in rows)}</ol>'
         else:
             text = _value(x)
