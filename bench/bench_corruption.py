@@ -12,7 +12,8 @@ The rows are simulated jobs of four families, played by the arena's expert and v
 when they were made, so that it turns none of them away later says nothing. A cell takes 10 to 12 minutes on two quiet
 cores; the cells without corruption have the same rows with verification and without, and are trained once. What is said
 is said of new jobs of these four families: other families are not drawn.
-A cell that was stopped goes on where it was; a finished one is never done again.
+A cell that was stopped goes on where it was. A finished one is never done again, whatever the code does by then: each
+cell says of which rows, jobs and commit it is, and the summary says where cells are of different ones.
 """
 
 import argparse
@@ -96,6 +97,13 @@ def conditions(valid, args):
     return Conditions(args.model, recipe, valid, tasks, max_new_tokens=128, threads=args.threads)
 
 
+def wanted_cells(args):
+    "Parameters of every cell, all of a seed before those of the next one."
+    same = dict(rows=args.rows, jobs=args.jobs, model=args.model)
+    kinds = [(k, s, v) for k in range(args.seeds) for s in args.shares for v in ('off', 'on')]
+    return [dict(share=s, verification=v, seed=k) | same for k, s, v in kinds]
+
+
 def fill(args):
     "Do the cells that are missing."
     from agentft.core.records import content_hash
@@ -106,24 +114,17 @@ def fill(args):
     rows, valid = make_rows(args.work, args.rows, args.model)
     c = conditions(valid, args)
     refuse_copies(c.tasks, rows)
-    wanted = [(s, v, k) for k in range(args.seeds) for s in args.shares for v in ('off', 'on')]
-    cells = {}
-    for share, verification, seed in wanted:
-        cell = Cell(rows, share, verification, seed, args.model)
-        data = content_hash([e.id for e in cell.rows])
-        key = dict(share=share, verification=verification, seed=seed, rows=len(rows), jobs=len(c.tasks))
-        cells[share, verification, seed] = key | dict(model=args.model, data=data, conditions=c.key), cell
+    base = dict(base=content_hash([e.id for e in rows]), conditions=c.key)
 
     def work(p):
-        cell = cells[p['share'], p['verification'], p['seed']][1]
-        folder = args.work / 'trials' / f'{p["data"]}-{c.key}-{p["seed"]}'  # the same rows are trained once
-        return dict(cell.counts) | run_trial(cell.rows, c, folder, p['seed'])
+        cell = Cell(rows, p['share'], p['verification'], p['seed'], args.model)
+        data = content_hash([e.id for e in cell.rows])
+        folder = args.work / 'trials' / f'{data}-{c.key}-{p["seed"]}'  # the same rows are trained once
+        return base | cell.counts | run_trial(cell.rows, c, folder, p['seed'])
 
     command = ' '.join(['python', 'bench/bench_corruption.py', *sys.argv[1:]])
     table = Experiments(args.table, command, args.commit)
-    return table.fill(
-        [key for key, _ in cells.values()], work, args.minutes, done=lambda row: print(said(row), flush=True)
-    )
+    return table.fill(wanted_cells(args), work, args.minutes, done=lambda row: print(said(row), flush=True))
 
 
 def said(row):
@@ -251,7 +252,12 @@ def summary(rows):
 
     order = ('seed', 'share', 'verification')
     lines = [said(r).strip() for r in sorted(rows, key=lambda r: [r['parameters'][k] for k in order])]
-    off = of_verification(rows, 'off')
+    off, made_of = (
+        of_verification(rows, 'off'),
+        {(r['results'].get('base'), r['results'].get('conditions')) for r in rows},
+    )
+    if len(made_of) > 1:
+        lines.append(f'the cells are of {len(made_of)} different sets of rows or jobs: compare them with care')
     if len(shares_of(off)) < 3:
         return lines
     law = law_of_harm(off)
@@ -316,14 +322,15 @@ def figure(rows):
     return fig
 
 
-def draw(table, path):
-    "Draw the figure of a table, and say what it says."
+def draw(args):
+    "Draw the figure of the finished cells, and say what they say; those of other rows, jobs or models are left out."
     from agentft.workbench.experiments import Experiments
     from agentft.workbench.figures import plot_save
 
-    rows = Experiments(table).rows()
+    path, same = args.figure, {k: getattr(args, k) for k in ('rows', 'jobs', 'model')}
+    rows = [r for r in Experiments(args.table).rows() if same.items() <= r['parameters'].items()]
     if not rows:
-        sys.exit(f'{table} has no row yet')
+        sys.exit(f'{args.table} has no row of {same} yet')
     lines = summary(rows)
     print(*lines, sep='\n')
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -361,7 +368,7 @@ def main(argv=None):
     args = p.parse_args(argv)
     if not args.draw:
         fill(args)
-    draw(args.table, args.figure)
+    draw(args)
 
 
 if __name__ == '__main__':
