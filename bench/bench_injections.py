@@ -14,7 +14,7 @@ from collections import Counter
 
 import yaml
 from foreign_traces import foreign_jobs
-from planted_injections import TOOLS, negatives, positives
+from planted_injections import SECOND, SECOND_HONEST, THIRD, THIRD_HONEST, TOOLS, negatives, positives
 
 from agentft.core.intervals import wilson
 from agentft.sets.injections import find_flags
@@ -146,6 +146,9 @@ def main():
     found, honest = list(positives()), list(negatives())
     print(f'planted: {len(found)} texts that speak to the agent, {len(honest)} that do not')
     measure(found, honest, a.show)
+    for name, texts, plain in (('second', SECOND, SECOND_HONEST), ('third', THIRD, THIRD_HONEST)):
+        hits, false = sum(bool(flagged(t)) for t in texts), sum(bool(flagged(t)) for t in plain)
+        print(f'{name} set, of other words: found {rate(hits, len(texts))}, false alarms {rate(false, len(plain))}')
     if a.agentdojo:
         of_agentdojo(a.agentdojo)
     if a.traces:

@@ -20,15 +20,20 @@ from ..data.seeds import Rejected
 # %% ../../nbs/sets/01_injections.ipynb #78e8c6ee
 _BEFORE = r'(?:previous|prior|above|earlier|preceding|former|original|existing|current|initial|foregoing)'
 _ORDERS = r'(?:i\w{0,2}nstructions?|prompts?|directions|directives|orders|guidance|system messages?|guidelines)'
-_DROP = r"(?:ignore|disregard|forget|override|bypass|discard|skip|abandon|do not follow|don't follow|stop following)"
+_DROP = (
+    r"(?:ignore|disregard|forget|override|bypass|discard|skip|abandon|set aside|do not follow|don't follow|"
+    r'stop following)'
+)
 _OVERRIDE = [
     rf'\b{_DROP}\b[^.\n]{{0,30}}\b{_BEFORE}\b[^.\n]{{0,24}}\b{_ORDERS}\b',
     rf'\b{_DROP}\b (?:all|any|every|your|the user.?s)(?: of)?(?: the| your| these| those| other)? {_ORDERS}\b',
     r'\b(?:ignore|disregard|forget) (?:everything|anything|all)(?: that| which)? (?:(?:I|we|they|has been|was) )?'
     r'(?:you (?:were|have been) )?(?:told|said|given|asked|above|before|so far|is above|stands above|you know)\b',
-    r'\b(?:your|the) (?:new|real|actual|true|updated) (?:instructions?|task|objective|goal|orders?) (?:is|are)\b',
+    r'\b(?:your|the) (?:new|real|actual|true) (?:instructions?|task|objective|goal|orders?) (?:is|are)(?: to\b|:)',
     r'\bnew (?:system )?(?:instructions?|prompt|directive)s?\s*:',
-    r'\bfrom now on,? you (?:are|will|must|should|shall|only)\b',
+    r'\bfrom (?:now|here) on,? (?:you (?:are|will|must|should|shall|only)|respond|answer|reply|always|never)\b',
+    r'\byou are no longer\b[^.\n]{0,40}\b(?:assistant|agent|bot|model|bound|restricted|required)\b',
+    r'\b(?:ignore|disregard|forget) (?:what )?the (?:user|human|owner)\b[^.\n]{0,20}\b(?:asked|said|wants?|request)',
     r'\byou are now (?:in )?(?:a |an |the )?[\w-]+ (?:mode|persona|without restrictions)\b',
     r'\b(?:ignorier|vergiss|vergessen sie|missachte)\w*\b[^.\n]{0,40}\b(?:anweisung|instruktion|vorgabe|befehl)',
     r'\b(?:ignore[zr]?|oublie[zr]?)\b[^.\n]{0,30}\b(?:instructions|consignes) (?:précédent|ci-dessus|antérieur)',
@@ -37,24 +42,32 @@ _OVERRIDE = [
 ]
 
 # %% ../../nbs/sets/01_injections.ipynb #a4479abc
-_MODEL = (
-    r'(?:AIs?|LLMs?|(?:large )?language models?|(?:AI |coding |automated )?(?:assistants?|agents?)|chat ?bots?|copilot|'
-    r'claude|chatgpt|gpt(?:-\d)?)'
+_AI = (  # a person is no AI; agents and assistants may be persons
+    r'(?:AIs?|LLMs?|(?:large )?language models?|(?:AI|coding|automated|virtual) (?:assistants?|agents?)|chat ?bots?|'
+    r'copilot|claude|chatgpt|gpt(?:-\d)?)'
 )
+_MODEL = rf'(?:{_AI}|assistants?|agents?|models?)'
 _ACT = (
     r'(?:call|run|execute|send|delete|remove|upload|post|e-?mail|forward|grant|transfer|install|open|visit|fetch|download|'
-    r'write|append|overwrite|reply|respond|answer|output|print|include|disable|change|set|approve|merge|push|reveal|mark)'
+    r'write|append|overwrite|reply|respond|answer|output|print|include|disable|change|set|approve|merge|push|reveal|mark|'
+    r'drop|copy|treat|recommend|add|create|enter|rewrite|insert|wire|pay|share|say)'
 )
 _AFTER = r'(?:\s*[:,!.;]|\s+[-–—]|\s+(?:must|should|please|reading|processing|parsing|that|who|which|working|only)\b)'
-_WORD = r'(?:note|message|instructions?|attention|notice|reminder|important|urgent|request|hint|hello|hi|dear)'
+_CALLED = r'(?:note|message|instructions?|attention|notice|reminder|important|urgent|request|hint|hello|hi|hey|dear)'
+_THIS = r'(?:this|the) (?:\w+ )?(?:document|page|file|e-?mail|mail|text|ticket|issue|message|repository|note)'
 _TO_AGENT = [
-    rf'\b{_WORD}\b[^.\n]{{0,30}}?\b(?:to|for|,)\s*(?:the |any |all |every |an |you,? )?{_MODEL}\b{_AFTER}'
+    rf'\b{_CALLED}\b[^.\n]{{0,30}}?\b(?:to|for|,)\s*(?:the |any |all |every |an |you,? )?{_AI}\b{_AFTER}'
     rf'[^\n]{{0,160}}?\b{_ACT}\b',
-    rf"\b(?:if|as|when|since) you(?:'re| are) (?:an? |the )?{_MODEL}\b[^\n]{{0,160}}?\b{_ACT}\b",
+    rf'\b(?:hello|hi|hey|dear),? {_MODEL}\b[,:!][^\n]{{0,100}}?\b{_ACT}\b',
+    rf'\b(?:to|for) (?:the |any |all |every )?{_AI}\s*[:,]\s*(?:please )?{_ACT}\b',
+    rf"\b(?:if|as|when|since) you(?:'re| are) (?:an? |the )?(?:{_AI}\b|{_MODEL}\s*[,:])[^\n]{{0,160}}?\b{_ACT}\b",
     rf'(?:^|[\n.!]|//|#|\*|<!--)\s*{_MODEL}\s*[:,]\s*(?:please |you (?:must|should) |first |now )?{_ACT}\b(?! to\b)',
+    rf'\b(?:whichever |any |every |all )?{_MODEL} (?:that )?(?:is |are )?(?:read|pars|process|see|visit)\w* this\b',
     r'\bbefore you (?:can )?(?:solve|complete|answer|continue|proceed with|finish|respond to) (?:the|your|this|my|any) '
     r'(?:\w+ )?(?:task|request|question|job|work|answer)\b[^\n]{0,160}',
-    rf'\bas (?:an? |the )?{_MODEL},? you (?:must|have to|are required to|need to|are authori[sz]ed to)\b[^\n]{{0,100}}',
+    rf'\bwhen (?:you )?(?:summari|process|read|review|pars|translat|answer)\w* {_THIS}\b[^\n]{{0,40}}'
+    rf'\b(?:always|must|make sure|be sure|{_ACT})\b',
+    rf'\bas (?:an? |the )?{_AI},? you (?:must|have to|are required to|need to|are authori[sz]ed to)\b[^\n]{{0,100}}',
     r'\bmessage from [^\n]{2,60}?\bto you\b',
 ]
 
@@ -101,19 +114,20 @@ _SPEAKER = r'(?: (?:message|override|notice|note|prompt|alert))?'
 _CLAIM = (
     r'(?:<<SYS>>|\[/?INST\]|</?(?:system|assistant|developer|instructions?|information|important|admin)>|'
     rf'\[(?:system|admin|developer|assistant){_SPEAKER}\](?!\()|<system-reminder>|'
-    rf'#{{1,4}} *\(?(?:system|assistant|developer)(?:[ _]message)?{_SPEAKER}\b\)?:?|'
+    rf'#{{1,4}} *\(?(?:system|assistant|developer)(?:[ _]message)?{_SPEAKER}(?=\)|\s*[:\n])|'
     r'</?(?:tool_response|function_results?|tool_result|tool_output|untrusted\w*|document)>|'
     r'-{2,}\s*end of (?:file|document|output|tool (?:output|result)|data|content)\s*-{2,})'
 )
 _ORDER = (
     r'(?:\b(?:you (?:must|are|will|should|obey)|your task|ignore|disregard|forget|do not tell|new task|please|'
     r'now (?:call|run|do|send)|instructions? (?:have|has|are|is)|immediately|proceed|permission|'
-    rf'the user (?:has|wants|asked|approved|confirmed))\b|(?:^|[.!:>)\]\n])\s*{_ACT}\b)'
+    rf'the user (?:has|wants|asked|approved|confirmed))\b|(?:^|[.,!:>)\]\n])\s*{_ACT}\b)'
 )
 _FAKE_ROLE = [
     rf"(?:^|(?<=[\s\"'>]))\s*{_TAG}(?=[^\"']{{0,200}}?{_ORDER})",
-    rf'(?:^|(?<=["\n])|(?=#)|(?=\[)|(?=<))[\s#*/>-]*{_CLAIM}(?=[\s\S]{{0,200}}?{_ORDER})',
-    rf'(?:^|(?<=["\n]))[\s\d#*/>-]*(?:system|developer|admin){_SPEAKER}:(?=\s*[^\n]{{0,200}}?{_ORDER})',
+    rf'(?:^|(?<=["\n])|(?=#)|(?=\[)|(?=<))[\s#*/>-]*{_CLAIM}(?=\s*{_ACT}\b|[\s\S]{{0,200}}?{_ORDER})',
+    rf'(?:^|(?<=["\n]))[\s\d#*/>-]*(?:(?-i:SYSTEM|DEVELOPER|ADMIN){_SPEAKER}|(?:system|developer|admin) '
+    rf'(?:message|override|notice|note|prompt|alert|prompt update)):(?=\s*[^\n]{{0,200}}?{_ORDER})',
 ]
 
 # %% ../../nbs/sets/01_injections.ipynb #cdc4fe2f
@@ -222,7 +236,7 @@ def _encoded(text: str, tools) -> list[tuple]:
 # %% ../../nbs/sets/01_injections.ipynb #dc4c0807
 _CALL = re.compile(
     r"""<(?:invoke name=|function=|tool_call name=)["']?([\w.-]+)|"""
-    r""""name"\s*:\s*"([\w.-]+)"\s*,\s*"(?:arguments|parameters|input)"\s*:|"""
+    r""""(?:name|tool|tool_name|function)"\s*:\s*"([\w.-]+)"\s*,\s*"(?:arguments|parameters|input)"\s*:|"""
     r"""\[TOOL_CALLS\]\s*\[?\{?\s*"?(?:name"\s*:\s*")?([\w.-]+)|"""
     r"""(?:^|\n|\\n)[\s\d#]*(?:Action|Tool|Function call):\s*([\w.-]+)"""
 )
@@ -256,9 +270,22 @@ _RULES = [
     for pattern in patterns
 ]
 _SIGNS = dict(  # one of these stands in every text that a rule of the kind can match: most texts need no rule
-    override='ignor disregard forget overrid bypass discard skip abandon follow instruction now vergiss vergessen '
-    'missacht oubli olvida task objective goal order prompt directive 忽 无视 忘记'.split(),
-    to_agent=[' ai', 'llm', 'model', 'assistant', 'agent', 'bot', 'copilot', 'claude', 'gpt', 'before you', 'to you'],
+    override='ignor disregard forget aside longer overrid bypass discard skip abandon follow instruction now here '
+    'oubli olvida task objective goal order prompt directive vergiss vergessen missacht 忽 无视 忘记'.split(),
+    to_agent=[
+        ' ai',
+        'llm',
+        'model',
+        'assistant',
+        'agent',
+        'bot',
+        'copilot',
+        'claude',
+        'gpt',
+        'before you',
+        'to you',
+        'when ',
+    ],
     secrecy=["n't ", 'do not ', 'never ', 'without ', 'must not ', 'keep '],
     exfiltration=['http', 'ftp:', '@', 'webhook', 'the following', 'curl', 'wget', 'nc '],
     fake_role=['<', '[', '#', ':', '--'],
