@@ -17,7 +17,7 @@ from ..core.records import Example, write_atomic, write_jsonl
 from ..data.contract_rows import environment_rows, open_team, team_contract, team_rows
 from ..data.expansion import quotas
 from ..data.explained_edits import explained_example
-from ..data.gate import Gate, Reserved, row_length
+from ..data.gate import LAYERS, Gate, Reserved, row_length
 from agentft.data.generation import (
     Generated,
     behaviour_shares,
@@ -28,7 +28,6 @@ from agentft.data.generation import (
     wishes,
 )
 from ..data.handovers import take_hand_overs
-from ..data.histories import to_example
 from ..data.judges import AskedJudges
 from ..data.long_files import take_long_files
 from ..data.memory_versions import budget_example, expand_memory, memory_sources
@@ -54,7 +53,7 @@ from ..model.chat import ChatFormat
 from ..model.loading import load_tokenizer
 from ..review.decisions import honour, open_review, read_decisions, review_folder
 from ..review.pages import write_sample_page
-from ..sets.cards import write_card
+from ..sets.cards import CardFacts, write_card
 from ..sets.contamination import decontaminate
 from ..sets.diversity import diversity
 from ..sets.injections import take_flags
@@ -215,28 +214,30 @@ def _ask_teacher(r, p, gate, n: int) -> list:
 # %% ../../nbs/2_synthesize.ipynb #03d7b8f6
 def _own_history(r, p, gate, fmt):
     "Rows of everything that phase 1 found."
-    n, held, jobs = (
-        0 if p.trial else p.n_examples,
-        dict(held_share=p.heldout_share, fold=p.fold),
-        {j.id: j for j in r.found.jobs},
-    )
-    of_edits = partial(explained_example, jobs=jobs) if p.explain else to_example
-    r.own = take_own_history(r.found, gate, fmt, **_shares(p), **held, of_edits=of_edits, of_memory=budget_example)
+    n, kinds = 0 if p.trial else p.n_examples, dict(of_memory=budget_example)
+    if p.explain:
+        kinds['of_edits'] = partial(explained_example, jobs={j.id: j for j in r.found.jobs})
+    r.own = take_own_history(r.found, gate, fmt, **_shares(p), held_share=p.heldout_share, fold=p.fold, **kinds)
     take_hand_overs(r.found, gate, fmt, round(n * p.handovers_share), r.own)
     take_sequences(r.found, gate, fmt, round(n * p.sequences_share), r.own)
     take_long_files(r.found.edits, gate, fmt, round(n * p.long_share), r.own)
     if p.memory_versions and not r.teacher.offline:
-        sources, flow = memory_sources(r.found, r.own.held_jobs)
-        r.own.flows.append(flow)
-        prompts, domains = read_prompts(p.prompts), read_variety(p.prompts)['domains']
-        expand_memory(sources, r.teacher, prompts, gate, p.memory_versions, r.own, domains, progress=True)
+        _more_memory(r, p, gate)
     r.rejected += r.own.rejected
+
+
+def _more_memory(r, p, gate):
+    "Rewrites of the recorded memory files, by a language model."
+    sources, flow = memory_sources(r.found, r.own.held_jobs)
+    r.own.flows.append(flow)
+    prompts, domains = read_prompts(p.prompts), read_variety(p.prompts)['domains']
+    expand_memory(sources, r.teacher, prompts, gate, p.memory_versions, r.own, domains, progress=True)
 
 # %% ../../nbs/2_synthesize.ipynb #f7c9a117
 def _cleaned(r, p, gate, rows: list) -> list:
     "The rows without those that a look at the whole set, or a person, turns away."
     rows, obeys, r.flags = take_flags(rows)
-    rows, known, r.bfcl = decontaminate(rows, p.decontaminate)
+    rows, known, r.bfcl = decontaminate(rows, p.bfcl)
     rows, over = cap_sources(rows) if p.source_caps else (rows, [])
     again = Gate(gate.reserved, gate.max_len, gate.count, p.near, layers=gate.layers, tasks=gate.tasks)
     r.reviewed = honour(rows, read_decisions(review_folder(p.reviews)), again)
@@ -264,6 +265,17 @@ def _asked_judges(r, p):
     return AskedJudges(ask, by=r.teacher.name)
 
 # %% ../../nbs/2_synthesize.ipynb #07d5b25f
+def _set(r, p, fmt, rows: list):
+    "Pairs, splits, and what there is to say of the whole set."
+    r.examples = in_turn(_cleaned(r, p, r.gate, rows))
+    r.pairs = own_pairs(r.found, r.own, r.examples, r.gate, fmt, p.n_preferences)
+    r.preferences, r.lengths = r.pairs.pairs, length_rows(r.pairs.pairs, fmt)
+    r.rejected += r.pairs.rejected
+    r.licences, r.diversity = add_provenance(r.examples, r.found), diversity(r.examples)
+    records = r.examples + r.preferences
+    r.split = manifest(split_jobs(records, p.valid_fraction), records, r.own.references)
+
+
 def _synthesize(r, p):
     "The work of phase 2."
     fmt = ChatFormat(load_tokenizer(p.model))
@@ -271,24 +283,14 @@ def _synthesize(r, p):
     r.found = find_found(r.out, p.collect_dir)
     r.forgotten = drop_forgotten(r.found, read_forgotten(r.out))
     _read_seeds(r, p)
-    r.gate = gate = _gate(r, p, fmt)
-    _own_history(r, p, gate, fmt)
+    r.gate = _gate(r, p, fmt)
+    _own_history(r, p, r.gate, fmt)
     r.failures = r.found.failed_kinds()
-    made = _ask_teacher(r, p, gate, p.trial or max(p.n_examples - len(r.own.examples), 0))
+    made = _ask_teacher(r, p, r.gate, p.trial or max(p.n_examples - len(r.own.examples), 0))
     r.own.flows += [seed_flow(r.found, made, r.rejected), failure_flow(r.found, r.own)]
-    r.examples = in_turn(_cleaned(r, p, gate, r.own.examples + made))
-    pairs = own_pairs(r.found, r.own, r.examples, gate, fmt, p.n_preferences)
-    r.preferences, r.pair_flows, r.lengths = pairs.pairs, pairs.flows, length_rows(pairs.pairs, fmt)
-    r.rejected += pairs.rejected
-    r.licences = add_provenance(r.examples, r.found)
-    r.split = manifest(
-        split_jobs(r.examples + r.preferences, p.valid_fraction), r.examples + r.preferences, r.own.references
-    )
-    r.diversity = diversity(r.examples)
+    _set(r, p, fmt, r.own.examples + made)
     _write(r)
-    r.review = open_review(r.out, p.reviews, p.review_share, seed=p.seed)
-    write_sample_page(r.review, r.out / 'review.html', how=f"review({str(r.out.name)!r})")
-    write_card(r.out, r.examples, _card(r))
+    _show(r, p)
 
 # %% ../../nbs/2_synthesize.ipynb #3911f609
 def _write(r):
@@ -300,6 +302,45 @@ def _write(r):
     write_atomic(r.out / 'split.json', json.dumps(r.split, indent=1) + '\n')
     turns = [dict(job=job, turn=turn, why=why or 'trained') for (job, turn), why in r.own.turns.items()]
     write_atomic(r.out / 'turns.json', json.dumps(turns) + '\n')
+
+
+def _show(r, p):
+    "For people: the sample that is to be looked at, and the card of the set."
+    r.review = open_review(r.out, p.reviews, p.review_share, seed=p.seed)
+    how = f"from agentft.review.reviewer import review; review('{r.out}')"
+    write_sample_page(r.review, r.out / 'review.html', how=how)
+    write_card(r.out, r.examples, _card(r))
+
+# %% ../../nbs/2_synthesize.ipynb #ee53e678
+def _layers(r) -> dict:
+    "What each layer of the verification did, in a sentence."
+    turned = Counter()
+    for (layer, _), k in r.gate.rejects.items():
+        turned[layer] += k
+    off = {layer: 'switched off' for layer in LAYERS if layer not in r.gate.layers}
+    return {layer: f'turned away {turned[layer]} of {r.gate.came} rows' for layer in r.gate.layers} | off
+
+
+def _card(r) -> CardFacts:
+    "What the card says beside what the rows say."
+    cost = bill(r.teacher.store)
+    return CardFacts(
+        Path(r.out).resolve().parent.name,
+        preferences=len(r.preferences),
+        references=len(r.own.references),
+        rejected=Counter(x.reason for x in r.rejected),
+        cost_usd=cost.spent_usd,
+        planned_usd=r.expected and r.expected[0],
+        split=r.split,
+        layers=_layers(r),
+        review=str(r.review.state),
+        contamination=r.bfcl,
+        flags=r.flags,
+        limits=_caveats(r),
+        max_len=r.max_len,
+        model=r.model,
+        simulated=sorted({j.source for j in r.found.jobs if is_simulated(j)}),
+    )
 
 # %% ../../nbs/2_synthesize.ipynb #1e1f7349
 _ORIGINS = dict(
@@ -534,9 +575,9 @@ def synthesize(
     memory_share: float = 0.05,  # at most this share from good rewrites of memory files
     handovers_share: float = 0.05,  # rows that end where a plan becomes work
     sequences_share: float = 0.05,  # rows that teach which tool comes first for a todo, and which next
-    long_share: float = 0.05,  # rows of edits in files that are longer than a row, which are read in parts
+    long_share: float = 0.05,  # rows of edits in files that are longer than a row
     explain: bool = False,  # edits with a sentence before the call that says what changes and why
-    memory_versions: int = 0,  # rewrites of the recorded memory files that a language model is asked for, within token budgets
+    memory_versions: int = 0,  # rewrites of recorded memory files, in token budgets, asked of a language model
     heldout_share: float = 0.25,  # of the recorded jobs of each source, held out: the replay suite of phase 4
     fold: int = 0,  # another number holds out other jobs; all folds together hold out each job once
     spelled_share: float = 0.25,  # of the teacher's: from seeds that people spelled out; the rest: the arena's families
@@ -550,9 +591,9 @@ def synthesize(
     model: str = 'smollm2-135m',  # whose tokens are counted: the one that phase 3 trains
     max_len: int = 1536,  # longest row in its tokens, with system prompt and tools; a longer job becomes windows
     near: float = 0.8,  # Jaccard similarity of 5-word shingles from which two examples count as the same
-    reviews: str = 'reviews',  # folder of what people decided about rows; it is honoured, and kept when a run is made anew
+    reviews: str = 'reviews',  # folder of what people decided about rows; it outlives the runs
     review_share: float = 0.15,  # of the rows, the random sample that is to be looked at
-    decontaminate: str = 'auto',  # BFCL: auto (the installed bfcl-eval), its folder or wheel, or none
+    bfcl: str = 'auto',  # its questions are kept out: auto (the installed bfcl-eval), its folder or wheel, or none
     source_caps: bool = True,  # no repository, job or person gives more than its share of the rows
     valid_fraction: float = 0.1,  # of the examples, by whole groups of related jobs
     seed: int = 0,  # another number, other jobs
