@@ -16,6 +16,7 @@ from ..arena.players import Expert, play
 from ..core.intervals import counted
 from ..core.records import Example, content_hash, from_dict, read_jsonl, to_dict, write_atomic
 from ..model.loading import DEFAULT_MODEL, load_model
+from ..sets.forgetting import ROWS_RECORD, rows_record
 from ..training.adapters import TrainReport
 from ..training.training import LoraRecipe, encode_rows, train_sft
 from ..workbench.figures import percent
@@ -106,6 +107,7 @@ def _train_seed(r, p, model, k) -> TrainReport:
     licence = p.licence or ('apache-2.0' if p.model == DEFAULT_MODEL else '')
     options = dict(threads=p.threads or None, valid=r.valid, max_valid=p.max_valid, licence=licence)
     report = train_sft(r.train, model, r.tokenizer, folder, recipe, **options)
+    write_atomic(folder / ROWS_RECORD, rows_record(r.train, r.source))
     write_atomic(folder / 'trained.json', json.dumps(dict(key=key, report=to_dict(report))) + '\n')
     return report
 
