@@ -42,7 +42,7 @@ from agentft.data.own_history import (
     take_own_history,
 )
 from ..data.own_pairs import own_pairs
-from ..data.pair_checks import length_rows
+from ..data.pair_checks import length_rows, length_warning
 from ..data.seeds import Rejected, check_seeds, family_seeds, held_kind, read_seeds
 from ..data.splits import split_jobs
 from ..data.tool_sequences import take_sequences
@@ -182,7 +182,7 @@ def _ask_model(r, p, gate, n: int):
         shapes,
         shares,
         r.teacher,
-        gate,
+        accept,
         prompts,
         wave,
         start=start,
