@@ -352,7 +352,7 @@ def test_memory_rows_name_their_budget_and_keep_to_it(tmp_path):
     for e in own.examples:
         seed = e.meta['seed']
         before, after = seed['files']['workspace.md'], seed['steps'][0]['want']['workspace.md']
-        assert str(e.meta['budget']) in e.messages[1].content and 'token' in e.messages[1].content
+        assert str(e.meta['budget']) in e.messages[1].content and 'token' in e.messages[1].content.lower()
         assert check_version(before, after, e.meta['budget'], e.meta['shorter']) == ('', '')
         assert 'j1' in e.parents and 'execution' in e.verified and len(e.meta['prompts']) >= 1
         wrong = json.loads(json.dumps(to_dict(e.messages)).replace('output/report.md', 'output/other.md'))
@@ -388,7 +388,7 @@ def test_own_edits_in_long_files(found):
     own, edits = OwnRows(), []
     filler = ''.join(f'# note {n}: the gauge of day {n} was read at noon\n' for n in range(200))
     for e in found.edits:
-        if e.path_before.endswith(('.yaml', '.md')) and e.parts == 1 and not e.reverted:
+        if e.source == 'git' and e.path_before.endswith(('.yaml', '.md')) and e.parts == 1:
             edits.append(replace(e, before=e.before + filler, after=e.after + filler))
     gate = new_gate()
     take_edits(Found(edits=edits), gate, 50, set(), own)
@@ -396,7 +396,7 @@ def test_own_edits_in_long_files(found):
     flow = take_long_files(edits, gate, fmt(), 50, own)
     assert flow.came == len(edits) and flow.kept >= len(edits) // 2, flow
     for e in own.examples:
-        assert e.meta['kind'] == 'long file' and e.meta['tokens'] <= MAX_LEN and e.meta['origin'] in ('git', 'session')
+        assert e.meta['kind'] == 'long file' and e.meta['tokens'] <= MAX_LEN and e.meta['origin'] == 'git'
     with pytest.raises(ValueError, match='no word of the request'):
         long_task(replace(edits[0], message='Please correct it', details=''), 1000, fmt().count)
 

@@ -6,7 +6,7 @@
 __all__ = ['NOT_ALL_WORKED', 'NOT_KNOWN', 'NO_TODOS', 'NOT_TAKEN_UP', 'HandOver', 'hand_overs', 'why_not_right',
            'hand_over_decisions', 'take_hand_overs']
 
-# %% ../../nbs/data/31_handovers.ipynb #979eb5c1
+# %% ../../nbs/data/31_handovers.ipynb #ae484894
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -19,7 +19,7 @@ from .own_history import Flow, OwnRows
 from ..evidence.found import Found
 from ..evidence.right_turns import judge_turns
 
-# %% ../../nbs/data/31_handovers.ipynb #c27a8142
+# %% ../../nbs/data/31_handovers.ipynb #5dc877e0
 @dataclass
 class HandOver:
     "One staging of todos, and what came of it."
@@ -41,7 +41,7 @@ class HandOver:
         texts = [t.text for t in self.todos]
         return dict(todos=texts, worked=self.worked, marked=self.marked, rules=self.rules, staged=self.turn)
 
-# %% ../../nbs/data/31_handovers.ipynb #1f586737
+# %% ../../nbs/data/31_handovers.ipynb #2fe2e7d5
 def _takes_up(job: Job, staged: list[Todo], turn: int) -> int | None:
     "The first turn of work after `turn` whose current todo is one of those that were staged there."
     ids = {t.id for t in staged}
@@ -69,7 +69,7 @@ def hand_overs(
         out.append(HandOver(job, i, todos, worked, unknown, rules, _takes_up(plain, todos, i)))
     return out
 
-# %% ../../nbs/data/31_handovers.ipynb #eba9b7e7
+# %% ../../nbs/data/31_handovers.ipynb #bbeafd8b
 NOT_ALL_WORKED = 'not all of its todos were worked'
 NOT_KNOWN = 'nobody can know whether its todos were worked'
 NO_TODOS = 'its todos were refused or staged anew'
@@ -97,7 +97,7 @@ def _decisions(h: HandOver, right: set[int]) -> list[Decision]:
         later = 'its plan is not right'
     return [staging, Decision(h.job, at, 'take-up', h.about(), later)]
 
-# %% ../../nbs/data/31_handovers.ipynb #28f2771a
+# %% ../../nbs/data/31_handovers.ipynb #335d16a5
 def hand_over_decisions(
     jobs: list[Job],
 ) -> tuple[list[Decision], list[Decision]]:  # those that stage todos, those that take the first one up
@@ -112,7 +112,7 @@ def hand_over_decisions(
             taking.append(second)
     return staging, taking
 
-# %% ../../nbs/data/31_handovers.ipynb #bddb4d60
+# %% ../../nbs/data/31_handovers.ipynb #f85b33c6
 def _in_turn(decisions: list[Decision]) -> list[Decision]:
     "Sources in turn, in the order in which they came."
     queues = {}

@@ -6,7 +6,7 @@
 __all__ = ['LEAST', 'VERSION', 'OFFLINE', 'check_version', 'budgets', 'version_example', 'budget_example', 'Source',
            'memory_sources', 'check_source', 'write_like', 'expand_memory']
 
-# %% ../../nbs/data/34_memory_versions.ipynb #6e78550f
+# %% ../../nbs/data/34_memory_versions.ipynb #fe2c1dd2
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from ..evidence.found import Found
 from ..evidence.memory import CompactPair, atoms, compare_versions, is_template, load_bearing
 from ..teachers.questions import Answer, Question, Teacher
 
-# %% ../../nbs/data/34_memory_versions.ipynb #09b8cc77
+# %% ../../nbs/data/34_memory_versions.ipynb #8039a2ee
 def _facts(text: str) -> set:
     return set().union(*(atoms(line) for line in text.splitlines() if not line.startswith('#')), set())
 
@@ -54,7 +54,7 @@ def check_version(
         return 'too_many_lines', f'{p.lines_after} lines, {max_lines} are allowed'
     return ('', '') if p.good else ('nothing_carries', 'no line of it is load-bearing')
 
-# %% ../../nbs/data/34_memory_versions.ipynb #e86fd289
+# %% ../../nbs/data/34_memory_versions.ipynb #eb490241
 def budgets(
     text: str,  # a memory file
     shares: tuple = (0.9, 0.75, 0.6),  # of its tokens
@@ -65,7 +65,7 @@ def budgets(
     wanted = [int(share * count(text) / 10) * 10 for share in shares]
     return sorted({b for b in wanted if b > least}, reverse=True), sum(b <= least for b in wanted)
 
-# %% ../../nbs/data/34_memory_versions.ipynb #98ce1491
+# %% ../../nbs/data/34_memory_versions.ipynb #bbb86de0
 _ASKS = [
     '{path} takes {old} tokens. Rewrite it in at most {budget} tokens. Keep rules, decisions, pinned lines and every '
     'fact that is still needed; drop what is over.',
@@ -107,12 +107,13 @@ def version_example(
     job = play(seed_task(seed), Expert())
     if job.outcome.status != 'success':
         raise ValueError(f'cannot be played: {job.outcome.detail}')
-    facts = dict(origin='memory', kind='memory version', budget=budget, memory=[count(before), count(after)])
+    facts = dict(origin='memory', kind='memory version', budget=budget, shorter=shorter)
+    facts['memory'] = [count(before), count(after)]
     facts |= dict(rules='short', seed=to_dict(seed), wrong_turns=[]) | meta
     about = dict(behaviour='compact', family='memory', parents=[seed.id, *parents])
     return Example(job.messages(), job.tools, **about, meta=facts)
 
-# %% ../../nbs/data/34_memory_versions.ipynb #64df14bf
+# %% ../../nbs/data/34_memory_versions.ipynb #0924ac58
 def budget_example(
     p: CompactPair,
     count: Callable = count_tokens,  # text -> tokens
@@ -123,7 +124,7 @@ def budget_example(
     budget = -(-count(p.after) // 10) * 10
     return version_example(p.path, p.before, p.after, budget, [p.job] if p.job else [], count=count, shorter=0)
 
-# %% ../../nbs/data/34_memory_versions.ipynb #101dcef1
+# %% ../../nbs/data/34_memory_versions.ipynb #1efce43a
 @dataclass
 class Source:
     "A memory file that is to be rewritten."
@@ -176,7 +177,7 @@ def _why_no_source(p: CompactPair, text: str, taken) -> str:
         return 'too short to need a rewrite'
     return 'the same text once more' if text.strip() in taken else ''
 
-# %% ../../nbs/data/34_memory_versions.ipynb #d1fae2d5
+# %% ../../nbs/data/34_memory_versions.ipynb #b25384e0
 VERSION = dict(
     type='object',
     properties=dict(text=dict(type='string', description='all of the file, in Markdown; ends with a line break')),
@@ -205,7 +206,7 @@ def check_source(
         return 'copied', f'{len(facts & _facts(like))} of {len(facts)} facts stand in the recorded file'
     return '', ''
 
-# %% ../../nbs/data/34_memory_versions.ipynb #9c1e40ce
+# %% ../../nbs/data/34_memory_versions.ipynb #5ccff556
 def _take(answer: Answer | None) -> tuple[str, str, str]:
     "(text, reason, detail) of an answer."
     if answer is None:
@@ -242,7 +243,7 @@ def write_like(
     del reasons['']
     return out, reasons
 
-# %% ../../nbs/data/34_memory_versions.ipynb #02c7e43b
+# %% ../../nbs/data/34_memory_versions.ipynb #16251594
 @dataclass
 class _Draft:
     "A rewrite on its way."
@@ -281,7 +282,7 @@ def _rewrite(drafts: list[_Draft], teacher, prompt, repairs: int, shorter: float
         for d, q, answer in zip(on, asked, teacher.ask(asked, progress, partial=True)):
             d.take(answer, q.prompt, shorter)
 
-# %% ../../nbs/data/34_memory_versions.ipynb #33035f71
+# %% ../../nbs/data/34_memory_versions.ipynb #dcb3d890
 def _version_row(d: _Draft, teacher: Teacher, shorter: float) -> Example:
     s = d.source
     by = dict(origin='teacher', teacher=teacher.name, offline=teacher.offline)
@@ -295,7 +296,7 @@ def _dropped(d: _Draft) -> Rejected:
     record = dict(path=d.source.path, before=d.source.text, after=d.text, budget=d.budget, answers=d.answers)
     return Rejected(id, d.reason, d.detail[:200], 'memory', 'compact', 'memory', list(d.source.parents), record)
 
-# %% ../../nbs/data/34_memory_versions.ipynb #fc26274e
+# %% ../../nbs/data/34_memory_versions.ipynb #ddfadd31
 OFFLINE = 'an offline teacher rewrites no memory'
 
 
@@ -346,7 +347,7 @@ def _drafts(sources: list[Source], shares: tuple, flow: Flow) -> list[_Draft]:
         rows.append([_Draft(s, b) for b in fit])
     return [row[k] for k in range(len(shares)) for row in rows if k < len(row)]
 
-# %% ../../nbs/data/34_memory_versions.ipynb #d03464f5
+# %% ../../nbs/data/34_memory_versions.ipynb #14373e14
 def _keep(drafts: list[_Draft], teacher, accept, shorter: float, out: OwnRows, flow: Flow):
     "Rows of the good drafts; the others are counted by reason."
     for d in drafts:
