@@ -84,6 +84,7 @@ def store(chosen):
         print(f'{p.relative_to(ROOT)} ', end='', flush=True)
         cmd = [sys.executable, '-m', 'jupyter', 'nbconvert', '--to', 'notebook', '--execute', '--inplace']
         options = ['--ExecutePreprocessor.timeout=900', '--ExecutePreprocessor.coalesce_streams=True']
+        options += ['--ExecutePreprocessor.store_widget_state=False']  # its ids are random
         r = subprocess.run([*cmd, *options, str(p)], capture_output=True, text=True)
         if r.returncode:
             sys.exit(f'failed:\n{r.stderr[-3000:]}')
