@@ -363,6 +363,7 @@ def generate(
     more: int = 1,  # further ones where the first ones disagree, with a hint
     progress: bool = False,
     place=None,  # (Task, number of the wish) -> the job as it is played; ValueError where it can't be done there
+    check=None,  # Play -> what more is wrong with it, such as an edit without a word before it
 ) -> Generated:
     "Rows for all wishes, or why there are none."
     out = Generated()
@@ -377,7 +378,7 @@ def generate(
     for d in drafts:
         if d.reason:
             _leave(out, d, _dropped(d, d.reason, d.detail, 'blueprint'))
-    kept = play_agreed([job for _, job in jobs], teacher, prompts['play'], plays, more, progress)
+    kept = play_agreed([job for _, job in jobs], teacher, prompts['play'], plays, more, progress, check)
     rows = [(d, _row(out, d, *result, teacher, prompts['play'].id)) for (d, _), result in zip(jobs, kept)]
     rows = [(d, row) for d, row in rows if row]
     if hasattr(accept, 'prepare'):
@@ -447,7 +448,7 @@ def generate_all(
     most: float = 2.0,  # times `n` that is wished for, at most
     start: int = 0,  # number of the first wish: another start, other rows
     steered: dict | None = None,  # variety, failures, seeds and evolve_share, as `wishes` takes them
-    **how,  # repairs, generations, plays, more, progress, place, as `generate` takes them
+    **how,  # repairs, generations, plays, more, progress, place, check, as `generate` takes them
 ) -> Generated:
     "Rows until there are `n`."
     out, asked = Generated(), 0

@@ -16,7 +16,7 @@ from ..core.intervals import counted
 from ..core.records import write_atomic, write_jsonl
 from ..data.contract_rows import environment_rows, open_team, team_contract, team_rows
 from ..data.expansion import quotas
-from ..data.explained_edits import explained_example
+from ..data.explained_edits import explained_example, unexplained
 from ..data.gate import LAYERS, Gate, Reserved, row_length
 from agentft.data.generation import (
     Generated,
@@ -29,7 +29,7 @@ from agentft.data.generation import (
 )
 from ..data.handovers import take_hand_overs
 from ..data.judges import AskedJudges
-from ..data.long_files import take_long_files
+from ..data.long_files import take_deep, take_long_files
 from ..data.memory_versions import budget_example, expand_memory, memory_sources
 from agentft.data.own_history import (
     by_source,
@@ -43,6 +43,7 @@ from agentft.data.own_history import (
 )
 from ..data.own_pairs import own_pairs
 from ..data.pair_checks import length_rows, length_warning
+from ..data.plays import with_style
 from ..data.seeds import Rejected, check_seeds, family_seeds, held_kind, read_seeds
 from ..data.splits import split_jobs
 from ..data.tool_sequences import take_sequences
@@ -170,6 +171,8 @@ def _ask_model(r, p, gate, n: int):
     prompts, steered, start = read_prompts(p.prompts), _steered(r, p), p.seed * 1_000_000
     shares = behaviour_shares([b for b, _ in r.failures], r.found.budget, p.even_share)
     shapes, how = _weights(p.shapes), dict(generations=p.generations, plays=p.plays)
+    if p.explain:
+        prompts['play'] = with_style(prompts['play'], prompts['explain'])
     sample = wishes(min(n, 40), shapes, shares, **steered, start=start)
     r.expected = expected_usd(n, sample, r.teacher, prompts, evolve_share=p.evolve_share, **how)
     print(
@@ -189,6 +192,7 @@ def _ask_model(r, p, gate, n: int):
         steered=steered,
         progress=True,
         place=place,
+        check=unexplained if p.explain else None,
         **how,
     )
 
@@ -229,7 +233,9 @@ def _own_history(r, p, gate, fmt):
     take_hand_overs(r.found, gate, fmt, round(n * p.handovers_share), r.own)
     take_sequences(r.found, gate, fmt, round(n * p.sequences_share), r.own)
     take_long_files(r.found.edits, gate, fmt, round(n * p.long_share), r.own)
-    if p.memory_versions and not r.teacher.offline:
+    if 'deep' in r.families:
+        take_deep(gate, fmt, round(n * p.long_share), r.own, start=p.seed * 1_000_000 % 500_000)
+    if p.memory_versions:
         _more_memory(r, p, gate)
     r.rejected += r.own.rejected
 
