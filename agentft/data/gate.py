@@ -155,6 +155,8 @@ def _judges(self: Gate, e: Example) -> list[Problem]:
     verdicts = self.judges.verdicts(e)
     self.verdicts.update((v.question, v.verdict) for v in verdicts)
     e.meta['verdicts'] = {v.question: v.verdict for v in verdicts}
+    if unclear := [f'{v.question}: {v.why or v.evidence}' for v in verdicts if v.verdict == 'unclear']:
+        e.meta['doubts'] = unclear
     return verdict_problems(verdicts)
 
 

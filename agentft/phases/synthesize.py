@@ -283,8 +283,9 @@ def _set(r, p, fmt, rows: list):
     "Pairs, splits, and what there is to say of the whole set."
     r.examples = in_turn(_cleaned(r, p, r.gate, rows))
     r.pairs = own_pairs(r.found, r.own, r.examples, r.gate, fmt, p.n_preferences)
-    r.preferences, r.lengths = r.pairs.pairs, length_rows(r.pairs.pairs, fmt)
-    r.rejected += r.pairs.rejected
+    said = honour(r.pairs.pairs, read_decisions(review_folder(p.reviews)))
+    r.preferences, r.lengths = said.rows, length_rows(said.rows, fmt)
+    r.rejected += r.pairs.rejected + said.rejected
     r.licences, r.diversity = add_provenance(r.examples, r.found), diversity(r.examples)
     records = r.examples + r.preferences
     r.split = manifest(split_jobs(records, p.valid_fraction), records, r.own.references)

@@ -78,7 +78,7 @@ def stats(
     parts = dict(
         licence=licences_in(s.examples),
         checks=Counter(check for e in s.examples for check in e.verified),
-        flags=Counter(kind for e in s.examples for kind, _ in e.meta.get('flags', [])),
+        flags=Counter(flag.partition(':')[0] for e in s.examples for flag in e.meta.get('flags', [])),
     )
     for name, counts in parts.items():
         if counts:

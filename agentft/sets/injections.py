@@ -463,7 +463,7 @@ def take_flags(
     for e in examples:
         flags = row_flags(e)
         counts.update(f'{f.kind} (mention)' if f.mention else f.kind for f in flags)
-        told = [[f.kind, f.evidence] for f in flags if not f.mention]
+        told = [f'{f.kind}: {f.evidence}' for f in flags if not f.mention]
         if told:
             e.meta['flags'] = told
         obeys = obeyed(e, flags)

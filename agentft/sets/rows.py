@@ -149,7 +149,7 @@ def _facts(e: Example) -> list[str]:
         trained=f'{sum(w > 0 for w in e.weights)} of {sum(x.role == "assistant" for x in e.messages)} turns',
         parents=', '.join(e.parents),
         verified=', '.join(e.verified),
-        flags='; '.join(f'{kind}: {evidence}' for kind, evidence in m.get('flags', [])),
+        flags='; '.join(m.get('flags', [])),
         tools=', '.join(t.get('function', t).get('name', '?') for t in e.tools),
     )
     return [f'{name:10} {value}' for name, value in rows.items() if value]
