@@ -114,6 +114,8 @@ def _other_path(path: str, e: Example, rng) -> str:
     if others and rng.random() < 0.5:
         return rng.choice(others)
     p = PurePosixPath(path)
+    if not p.name:  # a folder, or the workspace itself
+        return 'src'
     ways = [p.with_name(f'{p.stem}s{p.suffix}'), p.with_name(f'{p.stem}_old{p.suffix}'), PurePosixPath('src') / p]
     return str(rng.choice(ways))
 
@@ -443,6 +445,11 @@ def wrong_language(e: Example, rng) -> Example | None:
     return _rewritten(e, rng.choice(places), lambda _: text)
 
 # %% ../../nbs/data/13_planted.ipynb #90cc89dd
+def _names(text: str, path: str) -> bool:
+    "Does `text` name the file?"
+    return bool(PurePosixPath(path).suffix) and path in text
+
+
 def _first_user(e: Example) -> int | None:
     return next((k for k, m in enumerate(e.messages) if m.role == 'user' and m.content.strip()), None)
 
@@ -453,7 +460,7 @@ def other_request(e: Example, rng) -> Example | None:
     if (k := _first_user(e)) is None:
         return None
     e = _copied(e)
-    text, paths = e.messages[k].content, [p for p in _known_paths(e) if p in e.messages[k].content]
+    text, paths = e.messages[k].content, [p for p in _known_paths(e) if _names(e.messages[k].content, p)]
     used = ' '.join(str(x) for _, _, c in _calls(e, 'edit_file', 'write_file') for x in c.arguments.values())
     numbers = [x for x in _NUMBER.findall(text) if x in _NUMBER.findall(used)]
     if numbers and (not paths or rng.random() < 0.5):
