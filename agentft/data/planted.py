@@ -492,10 +492,13 @@ def leaked_blueprint(e: Example, rng) -> Example | None:
         (c.arguments.get('path'), c.arguments.get('content') or c.arguments.get('new_string'))
         for _, _, c in _calls(e, 'edit_file', 'write_file')
     ]
-    path, text = next(((p, t) for p, t in written if p and t), ('the file', 'the expected text'))
+    written = [(p, t) for p, t in written if isinstance(p, str) and isinstance(t, str) and t]
+    path, text = written[0] if written else ('the file', 'the expected text')
     leak, k = rng.choice(_LEAKS).format(path=path, text=text[:200]), _first_user(e)
     e = _copied(e)
-    said = [n for n, m in enumerate(e.messages) if e.weights[n]]
+    said = [n for n, weight in enumerate(e.weights) if weight]
+    if k is None and not said:
+        return None
     at = k if k is not None and (rng.random() < 0.5 or not said) else said[0]
     e.messages[at].content = f'{e.messages[at].content}\n{leak}'.strip()
     return _done(e)
