@@ -182,7 +182,7 @@ def test_bad_input_says_what_to_do(tmp_path):
         synthesize(out=str(tmp_path / '2-synthesize'), seeds=str(SEEDS))
     with pytest.raises(FileNotFoundError, match='not finished'):
         synthesize(out=str(tmp_path / 'x'), collect_dir=str(tmp_path / 'nowhere'), seeds=str(SEEDS))
-    with pytest.raises(ValueError, match='there are offline'):
+    with pytest.raises(ValueError, match="there is no teacher 'nobody'"):
         synthesize(out=str(tmp_path / 'x'), collect_dir='none', teacher='nobody')
     with pytest.raises(FileNotFoundError, match='is no folder'):
         synthesize(out=str(tmp_path / 'x'), collect_dir='none', seeds=str(tmp_path / 'none'))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LAYERS', 'example_text', 'task_hash', 'Reserved', 'text_pieces', 'row_length', 'Gate']
 
-# %% ../../nbs/data/12_gate.ipynb #980a97e9
+# %% ../../nbs/data/12_gate.ipynb #40bb603a
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -95,7 +95,7 @@ def row_length(
     "Counts an Example in tokens of the model, as the trainer does."
     return lambda e: len(fmt.encode(e.messages, e.tools)[0])
 
-# %% ../../nbs/data/12_gate.ipynb #0aed78b3
+# %% ../../nbs/data/12_gate.ipynb #c244bbcd
 LAYERS = ('rules', 'execution', 'judges')
 
 
@@ -122,7 +122,7 @@ class Gate:
         self.verdicts = Counter()  # (question, verdict) -> how many, of rows that were judged
         self.played = False  # was the last row replayed?
 
-# %% ../../nbs/data/12_gate.ipynb #34f386bc
+# %% ../../nbs/data/12_gate.ipynb #3a2c5cda
 @patch
 def _rules(self: Gate, e: Example) -> list[Problem]:
     n = self.count(e)
@@ -140,7 +140,7 @@ def _reserved(self: Gate, e: Example, task, messages) -> list[Problem]:
             return found
     return []
 
-# %% ../../nbs/data/12_gate.ipynb #d160827f
+# %% ../../nbs/data/12_gate.ipynb #35e3064e
 @patch
 def _execution(self: Gate, e: Example) -> list[Problem]:
     found = check_replay(e, self.tasks)
@@ -167,7 +167,7 @@ def _copy(self: Gate, text: str) -> list[Problem]:
     twin, similarity = self.index.find(text)
     return [Problem('near_duplicate', f'{similarity:.2f} like {twin}')] if twin else []
 
-# %% ../../nbs/data/12_gate.ipynb #939e2f05
+# %% ../../nbs/data/12_gate.ipynb #ced6fbaa
 @patch
 def find(
     self: Gate,
@@ -187,7 +187,7 @@ def find(
             return layer, found
     return '', []
 
-# %% ../../nbs/data/12_gate.ipynb #64b13c48
+# %% ../../nbs/data/12_gate.ipynb #9eb9bdee
 def _rejected(e: Example, layer: str, problem: Problem) -> Rejected:
     "What is kept of an example that was turned away."
     origin = e.meta.get('origin', '')
@@ -203,7 +203,7 @@ def _passed(self: Gate, e: Example) -> list[str]:
     rules, judges = (['rules'] * ('rules' in self.layers), ['judges'] * ('judges' in self.layers))
     return [*rules, *shown, *judges, 'no_duplicate', 'not_in_evaluation']
 
-# %% ../../nbs/data/12_gate.ipynb #893e0015
+# %% ../../nbs/data/12_gate.ipynb #54e55fab
 @patch
 def __call__(self: Gate, e: Example) -> Rejected | None:
     "None, and `e` is marked as verified; or why not."
@@ -228,7 +228,7 @@ def take_back(
     self.rejects[refused.layer, refused.reason] -= 1
     self.kept += 1
 
-# %% ../../nbs/data/12_gate.ipynb #c90c64fd
+# %% ../../nbs/data/12_gate.ipynb #66cf61e8
 @patch
 def counts(
     self: Gate,

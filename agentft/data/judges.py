@@ -8,7 +8,7 @@ __all__ = ['QUESTIONS', 'CHECKS', 'TRANSFORMS', 'VERDICT_SCHEMA', 'Verdict', 'Ju
            'right_text', 'no_false_success', 'true_report', 'worked_todos', 'ends_once', 'named_files', 'named_values',
            'OfflineJudges', 'as_text', 'judge_request', 'read_verdict', 'AskedJudges']
 
-# %% ../../nbs/data/11_judges.ipynb #07d685d7
+# %% ../../nbs/data/11_judges.ipynb #17dac527
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +23,7 @@ from ..core.records import Example, Message
 from .rules import Made, Row, rules_of
 from .shown import plain_text, shown_text
 
-# %% ../../nbs/data/11_judges.ipynb #0d64ab90
+# %% ../../nbs/data/11_judges.ipynb #e0a17955
 QUESTIONS = dict(
     grounded='Does every value in the calls and answers (paths, replaced text, names, numbers, ids) stand in what '
     'was shown before, or follow from it?',
@@ -58,7 +58,7 @@ def verdict_problems(
     "What speaks against a row."
     return [Problem(_KINDS[v.question], f'{v.why}: {v.evidence}'[:200]) for v in verdicts if v.verdict == 'no']
 
-# %% ../../nbs/data/11_judges.ipynb #37648f7f
+# %% ../../nbs/data/11_judges.ipynb #d532a0a5
 @dataclass(frozen=True)
 class Doubt:
     "Something that speaks against a row."
@@ -94,7 +94,7 @@ def judge_offline(
         return Verdict(question, 'yes')
     return Verdict(question, 'no' if first.sure else 'unclear', first.evidence[:160], first.why)
 
-# %% ../../nbs/data/11_judges.ipynb #1f1d8f4b
+# %% ../../nbs/data/11_judges.ipynb #6f2ea671
 _OWN = frozenset('plan.md workspace.md todo_guide.md instructions.md archive'.split())  # kept unasked by agents
 
 
@@ -132,7 +132,7 @@ def _half_known(path: str, shown: str) -> bool:
     words = [w for w in _parts(p.stem) if len(w) > 2 or w.isdigit()]
     return not words or any(w in shown for w in words)
 
-# %% ../../nbs/data/11_judges.ipynb #7df126a5
+# %% ../../nbs/data/11_judges.ipynb #4c9f9399
 _NEW = dict(write_file='path', create_directory='path', move_file='dest', copy_file='dest', rename_file='new_name')
 _OLD = ('path', 'source')
 
@@ -154,7 +154,7 @@ def paths(row: Row):
                 sure = row.shape != 'window' or not new and c.changes
                 yield Doubt('a path that nothing before it shows', path, sure)
 
-# %% ../../nbs/data/11_judges.ipynb #1d36756a
+# %% ../../nbs/data/11_judges.ipynb #cd2db1d8
 _LEFT_OUT = re.compile(r'\[\.\.\. .{0,60}(?:left out|truncated)')
 
 
@@ -176,7 +176,7 @@ def _texts_before(row: Row) -> list[tuple]:
             files.apply(c.ours, c.result)
     return out
 
-# %% ../../nbs/data/11_judges.ipynb #9edb1758
+# %% ../../nbs/data/11_judges.ipynb #d02581e6
 @check('grounded')
 def replaced_text(row: Row):
     "Text that an edit replaces and nothing shows."
@@ -187,7 +187,7 @@ def replaced_text(row: Row):
         if plain_text(old) not in _before(row, c.at) and old not in (text or ''):
             yield Doubt('replaces text that nothing before it shows', old)
 
-# %% ../../nbs/data/11_judges.ipynb #7b2ce32c
+# %% ../../nbs/data/11_judges.ipynb #8b61e1a2
 _NUMBER = re.compile(r'\d+(?:[.,]\d+)*')
 
 
@@ -237,7 +237,7 @@ def _date(number: str, shown: 'Shown') -> bool:
 
 TRANSFORMS = {f.__name__.strip('_'): f for f in (_same, _part, _pieces, _next, _sum, _date)}
 
-# %% ../../nbs/data/11_judges.ipynb #efb83634
+# %% ../../nbs/data/11_judges.ipynb #72b38e82
 _MONTHS = 'january february march april may june july august september october november december'.split()
 
 
@@ -294,7 +294,7 @@ class Shown:
         "By which transform `number` follows from what was shown."
         return next((name for name, follows in TRANSFORMS.items() if follows(number, self)), '')
 
-# %% ../../nbs/data/11_judges.ipynb #a440a09a
+# %% ../../nbs/data/11_judges.ipynb #27389512
 _WRITES = ('new_string', 'content', 'summary', 'new_name', 'todos', 'notes')
 
 
@@ -332,7 +332,7 @@ def numbers(row: Row):
             if not shown.gives(number):
                 yield Doubt('a number that follows from nothing before it', number, sure and not reckons)
 
-# %% ../../nbs/data/11_judges.ipynb #ccc6675d
+# %% ../../nbs/data/11_judges.ipynb #45bcb0e5
 _NAME = re.compile(r'(?<![\w.])[A-Z][a-zà-ÿ]+(?: [A-Z][a-zà-ÿ]+)+')
 
 
@@ -344,7 +344,7 @@ def names(row: Row):
             if not any(plain_text(w) in _before(row, k) for w in name.split()):
                 yield Doubt('a name that nothing before it shows', name, sure)
 
-# %% ../../nbs/data/11_judges.ipynb #9c63ce39
+# %% ../../nbs/data/11_judges.ipynb #00e3e77d
 _STARTS = dict(
     write_file=r'Written: ',
     edit_file=r'Edited: ',
@@ -390,7 +390,7 @@ def _is_listing(c: Made) -> bool:
     "A folder may be empty, which is told in other words."
     return c.ours.name == 'list_files' and c.result.content.endswith('is empty.')
 
-# %% ../../nbs/data/11_judges.ipynb #c60f1c2c
+# %% ../../nbs/data/11_judges.ipynb #769c9ef8
 _PATHS = re.compile(
     r'(?<![\w./])(?:[\w.@-]+/)*[\w@-][\w.@-]*\.[A-Za-z]\w{0,4}(?![\w/-])|(?<![\w./:])(?:[\w.@-]+/)+(?![\w*{])'
 )
@@ -403,10 +403,13 @@ def _paths_in(text: str) -> list[str]:
     return [x for x in dict.fromkeys(found) if x and x.lower() not in ('e.g', 'i.e')]
 
 
+_CHANGES = frozenset([*_NEW, 'edit_file', 'delete_file', 'delete_directory'])  # what other tools change is not known
+
+
 @check('consistent')
 def right_file(row: Row):
     "Results that name another file, or the size of another text."
-    for c in (c for c in row.calls if c.ok and c.changes):
+    for c in (c for c in row.calls if c.ok and c.ours.name in _CHANGES):
         own = [clean_path(x) for x, _ in _places(c)]
         named = _paths_in(c.result.content.splitlines()[0] if c.result.content else '')
         if own and named and not any(a.endswith(b) or b.endswith(a) for a in own for b in named):
@@ -416,7 +419,7 @@ def right_file(row: Row):
         if wrote and len(text.encode('utf-8', 'replace')) != int(size[1]):
             yield Doubt('another number of bytes was written', c.result.content[:80])
 
-# %% ../../nbs/data/11_judges.ipynb #779d6ca4
+# %% ../../nbs/data/11_judges.ipynb #98161ab0
 def _bare(text: str) -> list[str]:
     "The lines of a text or of a read, without numbers, and without blank ones at the end."
     return [re.sub(r'^ *\d+\t', '', line).rstrip() for line in text.rstrip().splitlines()]
@@ -447,7 +450,7 @@ def _contradicts(c: Made, known: str, exact: bool) -> tuple[str, str] | None:
         return f'holds {known.count(old)} times what is replaced', old
     return None
 
-# %% ../../nbs/data/11_judges.ipynb #4feb7773
+# %% ../../nbs/data/11_judges.ipynb #d8622e97
 _ADMITS = re.compile(
     r"fail|error|could not|couldn't|cannot|can't|unable|not (?:found|possible|done|allowed)|missing|denied", re.I
 )
@@ -459,6 +462,12 @@ _CLAIM = re.compile(
 
 
 _OF_FORM = re.compile(r'\W*(?!changed)[a-z]+`?: ', re.I)  # a line of a report that answers something else
+_NOT_YET = re.compile(r"\?|\b(?:shall|will|would|can|could|should|cannot|may|must|please)\b|'ll\b", re.I)
+
+
+def _claims(line: str) -> bool:
+    "Does a line state that something was done?"
+    return bool(_CLAIM.search(line)) and not _OF_FORM.match(line) and not _NOT_YET.search(line)
 
 
 def _failed(c: Made) -> bool:
@@ -470,14 +479,14 @@ def _failed(c: Made) -> bool:
 def no_false_success(row: Row):
     "Success that is reported, or a conversation that goes on, after the last change of a file failed."
     last, said = {}, ' '.join(text for _, text in row.texts())
-    for c in (c for c in row.calls if c.changes and c.result is not None):
+    for c in (c for c in row.calls if c.ours.name in _CHANGES and c.result is not None):
         for path, _ in _places(c):
             last[clean_path(path)] = c
     for path, c in last.items():
         if _failed(c) and row.shape != 'window' and not _ADMITS.search(said):
             yield Doubt(f'the last {c.call.name} of {path} failed, and nobody says so', c.result.content[:80])
 
-# %% ../../nbs/data/11_judges.ipynb #aa40476a
+# %% ../../nbs/data/11_judges.ipynb #ecaf2adf
 def _touched(row: Row) -> tuple[set, set]:
     "Paths of calls that succeeded: those that were changed, and all."
     changed, seen = set(), set()
@@ -508,14 +517,14 @@ def true_report(row: Row):
             if path and not _is_one_of(path, seen) and plain_text(path) not in _before(row, c.at):
                 yield Doubt('handed in, and never touched', path)
     for _, text in row.texts():
-        for line in (x for x in text.splitlines() if _CLAIM.search(x) and not _OF_FORM.match(x)):
+        for line in (x for x in text.splitlines() if _claims(x)):
             if not changed and not re.search(r'\b(?:nothing|no |not|none)\b', line, re.I):
                 yield Doubt('reported as done, and nothing was changed', line[:80])
             for path in _paths_in(line):
                 if not _is_one_of(path, seen) and plain_text(path) not in shown_text(row.messages):
                     yield Doubt('reported as changed, and never touched', path)
 
-# %% ../../nbs/data/11_judges.ipynb #74ec9a16
+# %% ../../nbs/data/11_judges.ipynb #47c7d492
 def _marks(c: Made, state: AgentState) -> list[str]:
     "Texts of the todos of the work that a call marks; the machine moves on."
     if c.ours.name not in BOOKKEEPING:
@@ -551,7 +560,7 @@ def ends_once(row: Row):
     if later:
         yield Doubt('the job was ended, and goes on', f'{later[0].call.name}')
 
-# %% ../../nbs/data/11_judges.ipynb #824db13b
+# %% ../../nbs/data/11_judges.ipynb #46e2d64f
 _FORM = re.compile(r'`\w+: \.\.\.` \(.*?\)', re.S)  # a line of a report that is asked for
 _LIMIT = re.compile(r'(?:most|least|than|within|under|over|up to|maximum|max|first|last|exactly)\W+(?:\w+\W+)?$', re.I)
 _UNIT = re.compile(r'^\W*(?:words?|lines?|characters?|todos?|entries|rows?|sentences?|columns?|digits?)\b', re.I)
@@ -587,7 +596,7 @@ def _is_example(path: str, asked: str) -> bool:
     before = asked[: asked.find(path)][-160:]
     return bool(re.search(r'\b(?:such as|like|for example|e\.g\.|if|unless|in case|instead|example)\b', before, re.I))
 
-# %% ../../nbs/data/11_judges.ipynb #059edf07
+# %% ../../nbs/data/11_judges.ipynb #38e9a12c
 @check('serves')
 def named_values(row: Row):
     "Numbers that the request gives, and nothing uses."
@@ -605,7 +614,7 @@ def named_values(row: Row):
             unread = bool(changed) and not (_same(m[0], shown) or _part(m[0], shown))
             yield Doubt('the request gives a number that nothing uses', m[0], sure=bool(to_be_set) and unread)
 
-# %% ../../nbs/data/11_judges.ipynb #a0a88702
+# %% ../../nbs/data/11_judges.ipynb #b17b0c9f
 class OfflineJudges:
     "Answers the questions by comparison; asks nobody."
 
@@ -617,7 +626,7 @@ class OfflineJudges:
         row = Row(example)
         return [judge_offline(row, question) for question in QUESTIONS]
 
-# %% ../../nbs/data/11_judges.ipynb #c1882480
+# %% ../../nbs/data/11_judges.ipynb #1f19c2d8
 VERDICT_SCHEMA = dict(
     type='object',
     properties=dict(
@@ -649,7 +658,7 @@ def judge_request(
     fields = dict(question=QUESTIONS[question], conversation=as_text(example))
     return dict(prompt=f'judge-{question}', fields=fields, schema=VERDICT_SCHEMA)
 
-# %% ../../nbs/data/11_judges.ipynb #928065b7
+# %% ../../nbs/data/11_judges.ipynb #5e9a7fcf
 def read_verdict(
     example: Example,
     question: str,  # a name in `QUESTIONS`
@@ -666,7 +675,7 @@ def read_verdict(
         return Verdict(question, 'unclear', quote[:160], 'the quote does not stand in the conversation', by)
     return Verdict(question, said, quote[:160], why, by)
 
-# %% ../../nbs/data/11_judges.ipynb #74844fe1
+# %% ../../nbs/data/11_judges.ipynb #18156eed
 class AskedJudges:
     "Asks a teacher; what was answered once is not asked again."
 

@@ -114,6 +114,8 @@ def _other_path(path: str, e: Example, rng) -> str:
     if others and rng.random() < 0.5:
         return rng.choice(others)
     p = PurePosixPath(path)
+    if not p.name:  # a folder, or the workspace itself
+        return 'src'
     ways = [p.with_name(f'{p.stem}s{p.suffix}'), p.with_name(f'{p.stem}_old{p.suffix}'), PurePosixPath('src') / p]
     return str(rng.choice(ways))
 
@@ -443,6 +445,11 @@ def wrong_language(e: Example, rng) -> Example | None:
     return _rewritten(e, rng.choice(places), lambda _: text)
 
 # %% ../../nbs/data/13_planted.ipynb #90cc89dd
+def _names(text: str, path: str) -> bool:
+    "Does `text` name the file?"
+    return bool(PurePosixPath(path).suffix) and path in text
+
+
 def _first_user(e: Example) -> int | None:
     return next((k for k, m in enumerate(e.messages) if m.role == 'user' and m.content.strip()), None)
 
@@ -453,7 +460,7 @@ def other_request(e: Example, rng) -> Example | None:
     if (k := _first_user(e)) is None:
         return None
     e = _copied(e)
-    text, paths = e.messages[k].content, [p for p in _known_paths(e) if p in e.messages[k].content]
+    text, paths = e.messages[k].content, [p for p in _known_paths(e) if _names(e.messages[k].content, p)]
     used = ' '.join(str(x) for _, _, c in _calls(e, 'edit_file', 'write_file') for x in c.arguments.values())
     numbers = [x for x in _NUMBER.findall(text) if x in _NUMBER.findall(used)]
     if numbers and (not paths or rng.random() < 0.5):
@@ -485,10 +492,13 @@ def leaked_blueprint(e: Example, rng) -> Example | None:
         (c.arguments.get('path'), c.arguments.get('content') or c.arguments.get('new_string'))
         for _, _, c in _calls(e, 'edit_file', 'write_file')
     ]
-    path, text = next(((p, t) for p, t in written if p and t), ('the file', 'the expected text'))
+    written = [(p, t) for p, t in written if isinstance(p, str) and isinstance(t, str) and t]
+    path, text = written[0] if written else ('the file', 'the expected text')
     leak, k = rng.choice(_LEAKS).format(path=path, text=text[:200]), _first_user(e)
     e = _copied(e)
-    said = [n for n, m in enumerate(e.messages) if e.weights[n]]
+    said = [n for n, weight in enumerate(e.weights) if weight]
+    if k is None and not said:
+        return None
     at = k if k is not None and (rng.random() < 0.5 or not said) else said[0]
     e.messages[at].content = f'{e.messages[at].content}\n{leak}'.strip()
     return _done(e)

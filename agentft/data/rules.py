@@ -8,8 +8,9 @@ __all__ = ['SHAPES', 'WHYS', 'RULES', 'shape_of', 'rules_of', 'example_task', 'a
            'one_after_another', 'still', 'language', 'Blueprint', 'blueprint_of', 'leak', 'rule_table', 'rule_problems',
            'check_rules', 'untrain']
 
-# %% ../../nbs/data/09_rules.ipynb #006c488c
+# %% ../../nbs/data/09_rules.ipynb #49d7a9d6
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
@@ -38,7 +39,7 @@ from .languages import language_of
 from .seeds import NO_ACTION, Seed, seed_task
 from .shown import plain_text, shown_text
 
-# %% ../../nbs/data/09_rules.ipynb #73510e8c
+# %% ../../nbs/data/09_rules.ipynb #2efbb478
 SHAPES = dict(
     job='a whole job in two phases, ended by the tool that ends jobs',
     window='some decisions of a recorded job',
@@ -57,7 +58,7 @@ def shape_of(
     "The shape of a row: what its maker says, else window or job."
     return example.meta.get('shape') or ('window' if 'window' in example.meta else 'job')
 
-# %% ../../nbs/data/09_rules.ipynb #3217fb8d
+# %% ../../nbs/data/09_rules.ipynb #f32c1562
 _RULES = {'short': SHORT, 'full': FULL}
 
 
@@ -80,7 +81,7 @@ def example_task(e: Example) -> Task | None:
     if len(a := e.meta.get('arena', [])) == 1 and a[0][0] in FAMILIES:
         return make_task(*a[0])
 
-# %% ../../nbs/data/09_rules.ipynb #6d31c046
+# %% ../../nbs/data/09_rules.ipynb #808dea39
 def answers_to(
     messages: list[Message],
     k: int,  # of the message with the calls
@@ -91,7 +92,7 @@ def answers_to(
         return {c.id: m for c, m in zip(messages[k].tool_calls, results)}
     return {m.tool_call_id: m for m in results}
 
-# %% ../../nbs/data/09_rules.ipynb #dc5e9294
+# %% ../../nbs/data/09_rules.ipynb #72b72b25
 @dataclass
 class Made:
     "A call of a row."
@@ -123,7 +124,7 @@ class Row:
         self.example, self.messages, self.shape = example, example.messages, shape_of(example)
         self.tools = tools_from_schemas(example.tools, example.meta.get('contract'))
 
-# %% ../../nbs/data/09_rules.ipynb #3ccce13c
+# %% ../../nbs/data/09_rules.ipynb #389cb929
 @patch
 def _made(self: Row, k: int) -> list[Made]:
     "The calls of message `k`."
@@ -143,7 +144,7 @@ def trained(self: Row) -> list[int]:
     "The messages that are trained."
     return [k for k, weight in enumerate(self.example.weights) if weight]
 
-# %% ../../nbs/data/09_rules.ipynb #b88449a3
+# %% ../../nbs/data/09_rules.ipynb #51305196
 @patch
 def texts(self: Row) -> list[tuple]:
     "`(message, text)` of all that is said to the user in trained turns: answers, and summaries of a job."
@@ -160,7 +161,7 @@ def request(self: Row) -> str:
     "The first words of a user."
     return next((m.content for m in self.messages if m.role == 'user'), '')
 
-# %% ../../nbs/data/09_rules.ipynb #a69f2cdc
+# %% ../../nbs/data/09_rules.ipynb #d36f458b
 @dataclass(frozen=True)
 class Rule:
     "One rule."
@@ -190,7 +191,7 @@ def rule(
 
     return enter
 
-# %% ../../nbs/data/09_rules.ipynb #b42f154a
+# %% ../../nbs/data/09_rules.ipynb #9225396e
 def _out_of_order(row: Row, k: int) -> str:
     "What is wrong with the place of message `k`; '' where nothing is."
     m, before = row.messages[k], row.messages[k - 1] if k else None
@@ -213,7 +214,7 @@ def order(row: Row) -> list[tuple]:
     found = [(k, _out_of_order(row, k)) for k in range(len(row.messages))]
     return [(k, Problem('role_order', why)) for k, why in found if why]
 
-# %% ../../nbs/data/09_rules.ipynb #949b5b82
+# %% ../../nbs/data/09_rules.ipynb #91282076
 @rule('all', 'repeated_id', 'strange_answer')
 def ids(row: Row) -> list[tuple]:
     "A call id is used once in a row, and each result answers a call of the turn before it."
@@ -274,7 +275,7 @@ def _check_files(call, result, seen: _Seen, state) -> list[Problem]:
             state.note_read(path)
     return out
 
-# %% ../../nbs/data/09_rules.ipynb #5dce2684
+# %% ../../nbs/data/09_rules.ipynb #9c98266d
 class _Reading:
     "Reads a conversation call by call, as the agent's own machine would; a conversation that is no job has no phases."
 
@@ -297,7 +298,7 @@ class _Reading:
         self.worked = self.worked or c.ok
         return found
 
-# %% ../../nbs/data/09_rules.ipynb #8d44dba6
+# %% ../../nbs/data/09_rules.ipynb #19589d65
 def _failed(c: Made, shape: str = 'job') -> list[Problem]:
     "A call that was never answered, or refused."
     if c.result is None:
@@ -314,7 +315,7 @@ def _repeated(self: _Reading, c) -> list[Problem]:
     self.last = c.name, c.arguments
     return [Problem('repeated_call', f'{c.name} {c.arguments}'[:80])] if again else []
 
-# %% ../../nbs/data/09_rules.ipynb #08cb1432
+# %% ../../nbs/data/09_rules.ipynb #053b612b
 @patch
 def _bookkeeping(self: _Reading, c: Made, agent_phase: str) -> list[Problem]:
     "A call that moves todos or phases: is it legal, and was there work before it?"
@@ -328,7 +329,7 @@ def _bookkeeping(self: _Reading, c: Made, agent_phase: str) -> list[Problem]:
         self.worked = False
     return found
 
-# %% ../../nbs/data/09_rules.ipynb #03e1dca0
+# %% ../../nbs/data/09_rules.ipynb #d17992ea
 def _walk(row: Row) -> list[tuple]:
     "What the reading of a job or a conversation finds in trained turns."
     reading, out = _Reading(row), []
@@ -339,7 +340,7 @@ def _walk(row: Row) -> list[tuple]:
         out.append((None, Problem('no_job_complete', 'the conversation stops before the job is ended')))
     return out
 
-# %% ../../nbs/data/09_rules.ipynb #387a2952
+# %% ../../nbs/data/09_rules.ipynb #4679a916
 def _torn(row: Row, c: Made) -> list[Problem]:
     "Is a call parted from its result?"
     if c.result is not None or c.at == len(row.messages) - 1:
@@ -367,7 +368,7 @@ def _walk_window(row: Row) -> list[tuple]:
         out += [(c.at, p) for p in found]
     return out
 
-# %% ../../nbs/data/09_rules.ipynb #1cec4911
+# %% ../../nbs/data/09_rules.ipynb #0804a4f9
 @patch
 def found(self: Row, *kinds: str) -> list[tuple]:
     "What reading the calls finds, of these kinds."
@@ -385,7 +386,7 @@ def _read(name: str, shapes: str, kinds: str, about: str):
     find.__name__, find.__doc__ = name, about
     rule(shapes, *kinds.split())(find)
 
-# %% ../../nbs/data/09_rules.ipynb #859ec751
+# %% ../../nbs/data/09_rules.ipynb #f89f0756
 _TALKS = 'single parallel nested chat no_action'
 _read(
     'calls',
@@ -400,7 +401,7 @@ _read('repeats', f'job {_TALKS}', 'repeated_call', 'The same call is not made tw
 _read('todos', 'job', 'unworked_todo todo_machine', 'Todos and phases move legally; a todo is marked after work.')
 _read('end', 'job', 'no_job_complete', 'The job is ended by its tool.')
 
-# %% ../../nbs/data/09_rules.ipynb #4b5c6046
+# %% ../../nbs/data/09_rules.ipynb #78710c37
 @rule('job window', 'text_only_turn')
 def acts(row: Row) -> list[tuple]:
     "Every trained turn calls a tool."
@@ -427,7 +428,7 @@ def answer(row: Row) -> list[tuple]:
         out.append((None, Problem('no_answer', 'the conversation does not end with an answer in words')))
     return out
 
-# %% ../../nbs/data/09_rules.ipynb #638db6bc
+# %% ../../nbs/data/09_rules.ipynb #af0cefd8
 @rule('single', 'not_single')
 def one_call(row: Row) -> list[tuple]:
     "There is exactly one call."
@@ -444,7 +445,7 @@ def several_turns(row: Row) -> list[tuple]:
         return []
     return [(None, Problem('not_chat', f'{asked} turns of the user, {talked} in words'))]
 
-# %% ../../nbs/data/09_rules.ipynb #8b2b0da9
+# %% ../../nbs/data/09_rules.ipynb #5fcb4352
 def _values(x) -> list[str]:
     "Every text and number in the arguments `x`."
     if isinstance(x, dict):
@@ -461,7 +462,7 @@ def _stands_in(value: str, text: str) -> bool:
 
 def _known_before(row: Row, later: Made, earlier: Made) -> list[str]:
     "Texts that the `later` call can have its values from, without the result of the `earlier` one."
-    said = row.messages[: earlier.at + 1]
+    said = row.messages[: earlier.at + (later.at > earlier.at)]
     out = [x for m in said for x in (m.content, *_values([c.arguments for c in m.tool_calls]))]
     return out + [m.content for m in row.messages[: later.at] if m.role == 'user']
 
@@ -478,7 +479,7 @@ def _comes_from(row: Row, later: Made, earlier: Made, parts: bool = False) -> st
             return value
     return ''
 
-# %% ../../nbs/data/09_rules.ipynb #4cf4e4c8
+# %% ../../nbs/data/09_rules.ipynb #40277f01
 def _together(row: Row) -> list[list[Made]]:
     "The calls of each message that makes several."
     groups = {}
@@ -516,7 +517,7 @@ def one_after_another(row: Row) -> list[tuple]:
         return []
     return [(None, Problem('not_nested', 'no call needs what an earlier one showed'))]
 
-# %% ../../nbs/data/09_rules.ipynb #fe3c6b06
+# %% ../../nbs/data/09_rules.ipynb #f155633b
 _REASONS = dict(
     done='already|exists|is there|no change|nothing to|as it (is|was)|same',
     nothing='no|not|none|nothing|never|without|already',
@@ -535,7 +536,7 @@ def _says_why(text: str, why: str) -> bool:
         return True
     return bool(re.search(rf"\b({_REASONS[why]})\b|n't\b|n’t\b", text, re.I))
 
-# %% ../../nbs/data/09_rules.ipynb #02c4b9ca
+# %% ../../nbs/data/09_rules.ipynb #100e229d
 @rule('no_action', 'changes_something', 'says_no_reason', 'unknown_reason', 'tool_is_there', 'needed_tool_unnamed')
 def still(row: Row) -> list[tuple]:
     "No call changes anything, the answer says why or asks back, and a tool that is said to be missing is not offered."
@@ -552,7 +553,7 @@ def still(row: Row) -> list[tuple]:
     offered = {t.name for t in row.tools.values()} | {t.like for t in row.tools.values()}
     return out + [(None, Problem('tool_is_there', name)) for name in needs if name in offered]
 
-# %% ../../nbs/data/09_rules.ipynb #d5c480e4
+# %% ../../nbs/data/09_rules.ipynb #e6683ddd
 _REMINDER = re.compile(r'(?m)^\[(?:STRATEGIC|TACTICAL|PHASE_TRANSITION)\b.*$|^No tool call\..*$')
 
 
@@ -564,17 +565,24 @@ def _asked_in(row: Row, k: int) -> str:
     return ''
 
 
+def _scripts(text: str) -> set[str]:
+    "The scripts of the letters in `text`, such as CJK or CYRILLIC, without Latin."
+    letters = {c for c in text if c.isalpha() and c > '\u024f'}
+    return {unicodedata.name(c, '').split(' ')[0] for c in letters} - {'', 'LATIN'}
+
+
 @rule('all', 'wrong_language')
 def language(row: Row) -> list[tuple]:
     "Who is spoken to is answered in their own language."
     out = []
     for k, text in row.texts():
         said, asked = language_of(text), _asked_in(row, k)
-        if said and asked and said != asked:
+        users = ' '.join(m.content for m in row.messages[:k] if m.role == 'user')
+        if said and asked and said != asked and not _scripts(text) & _scripts(users):
             out.append((k, Problem('wrong_language', f'{said} where {asked} was asked in: {text[:60]!r}')))
     return out
 
-# %% ../../nbs/data/09_rules.ipynb #d0ffd891
+# %% ../../nbs/data/09_rules.ipynb #e8d17767
 _WORKSHOP = re.compile(
     r'\b(?:the )?checker (?:wants|expects|asks|requires|passes|will|needs)\b|\bblueprint\b'
     r'|\bexpected final (?:state|files?)\b'
@@ -599,7 +607,7 @@ def _texts_of(want) -> list[str]:
     "The texts in what is wanted of a file."
     return [str(want)] if isinstance(want, str) else [str(x) for x in want] if isinstance(want, list) else []
 
-# %% ../../nbs/data/09_rules.ipynb #fd14e376
+# %% ../../nbs/data/09_rules.ipynb #cc844df3
 def blueprint_of(
     example: Example,
 ) -> Blueprint | None:  # None: a recorded job, which has none
@@ -613,7 +621,7 @@ def blueprint_of(
     ids = [task.id, f'{task.family}-{task.seed}']
     return Blueprint(task.instruction, task.files, wants, [i for i in ids if re.search(r'\d', i) and len(i) > 6])
 
-# %% ../../nbs/data/09_rules.ipynb #f6827681
+# %% ../../nbs/data/09_rules.ipynb #dffb09a5
 def _secret_lines(b: Blueprint) -> set[str]:
     "Lines of the wanted texts that neither the files at the start nor the request hold."
     open_ = plain_text('\n'.join([b.request, *b.files.values()]))
@@ -644,7 +652,7 @@ def _leaked(text: str, b: Blueprint, secrets: set, shown: str, composed: bool) -
     hits = [x for x in sorted(secrets) if plain_text(x) in plain and plain_text(x) not in shown]
     return next((x for x in hits if not composed or _unknown_word(x, shown)), '')
 
-# %% ../../nbs/data/09_rules.ipynb #4795049b
+# %% ../../nbs/data/09_rules.ipynb #e58d80b3
 @rule('-window', 'leak')
 def leak(row: Row) -> list[tuple]:
     "Nothing of the final files, the checker or the plan stands in the prompt, or in a turn before it could be known."
@@ -660,7 +668,7 @@ def leak(row: Row) -> list[tuple]:
             out.append((k, Problem('leak', f'{found[:80]!r} stands in what the {m.role} says')))
     return out
 
-# %% ../../nbs/data/09_rules.ipynb #cb781d9c
+# %% ../../nbs/data/09_rules.ipynb #a4cda7b1
 def rule_table() -> list[dict]:
     "The rules with what they ask, for which shapes, and under which names they reject."
     rows = []
@@ -669,7 +677,7 @@ def rule_table() -> list[dict]:
         rows.append(dict(rule=r.name, asks=r.about, **holds, rejects_as=', '.join(r.kinds)))
     return rows
 
-# %% ../../nbs/data/09_rules.ipynb #02afff0e
+# %% ../../nbs/data/09_rules.ipynb #48b8523b
 def rule_problems(
     example: Example,
 ) -> list[tuple]:  # (index of the message, Problem); index None: the conversation as a whole
@@ -686,7 +694,7 @@ def check_rules(example: Example) -> list[Problem]:
     "What is wrong with the trained turns of `example`; empty when all are right."
     return [p for _, p in rule_problems(example)]
 
-# %% ../../nbs/data/09_rules.ipynb #4560d47f
+# %% ../../nbs/data/09_rules.ipynb #973c8b9d
 def _end_of_window(weights: list[float]) -> int:
     "A window ends with its last trained turn."
     return max(k for k, w in enumerate(weights) if w) + 1

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['groups', 'split_jobs']
 
-# %% ../../nbs/data/14_splits.ipynb #eb316018
+# %% ../../nbs/data/14_splits.ipynb #98c076fb
 from collections import Counter, defaultdict
 
 from ..core.records import Example, content_hash
