@@ -8,7 +8,7 @@ verification that turns bad rows away, and evaluated on the same held-out jobs.
     python bench/bench_corruption.py --draw          nothing but the figure, nbs/images/corruption.png
 
 The rows are simulated jobs of four families, played by the arena's expert and verified; the errors are those of
-`agentft.data.planted`, one in each corrupted row, all kinds in turn. The clean rows have passed the same verification
+`agentft.checks.planted`, one in each corrupted row, all kinds in turn. The clean rows have passed the same verification
 when they were made, so that it turns none of them away later says nothing. A cell takes 10 to 12 minutes on two quiet
 cores; the cells without corruption have the same rows with verification and without, and are trained once. What is said
 is said of new jobs of these four families: other families are not drawn.
@@ -50,7 +50,7 @@ def make_rows(work, n, model):
 
 def verify(rows, model):
     "Per row: '' where the three layers let it through, else the layer that turns it away."
-    from agentft.data.gate import Gate, Reserved, row_length
+    from agentft.checks.gate import Gate, Reserved, row_length
     from agentft.model.chat import ChatFormat
     from agentft.model.loading import load_tokenizer
 
@@ -76,7 +76,7 @@ class Cell:
     "The rows of one cell, corrupted and perhaps verified, with what is known about them."
 
     def __init__(self, rows, share, verification, seed, model):
-        from agentft.data.planted import corrupt
+        from agentft.checks.planted import corrupt
 
         spoiled, names = corrupt(rows, share, seed)
         layers = verify(spoiled, model)

@@ -6,7 +6,7 @@
     python bench/planted_errors.py --traces FOLDER                              # windows of other people's agents
     ... --show 20                                                               # right rows that were turned away, to read
 
-Every error of `agentft.data.planted` is put into every row that offers it a place, one at a time, at most `--most` rows
+Every error of `agentft.checks.planted` is put into every row that offers it a place, one at a time, at most `--most` rows
 for each error. A layer has found it when it speaks against the spoiled row; rows against which it speaks before the error
 is planted are false alarms, and are left out of what it can find. Precision is told for a set in which half of the rows
 are spoiled (`corrupt(rows, 0.5, seed)`): found spoiled rows / all rows that are turned away. Intervals are Wilson's
@@ -29,15 +29,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from agentft.arena.catalogue import FAMILIES, make_task
 from agentft.arena.players import Expert, play
+from agentft.checks.execution import check_replay
+from agentft.checks.judges import OfflineJudges, as_text, verdict_problems
+from agentft.checks.planted import PLANTED, corrupt
+from agentft.checks.rules import check_rules, rule_problems, untrain
 from agentft.core.intervals import wilson
 from agentft.core.records import Example, Job, read_jsonl
-from agentft.data.execution import check_replay
-from agentft.data.judges import OfflineJudges, as_text, verdict_problems
-from agentft.data.own_history import is_simulated
-from agentft.data.planted import PLANTED, corrupt
-from agentft.data.rules import check_rules, rule_problems, untrain
 from agentft.data.windows import offered_to, window_example, windows
 from agentft.evidence.right_turns import judge_turns
+from agentft.history.own_history import is_simulated
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
 from agentft.workbench.figures import markdown_table

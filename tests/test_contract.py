@@ -22,6 +22,7 @@ from agentft.arena.proof import proof_rows
 from agentft.arena.sessions import PART, Session
 from agentft.arena.tasks import Item, Task, read_call, start_files, tool_call
 from agentft.arena.toolboxes import USELESS, VOCABULARIES, disguise, under_contract
+from agentft.checks.rules import rule_problems
 from agentft.cli import main
 from agentft.core.agent import (
     FULL,
@@ -53,7 +54,6 @@ from agentft.core.records import (
     write_jsonl,
 )
 from agentft.data.expansion import job_example
-from agentft.data.rules import rule_problems
 from agentft.data.suites import suite_tasks
 from agentft.data.windows import window_example, windows
 from agentft.evaluation.answers import Answer

@@ -20,22 +20,22 @@ from agentft.arena.players import Expert, play, say
 from agentft.arena.sessions import Session
 from agentft.arena.tasks import tool_call
 from agentft.arena.toolboxes import Toolbox, disguise, under_contract
+from agentft.checks.execution import check_execution
+from agentft.checks.gate import Gate, Reserved
+from agentft.checks.rules import check_rules, example_task, rules_of
 from agentft.core.agent import FULL, SHORT, TOOLS, in_words_of, tool_schemas, tools_from_schemas
 from agentft.core.contracts import Contract, infer_contract, write_contract
 from agentft.core.records import Example, from_dict, to_dict
-from agentft.data.contract_rows import environment_rows, open_team, team_contract, team_rows, training_jobs
-from agentft.data.execution import check_execution
 from agentft.data.expansion import expand
-from agentft.data.gate import Gate, Reserved
-from agentft.data.generation import generate, wishes
-from agentft.data.preferences import pair
-from agentft.data.rules import check_rules, example_task, rules_of
 from agentft.data.seeds import BEHAVIOURS, Seed, Step, family_seeds, held_kind, read_seeds
 from agentft.data.suites import suite_tasks
 from agentft.data.variations import OfflineTeacher
 from agentft.evaluation.standings import refuse_copies
+from agentft.generation.contract_rows import environment_rows, open_team, team_contract, team_rows, training_jobs
+from agentft.generation.wishes import generate, wishes
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
+from agentft.pairs.played_pairs import pair
 from agentft.teachers.prompts import read_prompts
 from agentft.teachers.questions import Answer, Teacher
 from agentft.traces.wanted_jobs import read_jobs

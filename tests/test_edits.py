@@ -17,12 +17,12 @@ from agentft.arena.catalogue import make_task
 from agentft.arena.faults import Faulty
 from agentft.arena.players import Expert, play
 from agentft.arena.workspace import Workspace
+from agentft.checks.execution import check_execution
+from agentft.checks.rules import check_rules, example_task
+from agentft.checks.splits import groups
 from agentft.core.records import Job, Message, ToolCall, Turn, from_dict, read_jsonl, to_dict, write_jsonl
 from agentft.core.replacements import edit_cost, minimal_edit, readable_edit
-from agentft.data.execution import check_execution
 from agentft.data.histories import compact_example, to_example, to_task, wishes
-from agentft.data.rules import check_rules, example_task
-from agentft.data.splits import groups
 from agentft.evidence.changes import KINDS, REASONS, clean_message, file_edits, is_told, message_reason, told
 from agentft.evidence.edits import Edit, Tally, code_base, stream_edits, stream_job_edits
 from agentft.evidence.memory import compact_pairs, compact_summary, compare_versions, git_compact_pairs

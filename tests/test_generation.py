@@ -15,7 +15,8 @@ from canned_teacher import Canned, dialogue_blueprint, job_blueprint, still_blue
 from agentft.arena.dialogues import SHAPES
 from agentft.arena.sessions import Session
 from agentft.core.records import Message, from_dict, to_dict
-from agentft.data.blueprints import (
+from agentft.data.seeds import BEHAVIOURS, NO_ACTION, Seed, read_seeds, seed_task
+from agentft.generation.blueprints import (
     DIALOGUE,
     JOB,
     blueprint_dialogue,
@@ -23,9 +24,8 @@ from agentft.data.blueprints import (
     check_dialogue_blueprint,
     check_job,
 )
-from agentft.data.generation import generate, wishes
-from agentft.data.plays import Play, agreed
-from agentft.data.seeds import BEHAVIOURS, NO_ACTION, Seed, read_seeds, seed_task
+from agentft.generation.plays import Play, agreed
+from agentft.generation.wishes import generate, wishes
 from agentft.teachers.prompts import read_prompts
 from agentft.teachers.questions import Answer, Stopped, Teacher
 

@@ -11,7 +11,10 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
-RIVER = 'core workbench arena model traces evidence teachers data sets review training evaluation serving rental phases cli'.split()
+RIVER = (
+    'core workbench arena model traces evidence teachers data checks generation history pairs sets review training '
+    'evaluation serving rental phases cli'
+).split()
 
 
 def modules():

@@ -11,20 +11,26 @@ from pathlib import Path
 import pytest
 
 from agentft.arena.players import expert_script
+from agentft.checks.gate import Gate, Reserved, row_length
 from agentft.core.records import ToolCall, to_dict
-from agentft.data.decisions import ALREADY, decision_problems, take_decisions
-from agentft.data.explained_edits import explained_example, explanation_problems, unexplained, values_in, why_not_said
-from agentft.data.gate import Gate, Reserved, row_length
-from agentft.data.handovers import NOT_ALL_WORKED, hand_over_decisions, hand_overs, take_hand_overs
 from agentft.data.histories import wishes
-from agentft.data.long_files import long_task, part_problems, take_deep, take_long_files
-from agentft.data.memory_versions import budget_example, check_version, expand_memory, memory_sources
-from agentft.data.own_history import OwnRows, take_edits, take_own_history
-from agentft.data.plays import play_agreed, with_style
 from agentft.data.seeds import Seed, seed_task
-from agentft.data.tool_sequences import sequence_decisions, take_sequences, tool_steps, transition_table
 from agentft.evidence.found import Found, read_found
 from agentft.evidence.memory import compare_versions
+from agentft.generation.plays import play_agreed, with_style
+from agentft.history.decisions import ALREADY, decision_problems, take_decisions
+from agentft.history.explained_edits import (
+    explained_example,
+    explanation_problems,
+    unexplained,
+    values_in,
+    why_not_said,
+)
+from agentft.history.handovers import NOT_ALL_WORKED, hand_over_decisions, hand_overs, take_hand_overs
+from agentft.history.long_files import long_task, part_problems, take_deep, take_long_files
+from agentft.history.memory_versions import budget_example, check_version, expand_memory, memory_sources
+from agentft.history.own_history import OwnRows, take_edits, take_own_history
+from agentft.history.tool_sequences import sequence_decisions, take_sequences, tool_steps, transition_table
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
 from agentft.phases.collect import collect

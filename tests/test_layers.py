@@ -15,14 +15,14 @@ from agentft.arena.environments import TeamEnvironment, act, look
 from agentft.arena.players import Expert, play
 from agentft.arena.tasks import tool_call
 from agentft.arena.toolboxes import disguise, under_contract
+from agentft.checks.execution import check_dialogue, check_execution, check_replay
+from agentft.checks.gate import LAYERS, Gate, Reserved
+from agentft.checks.judges import QUESTIONS, AskedJudges, OfflineJudges, read_verdict, verdict_problems
+from agentft.checks.planted import PLANTED, corrupt
+from agentft.checks.rules import RULES, SHAPES, check_rules, rule_problems, untrain
 from agentft.core.agent import LEAN, SHORT, TOOLS, tool_schemas
 from agentft.core.contracts import Contract
 from agentft.core.records import Example, Message, ToolCall, from_dict, to_dict
-from agentft.data.execution import check_dialogue, check_execution, check_replay
-from agentft.data.gate import LAYERS, Gate, Reserved
-from agentft.data.judges import QUESTIONS, AskedJudges, OfflineJudges, read_verdict, verdict_problems
-from agentft.data.planted import PLANTED, corrupt
-from agentft.data.rules import RULES, SHAPES, check_rules, rule_problems, untrain
 from agentft.data.seeds import read_seeds, seed_task
 
 ROOT = Path(__file__).parents[1]

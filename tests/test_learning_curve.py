@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import agentft.evaluation.curves as C
 import agentft.evaluation.learning_curve as L
+from agentft.checks.splits import groups
 from agentft.core.intervals import Clusters
 from agentft.core.records import Example, Message, write_jsonl
-from agentft.data.splits import groups
 from agentft.workbench.experiments import Experiments
 from agentft.workbench.runs import phase_dir, write_result
 

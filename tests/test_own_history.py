@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from agentft.checks.gate import Gate, Reserved, row_length
+from agentft.checks.rules import check_rules
 from agentft.core.records import (
     Example,
     Job,
@@ -20,8 +22,12 @@ from agentft.core.records import (
     read_jsonl,
     to_dict,
 )
-from agentft.data.gate import Gate, Reserved, row_length
-from agentft.data.own_history import (
+from agentft.data.seeds import Rejected
+from agentft.data.windows import group_of
+from agentft.evidence.found import Found, read_found
+from agentft.evidence.memory import compact_pairs
+from agentft.evidence.right_turns import judge_turns
+from agentft.history.own_history import (
     ENOUGH,
     HELD_OUT,
     OwnRows,
@@ -33,12 +39,6 @@ from agentft.data.own_history import (
     take_own_history,
     take_windows,
 )
-from agentft.data.rules import check_rules
-from agentft.data.seeds import Rejected
-from agentft.data.windows import group_of
-from agentft.evidence.found import Found, read_found
-from agentft.evidence.memory import compact_pairs
-from agentft.evidence.right_turns import judge_turns
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
 from agentft.phases.collect import collect

@@ -14,6 +14,8 @@ from agentft.arena.catalogue import EVAL_SEED, make_task
 from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import play
 from agentft.arena.toolboxes import disguise
+from agentft.checks.gate import Gate, Reserved, row_length
+from agentft.checks.splits import split_jobs
 from agentft.core.agent import check_call, contract_of
 from agentft.core.files import Files
 from agentft.core.records import (
@@ -31,20 +33,18 @@ from agentft.core.records import (
     write_jsonl,
 )
 from agentft.core.replacements import apply_edits, count_tokens
-from agentft.data.corrections import GIVES, GIVES_NONE, NoPair, corrections
-from agentft.data.gate import Gate, Reserved, row_length
-from agentft.data.labelled_rows import Unpaired, labelled_rows, read_labelled, write_labelled
-from agentft.data.own_history import OwnRows, is_simulated, join_groups, take_own_history
-from agentft.data.own_pairs import own_pairs
-from agentft.data.pair_checks import VERBOSE, check_pairs, even_lengths, length_rows, length_warning, mode_of
-from agentft.data.preferences import pair
-from agentft.data.splits import split_jobs
 from agentft.data.windows import offered_to
 from agentft.evidence.failures import MODES, detect
 from agentft.evidence.found import Found, read_found
 from agentft.evidence.memory import compact_pairs
+from agentft.history.own_history import OwnRows, is_simulated, join_groups, take_own_history
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
+from agentft.pairs.corrections import GIVES, GIVES_NONE, NoPair, corrections
+from agentft.pairs.labelled_rows import Unpaired, labelled_rows, read_labelled, write_labelled
+from agentft.pairs.own_pairs import own_pairs
+from agentft.pairs.pair_checks import VERBOSE, check_pairs, even_lengths, length_rows, length_warning, mode_of
+from agentft.pairs.played_pairs import pair
 from agentft.phases.collect import collect
 from agentft.workbench.recipes import project
 

@@ -22,10 +22,10 @@ from helpers.lab import BROWSER, ROOT, chromium, jupyter_lab, notebook, wait_for
 from agentft.arena.catalogue import make_task
 from agentft.arena.faults import Faulty
 from agentft.arena.players import Expert, play
+from agentft.checks.gate import Gate, Reserved
+from agentft.checks.rules import untrain
 from agentft.core.records import Example, Message, to_dict, write_jsonl
 from agentft.data.expansion import job_example
-from agentft.data.gate import Gate, Reserved
-from agentft.data.rules import untrain
 from agentft.review.decisions import (
     Decision,
     Decisions,

@@ -16,10 +16,10 @@ from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import FLOORS, Expert, expert_script, play
 from agentft.arena.proof import LEAST, proof_line, proof_rows
 from agentft.arena.sessions import Session
+from agentft.checks.gate import Gate, Reserved
 from agentft.cli import main
 from agentft.core.records import Example, Job, Message, ToolCall, from_dict, to_dict, write_jsonl
 from agentft.data.expansion import answer_example
-from agentft.data.gate import Gate, Reserved
 from agentft.data.seeds import (
     BEHAVIOURS,
     LOOKS,

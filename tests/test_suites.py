@@ -10,11 +10,11 @@ import pytest
 
 from agentft.arena.catalogue import FAMILIES, trained_on
 from agentft.arena.players import Expert, play
+from agentft.checks.gate import Gate, Reserved
 from agentft.core.agent import FULL, SHORT, TOOLS
 from agentft.core.contracts import Contract
 from agentft.core.metrics import five
 from agentft.core.records import Example, from_dict, to_dict
-from agentft.data.gate import Gate, Reserved
 from agentft.data.seeds import Seed, held_kind, read_seeds, seed_task
 from agentft.data.suites import STANDARD, SUITES, NearTasks, families_in, first_number, prompt_text, suite_tasks
 from agentft.data.variations import MOST_FILES, MOST_TODOS, evolve_seed, vary_seed

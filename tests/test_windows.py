@@ -9,11 +9,11 @@ import pytest
 from agentft.arena.catalogue import make_task
 from agentft.arena.faults import FAULTS, Faulty
 from agentft.arena.players import Expert, play
+from agentft.checks.rules import check_rules
 from agentft.core.agent import FULL
 from agentft.core.files import replay_files
 from agentft.core.records import Job, Label, Message, Outcome, Todo, ToolCall, Turn
 from agentft.core.todo_work import todo_work
-from agentft.data.rules import check_rules
 from agentft.data.shown import plain_text, shown_text
 from agentft.data.windows import NO_WORK_SHOWN, NOT_OFFERED, REWRITES, offered_to, references, window_example, windows
 from agentft.evidence.failures import detect
@@ -318,7 +318,7 @@ def read_jobs_of_sessions():
 
 
 def test_one_bad_decision_does_not_cost_its_window():
-    from agentft.data.rules import untrain
+    from agentft.checks.rules import untrain
 
     job = full_jobs()[0]
     w = next(w for w in windows(job, fmt(), 2048) if len(w.trained) > 3)

@@ -15,9 +15,9 @@ from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
 
+from ..checks.splits import groups
 from ..core.intervals import Clusters, clusters_of, counted, interval
 from ..core.records import Example, content_hash, read_jsonl, to_dict, write_atomic
-from ..data.splits import groups
 from ..data.suites import SUITES, suite_tasks
 from .answers import answerable, draw_references, read_references, window_limit
 from .comparison import listed_words

@@ -12,10 +12,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ..arena.tasks import OBJECTIVES, Task
+from ..checks.rules import example_task
 from ..core.intervals import clusters_of, counted
 from ..core.metrics import LABELS, TARGETS, Metric, five, job_counts
 from ..core.records import Example, Job
-from ..data.rules import example_task
 from ..data.suites import SUITES, NearTasks
 from agentft.evaluation.comparison import (
     BETTER,

@@ -12,13 +12,19 @@ from functools import partial
 from pathlib import Path
 
 from ..arena.catalogue import FAMILIES, trained_on
+from ..checks.gate import LAYERS, Gate, Reserved, row_length
+from ..checks.judges import AskedJudges
+from ..checks.splits import split_jobs
 from ..core.intervals import counted
 from ..core.records import write_atomic, write_jsonl
-from ..data.contract_rows import environment_rows, open_team, team_contract, team_rows
 from ..data.expansion import quotas
-from ..data.explained_edits import explained_example, unexplained
-from ..data.gate import LAYERS, Gate, Reserved, row_length
-from agentft.data.generation import (
+from ..data.seeds import Rejected, check_seeds, family_seeds, held_kind, read_seeds
+from ..data.variations import OfflineTeacher
+from ..evidence.forgotten import drop_forgotten, read_forgotten
+from ..evidence.found import find_found
+from ..generation.contract_rows import environment_rows, open_team, team_contract, team_rows
+from ..generation.plays import with_style
+from agentft.generation.wishes import (
     Generated,
     behaviour_shares,
     expected_usd,
@@ -27,11 +33,11 @@ from agentft.data.generation import (
     read_variety,
     wishes,
 )
-from ..data.handovers import take_hand_overs
-from ..data.judges import AskedJudges
-from ..data.long_files import take_deep, take_long_files
-from ..data.memory_versions import budget_example, expand_memory, memory_sources
-from agentft.data.own_history import (
+from ..history.explained_edits import explained_example, unexplained
+from ..history.handovers import take_hand_overs
+from ..history.long_files import take_deep, take_long_files
+from ..history.memory_versions import budget_example, expand_memory, memory_sources
+from agentft.history.own_history import (
     by_source,
     failure_flow,
     in_turn,
@@ -41,17 +47,11 @@ from agentft.data.own_history import (
     seed_flow,
     take_own_history,
 )
-from ..data.own_pairs import own_pairs
-from ..data.pair_checks import length_rows, length_warning
-from ..data.plays import with_style
-from ..data.seeds import Rejected, check_seeds, family_seeds, held_kind, read_seeds
-from ..data.splits import split_jobs
-from ..data.tool_sequences import take_sequences
-from ..data.variations import OfflineTeacher
-from ..evidence.forgotten import drop_forgotten, read_forgotten
-from ..evidence.found import find_found
+from ..history.tool_sequences import take_sequences
 from ..model.chat import ChatFormat
 from ..model.loading import load_tokenizer
+from ..pairs.own_pairs import own_pairs
+from ..pairs.pair_checks import length_rows, length_warning
 from ..review.decisions import honour, open_review, read_decisions, review_folder
 from ..review.pages import write_sample_page
 from ..sets.cards import CardFacts, write_card

@@ -20,11 +20,11 @@ from pathlib import Path
 from fastcore.basics import patch
 
 from ..arena.sessions import Session
+from ..checks.execution import check_execution
+from ..checks.rules import check_rules, example_task
 from ..core.agent import FULL, SHORT
 from ..core.intervals import counted
 from ..core.records import Example, Message, Preference, from_dict, read_jsonl, to_dict
-from ..data.execution import check_execution
-from ..data.rules import check_rules, example_task
 from ..data.seeds import Rejected
 from .samples import Advice, Estimate, Plan, advice, estimate, make_plan, row_key
 from ..workbench.recipes import project

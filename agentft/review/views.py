@@ -12,11 +12,11 @@ import json
 import re
 from dataclasses import replace
 
+from ..checks.rules import rule_problems
 from ..core.agent import canonical, tools_from_schemas
 from ..core.files import Files, clean_path
 from ..core.intervals import counted
 from ..core.records import Example, Message, Preference, ToolCall, to_dict
-from ..data.rules import rule_problems
 from .samples import UNSEEN, Doubt
 
 # %% ../../nbs/review/02_views.ipynb #1611c984

@@ -9,10 +9,10 @@ __all__ = ['manifest', 'check_manifest']
 from collections import Counter, defaultdict
 
 from ..arena.catalogue import FAMILIES
+from ..checks.splits import groups
 from ..core.intervals import counted
 from ..core.records import Example, from_dict
 from ..data.seeds import Seed, held_kind
-from ..data.splits import groups
 
 # %% ../../nbs/sets/05_manifests.ipynb #d813abfc
 def manifest(

@@ -34,7 +34,7 @@ def _git(folder: Path, *args) -> str:
     return done.stdout.strip()
 
 
-_FOLDERS = ('core', 'workbench', 'arena', 'model', 'data', 'training', 'evaluation')
+_FOLDERS = ('core', 'workbench', 'arena', 'model', 'data', 'checks', 'generation', 'history', 'training', 'evaluation')
 
 
 def _made_by(path: Path) -> dict:

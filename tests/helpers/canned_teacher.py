@@ -13,8 +13,8 @@ from agentft.arena.catalogue import EVAL_SEED, FAMILIES, make_task, trained_on
 from agentft.arena.players import expert_script, say
 from agentft.arena.tasks import start_files
 from agentft.core.records import content_hash
-from agentft.data.blueprints import blueprint_dialogue, blueprint_seed, talk_script
 from agentft.data.seeds import seed_task
+from agentft.generation.blueprints import blueprint_dialogue, blueprint_seed, talk_script
 
 KEYS = 'retries limit timeout workers depth width interval quota batch margin'.split()
 NAMES = 'orders intake billing search archive mail stock roster export import'.split()
