@@ -43,17 +43,17 @@ def command(out, rows, batch, usd):
     return [sys.executable, '-m', 'agentft.cli', 'synthesize', *(f'--{k}={v}' for k, v in options.items())]
 
 
-def run_killed(args, server, kills, r):
+def run_killed(args, server, kills, r, log):
     "Run until it ends; kill it `kills` times before. How often it was started, and the seconds of all runs."
     env = os.environ | dict(ANTHROPIC_BASE_URL=server.url, ANTHROPIC_API_KEY='local')
     started, begin = 0, time.time()
     while True:
         started += 1
-        p = subprocess.Popen(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        with log.open('w') as out:
+            p = subprocess.Popen(args, env=env, stdout=out, stderr=subprocess.STDOUT)
         if started > kills:
-            said = p.communicate()[0]
-            if p.returncode:
-                raise SystemExit(f'it ended with {p.returncode}: {said[-2000:]}')
+            if p.wait():
+                raise SystemExit(f'it ended with {p.returncode}: {log.read_text()[-2000:]}')
             return started, time.time() - begin
         known = len(server.ledger()['rows'])
         until = known + r.randint(50, 600)  # some time after it has asked so many more
@@ -61,7 +61,6 @@ def run_killed(args, server, kills, r):
             time.sleep(0.2)
         p.send_signal(signal.SIGKILL)
         p.wait()
-        p.stdout.close()
         print(f'  killed after {len(server.ledger()["rows"]) - known} requests of this start', flush=True)
 
 
@@ -78,7 +77,7 @@ def main():
     out = Path(a.out or tempfile.mkdtemp(prefix='agentft-')) / '2-synthesize'
     with claude_server('canned_teacher:answer', misbehave=a.misbehave, seed=a.seed) as server:
         args = command(out, a.rows, a.batch, a.usd)
-        started, seconds = run_killed(args, server, a.kills, random.Random(a.seed))
+        started, seconds = run_killed(args, server, a.kills, random.Random(a.seed), out.parent / 'last-start.log')
         ledger = server.ledger()
     rows, numbers = (
         read_jsonl(out / 'examples.jsonl', Example),
