@@ -203,6 +203,16 @@ def _passed(self: Gate, e: Example) -> list[str]:
     rules, judges = (['rules'] * ('rules' in self.layers), ['judges'] * ('judges' in self.layers))
     return [*rules, *shown, *judges, 'no_duplicate', 'not_in_evaluation']
 
+# %% ../../nbs/checks/04_gate.ipynb #1f276112
+@patch
+def prepare(
+    self: Gate,
+    rows: list[Example],  # that will come
+):
+    "Have the judges asked about `rows`, where they ask somebody."
+    if 'judges' in self.layers and hasattr(self.judges, 'prepare'):
+        self.judges.prepare([e for e in rows if not self._rules(e)])
+
 # %% ../../nbs/checks/04_gate.ipynb #54e55fab
 @patch
 def __call__(self: Gate, e: Example) -> Rejected | None:

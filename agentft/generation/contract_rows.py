@@ -194,6 +194,7 @@ def guard(
             return Rejected(e.id, kind, found[0].message[:200], 'teacher', e.behaviour, e.family, parents, to_dict(e))
         return gate(e)
 
+    accept.prepare = getattr(gate, 'prepare', lambda rows: None)
     return accept
 
 # %% ../../nbs/generation/03_contract_rows.ipynb #7a7a081f

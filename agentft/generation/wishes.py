@@ -11,6 +11,7 @@ __all__ = ['STILL', 'REPAIRABLE', 'PLAYED', 'SENT_BACK', 'Wish', 'wishes', 'read
 import json
 import random
 from collections import Counter
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -363,7 +364,7 @@ def generate(
     more: int = 1,  # further ones where the first ones disagree, with a hint
     progress: bool = False,
     place=None,  # (Task, number of the wish) -> the job as it is played; ValueError where it can't be done there
-    check=None,  # Play -> what more is wrong with it, such as an edit without a word before it
+    check: Callable = lambda p: [],  # Play -> what more is wrong with it, such as an edit without a word before it
 ) -> Generated:
     "Rows for all wishes, or why there are none."
     out = Generated()

@@ -172,9 +172,9 @@ def _ask_model(r, p, gate, n: int):
     shares = behaviour_shares([b for b, _ in r.failures], r.found.budget, p.even_share)
     shapes, how = _weights(p.shapes), dict(generations=p.generations, plays=p.plays)
     if p.explain:
-        prompts['play'] = with_style(prompts['play'], prompts['explain'])
+        prompts['play'], how['check'] = with_style(prompts['play'], prompts['explain']), unexplained
     sample = wishes(min(n, 40), shapes, shares, **steered, start=start)
-    r.expected = expected_usd(n, sample, r.teacher, prompts, evolve_share=p.evolve_share, **how)
+    r.expected = expected_usd(n, sample, r.teacher, prompts, p.generations, p.plays, p.evolve_share)
     print(
         f'{n} rows of {r.teacher.name}: about ${r.expected[0]:.2f}, at most ${r.expected[1]:.2f}; max_usd {p.max_usd:g}'
     )
@@ -192,7 +192,6 @@ def _ask_model(r, p, gate, n: int):
         steered=steered,
         progress=True,
         place=place,
-        check=unexplained if p.explain else None,
         **how,
     )
 
