@@ -83,7 +83,7 @@ def main():
         read_jsonl(out / 'examples.jsonl', Example),
         json.loads((out / 'result.json').read_text())['numbers'],
     )
-    billed = Counter(r['question'] for r in ledger['rows'] if r['billed'])
+    billed = [r for r in ledger['rows'] if r['billed']]
     with Store(out / 'answers.sqlite') as store:
         books = bill(store)
     print(f'{len(rows)} verified rows of {a.rows}, in {started} starts and {seconds / 60:.1f} minutes')
@@ -91,13 +91,13 @@ def main():
     print(f'steps: {numbers["steps"]}')
     print(f'turned away: {numbers["rejected_by_reason"]}')
     print(f'verified: {dict(Counter(x for e in rows for x in e.verified))}')
-    twice = sum(n - 1 for n in billed.values())
-    print(
-        f'the server billed {sum(billed.values())} requests for {len(billed)} questions, {twice} of them more than once'
+    spoiled = sum(books.retried.get(x, 0) for x in ('max_tokens', 'not_of_schema', 'invalid_json', 'empty'))
+    twice = max(len(billed) - books.answers - spoiled - books.lost, 0)
+    told = (
+        f'{books.answers} stored answers, {spoiled} spoiled ones that were asked again, {books.lost} that were cut off'
     )
-    print(
-        f'by the books of the server: ${sum(micro_usd(r) for r in ledger["rows"] if r["billed"]) / 1e6:.2f}; by ours:'
-    )
+    print(f'the server billed {len(billed)} requests: {told}; paid twice: {twice}')
+    print(f'by the books of the server ${sum(map(micro_usd, billed)) / 1e6:.2f}; by ours:')
     print(books)
 
 
