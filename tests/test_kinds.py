@@ -120,7 +120,7 @@ def test_rows_of_decisions_pass_the_gate_again_and_fit(taken):
     _, rows, _ = taken
     gate = new_gate()
     for e in rows:
-        assert not [p for p in gate.problems(e) if p.kind not in ('duplicate', 'near_duplicate')]
+        assert not [p for p in gate.find(e)[1] if p.kind not in ('duplicate', 'near_duplicate')]
         assert e.meta['tokens'] <= MAX_LEN
 
 
@@ -387,7 +387,7 @@ def test_simulated_long_files_are_searched_and_read_in_parts():
         assert names.index('search_files') < names.index('read_file') < names.index('edit_file')
         hidden = [replace(m, content='nothing of it') if m.role == 'tool' else m for m in e.messages]
         assert part_problems(replace(e, messages=hidden), MAX_LEN, fmt().count)[0].kind == 'unread_part'
-        assert [p.kind for p in gate.problems(replace(e, messages=hidden))] == ['different_result']
+        assert [p.kind for p in gate.find(replace(e, messages=hidden))[1]] == ['different_result']
 
 
 def test_own_edits_in_long_files(found):

@@ -83,7 +83,7 @@ def _seed(path: str, before: str, after: str, budget: int, author: str, parents:
     ask = _ASKS[int(content_hash(id)[:4], 16) % len(_ASKS)].format(path=path, old=count(before), budget=budget)
     calls = [dict(read_file=dict(path=path)), dict(write_file=dict(path=path, content=after))]
     step = Step(f'Rewrite {path} in at most {budget} tokens', calls, {path: after})
-    said = f'Rewrote {path}: {count(before)} -> {count(after)} tokens of {budget}, nothing load-bearing lost.'
+    said = f'Rewrote {path} within {budget} tokens; every fact that is still needed is kept.'
     about = dict(author=author, summary=said, parents=parents)
     return Seed(id, 'compact', 'memory', instruction=ask, files={path: before}, steps=[step], **about)
 
