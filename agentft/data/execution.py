@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['dressed', 'check_execution', 'check_dialogue', 'check_replay']
 
-# %% ../../nbs/data/10_execution.ipynb #507525f6
+# %% ../../nbs/data/10_execution.ipynb #7e350558
 import re
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from ..core.agent import BOOKKEEPING, READS, Problem, accept, canonical, tools_f
 from ..core.records import Example, Message
 from .rules import Row, example_task, rules_of
 
-# %% ../../nbs/data/10_execution.ipynb #fac6e155
+# %% ../../nbs/data/10_execution.ipynb #0c3bb74a
 def dressed(
     example: Example,
     task: Task,
@@ -36,7 +36,7 @@ def _different(got, expected) -> Problem:
         return Problem('different_result', f'{got.name} has no recorded result')
     return Problem('different_result', f'{got.name}: {got.content[:60]!r} instead of {expected.content[:60]!r}')
 
-# %% ../../nbs/data/10_execution.ipynb #9e6982f6
+# %% ../../nbs/data/10_execution.ipynb #9d1874b8
 def _other_prompt(told: list[str], recorded: list[str]) -> list[Problem]:
     "The first text of the system or of the user that is not the recorded one."
     for want, got in zip(told, recorded):
@@ -47,7 +47,7 @@ def _other_prompt(told: list[str], recorded: list[str]) -> list[Problem]:
         return [Problem('different_prompt', f'{len(recorded)} texts of system and user instead of {len(told)}')]
     return []
 
-# %% ../../nbs/data/10_execution.ipynb #c7454cf6
+# %% ../../nbs/data/10_execution.ipynb #6f98a1e7
 def _refused(call, got: Message, tools: dict) -> list[Problem]:
     "A trained call that the replay refuses, under the name of what it was."
     if got.ok is not False:
@@ -56,7 +56,7 @@ def _refused(call, got: Message, tools: dict) -> list[Problem]:
     kind = 'edit_not_once' if name == 'edit_file' else 'todo_refused' if name in BOOKKEEPING else 'call_refused'
     return [Problem(kind, f'{call.name}: {got.content[:120]}')]
 
-# %% ../../nbs/data/10_execution.ipynb #11095690
+# %% ../../nbs/data/10_execution.ipynb #ba5fe799
 def _step(s: Session, example: Example, k: int, recorded) -> tuple[list[Message], list[Problem]]:
     "Play message `k`: what the session says to it, and what is wrong with the results."
     m = example.messages[k]
@@ -69,7 +69,7 @@ def _step(s: Session, example: Example, k: int, recorded) -> tuple[list[Message]
             return new, wrong
     return new, []
 
-# %% ../../nbs/data/10_execution.ipynb #10cf22a3
+# %% ../../nbs/data/10_execution.ipynb #81c5bc73
 def check_execution(
     example: Example,
     task: Task,  # the job it claims to do
@@ -93,7 +93,7 @@ def check_execution(
         return [Problem('checker_failed', outcome.detail or 'the final files are not what the task asks for')]
     return _other_prompt(told, [m.content for m in example.messages if m.role in ('system', 'user')])
 
-# %% ../../nbs/data/10_execution.ipynb #5a9f3007
+# %% ../../nbs/data/10_execution.ipynb #0ddc6e5c
 def _carry_out(ws: Workspace, row: Row, c) -> tuple[str, bool]:
     "What the workspace answers to a call."
     ours, problems = accept(c.call, '', row.tools)
@@ -112,7 +112,7 @@ def _replayed(ws: Workspace, row: Row) -> list[Problem]:
             return wrong
     return []
 
-# %% ../../nbs/data/10_execution.ipynb #ea536c47
+# %% ../../nbs/data/10_execution.ipynb #75f0b541
 def _wrong_files(before: dict, want: dict, after: dict) -> list[Problem]:
     "Files that are not what is wanted at the end."
     out = []
@@ -135,7 +135,7 @@ def _unsaid(says: list, answer: str) -> list[Problem]:
     missing = [x for x in says if not re.search(rf'(?<!\w){re.escape(_plain(str(x)))}(?!\w)', text)]
     return [Problem('answer_lacks', f'{x!r} is not in the last answer: {answer[:80]!r}') for x in missing]
 
-# %% ../../nbs/data/10_execution.ipynb #17edb7dd
+# %% ../../nbs/data/10_execution.ipynb #8242f423
 _KEYS = ('files', 'tools', 'turns', 'want', 'says', 'no_action', 'needs')
 
 
@@ -162,13 +162,14 @@ def check_dialogue(
     answer = next((m.content for m in reversed(row.messages) if m.role == 'assistant'), '')
     return wrong or _unsaid(said.get('says') or [], answer)
 
-# %% ../../nbs/data/10_execution.ipynb #fc410463
+# %% ../../nbs/data/10_execution.ipynb #1d36e0b9
 def check_replay(
     example: Example,
-    tasks: dict = {},  # id, as `meta['task']` has it -> Task, of jobs that no seed makes: a team's own environment
+    tasks: dict
+    | None = None,  # id, as `meta['task']` has it -> Task, of jobs that no seed makes: a team's own environment
 ) -> list[Problem] | None:  # None: the row says nothing that it could be replayed by
     "Replay `example`, as a dialogue or as a job."
     if example.meta.get('dialogue'):
         return check_dialogue(example)
-    task = tasks.get(str(example.meta.get('task', ''))) or example_task(example)
+    task = (tasks or {}).get(str(example.meta.get('task', ''))) or example_task(example)
     return check_execution(example, task) if task else None
