@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['dressed', 'check_execution', 'check_dialogue', 'check_replay']
 
-# %% ../../nbs/checks/02_execution.ipynb #507525f6
+# %% ../../nbs/checks/02_execution.ipynb #7e350558
 import re
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from .rules import Row, example_task, rules_of
 from ..core.agent import BOOKKEEPING, READS, Problem, canonical, tools_from_schemas
 from ..core.records import Example, Message, from_dict
 
-# %% ../../nbs/checks/02_execution.ipynb #fac6e155
+# %% ../../nbs/checks/02_execution.ipynb #0c3bb74a
 def dressed(
     example: Example,
     task: Task,  # the job it claims to do
@@ -38,7 +38,7 @@ def _different(got, expected) -> Problem:
         return Problem('different_result', f'{got.name} has no recorded result')
     return Problem('different_result', f'{got.name}: {got.content[:60]!r} instead of {expected.content[:60]!r}')
 
-# %% ../../nbs/checks/02_execution.ipynb #9e6982f6
+# %% ../../nbs/checks/02_execution.ipynb #9d1874b8
 def _other_prompt(told: list[str], recorded: list[str]) -> list[Problem]:
     "The first text of the system or of the user that is not the recorded one."
     for want, got in zip(told, recorded):
@@ -49,7 +49,7 @@ def _other_prompt(told: list[str], recorded: list[str]) -> list[Problem]:
         return [Problem('different_prompt', f'{len(recorded)} texts of system and user instead of {len(told)}')]
     return []
 
-# %% ../../nbs/checks/02_execution.ipynb #c7454cf6
+# %% ../../nbs/checks/02_execution.ipynb #6f98a1e7
 def _refused(call, got: Message, tools: dict) -> list[Problem]:
     "A trained call that the replay refuses, under the name of what it was."
     if got.ok is not False:
@@ -58,7 +58,7 @@ def _refused(call, got: Message, tools: dict) -> list[Problem]:
     kind = 'edit_not_once' if name == 'edit_file' else 'todo_refused' if name in BOOKKEEPING else 'call_refused'
     return [Problem(kind, f'{call.name}: {got.content[:120]}')]
 
-# %% ../../nbs/checks/02_execution.ipynb #11095690
+# %% ../../nbs/checks/02_execution.ipynb #ba5fe799
 def _step(s: Session, example: Example, k: int, recorded) -> tuple[list[Message], list[Problem]]:
     "Play message `k`: what the session says to it, and what is wrong with the results."
     m = example.messages[k]
@@ -71,7 +71,7 @@ def _step(s: Session, example: Example, k: int, recorded) -> tuple[list[Message]
             return new, wrong
     return new, []
 
-# %% ../../nbs/checks/02_execution.ipynb #10cf22a3
+# %% ../../nbs/checks/02_execution.ipynb #81c5bc73
 def check_execution(
     example: Example,
     task: Task,  # the job it claims to do
@@ -95,7 +95,7 @@ def check_execution(
         return [Problem('checker_failed', outcome.detail or 'the final files are not what the task asks for')]
     return _other_prompt(told, [m.content for m in example.messages if m.role in ('system', 'user')])
 
-# %% ../../nbs/checks/02_execution.ipynb #5a9f3007
+# %% ../../nbs/checks/02_execution.ipynb #0ddc6e5c
 def _talked(talk: Talk, example: Example, shape: str) -> list[Problem]:
     "Say what the row says: the first thing that comes out otherwise, or that a trained call is refused."
     recorded, told = iter([m for m in example.messages if m.role == 'tool']), talk.dialogue.turns[:1]
@@ -113,7 +113,7 @@ def _talked(talk: Talk, example: Example, shape: str) -> list[Problem]:
                 return wrong
     return _other_prompt(told, [m.content for m in example.messages if m.role == 'user'])
 
-# %% ../../nbs/checks/02_execution.ipynb #ea536c47
+# %% ../../nbs/checks/02_execution.ipynb #75f0b541
 def _wrong_files(before: dict, want: dict, after: dict) -> list[Problem]:
     "Files that are not what is wanted at the end."
     out = []
@@ -136,7 +136,7 @@ def _unsaid(says: list, answer: str) -> list[Problem]:
     missing = [x for x in says if not re.search(rf'(?<!\w){re.escape(_plain(str(x)))}(?!\w)', text)]
     return [Problem('answer_lacks', f'{x!r} is not in the last answer: {answer[:80]!r}') for x in missing]
 
-# %% ../../nbs/checks/02_execution.ipynb #17edb7dd
+# %% ../../nbs/checks/02_execution.ipynb #8242f423
 def _same_tools(row: Row, d: Dialogue) -> list[Problem]:
     "Does the row offer the tools of the dialogue?"
     names = [t.like or t.name for t in row.tools.values()]
@@ -168,7 +168,7 @@ def check_dialogue(
     answer = next((m.content for m in reversed(row.messages) if m.role == 'assistant'), '')
     return wrong or _unsaid(d.says, answer)
 
-# %% ../../nbs/checks/02_execution.ipynb #fc410463
+# %% ../../nbs/checks/02_execution.ipynb #1d36e0b9
 def check_replay(
     example: Example,
     tasks: dict | None = None,  # id, as `meta['task']` has it -> Task, of jobs that no seed makes: a team's own ones
