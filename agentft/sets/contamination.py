@@ -255,7 +255,7 @@ def decontaminate(
         return examples, [], Decontamination(False, len(examples), why='the check was switched off')
     bench = read_bfcl(where)
     if bench is None:
-        why = 'bfcl-eval is not installed; `pip install --no-deps bfcl-eval`, or give its wheel as `decontaminate`'
+        why = 'bfcl-eval is not installed; `pip install --no-deps bfcl-eval`, or give its wheel as `bfcl`'
         return examples, [], Decontamination(False, len(examples), why=why)
     done = Decontamination(True, len(examples), len(bench.questions))
     kept, refused = [], []

@@ -37,12 +37,14 @@ def table(
 def kind_of(
     e: Example,
 ) -> str:
-    "`whole job` or `window`, and what is trained in it."
+    "`whole job`, `window`, or the shape of a talk, and what is trained in it."
     trained = [m for m, weight in zip(e.messages, e.weights) if weight]
     calls = [c.name for m in trained for c in m.tool_calls]
     what = 'text' if not calls else 'bookkeeping' if set(calls) <= set(BOOKKEEPING) else 'work'
     several = ', parallel calls' if any(len(m.tool_calls) > 1 for m in trained) else ''
-    return f'{"window" if "window" in e.meta else "whole job"}: {what}{several}'
+    shape = e.meta.get('kind') if 'about_decision' in e.meta else e.meta.get('shape', 'job')
+    form = 'window' if 'window' in e.meta else 'whole job'
+    return f'{form if shape in ("job", "window", None) else shape}: {what}{several}'
 
 
 _PATHS = ('path', 'source', 'dest', 'file_path')
