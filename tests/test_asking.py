@@ -50,7 +50,7 @@ def server():
 @pytest.fixture(scope='module')
 def trial(server, tmp_path_factory):
     out = tmp_path_factory.mktemp('mine') / '2-synthesize'
-    done = run(server, out, trial=6, max_usd=5)
+    done = run(server, out, trial=6, max_usd=5, judges='teacher')
     assert done.returncode == 0, done.stderr[-2000:]
     return out, done, len(server.ledger()['rows'])
 
@@ -65,6 +65,8 @@ def test_a_trial_shows_rows_with_their_price_before_and_after(trial):
     assert 'about $' in done.stdout and numbers['expected_usd'][0] > 0 and numbers['cost_usd'] > 0
     assert {e.meta['teacher'] for e in rows} == {'claude-sonnet-5-5'} and not any(e.meta['offline'] for e in rows)
     assert 'unreviewed' in (out / 'README.md').read_text() and (out / 'review.html').exists()
+    assert sum(numbers['verdicts'].values()) >= 18  # three questions a row
+    assert any(name.startswith('judge-') for name in numbers['prompts'])
     assert len(numbers['by_shape']) >= 2 and numbers['prompts'] and numbers['steps']['plays'] >= 6
 
 

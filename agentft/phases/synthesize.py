@@ -483,7 +483,7 @@ def _of_teacher(r) -> dict:
         offline=r.teacher.offline,
         by_shape=dict(sorted(shapes.items())),
         steps=dict(r.made.counts),
-        prompts=sorted({name for e in r.made.examples for name in e.meta['prompts']}),
+        prompts=sorted({a.prompt for a in r.teacher.store.all().values() if '@' in a.prompt}),
         why_stopped=r.teacher.why_stopped,
         expected_usd=r.expected,
         bill=cost.rows,

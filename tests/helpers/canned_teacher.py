@@ -130,6 +130,8 @@ class Canned:
 
     def written(self, text: str) -> dict:
         "The blueprint that a prompt asks for."
+        if 'Question: ' in text and '<conversation>' in text:
+            return self.judged(text)
         if found := re.search(r'<blueprint>\n(.*)\n</blueprint>', text, re.S):
             value = json.loads(found[1])
             if 'Make it harder' in text:
@@ -151,6 +153,16 @@ class Canned:
             self.mended[content_hash(bad)] = value
             return bad
         return self.keep(value)
+
+    @staticmethod
+    def judged(text: str) -> dict:
+        "The verdict of a judge: mostly yes, at times no with a quote of the conversation, or with one of its own."
+        told = text[text.index('<conversation>') :]
+        draw = int(content_hash(text), 16) % 40
+        if draw > 1:
+            return dict(verdict='yes', evidence='', why='nothing speaks against it')
+        quote = told.splitlines()[-3][:60] if draw else 'these words stand nowhere in it'
+        return dict(verdict='no', evidence=quote, why='a simulated doubt')
 
     @staticmethod
     def reason(text: str) -> str:
