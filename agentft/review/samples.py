@@ -87,7 +87,7 @@ def _of_texts(e: Example) -> list[Doubt]:
     if unseen:
         out.append(Doubt('hidden', unseen))
     silent = sum(bool(w) and not m.tool_calls for w, m in zip(e.weights, e.messages))
-    if silent:
+    if silent and 'dialogue' not in e.meta:  # a talk ends in words
         out.append(Doubt('text_only', counted(silent, 'turn')))
     return out
 
