@@ -12,10 +12,17 @@ is planted are false alarms, and are left out of what it can find. Precision is 
 are spoiled (`corrupt(rows, 0.5, seed)`): found spoiled rows / all rows that are turned away. Intervals are Wilson's
 at 95 %, over rows; rows of one family or one job hang together, so they are a little too narrow.
 
-The rows of a job are whole jobs of families that may never be trained on, with seeds that no test uses. Their false alarms
-were looked at once while the judges were built, and two kinds of them mended (version numbers taken for paths, links taken
-for missing files); recall was not. Windows are what phase 2 would train on: turns that break a rule are context there
-already, so rules say nothing against right windows by construction, and how many turns that takes is told."""
+Jobs are whole jobs of families that may never be trained on, with seeds that no test uses. What was said against right rows
+of them was read while the judges were built, and three kinds of it mended (version numbers taken for paths, examples in a
+request taken for files, guessed paths that do no harm); what is found was not tuned on them.
+
+Windows are what phase 2 would train on: turns that break a rule are context there already, so rules say nothing against right
+windows by construction; how many turns that takes is told. No window can be executed, and whether a part of a job serves the
+request is left unclear. The first version of the judges spoke against 16 of the 416 windows of the project's samples and of a
+second trail: a reader found 6 of the 16 right (a path that the window does not show), and 10 wrong (a note named by its title,
+a result cut by the window, the words of another agent's tools). Other people's traces added 2, both wrong (a listing taken for
+a change; a Chinese answer to a Chinese request full of English terms). All 12 were mended, and looks at unshown paths were made
+unclear, so these rows are no longer new to the judges."""
 
 import argparse
 import json

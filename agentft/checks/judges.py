@@ -8,7 +8,7 @@ __all__ = ['QUESTIONS', 'CHECKS', 'TRANSFORMS', 'VERDICT_SCHEMA', 'Verdict', 'Ju
            'right_text', 'no_false_success', 'true_report', 'worked_todos', 'ends_once', 'named_files', 'named_values',
            'OfflineJudges', 'as_text', 'judge_request', 'read_verdict', 'AskedJudges']
 
-# %% ../../nbs/checks/03_judges.ipynb #17dac527
+# %% ../../nbs/checks/03_judges.ipynb #58e8b914
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +23,7 @@ from ..core.files import Files, clean_path
 from ..core.records import Example, Message
 from ..data.shown import plain_text, shown_text
 
-# %% ../../nbs/checks/03_judges.ipynb #e0a17955
+# %% ../../nbs/checks/03_judges.ipynb #5e1bdb99
 QUESTIONS = dict(
     grounded='Does every value in the calls and answers (paths, replaced text, names, numbers, ids) stand in what '
     'was shown before, or follow from it?',
@@ -58,7 +58,7 @@ def verdict_problems(
     "What speaks against a row."
     return [Problem(_KINDS[v.question], f'{v.why}: {v.evidence}'[:200]) for v in verdicts if v.verdict == 'no']
 
-# %% ../../nbs/checks/03_judges.ipynb #d532a0a5
+# %% ../../nbs/checks/03_judges.ipynb #673f5ec5
 @dataclass(frozen=True)
 class Doubt:
     "Something that speaks against a row."
@@ -94,7 +94,7 @@ def judge_offline(
         return Verdict(question, 'yes')
     return Verdict(question, 'no' if first.sure else 'unclear', first.evidence[:160], first.why)
 
-# %% ../../nbs/checks/03_judges.ipynb #6f2ea671
+# %% ../../nbs/checks/03_judges.ipynb #e7f03b23
 _OWN = frozenset('plan.md workspace.md todo_guide.md instructions.md archive'.split())  # kept unasked by agents
 
 
@@ -132,7 +132,7 @@ def _half_known(path: str, shown: str) -> bool:
     words = [w for w in _parts(p.stem) if len(w) > 2 or w.isdigit()]
     return not words or any(w in shown for w in words)
 
-# %% ../../nbs/checks/03_judges.ipynb #4c9f9399
+# %% ../../nbs/checks/03_judges.ipynb #7622138e
 _NEW = dict(write_file='path', create_directory='path', move_file='dest', copy_file='dest', rename_file='new_name')
 _OLD = ('path', 'source')
 
@@ -151,10 +151,11 @@ def paths(row: Row):
         shown = _before(row, c.at)
         for path, new in _places(c):
             if not _known_path(path, shown) and not (new and _half_known(path, shown)):
-                sure = row.shape != 'window' or not new and c.changes
+                guess = not c.changes and _half_known(path, shown)
+                sure = not guess and (row.shape != 'window' or not new and c.changes)
                 yield Doubt('a path that nothing before it shows', path, sure)
 
-# %% ../../nbs/checks/03_judges.ipynb #cd2db1d8
+# %% ../../nbs/checks/03_judges.ipynb #5d073549
 _LEFT_OUT = re.compile(r'\[\.\.\. .{0,60}(?:left out|truncated)')
 
 
@@ -176,7 +177,7 @@ def _texts_before(row: Row) -> list[tuple]:
             files.apply(c.ours, c.result)
     return out
 
-# %% ../../nbs/checks/03_judges.ipynb #d02581e6
+# %% ../../nbs/checks/03_judges.ipynb #eacd5e7a
 @check('grounded')
 def replaced_text(row: Row):
     "Text that an edit replaces and nothing shows."
@@ -187,7 +188,7 @@ def replaced_text(row: Row):
         if plain_text(old) not in _before(row, c.at) and old not in (text or ''):
             yield Doubt('replaces text that nothing before it shows', old)
 
-# %% ../../nbs/checks/03_judges.ipynb #8b61e1a2
+# %% ../../nbs/checks/03_judges.ipynb #efde30cd
 _NUMBER = re.compile(r'\d+(?:[.,]\d+)*')
 
 
@@ -215,8 +216,9 @@ def _part(number: str, shown: 'Shown') -> bool:
 
 def _pieces(number: str, shown: 'Shown') -> bool:
     "Each of its pieces stands there: a date or a version put together in another way."
-    pieces = re.split(r'[.,]', number)
-    return len(pieces) > 1 and all(_same(x, shown) or len(x) < 2 for x in pieces)
+    day = re.fullmatch(r'((?:19|20)\d\d)(0[1-9]|1[0-2])([0-3]\d)', number)
+    pieces = list(day.groups()) if day else re.split(r'[.,]', number)
+    return len(pieces) > 1 and all(_same(x, shown) or _part(x, shown) or len(x) < 2 for x in pieces)
 
 
 def _next(number: str, shown: 'Shown') -> bool:
@@ -237,7 +239,7 @@ def _date(number: str, shown: 'Shown') -> bool:
 
 TRANSFORMS = {f.__name__.strip('_'): f for f in (_same, _part, _pieces, _next, _sum, _date)}
 
-# %% ../../nbs/checks/03_judges.ipynb #72b38e82
+# %% ../../nbs/checks/03_judges.ipynb #c409158a
 _MONTHS = 'january february march april may june july august september october november december'.split()
 
 
@@ -294,7 +296,7 @@ class Shown:
         "By which transform `number` follows from what was shown."
         return next((name for name, follows in TRANSFORMS.items() if follows(number, self)), '')
 
-# %% ../../nbs/checks/03_judges.ipynb #27389512
+# %% ../../nbs/checks/03_judges.ipynb #cdb8f48b
 _WRITES = ('new_string', 'content', 'summary', 'new_name', 'todos', 'notes')
 
 
@@ -332,7 +334,7 @@ def numbers(row: Row):
             if not shown.gives(number):
                 yield Doubt('a number that follows from nothing before it', number, sure and not reckons)
 
-# %% ../../nbs/checks/03_judges.ipynb #45bcb0e5
+# %% ../../nbs/checks/03_judges.ipynb #694f36b7
 _NAME = re.compile(r'(?<![\w.])[A-Z][a-zà-ÿ]+(?: [A-Z][a-zà-ÿ]+)+')
 
 
@@ -344,7 +346,7 @@ def names(row: Row):
             if not any(plain_text(w) in _before(row, k) for w in name.split()):
                 yield Doubt('a name that nothing before it shows', name, sure)
 
-# %% ../../nbs/checks/03_judges.ipynb #00e3e77d
+# %% ../../nbs/checks/03_judges.ipynb #2f2abbb8
 _STARTS = dict(
     write_file=r'Written: ',
     edit_file=r'Edited: ',
@@ -390,7 +392,7 @@ def _is_listing(c: Made) -> bool:
     "A folder may be empty, which is told in other words."
     return c.ours.name == 'list_files' and c.result.content.endswith('is empty.')
 
-# %% ../../nbs/checks/03_judges.ipynb #769c9ef8
+# %% ../../nbs/checks/03_judges.ipynb #52d1c3d2
 _PATHS = re.compile(
     r'(?<![\w./])(?:[\w.@-]+/)*[\w@-][\w.@-]*\.[A-Za-z]\w{0,4}(?![\w/-])|(?<![\w./:])(?:[\w.@-]+/)+(?![\w*{])'
 )
@@ -419,7 +421,7 @@ def right_file(row: Row):
         if wrote and len(text.encode('utf-8', 'replace')) != int(size[1]):
             yield Doubt('another number of bytes was written', c.result.content[:80])
 
-# %% ../../nbs/checks/03_judges.ipynb #98161ab0
+# %% ../../nbs/checks/03_judges.ipynb #f1ec134b
 def _bare(text: str) -> list[str]:
     "The lines of a text or of a read, without numbers, and without blank ones at the end."
     return [re.sub(r'^ *\d+\t', '', line).rstrip() for line in text.rstrip().splitlines()]
@@ -450,7 +452,7 @@ def _contradicts(c: Made, known: str, exact: bool) -> tuple[str, str] | None:
         return f'holds {known.count(old)} times what is replaced', old
     return None
 
-# %% ../../nbs/checks/03_judges.ipynb #d8622e97
+# %% ../../nbs/checks/03_judges.ipynb #84b2be23
 _ADMITS = re.compile(
     r"fail|error|could not|couldn't|cannot|can't|unable|not (?:found|possible|done|allowed)|missing|denied", re.I
 )
@@ -486,7 +488,7 @@ def no_false_success(row: Row):
         if _failed(c) and row.shape != 'window' and not _ADMITS.search(said):
             yield Doubt(f'the last {c.call.name} of {path} failed, and nobody says so', c.result.content[:80])
 
-# %% ../../nbs/checks/03_judges.ipynb #ecaf2adf
+# %% ../../nbs/checks/03_judges.ipynb #a76acbf6
 def _touched(row: Row) -> tuple[set, set]:
     "Paths of calls that succeeded: those that were changed, and all."
     changed, seen = set(), set()
@@ -524,7 +526,7 @@ def true_report(row: Row):
                 if not _is_one_of(path, seen) and plain_text(path) not in shown_text(row.messages):
                     yield Doubt('reported as changed, and never touched', path)
 
-# %% ../../nbs/checks/03_judges.ipynb #47c7d492
+# %% ../../nbs/checks/03_judges.ipynb #bbb8f183
 def _marks(c: Made, state: AgentState) -> list[str]:
     "Texts of the todos of the work that a call marks; the machine moves on."
     if c.ours.name not in BOOKKEEPING:
@@ -532,6 +534,9 @@ def _marks(c: Made, state: AgentState) -> list[str]:
     tactical, todos, done = state.agent_phase == 'tactical', state.todos, {t.id for t in state.todos if t.done}
     state.apply(c.call)
     return [t.text for t in todos if tactical and t.done and t.id not in done]
+
+
+_LOOKS_AROUND = ('list_files', 'search_files', 'file_exists', 'get_workspace_summary')
 
 
 @check('consistent')
@@ -543,7 +548,7 @@ def worked_todos(row: Row):
     for c in row.calls:
         if c.ok and c.ours.name not in BOOKKEEPING:
             touched |= {clean_path(x) for x, _ in _places(c)} | set(_paths_in(c.result.content))
-            searched = searched or c.ours.name in ('list_files', 'search_files', 'file_exists')
+            searched = searched or c.ours.name in _LOOKS_AROUND
             state.note_read(clean_path(c.ours.arguments.get('path')))
         for text in _marks(c, state):
             plain = re.sub(r'`[^`]*`', '', text)
@@ -560,7 +565,7 @@ def ends_once(row: Row):
     if later:
         yield Doubt('the job was ended, and goes on', f'{later[0].call.name}')
 
-# %% ../../nbs/checks/03_judges.ipynb #46e2d64f
+# %% ../../nbs/checks/03_judges.ipynb #358987ac
 _FORM = re.compile(r'`\w+: \.\.\.` \(.*?\)', re.S)  # a line of a report that is asked for
 _LIMIT = re.compile(r'(?:most|least|than|within|under|over|up to|maximum|max|first|last|exactly)\W+(?:\w+\W+)?$', re.I)
 _UNIT = re.compile(r'^\W*(?:words?|lines?|characters?|todos?|entries|rows?|sentences?|columns?|digits?)\b', re.I)
@@ -596,7 +601,7 @@ def _is_example(path: str, asked: str) -> bool:
     before = asked[: asked.find(path)][-160:]
     return bool(re.search(r'\b(?:such as|like|for example|e\.g\.|if|unless|in case|instead|example)\b', before, re.I))
 
-# %% ../../nbs/checks/03_judges.ipynb #38e9a12c
+# %% ../../nbs/checks/03_judges.ipynb #150cf204
 @check('serves')
 def named_values(row: Row):
     "Numbers that the request gives, and nothing uses."
@@ -614,7 +619,7 @@ def named_values(row: Row):
             unread = bool(changed) and not (_same(m[0], shown) or _part(m[0], shown))
             yield Doubt('the request gives a number that nothing uses', m[0], sure=bool(to_be_set) and unread)
 
-# %% ../../nbs/checks/03_judges.ipynb #b17b0c9f
+# %% ../../nbs/checks/03_judges.ipynb #9c39fde4
 class OfflineJudges:
     "Answers the questions by comparison; asks nobody."
 
@@ -626,7 +631,7 @@ class OfflineJudges:
         row = Row(example)
         return [judge_offline(row, question) for question in QUESTIONS]
 
-# %% ../../nbs/checks/03_judges.ipynb #1f19c2d8
+# %% ../../nbs/checks/03_judges.ipynb #ba9cc21f
 VERDICT_SCHEMA = dict(
     type='object',
     properties=dict(
@@ -658,7 +663,7 @@ def judge_request(
     fields = dict(question=QUESTIONS[question], conversation=as_text(example))
     return dict(prompt=f'judge-{question}', fields=fields, schema=VERDICT_SCHEMA)
 
-# %% ../../nbs/checks/03_judges.ipynb #5e9a7fcf
+# %% ../../nbs/checks/03_judges.ipynb #b1bb5fbf
 def read_verdict(
     example: Example,
     question: str,  # a name in `QUESTIONS`
@@ -675,7 +680,7 @@ def read_verdict(
         return Verdict(question, 'unclear', quote[:160], 'the quote does not stand in the conversation', by)
     return Verdict(question, said, quote[:160], why, by)
 
-# %% ../../nbs/checks/03_judges.ipynb #18156eed
+# %% ../../nbs/checks/03_judges.ipynb #f5415178
 class AskedJudges:
     "Asks a teacher; what was answered once is not asked again."
 
