@@ -79,7 +79,7 @@ def example_task(e: Example) -> Task | None:
     if 'seed' in e.meta:
         return seed_task(from_dict(Seed, e.meta['seed']))
     if len(a := e.meta.get('arena', [])) == 1 and a[0][0] in FAMILIES:
-        return make_task(*a[0])
+        return make_task(*a[0], e.meta.get('level', 1))
 
 # %% ../../nbs/checks/01_rules.ipynb #808dea39
 def answers_to(

@@ -167,6 +167,7 @@ def job_example(
     meta = dict(origin='job', source=job.source, player=player, rules=job_rules(job), wrong_turns=problems)
     if family and isinstance(job.meta.get('seed'), int):
         meta['arena'] = [[job.family, job.meta['seed']]]
+        meta |= {k: job.meta[k] for k in ('level',) if job.meta.get(k, 1) != 1}
     if job.contract:
         meta['contract'] = job.contract
     messages, weights = _weighted(job, wrong)
