@@ -17,7 +17,7 @@ from ..core.intervals import counted
 from ..core.records import Example, content_hash, from_dict, read_jsonl, to_dict, write_atomic
 from ..model.loading import DEFAULT_MODEL, load_model
 from ..sets.forgetting import ROWS_RECORD, rows_record
-from ..training.adapters import TrainReport
+from ..training.adapters import UNREVIEWED, TrainReport
 from ..training.training import LoraRecipe, encode_rows, train_sft
 from ..workbench.figures import percent
 from ..workbench.phases import Phase, parameters_of
@@ -105,7 +105,7 @@ def _train_seed(r, p, model, k) -> TrainReport:
         print(f'seed {p.seed + k} was trained before')
         return done
     licence = p.licence or ('apache-2.0' if p.model == DEFAULT_MODEL else '')
-    options = dict(threads=p.threads or None, valid=r.valid, max_valid=p.max_valid, licence=licence)
+    options = dict(threads=p.threads or None, valid=r.valid, max_valid=p.max_valid, licence=licence, review=r.review)
     report = train_sft(r.train, model, r.tokenizer, folder, recipe, **options)
     write_atomic(folder / ROWS_RECORD, rows_record(r.train, r.source))
     write_atomic(folder / 'trained.json', json.dumps(dict(key=key, report=to_dict(report))) + '\n')
@@ -117,7 +117,9 @@ def _train(r, p):
     if p.seeds < 1:
         raise ValueError(f'seeds is how many adapters are trained, at least 1, not {p.seeds}')
     found, r.source = phase2(p.out, p.examples)
-    r.max_len, r.made_for = row_limit(r.source, p.max_len), _made_for(r.source).get('model', '')
+    made = _made_for(r.source)
+    r.max_len, r.made_for = row_limit(r.source, p.max_len), made.get('model', '')
+    r.review = made.get('review', UNREVIEWED)
     r.train = [e for e in found if e.split in ('train', '')]
     r.valid = [e for e in found if e.split == 'valid']
     if p.n_examples:

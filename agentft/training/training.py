@@ -27,7 +27,7 @@ from ..core.intervals import counted
 from ..core.records import content_hash, write_atomic
 from ..model.chat import ChatFormat
 from ..model.loading import free_threads, quiet
-from .adapters import TrainReport, model_card, save_adapter
+from .adapters import UNREVIEWED, TrainReport, model_card, save_adapter
 from .kernels import answer_loss, fast_cpu, why_not_fast
 from ..workbench.runs import check_disk
 
@@ -727,6 +727,7 @@ def train_sft(
     progress: bool = True,  # show the progress line
     licence: str = '',  # of the adapter, for its card
     intended_use: str = '',  # what it is for, for its card
+    review: str = UNREVIEWED,  # how far people looked at the rows, for its card
 ) -> TrainReport:
     "Train a LoRA adapter on `examples` and leave it in `out/adapter`."
     import torch
@@ -736,7 +737,7 @@ def train_sft(
         # a second: a shorter look mistakes this process's own start for a busy machine
         torch.set_num_threads(threads or free_threads(1.0))
     options = dict(checkpoint_every_s=checkpoint_every_s, resume=resume, fast=fast, progress=progress)
-    options['card'] = dict(licence=licence, intended_use=intended_use)
+    options['card'] = dict(licence=licence, intended_use=intended_use, review=review)
     try:
         return _train(plan, model, tokenizer, **options)
     except KeyboardInterrupt:
