@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHAPES', 'WHYS', 'RULES', 'shape_of', 'rules_of', 'example_task', 'answers_to', 'Made', 'Row', 'Rule', 'rule',
-           'order', 'ids', 'acts', 'last_word', 'answer', 'one_call', 'several_turns', 'side_by_side',
+           'order', 'has_request', 'ids', 'acts', 'last_word', 'answer', 'one_call', 'several_turns', 'side_by_side',
            'one_after_another', 'still', 'language', 'Blueprint', 'blueprint_of', 'leak', 'rule_table', 'rule_problems',
            'check_rules', 'untrain']
 
@@ -215,6 +215,16 @@ def order(row: Row) -> list[tuple]:
     return [(k, Problem('role_order', why)) for k, why in found if why]
 
 # %% ../../nbs/checks/01_rules.ipynb #91282076
+@rule('all', 'no_request')
+def has_request(row: Row) -> list[tuple]:
+    "Somebody asks for something before the agent does anything."
+    first = next((k for k, m in enumerate(row.messages) if m.role == 'assistant'), len(row.messages))
+    said = [m.content for m in row.messages[:first] if m.role in ('user', 'system')]
+    users = [m.content for m in row.messages[:first] if m.role == 'user']
+    silent = bool(users) and not any(text.strip() for text in users) or not any(text.strip() for text in said)
+    return [(None, Problem('no_request', 'what the user says is empty'))] * silent
+
+
 @rule('all', 'repeated_id', 'strange_answer')
 def ids(row: Row) -> list[tuple]:
     "A call id is used once in a row, and each result answers a call of the turn before it."

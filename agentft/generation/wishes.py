@@ -227,6 +227,7 @@ _OBJECTIVE = 'a full job: todos are planned and then worked through'
 REPAIRABLE = {'expert_refused', 'checker_too_weak', 'floor_succeeds', 'answer_in_request', 'no_blueprint'}
 REPAIRABLE |= {'no_job', 'refused_call', 'checker_failed', 'no_call', 'no_check', 'no_summary'}
 REPAIRABLE |= {'action_in_no_action', 'not_as_wished', 'todo_changes_nothing', 'no_question', 'answer_nowhere'}
+REPAIRABLE |= {'not_as_requested', 'speaks_of_the_check'}
 
 
 def _schema(w: Wish) -> dict:

@@ -175,9 +175,9 @@ def _ask_model(r, p, gate, n: int):
         prompts['play'], how['check'] = with_style(prompts['play'], prompts['explain']), unexplained
     sample = wishes(min(n, 40), shapes, shares, **steered, start=start)
     r.expected = expected_usd(n, sample, r.teacher, prompts, p.generations, p.plays, p.evolve_share)
-    print(
-        f'{n} rows of {r.teacher.name}: about ${r.expected[0]:.2f}, at most ${r.expected[1]:.2f}; max_usd {p.max_usd:g}'
-    )
+    about, most = r.expected
+    early = '; it will probably end before that' if r.teacher.price.priced and p.max_usd < about else ''
+    print(f'{n} rows of {r.teacher.name}: about ${about:.2f}, at most ${most:.2f}; the budget is ${p.max_usd:g}{early}')
     place, accept = r.team.placer(p.contract_share), r.team.guard(gate)
     wave = 1000 if p.batch != 'never' and p.teacher.startswith('claude') else 50
     return generate_all(
@@ -188,6 +188,7 @@ def _ask_model(r, p, gate, n: int):
         accept,
         prompts,
         wave,
+        most=4 if p.trial else 2,
         start=start,
         steered=steered,
         progress=True,
@@ -459,6 +460,19 @@ def _own_turns(r) -> dict:
     return dict(not_held_out=len(own), right=right, trained=counts[''])
 
 
+def _what_is_missing(r) -> str:
+    "How many wanted rows there are not, why, and what to do; '' where all are there."
+    if not r.short:
+        return ''
+    out = f'; {sum(r.short.values())} wanted ones could not be made'
+    if r.teacher.why_stopped:
+        return f'{out}: {r.teacher.why_stopped.rstrip(".")}'
+    if r.teacher.offline:
+        alike = sum(x.source == 'teacher' and 'duplicate' in x.reason for x in r.rejected)
+        return f'{out}, {alike} were too much like others: give seeds words in `vary`, add seeds, or name a teacher'
+    return f'{out}; rejected.jsonl says why'
+
+
 def _verdict(r) -> str:
     "How many examples there are, where they come from, and what did not get through."
     origin = ', '.join(f'{n} from {words}' for words, n in _by_origin(r).items())
@@ -470,9 +484,10 @@ def _verdict(r) -> str:
     if r.own.references:
         jobs = len({x.job for x in r.own.references})
         said.append(f'{counted(len(r.own.references), "turn")} of {counted(jobs, "job")} held out to measure with')
-    said.append(f'{len(r.rejected)} turned away with a reason')
-    short = f'; {sum(r.short.values())} wanted ones could not be made' if r.short else ''
-    return ', '.join(said) + f'{short}.'
+    kept_back = sum(x.reason == 'held_out_kind' for x in r.rejected)
+    said.append(f'{len(r.rejected) - kept_back} turned away with a reason')
+    told = f' ({counted(kept_back, "starter seed")} kept for the evaluation)' if kept_back else ''
+    return ', '.join(said) + told + _what_is_missing(r) + '.'
 
 # %% ../../nbs/2_synthesize.ipynb #a1c91446
 def _of_teacher(r) -> dict:
@@ -577,7 +592,7 @@ def _summary(r) -> list[dict]:
         ('examples with a wrong turn that is not trained', n['recovered'], 'the model sees how to recover'),
         ('examples that were replayed in the arena', n['executed'], 'same results, checker holds'),
         ('preference pairs', n['preferences'], ', '.join(f'{k} from {o}' for o, k in _pair_origins(r).items())),
-        ('turned away', n['rejected'], 'each with a reason in rejected.jsonl'),
+        ('turned away', n['rejected'], 'each with a reason in rejected.jsonl; starter seeds that are kept back, too'),
         ('rows for people to look at', len(r.review.plan.sampled), n['review']),
         (
             'answers of the teacher',
@@ -588,11 +603,17 @@ def _summary(r) -> list[dict]:
     return [dict(what=what, count=count, remark=remark) for what, count, remark in rows if count]
 
 # %% ../../nbs/2_synthesize.ipynb #4ccc4db8
+def _check_budget(p, teacher):
+    "A teacher that costs money needs a budget; ValueError where there is none."
+    if teacher.price.priced and p.max_usd <= 0:
+        raise ValueError(f'{teacher.name} costs money: say how much with max_usd, such as --trial 20 --max_usd 2')
+
+
 def _check(p):
     "Refuse values that no source can make good."
+    wishes(1, _weights(p.shapes), dict(edit=1), read_variety(p.prompts))
     if p.teacher != 'offline':
-        teacher_of(p.teacher, ':memory:', p.max_usd, p.price)
-        wishes(1, _weights(p.shapes), dict(edit=1), read_variety(p.prompts))
+        _check_budget(p, teacher_of(p.teacher, ':memory:', p.max_usd, p.price))
     if p.trial and p.teacher == 'offline':
         raise ValueError('trial is for a teacher that is paid: name one with teacher, such as claude')
     _shares(p)
