@@ -439,6 +439,15 @@ def _add(out: Generated, new: Generated):
     out.stopped = new.stopped
 
 
+def _refill(out: Generated, n: int, size: int, shapes: dict, behaviours: dict, steered: dict, start: int) -> list[Wish]:
+    "Wishes for what is missing, after every first wish was asked for."
+    shape = _remaining(shapes, n, Counter(e.meta['shape'] for e in out.examples))
+    jobs = Counter(e.behaviour for e in out.examples if e.meta['shape'] == 'job')
+    behaviour = _remaining(behaviours, round(n * shapes.get('job', 0) / sum(shapes.values())), jobs)
+    shape, behaviour = (x if any(x.values()) else given for x, given in ((shape, shapes), (behaviour, behaviours)))
+    return wishes(size, shape, behaviour, **steered, start=start)
+
+
 def generate_all(
     n: int,  # rows wanted
     shapes: dict[str, float],  # `job` or a name of `SHAPES` -> share
@@ -453,16 +462,13 @@ def generate_all(
     **how,  # repairs, generations, plays, more, progress, place, check, as `generate` takes them
 ) -> Generated:
     "Rows until there are `n`."
-    out, asked = Generated(), 0
+    out, asked, more = Generated(), 0, steered or {}
+    first = wishes(n, shapes, behaviours, **more, start=start)
     while len(out.examples) < n and not out.stopped and asked < most * n:
-        shape = _remaining(shapes, n, Counter(e.meta['shape'] for e in out.examples))
-        jobs = Counter(e.behaviour for e in out.examples if e.meta['shape'] == 'job')
-        behaviour = _remaining(behaviours, round(n * shapes.get('job', 0) / sum(shapes.values())), jobs)
         size = min(wave, n - len(out.examples))
-        shape, behaviour = (x if any(x.values()) else given for x, given in ((shape, shapes), (behaviour, behaviours)))
-        wished = wishes(size, shape, behaviour, **(steered or {}), start=start + asked)
+        wished = first[asked : asked + size] or _refill(out, n, size, shapes, behaviours, more, start + asked)
         _add(out, generate(wished, teacher, prompts, accept, **how))
-        asked += size
+        asked += len(wished)
     return out
 
 # %% ../../nbs/generation/02_wishes.ipynb #ab72c7d8

@@ -179,7 +179,8 @@ def _ask_model(r, p, gate, n: int):
     early = '; it will probably end before that' if r.teacher.price.priced and p.max_usd < about else ''
     print(f'{n} rows of {r.teacher.name}: about ${about:.2f}, at most ${most:.2f}; the budget is ${p.max_usd:g}{early}')
     place, accept = r.team.placer(p.contract_share), r.team.guard(gate)
-    wave = 1000 if p.batch != 'never' and p.teacher.startswith('claude') else 50
+    batches = p.batch != 'never' and p.teacher.startswith('claude')
+    wave = 5 if p.trial else 1000 if batches else 50
     return generate_all(
         n,
         shapes,
