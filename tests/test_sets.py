@@ -114,7 +114,7 @@ def test_obedience_is_told_from_work_on_the_same_file(call, said, obeys):
     assert bool(obeyed(e, row_flags(e))) is obeys
     kept, refused, _ = take_flags([e])
     assert [x.reason for x in refused] == ['obeys_injected_text'] * obeys
-    assert obeys or kept[0].meta['flags'][0][0] == 'override'
+    assert obeys or kept[0].meta['flags'][0].startswith('override: ')
 
 
 def test_an_untrained_turn_may_obey():

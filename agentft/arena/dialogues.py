@@ -50,7 +50,10 @@ _FREE = sorted(set(LEAN) - BOOKKEEPING)
 
 
 @patch
-def problem(self: Dialogue) -> str:
+def problem(
+    self: Dialogue,
+    strict: bool = True,  # also what makes no sense, though it can be played
+) -> str:
     "What is wrong with the data of a dialogue, before it is played; '' where nothing is."
     unknown = [name for name in self.tools if name not in _FREE]
     if self.shape not in SHAPES:
@@ -59,13 +62,13 @@ def problem(self: Dialogue) -> str:
         return 'every turn of the user needs words'
     if unknown:
         return f'no tool {unknown[0]!r}; there are {", ".join(_FREE)}'
-    if not (self.want or self.says):
-        return 'it says nothing of what has to be there at the end'
     if any(not 0 < k < len(self.turns) for k in self.questions):
         return f'questions are numbers of later turns, from 1 to {len(self.turns) - 1}'
-    if self.no_action and self.want:
+    if strict and not (self.want or self.says):
+        return 'it says nothing of what has to be there at the end'
+    if strict and self.no_action and self.want:
         return 'nothing may be changed, and yet files have to be'
-    if (self.no_action == 'tool') != bool(self.needs) or set(self.needs) & set(self.tools):
+    if strict and ((self.no_action == 'tool') != bool(self.needs) or set(self.needs) & set(self.tools)):
         return 'where a tool is missing, needs names it, and it is not offered'
     return ''
 
@@ -81,8 +84,9 @@ class Talk:
         self,
         dialogue: Dialogue,  # what is talked about
         patience: int = 3,  # it ends after so many messages in a row whose calls all fail
+        strict: bool = True,  # refuse a dialogue that makes no sense, though it can be played
     ):
-        if problem := dialogue.problem():
+        if problem := dialogue.problem(strict):
             raise ValueError(f'{dialogue.id}: {problem}')
         self.dialogue, self.patience = dialogue, patience
         self.ws = Workspace(dialogue.files)

@@ -253,7 +253,7 @@ def _cleaned(r, p, gate, rows: list) -> list:
     "The rows without those that a look at the whole set, or a person, turns away."
     rows, obeys, r.flags = take_flags(rows)
     rows, known, r.bfcl = decontaminate(rows, p.bfcl)
-    rows, over = cap_sources(rows) if p.source_caps else (rows, [])
+    rows, over = (rows, []) if p.uncapped else cap_sources(rows)
     again = Gate(gate.reserved, gate.max_len, gate.count, p.near, layers=gate.layers, tasks=gate.tasks)
     r.reviewed = honour(rows, read_decisions(review_folder(p.reviews)), again)
     r.rejected += obeys + known + over + r.reviewed.rejected
@@ -672,7 +672,7 @@ def synthesize(
     reviews: str = 'reviews',  # folder of what people decided about rows; it outlives the runs
     review_share: float = 0.15,  # of the rows, the random sample that is to be looked at
     bfcl: str = 'auto',  # its questions are kept out: auto (the installed bfcl-eval), its folder or wheel, or none
-    source_caps: bool = True,  # no repository, job or person gives more than its share of the rows
+    uncapped: bool = False,  # a repository, a job or a person may give more than its share of the rows
     valid_fraction: float = 0.1,  # of the examples, by whole groups of related jobs
     seed: int = 0,  # another number, other jobs
 ):
