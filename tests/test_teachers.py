@@ -287,6 +287,7 @@ def test_an_interrupt_waits_for_what_is_in_flight_and_keeps_it(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in the background
         )
         while not server.ledger()['rows']:
             time.sleep(0.05)
@@ -538,7 +539,12 @@ def test_an_interrupt_leaves_a_batch_running_and_the_next_run_collects_it(tmp_pa
         db = str(tmp_path / 'answers.sqlite')
         env = {**os.environ, 'PYTHONPATH': str(ROOT)}
         p = subprocess.Popen(
-            [sys.executable, '-c', script, db, server.url], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True
+            [sys.executable, '-c', script, db, server.url],
+            cwd=ROOT,
+            env=env,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         while not Path(db).exists() or bill(Store(db)).batches != {'sent': 1}:
             time.sleep(0.05)

@@ -8,6 +8,7 @@ __all__ = ['Question', 'Tokens', 'Answer', 'Store', 'Stopped', 'Teacher']
 # %% ../../nbs/teachers/00_questions.ipynb #804e5146
 import json
 import sqlite3
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,6 +83,7 @@ class Store:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=60)
+        self.lock = threading.RLock()  # a write while another thread reads through this connection would be refused
         try:
             self.db.execute('pragma journal_mode=wal')
             self.db.execute('pragma synchronous=full')
@@ -102,6 +104,13 @@ class Store:
 
 # %% ../../nbs/teachers/00_questions.ipynb #b69bd446
 @patch
+def _run(self: Store, statement: str, values=()) -> list:
+    "All rows that a statement gives."
+    with self.lock:
+        return self.db.execute(statement, values).fetchall()
+
+
+@patch
 def put(
     self: Store,
     question,  # a record
@@ -109,7 +118,7 @@ def put(
 ):
     "Keep `answer`; it is on disk when this returns. What is kept already stays."
     row = (answer.key, answer.teacher, answer.prompt, _json(question), _json(answer), answer.cost_usd)
-    self.db.execute('insert or ignore into answers values (?, ?, ?, ?, ?, ?)', row)
+    self._run('insert or ignore into answers values (?, ?, ?, ?, ?, ?)', row)
 
 
 def _json(record) -> str:
@@ -122,14 +131,14 @@ def get(
     key: str,
 ) -> Answer | None:
     "The answer that is kept under `key`."
-    row = self.db.execute('select answer from answers where key = ?', [key]).fetchone()
-    return from_dict(Answer, json.loads(row[0])) if row else None
+    rows = self._run('select answer from answers where key = ?', [key])
+    return from_dict(Answer, json.loads(rows[0][0])) if rows else None
 
 
 @patch
 def all(self: Store) -> dict[str, Answer]:  # by key, in the order in which they came
     "Every answer."
-    rows = self.db.execute('select key, answer from answers order by rowid')
+    rows = self._run('select key, answer from answers order by rowid')
     return {key: from_dict(Answer, json.loads(text)) for key, text in rows}
 
 
@@ -139,8 +148,8 @@ def question(
     key: str,
 ) -> dict:  # {} where there is none
     "What was asked for the answer that is kept under `key`."
-    row = self.db.execute('select question from answers where key = ?', [key]).fetchone()
-    return json.loads(row[0]) if row else {}
+    rows = self._run('select question from answers where key = ?', [key])
+    return json.loads(rows[0][0]) if rows else {}
 
 # %% ../../nbs/teachers/00_questions.ipynb #f298e3f1
 class Stopped(RuntimeError):
