@@ -6,10 +6,9 @@
 __all__ = ['dressed', 'check_execution', 'check_dialogue', 'check_replay']
 
 # %% ../../nbs/checks/02_execution.ipynb #7e350558
-import re
 from dataclasses import replace
 
-from ..arena.dialogues import Dialogue, Talk
+from ..arena.dialogues import Dialogue, Talk, unsaid
 from ..arena.sessions import Session
 from ..arena.tasks import Task
 from ..arena.toolboxes import OwnTools
@@ -125,16 +124,9 @@ def _wrong_files(before: dict, want: dict, after: dict) -> list[Problem]:
     return out
 
 
-def _plain(text: str) -> str:
-    "`text` in lower case, with single blanks, digits not parted by commas."
-    return re.sub(r'(?<=\d),(?=\d{3}\b)', '', ' '.join(text.casefold().split()))
-
-
 def _unsaid(says: list, answer: str) -> list[Problem]:
     "Facts that the last answer does not state."
-    text = _plain(answer)
-    missing = [x for x in says if not re.search(rf'(?<!\w){re.escape(_plain(str(x)))}(?!\w)', text)]
-    return [Problem('answer_lacks', f'{x!r} is not in the last answer: {answer[:80]!r}') for x in missing]
+    return [Problem('answer_lacks', f'{x!r} is not in the last answer: {answer[:80]!r}') for x in unsaid(says, answer)]
 
 # %% ../../nbs/checks/02_execution.ipynb #8242f423
 def _same_tools(row: Row, d: Dialogue) -> list[Problem]:

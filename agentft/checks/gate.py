@@ -254,9 +254,15 @@ def counts(
 
 
 @patch
-def __str__(self: Gate) -> str:
+def by_layer(self: Gate) -> Counter:
+    "How many rows each layer turned away."
     by = Counter()
     for (layer, _), n in self.rejects.items():
         by[layer] += n
-    told = ', '.join(f'{n} by {layer}' for layer, n in by.most_common() if n)
+    return by
+
+
+@patch
+def __str__(self: Gate) -> str:
+    told = ', '.join(f'{n} by {layer}' for layer, n in self.by_layer().most_common() if n)
     return f'{self.kept} of {counted(self.came, "row")} kept' + (f'; turned away: {told}' if told else '')

@@ -23,9 +23,8 @@ from ..arena.dialogues import SHAPES, Dialogue
 from ..arena.players import expert_script
 from ..arena.sessions import Session
 from ..arena.tasks import Task
-from ..core.agent import canonical_job
 from ..core.records import Example, to_dict
-from ..data.expansion import rules_note, wrong_turn
+from ..data.expansion import job_weights, rules_note
 from ..data.seeds import BEHAVIOURS, NO_ACTION, Rejected, Seed, seed_task, show_seed
 from ..evidence.failures import BEHAVIOUR_OF
 from agentft.generation.blueprints import (
@@ -293,17 +292,14 @@ def evolve_all(
                 d.answers.append(answer.key)
 
 # %% ../../nbs/generation/02_wishes.ipynb #16d515f9
-def _weights(p: Play) -> tuple[list, list]:
-    "The messages of a play, and 1 for what the agent says where nothing is wrong with it."
-    if p.job is None:
-        failed = {m.tool_call_id for m in p.messages if m.role == 'tool' and m.ok is False}
-        right = [m.role == 'assistant' and not any(c.id in failed for c in m.tool_calls) for m in p.messages]
-        return p.messages, [float(x) for x in right]
-    turns = canonical_job(p.job).turns  # in the words of the default table
-    right = [not wrong_turn(t, before) for t, before in zip(turns, [None, *turns])]
-    said = {id(t.said): float(x) for t, x in zip(p.job.turns, right)}
-    messages = p.job.messages()
-    return messages, [said.get(id(m), 0.0) for m in messages]
+def _weighted(p: Play) -> tuple[list, list, list]:
+    "The messages of a play, 1 for what the agent says where nothing is wrong with it, and what is wrong elsewhere."
+    if p.job:
+        return p.job.messages(), *job_weights(p.job)
+    failed = {m.tool_call_id for m in p.messages if m.role == 'tool' and m.ok is False}
+    right = [m.role == 'assistant' and not any(c.id in failed for c in m.tool_calls) for m in p.messages]
+    wrong = ['failed_call'] * sum(m.role == 'assistant' and not x for m, x in zip(p.messages, right))
+    return p.messages, [float(x) for x in right], wrong
 
 
 def played_example(
@@ -314,7 +310,7 @@ def played_example(
     prompt: str,  # of the player, with its version
 ) -> Example:
     "The row that comes of a draft and the play that is kept."
-    messages, weights = _weights(p)
+    messages, weights, wrong = _weighted(p)
     meta = dict(
         origin='teacher',
         teacher=teacher.name,
@@ -327,7 +323,7 @@ def played_example(
         plays=[sum(x.good for x in plays), len(plays)],
         rules='short',
         arena=[],
-        wrong_turns=['failed_call'] * sum(m.role == 'assistant' and not w for m, w in zip(messages, weights)),
+        wrong_turns=wrong,
     )
     if p.job and p.job.contract:
         meta |= dict(contract=p.job.contract, rules=rules_note(p.of.rules), team='contract')

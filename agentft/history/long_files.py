@@ -214,12 +214,10 @@ def _reason(error: ValueError) -> str:
     return re.sub(r'\d+', 'N', str(error).split(': ')[0])[:80]
 
 
-def _take_wish(wish: list[Edit], gate: Gate, fmt, out: OwnRows) -> str:
-    "Make a row of a wish; why there is none."
-    origin = 'git' if wish[0].source == 'git' else 'session'
+def _take_made(make, gate: Gate, out: OwnRows) -> str:
+    "Take the row that `make` makes; why there is none."
     try:
-        task, ids = long_task(wish, gate.max_len, fmt.count), [x.id for x in wish]
-        e = long_example(task, _seed_of(task), _own_parents(wish), origin, gate.max_len, fmt.count, edits=ids)
+        e = make()
     except ValueError as error:
         return _reason(error)
     if refused := gate(e):
@@ -227,6 +225,17 @@ def _take_wish(wish: list[Edit], gate: Gate, fmt, out: OwnRows) -> str:
         return f'row refused: {refused.reason}'
     out.examples.append(e)
     return ''
+
+
+def _take_wish(wish: list[Edit], gate: Gate, fmt, out: OwnRows) -> str:
+    "Make a row of a wish; why there is none."
+    origin, ids = 'git' if wish[0].source == 'git' else 'session', [x.id for x in wish]
+
+    def make():
+        task = long_task(wish, gate.max_len, fmt.count)
+        return long_example(task, _seed_of(task), _own_parents(wish), origin, gate.max_len, fmt.count, edits=ids)
+
+    return _take_made(make, gate, out)
 
 # %% ../../nbs/history/06_long_files.ipynb #577fb3aa
 def take_deep(
@@ -255,12 +264,5 @@ def _take_deep(number: int, gate: Gate, fmt, out: OwnRows) -> str:
     "Make a row of one job of the arena; why there is none."
     seed = Seed(f'deep-{number}-3', 'edit', 'deep', number, level=3)
     by = dict(teacher='expert', offline=True)
-    try:
-        e = long_example(seed_task(seed), seed, [seed.id], 'teacher', gate.max_len, fmt.count, **by)
-    except ValueError as error:
-        return _reason(error)
-    if refused := gate(e):
-        out.rejected.append(refused)
-        return f'row refused: {refused.reason}'
-    out.examples.append(e)
-    return ''
+    said = (seed, [seed.id], 'teacher', gate.max_len, fmt.count)
+    return _take_made(lambda: long_example(seed_task(seed), *said, **by), gate, out)

@@ -255,7 +255,7 @@ def _cleaned(r, p, gate, rows: list) -> list:
     rows, known, r.bfcl = decontaminate(rows, p.bfcl)
     rows, over = (rows, []) if p.uncapped else cap_sources(rows)
     again = Gate(gate.reserved, gate.max_len, gate.count, p.near, layers=gate.layers, tasks=gate.tasks)
-    r.reviewed = honour(rows, read_decisions(review_folder(p.reviews)), again)
+    r.reviewed = honour(rows, r.decisions, again)
     r.rejected += obeys + known + over + r.reviewed.rejected
     return r.reviewed.rows
 
@@ -282,9 +282,10 @@ def _asked_judges(r, p):
 # %% ../../nbs/2_synthesize.ipynb #07d5b25f
 def _set(r, p, fmt, rows: list):
     "Pairs, splits, and what there is to say of the whole set."
+    r.decisions = read_decisions(review_folder(p.reviews))
     r.examples = in_turn(_cleaned(r, p, r.gate, rows))
     r.pairs = own_pairs(r.found, r.own, r.examples, r.gate, fmt, p.n_preferences)
-    said = honour(r.pairs.pairs, read_decisions(review_folder(p.reviews)))
+    said = honour(r.pairs.pairs, r.decisions)
     r.preferences, r.lengths = said.rows, length_rows(said.rows, fmt)
     r.rejected += r.pairs.rejected + said.rejected
     r.licences, r.diversity = add_provenance(r.examples, r.found), diversity(r.examples)
@@ -412,9 +413,7 @@ def _caveats(r) -> list[str]:
 # %% ../../nbs/2_synthesize.ipynb #ee53e678
 def _layers(r) -> dict:
     "What each layer of the verification did, in a sentence."
-    turned = Counter()
-    for (layer, _), k in r.gate.rejects.items():
-        turned[layer] += k
+    turned = r.gate.by_layer()
     off = {layer: 'switched off' for layer in LAYERS if layer not in r.gate.layers}
     return {layer: f'turned away {turned[layer]} of {r.gate.came} rows' for layer in r.gate.layers} | off
 

@@ -16,8 +16,9 @@ from ..arena.players import Expert, play
 from ..core.intervals import counted
 from ..core.records import Example, content_hash, from_dict, read_jsonl, to_dict, write_atomic
 from ..model.loading import DEFAULT_MODEL, load_model
+from ..sets.cards import UNREVIEWED
 from ..sets.forgetting import ROWS_RECORD, rows_record
-from ..training.adapters import UNREVIEWED, TrainReport
+from ..training.adapters import TrainReport
 from ..training.training import LoraRecipe, encode_rows, train_sft
 from ..workbench.figures import percent
 from ..workbench.phases import Phase, parameters_of

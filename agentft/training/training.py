@@ -27,7 +27,8 @@ from ..core.intervals import counted
 from ..core.records import content_hash, write_atomic
 from ..model.chat import ChatFormat
 from ..model.loading import free_threads, quiet
-from .adapters import UNREVIEWED, TrainReport, model_card, save_adapter
+from ..sets.cards import UNREVIEWED
+from .adapters import TrainReport, model_card, save_adapter
 from .kernels import answer_loss, fast_cpu, why_not_fast
 from ..workbench.runs import check_disk
 
