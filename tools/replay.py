@@ -20,6 +20,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / 'nbs'
 BIN = Path(sys.executable).parent
+# Two notebooks start kernels at a time, and Jupyter picks a kernel's TCP ports before the kernel binds them: now and then
+# another took one in between, and the kernel died. Unix sockets, whose names are the kernel's own, can't collide.
+UNIX_SOCKETS = '''
+import sys
+import uuid
+
+from nbval import kernel
+
+
+class OnUnixSockets(kernel.KernelManager):
+    def __init__(self, **kw):
+        super().__init__(transport='ipc', connection_file=f'FOLDER/{uuid.uuid4().hex[:12]}.json', **kw)
+
+
+if sys.platform == 'linux':  # elsewhere the path of a scratch folder may be too long for a socket
+    kernel.KernelManager = OnUnixSockets
+'''
 PHASES = r'^\d_|^index|^[_.]'  # names of notebooks that nbval alone runs: once is enough
 
 
@@ -104,7 +121,9 @@ def run_nbval(chosen) -> bool:
     with tempfile.TemporaryDirectory(prefix='agentft-replay-') as d:
         d = Path(d)
         (d / 'root').mkdir()
+        (d / 'kernels').mkdir()
         copies = scratch(d / 'root', chosen)
+        (d / 'root' / 'conftest.py').write_text(UNIX_SOCKETS.replace('FOLDER', str(d / 'kernels')))
         profile = d / 'ipython' / 'profile_default'
         profile.mkdir(parents=True)
         (profile / 'ipython_kernel_config.py').write_text('c.IPKernelApp.log_level = 40\n')
