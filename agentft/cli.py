@@ -195,6 +195,7 @@ def _forget_options(p):
     p.add_argument('job', help='id of the job, or the beginning of it')
     p.add_argument('--runs', default='runs', help='folder that holds all runs (default: %(default)s)')
     p.add_argument('--seeds', default='seeds', help='your seeds, looked through as well (default: %(default)s)')
+    p.add_argument('--reviews', default='reviews', help='decisions of reviewers, taken out too (default: %(default)s)')
     p.add_argument('--why', default='', help='kept in the note')
     p.add_argument('--dry-run', action='store_true', help='say what would be done, and change nothing')
 
@@ -227,9 +228,11 @@ def _show(a) -> int:
 def _forget(a) -> int:
     from datetime import date
 
+    from agentft.review.decisions import review_folder
     from agentft.sets.forgetting import forget, tell
 
-    trail = forget(a.job, a.runs, a.seeds, a.why, date.today().isoformat(), a.dry_run)
+    reviews = review_folder(a.reviews) if a.reviews else ''
+    trail = forget(a.job, a.runs, a.seeds, a.why, date.today().isoformat(), a.dry_run, reviews)
     print(tell(trail, a.runs, a.dry_run))
     return 0
 

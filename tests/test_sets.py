@@ -32,6 +32,7 @@ from agentft.evidence.forgotten import drop_forgotten, read_forgotten
 from agentft.evidence.found import read_found
 from agentft.phases.collect import collect
 from agentft.phases.synthesize import synthesize
+from agentft.review.decisions import Decision, keep_decision
 from agentft.sets.cards import CardFacts, dataset_card, write_card
 from agentft.sets.contamination import decontaminate, read_bfcl
 from agentft.sets.forgetting import ROWS_RECORD, find_runs, forget, rows_record, tell, trace_job
@@ -282,8 +283,15 @@ def test_a_forgotten_job_leaves_and_stays_away(tmp_path, runs, rows):
     assert set(dry.rows[two / 'examples.jsonl']) == set(old) and old
     assert f'{len(old)} of the {len(rows)} rows' in dry.adapters[0][1]
 
-    trail = forget(job[:13], str(root), seeds='')
-    assert trail.rows == dry.rows
+    of_job, of_another = (next(e for e in rows if (e.id in old) == mine) for mine in (True, False))
+    for e, word in ((of_job, 'QUOTED'), (of_another, 'kept')):
+        fix = dict(message=4, content=word)
+        decision = Decision(e.id, 'fix', changes=[fix], parents=list(e.parents))
+        keep_decision(tmp_path / 'reviews' / 'me.jsonl', decision)
+    trail = forget(job[:13], str(root), seeds='', reviews=tmp_path / 'reviews')
+    assert trail.rows == dry.rows and list(trail.decisions.values()) == [1]
+    said = (tmp_path / 'reviews' / 'me.jsonl').read_text()
+    assert 'QUOTED' not in said and 'kept' in said
     assert (root / 'own' / '3-train' / 'adapter' / 'adapter_model.safetensors').exists()
     assert 'train it again' in tell(trail, str(root))
     for path in one.glob('*.jsonl'):

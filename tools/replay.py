@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / 'nbs'
 BIN = Path(sys.executable).parent
-# Two notebooks start kernels at a time, and Jupyter picks a kernel's TCP ports before the kernel binds them: now and then
-# another took one in between, and the kernel died. Unix sockets, whose names are the kernel's own, can't collide.
+# Two notebooks start kernels at a time, and Jupyter picks a kernel's TCP ports before the kernel binds them: now and
+# then another took one in between, and the kernel died. Unix sockets, whose names are the kernel's own, can't collide.
 UNIX_SOCKETS = '''
 import sys
 import uuid

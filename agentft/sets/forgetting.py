@@ -142,10 +142,13 @@ class Trail:
     adapters: list[tuple] = field(default_factory=list)  # (folder, why it came from it, or why nobody can know)
     evaluated: dict[Path, int] = field(default_factory=dict)  # folder of phase 4 -> turns of the job it measured with
     seeds: dict[Path, list[str]] = field(default_factory=dict)  # a person's file of seeds -> ids
+    decisions: dict[Path, int] = field(default_factory=dict)  # a reviewer's file -> decisions about rows of the job
+    stores: list[Path] = field(default_factory=list)  # of a teacher's answers, beside rows of the job
     twins: list[str] = field(default_factory=list)  # jobs that say nearly the same
     mentions: list[Path] = field(default_factory=list)  # other files in which its id stands
     said: list[str] = field(default_factory=list)  # hashes of its conversation
     made_seeds: list[str] = field(default_factory=list)  # ids of all seeds that were made from it
+    came: set[str] = field(default_factory=set)  # ids of every record that came from it
 
 
 _OF_JOB = {  # file of phase 1 -> is a line of it of the job?
@@ -161,6 +164,7 @@ def trace_job(
     job: str,  # its id
     runs: Runs,
     seeds: str | Path = '',  # a person's folder of seeds; '': none
+    reviews: str | Path = '',  # a folder of reviewers' decisions; '': none
 ) -> Trail:
     "Where `job` is, and what came of it; nothing is changed."
     out, own = Trail(job), sorted(Path(seeds).glob('*.jsonl')) if seeds and Path(seeds).is_dir() else []
@@ -178,10 +182,21 @@ def trace_job(
     for path in own:
         if ids := [str(d.get('id')) for d in _lines(path) if d.get('id') in came]:
             out.seeds[path] = ids
+    for path in sorted(Path(reviews).glob('*.jsonl')) if reviews else []:
+        if n := sum(_decided(d, job, came) for d in _lines(path)):
+            out.decisions[path] = n
+    out.came = came
+    out.stores = [s for s in sorted({path.parent / 'answers.sqlite' for path in out.rows}) if s.is_file()]
     out.adapters = [found for folder in runs.trained if (found := _adapter(folder, out, came, noted))]
     out.evaluated = _measured(runs, out)
     out.mentions = _mentions(job, runs, out)
     return out
+
+
+def _decided(d: dict, job: str, came: set[str]) -> bool:
+    "Is a reviewer's decision about a row of the job?"
+    parents = [str(p) for p in d.get('parents') or []]
+    return str(d.get('id', '')) in came or any(p in came or p.rpartition('#')[0] == job for p in parents)
 
 
 def _is_of(d: dict, job: str, came: set[str]) -> bool:
@@ -308,16 +323,21 @@ def _rewrite(path: Path, keep) -> int:
     return len(lines) - len(kept)
 
 
+def _readable(raw: bytes) -> dict:
+    "The record of a line; {} where it is none."
+    try:
+        d = json.loads(raw)
+    except ValueError:
+        return {}
+    return d if isinstance(d, dict) else {}
+
+
 def _is_another(name: str, job: str):
     "Decides whether a line of the file `name` is of another job."
 
     def keep(raw: bytes) -> bool:
-        try:
-            d = json.loads(raw)
-        except ValueError:
-            return True
-        d = d.get('row', d) if isinstance(d, dict) else {}
-        return not _OF_JOB[name](d, job)
+        d = _readable(raw)
+        return not _OF_JOB[name](d.get('row', d), job)
 
     return keep
 
@@ -378,12 +398,15 @@ def forget(
     why: str = '',  # kept in the note
     day: str = '',  # kept in the note
     dry_run: bool = False,  # change nothing
+    reviews: str | Path = '',  # a folder of reviewers' decisions, which may quote rows; '': none
 ) -> Trail:  # what was there, and what came of it
-    "Take a job out of what was collected, and leave a note that keeps it out."
+    "Take a job out of what was collected and of what reviewers decided, and leave a note that keeps it out."
     places = find_runs(runs)
-    trail = trace_job(find_job(places, job), places, seeds)
+    trail = trace_job(find_job(places, job), places, seeds, reviews)
     if not dry_run:
         write_notes(places.root, [Note(trail.job, trail.said, trail.made_seeds, why, day)])
+        for path in trail.decisions:
+            _rewrite(path, lambda raw: not _decided(_readable(raw), trail.job, trail.came))
         for folder in trail.collected:
             _clean(folder, trail.job)
     return trail
@@ -405,6 +428,7 @@ def tell(
         out.append(f'  {gone} {folder}: ' + ', '.join(f'{name} {n}' for name, n in sorted(counts.items())))
     if not t.collected:
         out.append('  no phase 1 under the runs holds it any more')
+    out += [f'  {gone} {path}: {counted(n, "decision")} of a reviewer' for path, n in t.decisions.items()]
     out.append(f'  {"a note would stand in" if dry_run else "the note stands in"} {Path(runs) / NOTE}')
     return '\n'.join([*out, *_came(t), *_to_do(t)])
 
@@ -426,6 +450,8 @@ def _to_do(t: Trail) -> list[str]:
     for run in runs:
         again = f'agentft run {run.name} --from collect, or collect and then synthesize by hand'
         out.append(f'- {run}: make it again without the job ({again})')
+    for store in t.stores:
+        out.append(f'- {store}: what a teacher was asked may quote it; delete the file (asking again costs again)')
     for folder, _ in t.adapters:
         out.append(f'- {folder}: train it again, then delete it wherever it was copied, merged or served')
     for path, ids in t.seeds.items():
