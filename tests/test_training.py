@@ -108,11 +108,14 @@ def test_untrained_turn_is_context_only(tmp_path, examples, tiny):
 
 KILLED = '''
 import sys, torch
+from pathlib import Path
 from agentft.model.loading import tiny_model
 from agentft.phases.train import arena_examples
-from agentft.training.training import LoraRecipe, train_sft
+from agentft.training.training import LoraRecipe, _plan, train_sft
 model, tok = tiny_model()
 recipe = LoraRecipe(rank=4, lr=1e-2, epochs=int(sys.argv[2]), batch_size=2)
+plan = _plan(arena_examples(6), [], model, tok, Path(sys.argv[1]), recipe)
+Path(sys.argv[1] + '.plan').write_text(repr((plan.recipe, plan.base, plan.data_hash)))
 train_sft(arena_examples(6), model, tok, sys.argv[1], recipe, threads=1, progress=False, checkpoint_every_s=0)
 '''
 
@@ -137,6 +140,8 @@ def test_killed_and_run_again(tmp_path, tiny, how):
         assert 'the same command goes on from step' in err
     model, tok = tiny
     recipe = replace(RECIPE, epochs=15)
+    plan = T._plan(arena_examples(6), [], model, tok, tmp_path / 'a', recipe)
+    assert (tmp_path / 'a.plan').read_text() == repr((plan.recipe, plan.base, plan.data_hash))  # else it is another run
     r = train_sft(arena_examples(6), model, tok, tmp_path / 'a', recipe, **QUIET)
     assert 0 < r.resumed_from < r.steps and r.jobs == 90
     train_sft(arena_examples(6), model, tok, tmp_path / 'b', recipe, **QUIET)
