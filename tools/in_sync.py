@@ -2,7 +2,8 @@
 
     python tools/in_sync.py                   check, and change nothing (make test)
     python tools/in_sync.py --write-readme    README.md from nbs/index.ipynb (make export)
-    python tools/in_sync.py --keep quickstart keep results and pages of runs/quickstart in runs/measured/
+    python tools/in_sync.py --keep quickstart keep results and pages of runs/quickstart in runs/measured/, and its
+                                              learning curve where `agentft curve runs/quickstart` made one
     python tools/in_sync.py --counts mine "an audit trail of 8 jobs and a repository of 500 commits"
                                               keep the counts of runs/mine, which read somebody else's history: no text
 
@@ -119,6 +120,10 @@ def keep(name):
         for f in ('result.json', 'phase.json', 'report.html'):
             shutil.copy2(phase_dir(src, p) / f, phase_dir(dst, p) / f)
     shutil.copy2(src / 'recipe.json', dst / 'recipe.json')
+    if (curve := src / 'curve' / 'learning_curve.json').exists():
+        (dst / 'curve').mkdir(exist_ok=True)
+        shutil.copy2(curve, dst / 'curve' / curve.name)
+        shutil.copy2(curve.parent / 'figures' / 'learning-curve.png', ROOT / 'nbs' / 'images' / 'learning-curve.png')
     for f in [x for x in dst.rglob('*') if x.is_file()]:  # where it was run is nobody's business
         text = f.read_text(encoding='utf-8')
         for folder, short in ((str(ROOT) + '/', ''), (str(cache_dir()), '~/.cache/agentft')):

@@ -11,6 +11,7 @@ __all__ = ['PHASES', 'BOOKKEEPING', 'READS', 'GUESSED', 'TOOLS', 'LEAN', 'MEMORY
 # %% ../../nbs/core/01_agent.ipynb #ab312794
 import json
 import re
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -131,13 +132,12 @@ def tool_schemas(
     names=None,  # which tools, in this order; None: all
     tools: dict = TOOLS,  # the contract
 ) -> list:  # OpenAI tool schemas
-    "The contract as an OpenAI-compatible server wants it."
+    "The contract as an OpenAI-compatible server wants it; whoever changes what comes out changes no contract."
     out = []
     for name in names or tools:
         t = tools[name]
-        out.append(
-            dict(type='function', function=dict(name=t.name, description=t.description, parameters=t.parameters))
-        )
+        function = dict(name=t.name, description=t.description, parameters=deepcopy(t.parameters))
+        out.append(dict(type='function', function=function))
     return out
 
 # %% ../../nbs/core/01_agent.ipynb #6ff2cde2
