@@ -140,6 +140,7 @@ def said(row):
 
 # --- what the table says ---
 
+NO_HARM = 0.02  # more jobs of all fail by so much: nothing that is worth a law
 POWERS = [0.25 * 2 ** (k / 8) for k in range(41)]  # 0.25 to 8
 
 
@@ -218,7 +219,7 @@ def law_of_harm(rows, draws=200, seed=0, level=0.95):
 
 def verdict(law):
     "What may be said of the guide's claim that errors in the data cause quadratic increases in the errors of the model."
-    if law['harm_low'] <= 0.02:
+    if law['harm_low'] <= NO_HARM:
         return 'no harm is shown, so its law cannot be told'
     holds = {name: law['low'] <= p <= law['high'] for name, p in (('linear', 1), ('quadratic', 2))}
     if all(holds.values()):
@@ -263,10 +264,15 @@ def summary(rows):
     law = law_of_harm(off)
     over = [counted(law[f'{k}s' if k != 'family' else 'families'], k) for k in ('job', 'family', 'seed')]
     said_of_law = (
-        f'failures grow with the share to the power of {law["power"]:.2f} ({law["low"]:.2f} to {law["high"]:.2f}, '
-        f'95 %, {", ".join(over)}); linear against quadratic: log-likelihood '
-        f'{law["linear_loglik"]:.1f} against {law["quadratic_loglik"]:.1f}; {law["verdict"]}'
+        f'with {max(shares_of(off)):.0%} of the rows corrupted {100 * law["harm"]:.0f} points more jobs fail '
+        f'({100 * law["harm_low"]:.0f} to {100 * law["harm_high"]:.0f}, 95 %, {", ".join(over)})'
     )
+    if law['harm_low'] > NO_HARM:
+        said_of_law += (
+            f', growing with the share to the power of {law["power"]:.2f} ({law["low"]:.2f} to {law["high"]:.2f}); '
+            f'linear against quadratic: log-likelihood {law["linear_loglik"]:.1f} against {law["quadratic_loglik"]:.1f}'
+        )
+    said_of_law += f'; {law["verdict"]}'
     said_of_law += '; the luck of the trainings is not in the interval' * (law['seeds'] < 3)
     return [*lines, said_of_law]
 

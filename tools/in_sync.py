@@ -90,7 +90,22 @@ def check() -> list:
             not (ROOT / 'README.md').exists() or (ROOT / 'README.md').read_text(encoding='utf-8') != readme(index)
         ):
             bad.append('README.md is not what nbs/index.ipynb says')
-        return bad
+        return bad + broken_links()
+
+
+def broken_links() -> list:
+    "Links and names of notebooks in the prose of notebooks that lead nowhere, one sentence each."
+    bad = []
+    for path in sorted((ROOT / 'nbs').rglob('*.ipynb')):
+        if '.ipynb_checkpoints' in path.parts:
+            continue
+        cells = json.loads(path.read_text(encoding='utf-8'))['cells']
+        prose = '\n'.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown')
+        links = [(x, path.parent / x) for x in re.findall(r'\]\((?!https?:)([^)#\s]+)\)', prose)]
+        names = [(x, ROOT / x) for x in re.findall(r'`((?:nbs|bench|tests|tools)/[\w/.-]+\.(?:ipynb|py))`', prose)]
+        lost = [x for x, there in links + names if not there.exists()]
+        bad += [f'{path.relative_to(ROOT)} leads to {x}, which is not there' for x in lost]
+    return bad
 
 
 def _places(name) -> tuple:
