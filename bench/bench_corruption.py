@@ -1,5 +1,6 @@
 """What bad data costs: the laptop's model trained with 0, 5, 20 and 50 % of the rows corrupted, without and with the
-verification that turns bad rows away, and evaluated on the same held-out jobs.
+verification that turns bad rows away, and evaluated on the same held-out jobs. Rows that were turned away leave fewer to
+train on; a third arm fills them up with as many other clean ones, as a team with a teacher would.
 
     python bench/bench_corruption.py                 all cells that are missing in bench/tables/corruption.jsonl
     python bench/bench_corruption.py --minutes 60    begin none that is not expected to end within an hour
@@ -9,8 +10,8 @@ verification that turns bad rows away, and evaluated on the same held-out jobs.
 
 The rows are simulated jobs of four families, played by the arena's expert and verified; the errors are those of
 `agentft.checks.planted`, one in each corrupted row, all kinds in turn. The clean rows have passed the same verification
-when they were made, so that it turns none of them away later says nothing. A cell takes 10 to 12 minutes on two quiet
-cores; the cells without corruption have the same rows with verification and without, and are trained once. What is said
+when they were made, so that it turns none of them away later says nothing. A cell takes four minutes on two quiet cores;
+the cells without corruption have the same rows in all three arms, and are trained once. What is said
 is said of new jobs of these four families: other families are not drawn.
 A cell that was stopped goes on where it was. A finished one is never done again, whatever the code does by then: each
 cell says of which rows, jobs and commit it is, and the summary says where cells are of different ones.
@@ -27,23 +28,24 @@ TABLE = ROOT / 'bench' / 'tables' / 'corruption.jsonl'
 FIGURE = ROOT / 'nbs' / 'images' / 'corruption.png'
 SHARES = (0.0, 0.05, 0.2, 0.5)
 FAMILIES = 'config,rename,facts,compact'
+ARMS = dict(off='as they are', on='verified first', refilled='verified, then filled up')
 MAX_LEN = 1536
 
 
 # --- the cells ---
 
 
-def make_rows(work, n, model):
+def make_rows(work, n, model, seed=0):
     "Verified rows to train on and to validate with, made once; the same on every machine."
     from agentft.core.records import Example, read_jsonl
     from agentft.phases.synthesize import synthesize
     from agentft.workbench.runs import is_finished
 
-    folder = work / f'rows-{n}' / '2-synthesize'
+    folder = work / (f'rows-{n}' + f'-seed-{seed}' * bool(seed)) / '2-synthesize'
     if not is_finished(folder):
         kind = dict(families=FAMILIES, n_examples=n, even_share=1.0, spelled_share=0.0, evolve_share=0.1)
         limits = dict(model=model, max_len=MAX_LEN, n_preferences=0, valid_fraction=0.1)
-        synthesize(out=str(folder), collect_dir='none', **kind, **limits)
+        synthesize(out=str(folder), collect_dir='none', seed=seed, **kind, **limits)
     rows = read_jsonl(folder / 'examples.jsonl', Example)
     return [e for e in rows if e.split == 'train'], [e for e in rows if e.split == 'valid']
 
@@ -75,13 +77,15 @@ def what_was_caught(names, layers):
 class Cell:
     "The rows of one cell, corrupted and perhaps verified, with what is known about them."
 
-    def __init__(self, rows, share, verification, seed, model):
+    def __init__(self, rows, share, verification, seed, model, spare=()):
         from agentft.checks.planted import corrupt
 
         spoiled, names = corrupt(rows, share, seed)
         layers = verify(spoiled, model)
         self.counts = what_was_caught(names, layers) | dict(by_error=dict(sorted(Counter(filter(None, names)).items())))
-        self.rows = [e for e, layer in zip(spoiled, layers) if not (verification == 'on' and layer)]
+        self.rows = [e for e, layer in zip(spoiled, layers) if not (verification != 'off' and layer)]
+        if verification == 'refilled':
+            self.rows += spare[: len(rows) - len(self.rows)]
 
 
 def conditions(valid, args):
@@ -100,7 +104,7 @@ def conditions(valid, args):
 def wanted_cells(args):
     "Parameters of every cell, all of a seed before those of the next one."
     same = dict(rows=args.rows, jobs=args.jobs, model=args.model)
-    kinds = [(k, s, v) for k in range(args.seeds) for s in args.shares for v in ('off', 'on')]
+    kinds = [(k, s, v) for k in range(args.seeds) for v in ARMS for s in args.shares]
     return [dict(share=s, verification=v, seed=k) | same for k, s, v in kinds]
 
 
@@ -112,12 +116,14 @@ def fill(args):
     from agentft.workbench.experiments import Experiments
 
     rows, valid = make_rows(args.work, args.rows, args.model)
+    known = {e.id for e in (*rows, *valid)}
+    spare = [e for e in make_rows(args.work, args.rows, args.model, seed=1)[0] if e.id not in known]
     c = conditions(valid, args)
-    refuse_copies(c.tasks, rows)
+    refuse_copies(c.tasks, [*rows, *spare])
     base = dict(base=content_hash([e.id for e in rows]), conditions=c.key)
 
     def work(p):
-        cell = Cell(rows, p['share'], p['verification'], p['seed'], args.model)
+        cell = Cell(rows, p['share'], p['verification'], p['seed'], args.model, spare)
         data = content_hash([e.id for e in cell.rows])
         folder = args.work / 'trials' / f'{data}-{c.key}-{p["seed"]}'  # the same rows are trained once
         return base | cell.counts | run_trial(cell.rows, c, folder, p['seed'])
@@ -279,7 +285,8 @@ def summary(rows):
 
 def draw_failures(ax, rows, v, color, mark, line, name):
     "Failed jobs by share, with counts and intervals."
-    values, (aside, shift, side) = [], dict(off=(-0.6, (-7, 4), 'right'), on=(0.6, (7, -10), 'left'))[v]
+    places = dict(off=(-0.6, (-7, 4), 'right'), on=(0.6, (7, -10), 'left'), refilled=(0, (-7, -12), 'right'))
+    values, (aside, shift, side) = [], places[v]
     for s in shares_of(rows):
         spread, (n_failed, n) = failed(rows, s)
         at, value = 100 * s + aside, 100 * spread.value
@@ -308,9 +315,10 @@ def figure(rows):
 
     fig, (ax, side) = use_style().subplots(1, 2, figsize=(10, 4))
     looks = dict(
-        off=(PALETTE['vermillion'], 'o', '-', 'as they are'), on=(PALETTE['blue'], 's', '--', 'verified first')
+        off=(PALETTE['vermillion'], 'o', '-'), on=(PALETTE['blue'], 's', '--'), refilled=(PALETTE['green'], '^', '-.')
     )
-    for v, (color, mark, line, name) in looks.items():
+    for v, name in ARMS.items():
+        color, mark, line = looks[v]
         if mine := of_verification(rows, v):
             draw_failures(ax, mine, v, color, mark, line, name)
             losses = [(100 * r['parameters']['share'], r['results']['held_out_loss']) for r in mine]

@@ -94,15 +94,13 @@ def test_the_cells_of_a_tiny_model(bench, tmp_path, capsys):
 
     rows = Experiments(tmp_path / 't.jsonl').rows()
     assert [(r['parameters']['share'], r['parameters']['verification']) for r in rows] == [
-        (s, v) for s in (0.0, 0.5) for v in ('off', 'on')
+        (s, v) for v in ('off', 'on', 'refilled') for s in (0.0, 0.5)
     ]
-    spoiled = rows[2]['results']
+    spoiled, kept, filled = (r['results'] for r in rows if r['parameters']['share'])
     n = spoiled['rows']
-    assert (
-        spoiled['corrupted'] == round(n / 2)
-        and rows[3]['results']['rows'] == n - spoiled['caught'] - spoiled['clean_lost']
-    )
-    assert len(list((tmp_path / 'work' / 'trials').iterdir())) == 3  # without corruption there is nothing to turn away
+    assert spoiled['corrupted'] == round(n / 2) and spoiled['caught']
+    assert kept['rows'] == n - spoiled['caught'] - spoiled['clean_lost'] and filled['rows'] == n
+    assert len(list((tmp_path / 'work' / 'trials').iterdir())) == 4  # without corruption there is nothing to turn away
     assert (tmp_path / 'corruption.png').exists()
     bench.main(options)
     assert Experiments(tmp_path / 't.jsonl').rows() == rows and '0 % corrupted' in capsys.readouterr().out
