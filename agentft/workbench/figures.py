@@ -13,6 +13,7 @@ import math
 import re
 from contextlib import suppress
 from pathlib import Path
+from textwrap import fill, shorten
 
 from ..core.records import write_atomic
 
@@ -253,13 +254,14 @@ def _band(ax, top: float, label: str, parts: list[tuple]):
     "One kind of thing below `top`: its label, its parts, and a ribbon to each."
     total, high = sum(n for _, n, _ in parts), _height(len(parts)) - _GAP
     ax.fill_between([0, 0.03], top - high, top, color='#444444', linewidth=0)
-    ax.text(-0.02, top - high / 2, label, ha='right', va='center', fontsize=9)
+    ax.text(-0.02, top - high / 2, fill(label, 30, break_on_hyphens=False), ha='right', va='center', fontsize=9)
     start, end = top, top
     for (name, n, color), height in zip(parts, _heights([n for _, n, _ in parts])):
         part = high * n / total
         _ribbon(ax, (start - part, start), (end - height, end), (0.03, 0.5), color)
         ax.fill_between([0.5, 0.52], end - height, end, color=color, linewidth=0)
-        ax.text(0.54, end - height / 2, f'{n:,} {name}', ha='left', va='center', fontsize=9)
+        said = shorten(f'{n:,} {name}', 60, placeholder=' …')
+        ax.text(0.54, end - height / 2, said, ha='left', va='center', fontsize=9)
         start, end = start - part, end - height - _GAP
 
 # %% ../../nbs/workbench/01_figures.ipynb #f1579b03
@@ -281,10 +283,10 @@ def flow_figure(
     shown = [(label, _few([p for p in parts if p[1]], most)) for label, parts in kinds]
     shown = [(label, parts) for label, parts in shown if parts]
     tops = [0, *itertools.accumulate(-_height(len(parts)) - 0.2 for _, parts in shown)]
-    fig, ax = plt.subplots(figsize=(7, 0.5 - 1.1 * tops[-1]))
+    fig, ax = plt.subplots(figsize=(9, 0.5 - 1.1 * tops[-1]))
     for (label, parts), top in zip(shown, tops):
         colors = [PALETTE['blue'] if kept else _TURNED_AWAY for _, _, kept in parts]
         _band(ax, top, label, [(name, n, c) for (name, n, _), c in zip(parts, colors)])
-    ax.set(xlim=(-0.45, 1.15), title=title)
+    ax.set(xlim=(-0.5, 1.4), title=title)
     ax.axis('off')
     return fig
