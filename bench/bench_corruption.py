@@ -18,6 +18,7 @@ cell says of which rows, jobs and commit it is, and the summary says where cells
 """
 
 import argparse
+import math
 import sys
 import tempfile
 from collections import Counter
@@ -280,20 +281,38 @@ def summary(rows):
         )
     said_of_law += f'; {law["verdict"]}'
     said_of_law += '; the luck of the trainings is not in the interval' * (law['seeds'] < 3)
-    return [*lines, said_of_law]
+    return [*lines, arms_line(rows), said_of_law]
+
+
+def arms_line(rows):
+    "Failed jobs of each arm where most rows are corrupted."
+    top, parts = max(shares_of(rows)), []
+    for v, name in ARMS.items():
+        mine = [r for r in of_verification(rows, v) if r['parameters']['share'] == top]
+        if mine:
+            left = sum(r['results']['rows'] for r in mine) / len(mine)
+            n_failed, n = failed(mine, top)[1]
+            parts.append(f'{n_failed:g} of {n:g} {name} ({left:.0f} rows)')
+    return f'with {top:.0%} of the rows corrupted these jobs fail: {", ".join(parts)}'
+
+
+def place(share):
+    "Where a share stands on the axis, whose scale is of square roots: small shares lie close together."
+    return math.sqrt(100 * share)
 
 
 def draw_failures(ax, rows, v, color, mark, line, name):
     "Failed jobs by share, with counts and intervals."
-    places = dict(off=(-0.6, (-7, 4), 'right'), on=(0.6, (7, -10), 'left'), refilled=(0, (-7, -12), 'right'))
+    places = dict(off=(-0.25, (-4, 4), 'right'), on=(0.25, (6, -4), 'left'), refilled=(0, (0, -13), 'center'))
     values, (aside, shift, side) = [], places[v]
     for s in shares_of(rows):
         spread, (n_failed, n) = failed(rows, s)
-        at, value = 100 * s + aside, 100 * spread.value
+        at, value = place(s) + aside, 100 * spread.value
         ends = [[value - 100 * spread.low], [100 * spread.high - value]]
         ax.errorbar([at], [value], yerr=ends, color=color, fmt=mark, capsize=4, markersize=7)
         text = dict(textcoords='offset points', color=color, fontsize=9, ha=side)
-        ax.annotate(f'{n_failed:g}/{n:g}', (at, value), shift, **text)
+        beside = value - ends[0][0] if v == 'refilled' else value
+        ax.annotate(f'{n_failed:g}/{n:g}', (at, beside), shift, **text)
         values.append((at, value))
     ax.plot(*zip(*values), line, color=color, label=name)
 
@@ -302,11 +321,11 @@ def draw_laws(ax, off):
     "The best linear and the best quadratic law through the cells without verification."
     import numpy as np
 
-    law, x, top = law_of_harm(off), np.linspace(0, 1, 50), 100 * max(shares_of(off))
+    law, x, top = law_of_harm(off), np.linspace(0, 1, 50), max(shares_of(off))
     for name, power, style in (('linear', 1, ':'), ('quadratic', 2, '-.')):
         e0, e1 = law[name]
         y = 100 * (e0 + (e1 - e0) * x**power)
-        ax.plot(top * x, y, style, color='#555555', linewidth=1.3, label=f'{name}, best fit')
+        ax.plot([place(top * at) for at in x], y, style, color='#555555', linewidth=1.3, label=f'{name}, best fit')
 
 
 def figure(rows):
@@ -321,14 +340,13 @@ def figure(rows):
         color, mark, line = looks[v]
         if mine := of_verification(rows, v):
             draw_failures(ax, mine, v, color, mark, line, name)
-            losses = [(100 * r['parameters']['share'], r['results']['held_out_loss']) for r in mine]
+            losses = [(place(r['parameters']['share']), r['results']['held_out_loss']) for r in mine]
             side.plot(*zip(*sorted(losses)), mark, color=color, linestyle=line, markersize=7, label=name)
     if len(shares_of(of_verification(rows, 'off'))) >= 3:
         draw_laws(ax, of_verification(rows, 'off'))
-    top = 100 * max(shares_of(rows))
-    x = dict(
-        xlabel='% of the rows corrupted', xticks=[100 * s for s in shares_of(rows)], xlim=(-0.15 * top, 1.15 * top)
-    )
+    shares, top = shares_of(rows), place(max(shares_of(rows)))
+    ticks = dict(xticks=[place(s) for s in shares], xticklabels=[f'{100 * s:g}' for s in shares])
+    x = dict(xlabel='% of the rows corrupted (square-root scale)', xlim=(-0.15 * top, 1.15 * top)) | ticks
     ax.set(ylim=(-3, 103), ylabel='% of held-out jobs that fail', title='What bad data costs', **x)
     side.set(ylabel='nats per token on clean held-out rows', title='Held-out loss', **x)
     ax.legend(loc='upper left')

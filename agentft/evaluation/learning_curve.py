@@ -170,8 +170,8 @@ def _draw_loss(ax, loss: dict, rows: list[int]):
     look, law = dict(color=PALETTE['green']), loss['law']
     ax.plot([p['rows'] for p in loss['points']], [p['loss'] for p in loss['points']], 'o', markersize=7, **look)
     if law:
-        ends = [min(rows), 2 * max(rows)]
-        ax.plot(ends, [law['at_one_row'] * n ** -law['exponent'] for n in ends], '--', **look)
+        for ends, style in (([min(rows), max(rows)], '-'), ([max(rows), 2 * max(rows)], '--')):
+            ax.plot(ends, [law['at_one_row'] * n ** -law['exponent'] for n in ends], style, **look)
     ax.set_yscale('log')
     marks = sorted({float(f'{p["loss"]:.2g}') for p in loss['points']})
     ax.set_yticks(marks, [f'{x:g}' for x in marks])
