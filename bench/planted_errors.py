@@ -17,7 +17,8 @@ of them was read while the judges were built, and three kinds of it mended (vers
 request taken for files, guessed paths that do no harm); what is found was not tuned on them.
 
 Windows are what phase 2 would train on: turns that break a rule are context there already, so rules say nothing against right
-windows by construction; how many turns that takes is told. No window can be executed, and whether a part of a job serves the
+windows by construction; how many turns that takes is told. No window can be executed: it is held against the record that it was
+cut from, which finds what was changed since, and nothing that the recorded agent got wrong. Whether a part of a job serves the
 request is left unclear. The first version of the judges spoke against 16 of the 416 windows of the project's samples and of a
 second trail: a reader found 6 of the 16 right (a path that the window does not show), and 10 wrong (a note named by its title,
 a result cut by the window, the words of another agent's tools). Other people's traces added 2, both wrong (a listing taken for
@@ -36,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from agentft.arena.catalogue import FAMILIES, make_task
 from agentft.arena.players import Expert, play
-from agentft.checks.execution import check_replay
+from agentft.checks.execution import check_record, check_replay
 from agentft.checks.judges import OfflineJudges, as_text, verdict_problems
 from agentft.checks.planted import PLANTED, corrupt
 from agentft.checks.rules import check_rules, rule_problems, untrain
@@ -49,9 +50,10 @@ from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
 from agentft.workbench.figures import markdown_table
 
+RECORDS = {}  # id -> recorded job
 LAYERS = dict(
     rules=check_rules,
-    execution=lambda e: check_replay(e) or [],
+    execution=lambda e: check_replay(e) or check_record(e, RECORDS) or [],
     judges=lambda e: verdict_problems(OfflineJudges().verdicts(e)),
 )
 FIRST = 5000  # number of the first job of each family
@@ -72,6 +74,7 @@ def window_rows(jobs, max_len=1536):
     "Windows of recorded jobs as phase 2 makes them; and how many of their trained turns break a rule."
     fmt, out, broken = ChatFormat(load_tokenizer()), [], Counter()
     tools = offered_to(jobs, fmt, max_len)
+    RECORDS.update({job.id: job for job in jobs})
     for job in jobs:
         verdicts = judge_turns(job)
         for w in windows(job, fmt, max_len, verdicts, tools[job.id]):

@@ -15,7 +15,7 @@ from agentft.arena.environments import TeamEnvironment, act, look
 from agentft.arena.players import Expert, play
 from agentft.arena.tasks import tool_call
 from agentft.arena.toolboxes import disguise, under_contract
-from agentft.checks.execution import check_dialogue, check_execution, check_replay
+from agentft.checks.execution import check_dialogue, check_execution, check_record, check_replay
 from agentft.checks.gate import LAYERS, Gate, Reserved
 from agentft.checks.judges import QUESTIONS, AskedJudges, OfflineJudges, read_verdict, verdict_problems
 from agentft.checks.planted import PLANTED, corrupt
@@ -24,6 +24,9 @@ from agentft.core.agent import LEAN, SHORT, TOOLS, tool_schemas
 from agentft.core.contracts import Contract
 from agentft.core.records import Example, Message, ToolCall, from_dict, to_dict
 from agentft.data.seeds import read_seeds, seed_task
+from agentft.data.windows import window_example, windows
+from agentft.model.chat import ChatFormat
+from agentft.model.loading import load_tokenizer
 
 ROOT = Path(__file__).parents[1]
 SEEN = [name for name, f in FAMILIES.items() if f.seen]
@@ -116,6 +119,39 @@ def test_planted_errors_are_found(right_rows, name):
             of, found = of + 1, found + bool(against(spoiled))
     assert of >= 2
     assert found / of >= FLOORS[name], f'{found} of {of}'
+
+
+@pytest.fixture(scope='module')
+def recorded():
+    "Windows of jobs that are taken for recorded ones, with results cut to fit, and the jobs."
+    fmt = ChatFormat(load_tokenizer())
+    jobs = {j.id: j for n in ('config', 'rename', 'facts') for j in [play(make_task(n, 7100, 3), Expert())]}
+    return [window_example(j, w) for j in jobs.values() for w in windows(j, fmt, 1200) if w.trained], jobs
+
+
+def test_a_window_is_as_recorded_until_something_in_it_is_changed(recorded, reserved):
+    rows, jobs = recorded
+    assert len(rows) >= 6 and any('left out' in m.content for e in rows for m in e.messages)
+    assert [check_record(e, jobs) for e in rows] == [[]] * len(rows)
+    assert check_record(rows[0], {}) is None and check_record(row_of(make_task('config', 3)), jobs) is None
+    found = Counter()
+    for name in ('wrong_path', 'wrong_value', 'half_calls', 'missing_turn', 'swapped_result', 'unmarked_todo'):
+        for e in rows:
+            spoiled = PLANTED[name].spoil(e, random.Random(name + e.id))
+            if spoiled is not None and spoiled.messages != e.messages:
+                found[name, bool(check_record(spoiled, jobs))] += 1
+    assert not [k for k in found if not k[1]] and len(found) == 6, found
+
+
+def test_the_gate_holds_windows_against_their_jobs(recorded, reserved):
+    rows, jobs = recorded
+    gate = Gate(reserved, jobs=jobs, layers=('execution',))
+    spoiled = next(x for e in rows if (x := PLANTED['wrong_path'].spoil(e, random.Random(3))))
+    refused = gate(replace(spoiled, id=''))
+    assert (refused.layer, refused.reason) == ('execution', 'not_as_recorded')
+    good = next(e for e in rows if not e.meta.get('arena'))
+    assert gate(good) is None and 'record' in good.verified
+    assert Gate(reserved, layers=('execution',))(replace(spoiled, id='')) is None  # nothing to hold it against
 
 
 def test_each_layer_alone_is_precise_and_finds_what_it_is_for(right_rows):

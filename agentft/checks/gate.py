@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from ..arena.catalogue import EVAL_SEED, FAMILIES
 from ..arena.tasks import Task, start_files
-from .execution import check_replay
+from .execution import check_record, check_replay
 from .judges import OfflineJudges, verdict_problems
 from .rules import check_rules, example_task
 from ..core.agent import Problem
@@ -112,15 +112,18 @@ class Gate:
         layers: tuple = LAYERS,  # those that are asked
         judges=None,  # gives the verdicts on a row; None: `OfflineJudges`
         tasks: dict | None = None,  # id -> Task, of a team's own environment
+        jobs: dict | None = None,  # id -> recorded Job, against which its windows are held
     ):
         if unknown := [x for x in layers if x not in LAYERS]:
             raise ValueError(f'there is no layer {unknown[0]!r}; there are {", ".join(LAYERS)}')
         self.reserved, self.max_len, self.count = reserved, max_len, count
         self.require_execution, self.exact, self.index = require_execution, {}, NearIndex(near)
         self.layers, self.judges, self.tasks = tuple(layers), judges or OfflineJudges(), tasks or {}
+        self.jobs = jobs or {}
         self.came, self.kept, self.rejects = 0, 0, Counter()  # (layer, rule) -> how many
         self.verdicts = Counter()  # (question, verdict) -> how many, of rows that were judged
         self.played = False  # was the last row replayed?
+        self.compared = False  # was it held against a record?
 
 # %% ../../nbs/checks/04_gate.ipynb #3a2c5cda
 @patch
@@ -145,6 +148,9 @@ def _reserved(self: Gate, e: Example, task, messages) -> list[Problem]:
 def _execution(self: Gate, e: Example) -> list[Problem]:
     found = check_replay(e, self.tasks)
     self.played = found is not None
+    if found is None and (said := check_record(e, self.jobs)) is not None:
+        self.compared = True
+        return said
     if found is None and self.require_execution:
         return [Problem('no_execution', 'nothing says what it could be replayed in')]
     return found or []
@@ -174,7 +180,7 @@ def find(
     e: Example,
 ) -> tuple[str, list[Problem]]:  # ('', []) where it is let through
     "The first check that fails, by the name of its layer, and what it says."
-    task, self.played = self.tasks.get(str(e.meta.get('task', ''))) or example_task(e), False
+    task, self.played, self.compared = self.tasks.get(str(e.meta.get('task', ''))) or example_task(e), False, False
     checks = dict(
         rules=lambda: self._rules(e),
         evaluation=lambda: self._reserved(e, task, e.messages),
@@ -201,7 +207,7 @@ def _passed(self: Gate, e: Example) -> list[str]:
     "The checks that a row has passed."
     shown = ['execution'] if self.played else [e.meta['basis']] if 'basis' in e.meta else []
     rules, judges = (['rules'] * ('rules' in self.layers), ['judges'] * ('judges' in self.layers))
-    return [*rules, *shown, *judges, 'no_duplicate', 'not_in_evaluation']
+    return [*rules, *shown, *['record'] * self.compared, *judges, 'no_duplicate', 'not_in_evaluation']
 
 # %% ../../nbs/checks/04_gate.ipynb #1f276112
 @patch

@@ -266,7 +266,8 @@ def _gate(r, p, fmt):
     r.team = open_team(contract, p.environment, round(p.n_examples * p.environment_share), p.seed)
     reserved, layers = Reserved(more=tuple(r.team.held)), tuple(listed(p.layers))
     judges = _asked_judges(r, p) if p.judges == 'teacher' else None
-    return Gate(reserved, p.max_len, row_length(fmt), near=p.near, layers=layers, judges=judges, tasks=r.team.tasks)
+    known = dict(tasks=r.team.tasks, jobs={j.id: j for j in r.found.jobs})
+    return Gate(reserved, p.max_len, row_length(fmt), near=p.near, layers=layers, judges=judges, **known)
 
 # %% ../../nbs/2_synthesize.ipynb #b085a1fb
 def _asked_judges(r, p):
