@@ -144,6 +144,7 @@ class Trail:
     seeds: dict[Path, list[str]] = field(default_factory=dict)  # a person's file of seeds -> ids
     decisions: dict[Path, int] = field(default_factory=dict)  # a reviewer's file -> decisions about rows of the job
     stores: list[Path] = field(default_factory=list)  # of a teacher's answers, beside rows of the job
+    pages: list[Path] = field(default_factory=list)  # beside rows of the job, which show some of them
     twins: list[str] = field(default_factory=list)  # jobs that say nearly the same
     mentions: list[Path] = field(default_factory=list)  # other files in which its id stands
     said: list[str] = field(default_factory=list)  # hashes of its conversation
@@ -186,7 +187,9 @@ def trace_job(
         if n := sum(_decided(d, job, came) for d in _lines(path)):
             out.decisions[path] = n
     out.came = came
-    out.stores = [s for s in sorted({path.parent / 'answers.sqlite' for path in out.rows}) if s.is_file()]
+    beside = sorted(p for folder in {path.parent for path in out.rows} for p in folder.iterdir() if p.is_file())
+    out.stores = [p for p in beside if p.name == 'answers.sqlite']
+    out.pages = [p for p in beside if p.suffix in ('.html', '.ipynb')]
     out.adapters = [found for folder in runs.trained if (found := _adapter(folder, out, came, noted))]
     out.evaluated = _measured(runs, out)
     out.mentions = _mentions(job, runs, out)
@@ -439,6 +442,7 @@ def _came(t: Trail) -> list[str]:
     out += [f'adapter {folder}: {why}' for folder, why in t.adapters]
     out += [f'measured with it, {folder}: {counted(n, "held-out turn")}' for folder, n in t.evaluated.items()]
     out += [f'seeds of a person, {path}: {", ".join(ids)}' for path, ids in t.seeds.items()]
+    out += [f'may show rows of it: {path}' for path in t.pages]
     out += [f'its id stands in {path}' for path in t.mentions[:8]]
     out += [f'… and in {len(t.mentions) - 8} more files'] * (len(t.mentions) > 8)
     return out or ['nothing came from it']
