@@ -244,13 +244,13 @@ def is_memory(
     path: str,
     text: str = '',
 ) -> bool:
-    "workspace.md, or a note: Markdown with frontmatter, or under a notes folder."
+    "workspace.md or MEMORY.md, or a note: Markdown with frontmatter, or under a folder of notes or memories."
     path = path.lower()
-    if path.rsplit('/', 1)[-1] == 'workspace.md':
+    if path.rsplit('/', 1)[-1] in ('workspace.md', 'memory.md'):
         return True
     if not path.endswith('.md'):
         return False
-    return bool(re.search(r'(^|/)notes?/', path) or re.match(r'---\n[\s\S]*?\n---\n', text))
+    return bool(re.search(r'(^|/)(notes?|memor(y|ies)|memory-bank)/', path) or re.match(r'---\n[\s\S]*?\n---\n', text))
 
 # %% ../../nbs/evidence/03_memory.ipynb #be209ab5
 def versions(
