@@ -542,6 +542,8 @@ def _verdict(r) -> str:
         said.append(f'to fix first: {r.first[0]["mode"]} ({counted(r.first[0]["jobs"], "job")})')
     if r.edits:
         said.append(f'{counted(len(r.edits), "edit")} to learn from')
+    if unread := r.rejected['file: format not recognised']:
+        said.append(f'{counted(unread, "file")} of a form that nobody knows (`rejected.json`)')
     said.append(f'{counted(sum(r.redactor.count.values()), "secret")} replaced')
     return '; '.join(said) + '.'
 
