@@ -2,9 +2,10 @@
 
 import json
 import os
+import subprocess
 from collections import Counter
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
 from pathlib import Path
 
@@ -34,9 +35,11 @@ from agentft.history.tool_sequences import sequence_decisions, take_sequences, t
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
 from agentft.phases.collect import collect
+from agentft.phases.synthesize import synthesize
 from agentft.teachers.prompts import read_prompts
 from agentft.teachers.questions import Answer, Teacher
 from agentft.traces.job_logs import read_log
+from agentft.workbench.runs import read_result
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / 'samples' / 'own-history'
@@ -420,3 +423,26 @@ def test_kinds_on_a_trail_that_nobody_developed_on(tmp_path, monkeypatch):
         f.check()
     assert {e.meta['kind'] for e in own.examples} >= {'hand-over', 'first tool'}
     assert all(e.parents[0] not in own.held_jobs for e in own.examples)
+
+
+def test_versions_of_a_memory_file_in_a_git_history_reach_phase_2(tmp_path):
+    "A commit that rewrites MEMORY.md is no edit to learn from, but a version of the memory."
+    before = '# Memory\n\n' + ''.join(f'- Decided: service {n} keeps port 80{n}0.\n' for n in range(1, 7))
+    before += ''.join(f'- Looked at page {n} of the handbook once more, nothing new.\n' for n in range(8))
+    after = '# Memory\n\n' + ''.join(f'- Decided: service {n} keeps port 80{n}0.\n' for n in range(1, 7))
+    repo = tmp_path / 'repo'
+    repo.mkdir()
+    run = partial(subprocess.run, cwd=repo, check=True, capture_output=True)
+    run(['git', 'init', '-q'])
+    for text in (before, after):
+        (repo / 'MEMORY.md').write_text(text)
+        run(['git', 'add', '.'])
+        run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b.example', 'commit', '-qm', 'Shorten the memory'])
+    found = tmp_path / 'own' / '1-collect'
+    collect(out=str(found), source='none', repos=str(repo))
+    (version,) = read_found(found).memory
+    assert version.good and version.path == 'MEMORY.md' and version.repo_id and version.job.startswith(version.repo_id)
+    out = tmp_path / 'own' / '2-synthesize'
+    synthesize(out=str(out), n_examples=20, memory_share=0.2)
+    flow = next(f for f in read_result(out)['numbers']['flows'] if f['kind'] == 'versions of memory files')
+    assert (flow['came'], flow['kept'] + flow['held_out']) == (1, 1)

@@ -212,7 +212,7 @@ def compact_example(
         job.tools,
         behaviour='compact',
         family='memory',
-        parents=[p.job] if p.job else [],
+        parents=[x for x in (p.job, p.repo_id) if x],
         verified=['execution'],
         meta=dict(origin='memory', rules='short', seed=_seed(t, 'compact', 'trace'), tokens=tokens, wrong_turns=[]),
     )

@@ -100,7 +100,7 @@ def read_found(
         jobs,
         failures,
         _records(folder, 'edits.jsonl', Edit, bad),
-        _records(folder, 'compact.jsonl', CompactPair, bad),
+        [v for name in ('compact.jsonl', 'versions.jsonl') for v in _records(folder, name, CompactPair, bad)],
         _records(folder, 'seeds.jsonl', None, bad),
         read_patterns(folder / 'patterns.json')['budget'] if (folder / 'patterns.json').exists() else {},
         json.loads((folder / 'repeats.json').read_text()) if (folder / 'repeats.json').exists() else [],

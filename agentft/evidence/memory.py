@@ -183,6 +183,7 @@ class CompactPair:
     dropped: int = 0  # other lines that went
     change: str = 'same'  # shrank, grew, bloated, same size, or filled: the first text over a template
     good: bool = False
+    repo_id: str = ''  # code base, where it is a version of a git history
     v: int = 1
 
 # %% ../../nbs/evidence/03_memory.ipynb #6b38df2f

@@ -140,8 +140,8 @@ class Source:
 def _not_ours(p: CompactPair, jobs: dict[str, Job], held: set[str]) -> bool:
     "Is a version held out, or of the evaluation?"
     job = jobs.get(p.job)
-    if p.job in held or job is None or not is_simulated(job):
-        return p.job in held
+    if p.job in held or p.repo_id in held or job is None or not is_simulated(job):
+        return p.job in held or p.repo_id in held
     return not FAMILIES[job.family].seen or job.meta.get('seed', 0) >= EVAL_SEED
 
 
@@ -154,6 +154,7 @@ def memory_sources(
 ) -> tuple[list[Source], Flow]:
     "The recorded memory files that may be expanded, and what became of the others."
     out, jobs = {}, {j.id: j for j in found.jobs}
+    held = {*held, *(e.repo_id for e in found.edits if e.split == 'test')}
     flow = Flow('memory files to expand', 'version', len(found.memory))
     for p in sorted(found.memory, key=lambda p: content_hash(p.id)):
         text = p.after if p.change == 'bloated' else p.before
@@ -163,7 +164,7 @@ def memory_sources(
             flow.reasons[why] += 1
         else:
             flow.kept += 1
-            out[text.strip()] = Source(p.path, text, [p.job] if p.job else [])
+            out[text.strip()] = Source(p.path, text, [x for x in (p.job, p.repo_id) if x])
     flow.check()
     return [*out.values()], flow
 

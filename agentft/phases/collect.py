@@ -10,7 +10,8 @@ import json
 import random
 import subprocess
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -31,10 +32,10 @@ from ..evidence.failures import Failure, detect
 from ..evidence.forgotten import Forgotten, read_forgotten
 from ..evidence.ledger import Entry, Ledger, stamp_of
 from ..evidence.licences import licences_of
-from ..evidence.memory import compact_pairs
+from ..evidence.memory import compact_pairs, git_compact_pairs
 from ..evidence.patterns import JobRow, job_row, read_patterns, write_patterns
 from ..evidence.privacy import Redactor, redact, redact_file, refuse_leaks
-from ..evidence.repositories import unbundled
+from ..evidence.repositories import Git, unbundled
 from ..evidence.secrets import ALLOW
 from ..evidence.selection import collect_edits, distinct, join_code_bases, split_edits
 from ..traces.audit_writer import write_audit
@@ -421,6 +422,17 @@ def _edits(p, r, led) -> list:
     r.rejected += rejected
     return good
 
+# %% ../../nbs/1_collect.ipynb #d34a221b
+def _versions(repos: list) -> list:
+    "Versions of the memory files in git histories, each with its code base; what cannot be read has its note already."
+    out = []
+    for repo in repos:
+        with suppress(OSError, ValueError, RuntimeError), Git(repo) as git:
+            repo_id, keys = git.identity()
+            found = [replace(v, job=f'{repo_id}/{v.job}', repo_id=repo_id) for v in git_compact_pairs(repo)]
+            out.append((SimpleNamespace(repo_id=repo_id, keys=list(keys)), found))
+    return out
+
 # %% ../../nbs/1_collect.ipynb #f00cbb6e
 def _all_jobs(r, p, led):
     "Every job once: those collected before, then what audit trail and sessions have anew."
@@ -451,13 +463,15 @@ def _look_back(r, led, repos=()):
         if facts.get('seed'):
             r.seeds.append(facts['seed'])
     r.code_bases = {e.id: SimpleNamespace(**e.facts['code_base']) for e in entries if 'code_base' in e.facts}
-    join_code_bases([*r.edits, *r.code_bases.values()], repos)
+    join_code_bases([*r.edits, *r.code_bases.values(), *(place for place, _ in r.versions)], repos)
+    r.versions = [replace(v, repo_id=place.repo_id) for place, found in r.versions for v in found]
+    r.versions = [redact(v, r.redactor)[0] for v in r.versions]
     r.edits, gone = distinct(r.edits)
     r.rejected.update({f'edits: {k}': n for k, n in gone.items()})
     split_edits(r.edits)
     r.jobs = [from_dict(JobRow, e.facts['row']) for e in entries if e.size]
     r.new = sum(e.size > 0 for e in led.new.values())  # since the last collect that finished
-    if not r.jobs and not r.edits:
+    if not (r.jobs or r.edits or r.versions):
         why = f': {dict(r.rejected)}' if r.rejected else ': is the database or folder the right one?'
         raise ValueError(f'no job in {r.source}{why}')
 
@@ -486,7 +500,7 @@ def _collect(r, p):
         except KeyboardInterrupt:
             kept = f'kept in {r.out}: {counted(len(led.new), "job")}; the same command goes on from there'
             raise KeyboardInterrupt(kept) from None
-        r.edits = _edits(p, r, led)
+        r.edits, r.versions = _edits(p, r, led), _versions(_folders(p.repos))
         _look_back(r, led, _folders(p.repos))
         r.licences = licences_of(_folders(p.repos), [*r.edits, *r.code_bases.values()])
         _write(r, led.merge(['compact']))
@@ -503,6 +517,7 @@ def _write(r, into: Path):
     write_jsonl(into / 'failures.jsonl', r.failures)
     write_jsonl(into / 'seeds.jsonl', r.seeds)
     write_jsonl(into / 'edits.jsonl', r.edits)
+    write_jsonl(into / 'versions.jsonl', r.versions)
     write_patterns(into / 'patterns.json', r.failures, r.jobs)
     places = {job: place.repo_id for job, place in r.code_bases.items()}
     write_atomic(into / 'code_bases.json', json.dumps(places, indent=1) + '\n')
