@@ -35,6 +35,7 @@ from agentft.core.records import (
 from agentft.core.replacements import apply_edits, count_tokens
 from agentft.data.windows import offered_to
 from agentft.evidence.failures import MODES, Failure, detect
+from agentft.evidence.forgotten import Forgotten, Note
 from agentft.evidence.found import Found, read_found
 from agentft.evidence.memory import compact_pairs
 from agentft.history.own_history import OwnRows, is_simulated, join_groups, take_own_history
@@ -417,7 +418,8 @@ def test_a_run_of_the_samples_is_accounted_for(run):
     assert len(rows.pairs) == 40
     for flow in rows.flows:
         assert flow.came == flow.kept + flow.held_out + sum(flow.reasons.values())
-    assert rows.flows[0].came == len(run.found.failures) and rows.flows[0].kept >= 8
+    of_failures = next(flow for flow in rows.flows if flow.kind == 'failures')
+    assert of_failures.came == len(run.found.failures) and of_failures.kept >= 8
     origins = Counter(r['origin'] for r in rows.by_mode() for _ in range(r['pairs']))
     assert origins['recorded jobs'] >= 8 and origins['git and session edits'] >= 3
     most = max(Counter(p.behaviour for p in rows.pairs).values())
@@ -557,8 +559,25 @@ def test_openai_rows_are_read_and_bad_ones_are_counted(tmp_path):
         'unknown role': 1,
         'a tool has no name': 1,
     }
-    (back,) = labelled_rows(read.examples)
-    assert back['messages'][1]['tool_calls'] == [dict(name='read_file', arguments=dict(path='a'), id='c1')]
+    assert labelled_rows(read.examples) == [nested]
+
+
+def test_openai_rows_are_written_as_they_were_read(tmp_path):
+    def said(path):
+        function = dict(name='read_file', arguments=json.dumps(dict(path=path), ensure_ascii=False))
+        return dict(role='assistant', content='', tool_calls=[dict(id='c1', type='function', function=function)])
+
+    other = dict(role='assistant', content=None, tool_calls=[dict(name='read_file', arguments='{"path": "c"}')])
+    rows = [row(ASK, said('ä')), row(ASK, said('b'), label='rejected'), row(ASK, other, label='rejected')]
+    rows.append(row(dict(role='user', content='Alone'), said('d'), label='rejected'))
+    read = wrote(tmp_path / 'rows.jsonl', rows)
+    assert (len(read.pairs), len(read.unpaired), len(read.examples)) == (2, 1, 1)
+    assert labelled_rows([*read.pairs, *read.unpaired, *read.examples]) == rows
+
+
+def test_a_forgotten_row_takes_its_rejected_side_along():
+    good, bad, other = (Job(id, 'openai') for id in ('c7', 'c7#rejected', 'c70'))
+    assert [Forgotten([Note('c7')]).has(j) for j in (good, bad, other)] == [True, True, False]
 
 
 TEXT = st.text(alphabet='ab "{}\\\n\u2028é', max_size=6)

@@ -71,6 +71,18 @@ def _message(m) -> Message:
     ids = {k: str(m.get(k) or '') for k in ('tool_call_id', 'name')} if m['role'] == 'tool' else {}
     return Message(m['role'], _text(m.get('content')), [_call(c) for c in calls], reasoning=reasoning, **ids)
 
+# %% ../../nbs/pairs/03_labelled_rows.ipynb #afe21a33
+def _form(messages: list[dict]) -> dict:
+    "What of OpenAI's shape a row has: a `function` in each call, arguments as text, `''` for an answer without text."
+    calls = [c for m in messages for c in m.get('tool_calls') or []]
+    inner = [c['function'] if isinstance(c.get('function'), dict) else c for c in calls]
+    out = dict(
+        nested=any(isinstance(c.get('function'), dict) for c in calls),
+        text=any(isinstance(c.get('arguments'), str) for c in inner),
+        empty=any(m['role'] == 'assistant' and m.get('content') == '' for m in messages),
+    )
+    return {k: v for k, v in out.items() if v}
+
 # %% ../../nbs/pairs/03_labelled_rows.ipynb #d0e79b5e
 _GOOD = (None, '', 'chosen', 'accepted', 'good')
 
@@ -84,6 +96,7 @@ class _Row:
     tools: list[dict]
     rejected: bool
     extra: dict  # further keys, kept for the way back
+    form: dict = field(default_factory=dict)  # of `_form`
 
 
 def _row(line: int, d) -> _Row:
@@ -105,7 +118,7 @@ def _row(line: int, d) -> _Row:
         raise _BadRow('no assistant message')
     taken = ('messages', 'tools', *(['label'] if label == 'rejected' else []))
     extra = {k: v for k, v in d.items() if k not in taken}
-    return _Row(line, messages, tools, label == 'rejected', extra)
+    return _Row(line, messages, tools, label == 'rejected', extra, _form(d['messages']))
 
 # %% ../../nbs/pairs/03_labelled_rows.ipynb #311799be
 @dataclass
@@ -183,6 +196,7 @@ def _pair(good: _Row, bad: _Row, k: int, name: str) -> Preference:
     wrong = Message('assistant') if ended else bad.messages[k]
     rest = [to_dict(r.messages[k + 1 :]) for r in (good, bad)]
     meta = dict(origin='rows', file=name, rows=[good.line, bad.line], rest=rest, extra=[good.extra, bad.extra])
+    meta['forms'] = [good.form, bad.form]
     meta |= dict(mode='empty_turn', ended=True) if ended else {}
     return Preference(
         good.messages[:k],
@@ -202,7 +216,7 @@ def _single(row: _Row, name: str) -> Unpaired:
     "A rejected row that no good row parts from."
     ends = row.messages[-1].role == 'assistant'
     context, said = (row.messages[:-1], row.messages[-1]) if ends else (row.messages, None)
-    meta = dict(origin='rows', file=name, rows=[row.line], extra=[row.extra])
+    meta = dict(origin='rows', file=name, rows=[row.line], extra=[row.extra], forms=[row.form])
     return Unpaired(
         context,
         said,
@@ -217,7 +231,7 @@ def _single(row: _Row, name: str) -> Unpaired:
 
 def _example(row: _Row, name: str) -> Example:
     "A good row."
-    meta = dict(origin='rows', file=name, rows=[row.line], extra=[row.extra])
+    meta = dict(origin='rows', file=name, rows=[row.line], extra=[row.extra], forms=[row.form])
     shown = next(m for m in reversed(row.messages) if m.role == 'assistant')
     parents = [f'{name}:{content_hash(row.messages[0])}']
     return Example(row.messages, row.tools, behaviour=_behaviour(shown), family='rows', parents=parents, meta=meta)
@@ -346,41 +360,48 @@ def job_pairs(
     return out
 
 # %% ../../nbs/pairs/03_labelled_rows.ipynb #11bda72d
-def _call_dict(c: ToolCall) -> dict:
-    out = dict(name=c.name, arguments=c.malformed or c.arguments)
-    return out | (dict(id=c.id) if c.id else {})
+def _call_dict(c: ToolCall, form: dict) -> dict:
+    arguments = c.malformed or (json.dumps(c.arguments, ensure_ascii=False) if form.get('text') else c.arguments)
+    out, id = dict(name=c.name, arguments=arguments), dict(id=c.id) if c.id else {}
+    return id | (dict(type='function', function=out) if form.get('nested') else out)
 
 
 def row_message(
     m: Message,
-) -> dict:  # in the guide's shape
+    form: dict | None = None,  # what of OpenAI's shape is wanted: nested, text, empty; None: the guide's own
+) -> dict:
     "A message of a row."
-    out = dict(role=m.role, content=m.content or (None if m.role == 'assistant' else ''))
+    form = form or {}
+    nothing = None if m.role == 'assistant' and not form.get('empty') else ''
+    out = dict(role=m.role, content=m.content or nothing)
     if m.tool_calls:
-        out['tool_calls'] = [_call_dict(c) for c in m.tool_calls]
+        out['tool_calls'] = [_call_dict(c, form) for c in m.tool_calls]
     if m.role == 'tool':
         out |= {k: v for k, v in dict(tool_call_id=m.tool_call_id, name=m.name).items() if v}
     return out | (dict(reasoning=m.reasoning) if m.reasoning else {})
 
 
-def _row_dict(messages: list[Message], tools: list, rejected: bool, extra: dict) -> dict:
-    out = dict(messages=[row_message(m) for m in messages])
+def _row_dict(messages: list[Message], tools: list, rejected: bool, extra: dict, form: dict) -> dict:
+    out = dict(messages=[row_message(m, form) for m in messages])
     out |= dict(tools=tools) if tools else {}
     return out | (dict(label='rejected') if rejected else {}) | extra
 
 # %% ../../nbs/pairs/03_labelled_rows.ipynb #b9c906cd
 def _rows_of(record) -> list[dict]:
     "The rows of one record, in the order of its `meta['rows']`."
-    extra = record.meta.get('extra') or [{}, {}]
+    extra, forms = (record.meta.get(key) or [{}, {}] for key in ('extra', 'forms'))
     if isinstance(record, Example):
-        return [_row_dict(record.messages, record.tools, False, extra[0])]
+        return [_row_dict(record.messages, record.tools, False, extra[0], forms[0])]
     if isinstance(record, Unpaired):
         said = [record.said] if record.said else []
-        return [_row_dict([*record.context, *said], record.tools, True, extra[0])]
+        return [_row_dict([*record.context, *said], record.tools, True, extra[0], forms[0])]
     rests = [[from_dict(Message, x) for x in rest] for rest in record.meta.get('rest') or [[], []]]
     good = [*record.context, record.chosen, *rests[0]]
     bad = [*record.context, *([] if record.meta.get('ended') else [record.rejected, *rests[1]])]
-    return [_row_dict(good, record.tools, False, extra[0]), _row_dict(bad, record.tools, True, extra[1])]
+    return [
+        _row_dict(good, record.tools, False, extra[0], forms[0]),
+        _row_dict(bad, record.tools, True, extra[1], forms[1]),
+    ]
 
 # %% ../../nbs/pairs/03_labelled_rows.ipynb #d775ef0c
 def labelled_rows(
