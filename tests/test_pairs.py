@@ -34,18 +34,21 @@ from agentft.core.records import (
 )
 from agentft.core.replacements import apply_edits, count_tokens
 from agentft.data.windows import offered_to
-from agentft.evidence.failures import MODES, detect
+from agentft.evidence.failures import MODES, Failure, detect
+from agentft.evidence.forgotten import Forgotten, Note
 from agentft.evidence.found import Found, read_found
 from agentft.evidence.memory import compact_pairs
 from agentft.history.own_history import OwnRows, is_simulated, join_groups, take_own_history
 from agentft.model.chat import ChatFormat
 from agentft.model.loading import load_tokenizer
 from agentft.pairs.corrections import GIVES, GIVES_NONE, NoPair, corrections
-from agentft.pairs.labelled_rows import Unpaired, labelled_rows, read_labelled, write_labelled
+from agentft.pairs.labelled_rows import Unpaired, job_pairs, labelled_rows, read_labelled, write_labelled
 from agentft.pairs.own_pairs import own_pairs
 from agentft.pairs.pair_checks import VERBOSE, check_pairs, even_lengths, length_rows, length_warning, mode_of
 from agentft.pairs.played_pairs import pair
 from agentft.phases.collect import collect
+from agentft.phases.synthesize import synthesize
+from agentft.traces.formats import read_source
 from agentft.workbench.recipes import project
 
 AUDIT = project().parent / 'shared' / 'audit' / 'export'
@@ -415,7 +418,8 @@ def test_a_run_of_the_samples_is_accounted_for(run):
     assert len(rows.pairs) == 40
     for flow in rows.flows:
         assert flow.came == flow.kept + flow.held_out + sum(flow.reasons.values())
-    assert rows.flows[0].came == len(run.found.failures) and rows.flows[0].kept >= 8
+    of_failures = next(flow for flow in rows.flows if flow.kind == 'failures')
+    assert of_failures.came == len(run.found.failures) and of_failures.kept >= 8
     origins = Counter(r['origin'] for r in rows.by_mode() for _ in range(r['pairs']))
     assert origins['recorded jobs'] >= 8 and origins['git and session edits'] >= 3
     most = max(Counter(p.behaviour for p in rows.pairs).values())
@@ -555,8 +559,25 @@ def test_openai_rows_are_read_and_bad_ones_are_counted(tmp_path):
         'unknown role': 1,
         'a tool has no name': 1,
     }
-    (back,) = labelled_rows(read.examples)
-    assert back['messages'][1]['tool_calls'] == [dict(name='read_file', arguments=dict(path='a'), id='c1')]
+    assert labelled_rows(read.examples) == [nested]
+
+
+def test_openai_rows_are_written_as_they_were_read(tmp_path):
+    def said(path):
+        function = dict(name='read_file', arguments=json.dumps(dict(path=path), ensure_ascii=False))
+        return dict(role='assistant', content='', tool_calls=[dict(id='c1', type='function', function=function)])
+
+    other = dict(role='assistant', content=None, tool_calls=[dict(name='read_file', arguments='{"path": "c"}')])
+    rows = [row(ASK, said('ä')), row(ASK, said('b'), label='rejected'), row(ASK, other, label='rejected')]
+    rows.append(row(dict(role='user', content='Alone'), said('d'), label='rejected'))
+    read = wrote(tmp_path / 'rows.jsonl', rows)
+    assert (len(read.pairs), len(read.unpaired), len(read.examples)) == (2, 1, 1)
+    assert labelled_rows([*read.pairs, *read.unpaired, *read.examples]) == rows
+
+
+def test_a_forgotten_row_takes_its_rejected_side_along():
+    good, bad, other = (Job(id, 'openai') for id in ('c7', 'c7#rejected', 'c70'))
+    assert [Forgotten([Note('c7')]).has(j) for j in (good, bad, other)] == [True, True, False]
 
 
 TEXT = st.text(alphabet='ab "{}\\\n\u2028é', max_size=6)
@@ -617,3 +638,129 @@ def test_simulated_and_recorded_failures_meet_in_one_run(played):
     out = own_pairs(found, OwnRows(), [], gate(), fmt(), 30)
     assert len(out.pairs) >= 12 and all(p.meta['arena'][0][0] in ('config', 'rename') for p in out.pairs)
     assert not own_pairs(found, OwnRows(), [], gate(), fmt(), 0).pairs
+
+
+KEYS = dict(
+    nginx='worker_connections keepalive_timeout',
+    mailer='retry_limit sender_address',
+    backup='retention_days target_folder',
+    search='shard_count refresh_seconds',
+    billing='invoice_prefix tax_percent',
+    camera='frame_rate exposure_millis',
+    archive='chunk_megabytes hash_rounds',
+    beacon='ping_minutes region_code',
+)
+TOOLS = [
+    dict(type='function', function=dict(name=name, description=f'{name} of a file', parameters=dict(type='object')))
+    for name in ('read_file', 'edit_file')
+]
+NOBODY_ASKED = 'nobody asked for 9'
+
+
+def call_of(name, **arguments):
+    return dict(role='assistant', content=None, tool_calls=[dict(name=name, arguments=arguments)])
+
+
+def edit_rows(service, wanted, other, n):
+    "A row that edits the key that is asked for, and one, labelled rejected, that edits another key."
+    path = f'etc/{service}.conf'
+    ask = f'The {service} service: please set {wanted} to {70 + n} in {path}, the {service} team agreed on it.'
+    text = f'# settings of {service}\n{wanted} = {10 + n}\n{other} = {30 + n}\n'
+    start = [dict(role='user', content=ask), call_of('read_file', path=path), dict(role='tool', content=text)]
+    sides = [(f'{wanted} = {10 + n}', f'{wanted} = {70 + n}'), (f'{other} = {30 + n}', f'{other} = {NOBODY_ASKED}{n}')]
+    ends = [
+        [call_of('edit_file', path=path, old_string=a, new_string=b), dict(role='tool', content='Edited')]
+        for a, b in sides
+    ]
+    after = dict(role='assistant', content=f'Set the value in {path}.')
+    return [row(*start, *ends[0], after, tools=TOOLS), row(*start, *ends[1], after, tools=TOOLS, label='rejected')]
+
+
+@pytest.fixture(scope='module')
+def labelled_run(tmp_path_factory):
+    "Eight good and eight rejected rows, and a rejection without a partner, through both phases with their defaults."
+    folder = tmp_path_factory.mktemp('labelled')
+    rows = [x for n, (s, keys) in enumerate(KEYS.items()) for x in edit_rows(s, *keys.split(), n)]
+    alone = row(dict(role='user', content='Open x.'), call_of('open_it', path='x'), tools=TOOLS, label='rejected')
+    write_jsonl(folder / 'rows.jsonl', [*rows, alone])
+    collect(out=str(folder / 'run' / '1-collect'), source='none', sessions=str(folder / 'rows.jsonl'))
+    synthesize(out=str(folder / 'run' / '2-synthesize'), bfcl='none', n_examples=40, n_preferences=40)
+    return folder / 'run'
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_rejected_row_is_never_a_positive(labelled_run):
+    out = labelled_run / '2-synthesize'
+    jobs = {j.id: j for j in read_jsonl(labelled_run / '1-collect' / 'jobs.jsonl', Job)}
+    rejected = {id for id, j in jobs.items() if j.meta.get('label') == 'rejected'}
+    assert len(jobs) == 17 and len(rejected) == 9
+    assert {(jobs[id].outcome.status, jobs[id].outcome.source) for id in rejected} == {('failed', 'label')}
+    examples = [from_dict(Example, d) for d in lines_of(out / 'examples.jsonl')]
+    trained = [to_dict(m) for e in examples for m, w in zip(e.messages, e.weights) if w]
+    assert [m for m in trained if 'etc/nginx.conf' in json.dumps(m) or 'etc/beacon.conf' in json.dumps(m)]
+    assert NOBODY_ASKED not in json.dumps(trained)
+    assert NOBODY_ASKED not in (out / 'references.jsonl').read_text()
+    assert not [e for e in examples if e.parents[0] in rejected]
+    whys = Counter(t['why'] for t in json.loads((out / 'turns.json').read_text()) if t['job'] in rejected)
+    assert whys == {'labelled_rejected': sum(len(jobs[id].turns) for id in rejected)}
+
+
+def test_rejected_rows_become_pairs_and_are_all_accounted_for(labelled_run):
+    out = labelled_run / '2-synthesize'
+    jobs = {j.id: j for j in read_jsonl(labelled_run / '1-collect' / 'jobs.jsonl', Job)}
+    references = lines_of(out / 'references.jsonl')
+    held = {r['job'] for r in references}
+    assert held and not [id for id in held if jobs[id].meta.get('label') == 'rejected']
+    pairs = [p for p in read_jsonl(out / 'preferences.jsonl', Preference) if p.meta['origin'] == 'rows']
+    assert len(pairs) == 8 - len(held)
+    for p in pairs:
+        good, bad = jobs[p.parents[0]], jobs[p.parents[1]]
+        assert (p.chosen.tool_calls, p.rejected.tool_calls) == tuple(j.turns[1].said.tool_calls for j in (good, bad))
+        assert NOBODY_ASKED in p.rejected.tool_calls[0].arguments['new_string'] and good.id not in held
+        assert 'is labelled rejected' in p.rejected_why and 'not_in_evaluation' in p.verified
+    numbers = json.loads((out / 'result.json').read_text())
+    numbers = numbers.get('numbers', numbers)
+    assert {'labelled rows': len(pairs)} == {
+        x['origin']: x['pairs'] for x in numbers['pairs_by_mode'] if x['origin'] == 'labelled rows'
+    }
+    (flow,) = [f for f in numbers['pair_flows'] if f['kind'] == 'rows labelled rejected']
+    assert (flow['came'], flow['kept'], flow['held_out'], flow['reasons']) == (
+        9,
+        len(pairs),
+        len(held),
+        {'unpaired': 1},
+    )
+    assert [x['reason'] for x in lines_of(out / 'rejected.jsonl') if x['reason'] == 'unpaired'] == ['unpaired']
+
+
+def test_a_rejection_gives_no_better_side_and_keeps_apart_from_its_namesake(tmp_path):
+    "Both sides of a pair under one id, a later good turn in the rejected one, and a partner that is held out."
+    good, bad = edit_rows('nginx', *KEYS['nginx'].split(), 1)
+    bad['messages'].insert(2, dict(role='tool', content='Error: try again')), bad['messages'].pop(3)
+    write_jsonl(tmp_path / 'rows.jsonl', [good | dict(id='c7'), bad | dict(id='c7', label='Rejected')])
+    jobs = [*read_source(tmp_path / 'rows.jsonl')[0]]
+    assert [j.id for j in jobs] == ['c7', 'c7#rejected'] and jobs[1].meta['label'] == 'rejected'
+    found = Found('phase 1', jobs, [Failure('c7#rejected', 0, 'empty_turn')])
+    out = own_pairs(found, OwnRows(), [], gate(), fmt(), 4)
+    assert not out.pairs and {f.kind: dict(f.reasons) for f in out.flows if f.came} == {
+        'rows labelled rejected': {'unpaired': 1},
+        'failures': {'labelled_rejected': 1},
+    }
+    found = Found('phase 1', [*read_source(tmp_path / 'rows.jsonl')[0]])
+    assert own_pairs(found, OwnRows(held_jobs={'c7'}), [], gate(), fmt(), 4).pairs == []
+
+
+def test_partners_that_contradict_or_went_wrong_give_no_pair(tmp_path):
+    good, bad = edit_rows('nginx', *KEYS['nginx'].split(), 1)
+    same = bad | dict(label='accepted')
+    write_jsonl(tmp_path / 'a.jsonl', [same, bad])
+    ((_, _, made),) = job_pairs([*read_source(tmp_path / 'a.jsonl')[0]])
+    assert made.reason == 'also_not_rejected'
+    good['messages'][4]['content'] = 'Error: old_string not found'
+    for label, reason in ((None, 'partner_went_wrong'), ('accepted', '')):
+        write_jsonl(tmp_path / 'b.jsonl', [good | (dict(label=label) if label else {}), bad])
+        ((_, _, made),) = job_pairs([*read_source(tmp_path / 'b.jsonl')[0]])
+        assert getattr(made, 'reason', '') == reason

@@ -95,7 +95,7 @@ class Outcome:
     "How a job ended, and who says so."
 
     status: str = 'unknown'  # success, failed or unknown
-    source: str = ''  # checker, approved, content_check, frozen, goal_achieved, ended, running, none
+    source: str = ''  # checker, approved, label, content_check, frozen, goal_achieved, ended, running, none
     confidence: float = 0.0  # 0 to 1: how far the source can be believed
     detail: str = ''
 

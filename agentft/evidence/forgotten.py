@@ -69,8 +69,8 @@ class Forgotten:
         return id in self.notes or id in self.seeds or id.rpartition('#')[0] in self.notes
 
     def has(self, job: Job) -> bool:
-        "Is `job` to be forgotten, under this id or as a copy under another one?"
-        return job.id in self.notes or bool(self.said) and said_hash(job) in self.said
+        "Is `job` to be forgotten, under this id, as the rejected side of it, or as a copy under another one?"
+        return self.names(job.id) or bool(self.said) and said_hash(job) in self.said
 
     def touches(self, parents: list[str]) -> bool:
         "Does a record with these `parents` come from a forgotten job?"

@@ -513,6 +513,7 @@ def _of_set(r) -> dict:
         verification=r.gate.counts(),
         verdicts={f'{q}: {v}': k for (q, v), k in sorted(r.gate.verdicts.items())},
         pairs_by_mode=r.pairs.by_mode(),
+        pair_flows=[vars(f) | dict(reasons=dict(f.reasons)) for f in r.pairs.flows],
         pair_lengths=r.lengths,
         diversity=r.diversity.numbers,
         warnings=r.diversity.warnings,
