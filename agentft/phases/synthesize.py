@@ -208,6 +208,12 @@ def _of_environment(r, p, gate) -> list:
     return rows
 
 
+def _job_share(shapes: str) -> float:
+    "The share of jobs, which alone can be under a contract, among all shapes."
+    weights = _weights(shapes)
+    return weights.get('job', 0) / (sum(weights.values()) or 1)
+
+
 def _ask_teacher(r, p, gate, n: int) -> list:
     "The rows of the teacher; what it could not make is noted."
     r.expected, r.made = None, Generated()
@@ -221,6 +227,9 @@ def _ask_teacher(r, p, gate, n: int) -> list:
         made, refused = r.made.examples, r.made.rejected
         if missing := n - len(made):
             r.short = {('of a language model', r.teacher.name): missing}
+        placed = round(n * p.contract_share * _job_share(p.shapes)) if r.team.contract else 0
+        r.team.counts['rows wanted under the contract'] += placed
+        r.team.count_rows(made)
     r.rejected += refused
     return made
 
@@ -477,6 +486,8 @@ def _verdict(r) -> str:
     "How many examples there are, where they come from, and what did not get through."
     origin = ', '.join(f'{n} from {words}' for words, n in _by_origin(r).items())
     said = [f'{counted(len(r.examples), "verified example")} ({origin})', counted(len(r.preferences), 'pair')]
+    if under := r.team.under():
+        said.append(under)
     n = _own_turns(r)
     if r.own.turns:
         share = percent(n['trained'], n['right'])
