@@ -256,3 +256,14 @@ def test_the_estimate_stands_before_own_rows_are_judged(monkeypatch):
     r = SimpleNamespace(out='', rejected=[])
     phase._synthesize(r, p)
     assert done == ['estimate', 'own rows']
+
+
+def test_a_second_process_in_the_same_folder_is_told_at_once(tmp_path):
+    from agentft.workbench.phases import Phase
+
+    def work(r, p):
+        with pytest.raises(RuntimeError, match='another run works in'):
+            Phase('synthesize', lambda *x: None, str, list, dict).start(dict(out=str(tmp_path)))
+
+    Phase('synthesize', work, str, list, dict).start(dict(out=str(tmp_path)))
+    Phase('synthesize', lambda *x: None, str, list, dict).start(dict(out=str(tmp_path)))
