@@ -112,3 +112,11 @@ def test_a_wrong_key_ends_the_run_with_what_to_do(tmp_path):
     with claude_server('canned_teacher:answer', key='right') as s:
         done = run(s, tmp_path / 'locked', trial=2, max_usd=1)
     assert done.returncode == 1 and 'ANTHROPIC_API_KEY' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_a_budget_below_the_estimate_ends_with_rows(server, tmp_path):
+    done = run(server, tmp_path / '2-synthesize', n_examples=24, max_usd=0.5, judges='teacher')
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 'it will probably end before that' in done.stdout
+    numbers = json.loads((tmp_path / '2-synthesize' / 'result.json').read_text())['numbers']
+    assert numbers['examples'] > 0 and numbers['cost_usd'] <= 0.5

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent / 'helpers'))
 
 from canned_teacher import Canned
 
-from agentft.arena.catalogue import EVAL_SEED
+from agentft.arena.catalogue import EVAL_SEED, make_task
 from agentft.arena.environments import environment_tasks
 from agentft.arena.faults import FAULTS
 from agentft.arena.players import Expert, play, say
@@ -268,10 +268,65 @@ def test_the_contract_of_a_trail_with_the_full_rules(tmp_path):
     assert len(of_team(rows)) == len(rows) == 4 and not short
     assert all(e.meta['rules'] == 'full' and 'execution' in e.verified for e in rows)
     assert all('git_log' in {c.name for m in e.messages for c in m.tool_calls} for e in rows)
-    short_gate = Gate(Reserved(4), max_len=900)  # no room for the full rules: all rows are in the usual words
+    short_gate = Gate(Reserved(4), max_len=900)  # no room for the full rules: the team's tools under short ones
+    team.counts.clear()
     rows, refused, short = team_rows(seeds, wanted, OfflineTeacher(store), short_gate, team, share=1)
-    assert len(rows) == 4 and not of_team(rows) and not short
+    assert len(rows) == len(of_team(rows)) == 4 and not short
+    assert all(e.meta['rules'] == 'short' for e in rows)
     assert {r.reason for r in refused} == {'too_long'} and len(refused) == 4
+    assert team.under() == '4 of 4 wanted rows are under the contract (4 with its tools and short rules)'
+    team.counts.clear()
+    rows, refused, _ = team_rows(seeds, wanted, OfflineTeacher(store), Gate(Reserved(4), max_len=200), team, share=1)
+    most = max(team.too_long)
+    assert not rows and team.under().startswith('0 of 4 wanted rows are under the contract: its tools and rules make')
+    assert f'max_len {most} would do' in team.under() and f'a larger max_len ({most})' in team.remarks()[-1]
+
+
+DOCS = '''done: {tool: finish, when: after its todos}
+rules: {}
+tools:
+  open_doc: {like: read_file, phases: both, arguments: {doc: path}}
+  patch_doc: {like: edit_file, phases: tactical, arguments: {doc: path, before: old_string, after: new_string}}
+  save_doc: {like: write_file, phases: tactical, arguments: {doc: path, body: content}}
+  plan: {like: next_phase_todos, phases: strategic, arguments: {items: todos}}
+  tick: {like: todo_complete, phases: both}
+  finish: {like: job_complete, phases: strategic, arguments: {report: summary, files: deliverables}}
+'''
+
+
+def test_an_agent_that_writes_only_while_it_works_gets_its_rows(tmp_path):
+    (tmp_path / 'docs.yaml').write_text(DOCS)
+    contract = team_contract(str(tmp_path / 'docs.yaml'))
+    assert not any('.md' in todo for todo in (*contract.rules.first, *contract.rules.review))
+    again = team_contract(str(write_contract(contract, tmp_path / 'again.yaml')))
+    assert again.rules == contract.rules
+    team, seeds = open_team(contract, per_suite=4), family_seeds(('config', 'facts'), each=2)
+    wanted = {(s.behaviour, s.family): 2 for s in seeds}
+    gate = Gate(Reserved(4, more=tuple(team.held)), max_len=4000)
+    rows, _, short = team_rows(seeds, wanted, OfflineTeacher(tmp_path / 'a.sqlite'), gate, team, share=1)
+    assert len(rows) == len(of_team(rows)) == 4 and not short
+    assert team.under() == '4 of 4 wanted rows are under the contract'
+
+
+def test_families_that_need_a_missing_tool_are_left_out_and_named(tmp_path):
+    few = {n: TOOLS[n] for n in 'read_file edit_file next_phase_todos todo_complete job_complete'.split()}
+    team = open_team(Contract(few, FULL), per_suite=4)
+    assert team.held and 'write_file' not in of_offered(team.place(make_task('rename', 1)))
+    seeds = family_seeds(('rename', 'compact'), each=2)
+    wanted = {(s.behaviour, s.family): 4 for s in seeds}
+    store = tmp_path / 'a.sqlite'
+    rows, refused, _ = team_rows(seeds, wanted, OfflineTeacher(store), Gate(Reserved(4), max_len=4000), team)
+    assert of_team(rows) and not any('write_file' in of_offered(team.task_of(e)) for e in of_team(rows))
+    assert any('nothing like write_file' in why for _, why in team.left_out), team.left_out
+    assert ': the contract has nothing like write_file (' in ' '.join(team.remarks())
+    none = {n: TOOLS[n] for n in ('read_file', 'edit_file')}
+    with pytest.raises(ValueError, match='nothing like next_phase_todos, todo_complete, job_complete .* contract none'):
+        open_team(Contract(none, SHORT), per_suite=4)
+
+
+def of_offered(task):
+    with Session(task) as s:
+        return set(s.contract)
 
 
 def test_a_contract_that_lacks_a_tool_leaves_those_jobs_in_the_usual_words(tmp_path):

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -221,3 +222,48 @@ def test_a_message_is_what_a_teacher_said_without_its_thoughts():
     g = generate(some(3), Thinks(), read_prompts(), lambda e: None)
     assert g.examples and not any(m.reasoning for e in g.examples for m in e.messages)
     assert all(isinstance(m, Message) for e in g.examples for m in e.messages)
+
+
+def test_an_estimate_counts_three_questions_about_each_judged_row():
+    from agentft.generation.wishes import expected_usd
+
+    teacher = SimpleNamespace(estimate=lambda asked: SimpleNamespace(usd=len(asked), usd_max=2 * len(asked)))
+    plain, judged = (expected_usd(0, [], teacher, read_prompts(), judged=n) for n in (0, 24))
+    assert (judged[0] - plain[0], judged[1] - plain[1]) == (72, 144)
+
+
+def test_the_estimate_stands_before_own_rows_are_judged(monkeypatch):
+    from agentft.phases import synthesize as phase
+
+    done = []
+    said = dict.fromkeys('_teacher _read_seeds _gate _ask_teacher _set _write _show'.split())
+    said |= dict.fromkeys('ChatFormat load_tokenizer read_forgotten drop_forgotten seed_flow failure_flow'.split())
+    for name in said:
+        monkeypatch.setattr(phase, name, lambda *args, **how: None)
+    nothing = SimpleNamespace(failed_kinds=list)
+    monkeypatch.setattr(phase, 'find_found', lambda *args: nothing)
+    monkeypatch.setattr(phase, '_of_environment', lambda *args: [])
+    monkeypatch.setattr(phase, '_ask_teacher', lambda *args: [])
+    monkeypatch.setattr(phase, '_estimate', lambda *args: done.append('estimate'))
+    own = SimpleNamespace(examples=[], flows=[])
+
+    def judged(r, *rest):
+        done.append('own rows')
+        r.own = own
+
+    monkeypatch.setattr(phase, '_own_history', judged)
+    p = SimpleNamespace(model='', max_len=1, collect_dir='', trial=0, n_examples=0)
+    r = SimpleNamespace(out='', rejected=[])
+    phase._synthesize(r, p)
+    assert done == ['estimate', 'own rows']
+
+
+def test_a_second_process_in_the_same_folder_is_told_at_once(tmp_path):
+    from agentft.workbench.phases import Phase
+
+    def work(r, p):
+        with pytest.raises(RuntimeError, match='another run works in'):
+            Phase('synthesize', lambda *x: None, str, list, dict).start(dict(out=str(tmp_path)))
+
+    Phase('synthesize', work, str, list, dict).start(dict(out=str(tmp_path)))
+    Phase('synthesize', lambda *x: None, str, list, dict).start(dict(out=str(tmp_path)))

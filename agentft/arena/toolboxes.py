@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from fastcore.basics import patch
 
-from .players import Expert, play
+from .players import Expert, expert_script, play
 from .tasks import Task
 from ..core.agent import TOOLS, Tool, rename_arguments
 from ..core.contracts import Contract
@@ -193,6 +193,9 @@ def _is_default(tool: Tool) -> bool:
     return default is not None and tool.parameters == default.parameters and tool.like in ('', tool.name)
 
 
+_OF_SESSION = ('git_log', 'git_tags')  # what a session offers, whatever a contract has
+
+
 @dataclass(frozen=True)
 class OwnTools:
     "The tools of a job as a team's contract has them."
@@ -211,7 +214,10 @@ class OwnTools:
         "The tools under the names and in the phases of the contract, and what else the team has."
         out = {}
         for name, tool in tools.items():
-            own = self.own(name) or tool
+            own = self.own(name)
+            if own is None and name in TOOLS and name not in _OF_SESSION:
+                continue  # the team has nothing like it
+            own = own or tool
             if _is_default(own):  # few arguments, as the task has them
                 own = replace(own, parameters=tool.parameters)
             out[own.name] = own
@@ -233,9 +239,10 @@ def under_contract(
 ) -> Task:  # a copy; raises ValueError where the expert cannot do it under this contract
     "The `task` with the tools, phases and rules of a team."
     own = OwnTools(contract.tools)
-    missing = [name for name in task.tools if own.own(name) is None]
+    called = {call.name for said in expert_script(task, contract.rules) for call in said.tool_calls}
+    missing = [name for name in task.tools if name in called and own.own(name) is None]
     if missing:
-        raise ValueError(f'the contract has nothing like {missing[0]}')
+        raise ValueError(f'the contract has nothing like {", ".join(missing)}')
     turns = 80 if contract.rules.guide else task.max_turns
     out = replace(task, toolbox=own, rules=contract.rules, max_turns=turns)
     if why := _refusal(play(out, Expert())):

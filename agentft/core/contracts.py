@@ -284,9 +284,20 @@ _CALLED = {int: 'a whole number', str: 'a text', tuple: 'a list of texts'}
 _WHEN = {'at once': False, 'after its todos': True}  # -> Rules.finish_todos
 
 
-def _usual_rules(guide: str) -> Rules:
-    "The rules where a file says no others: an agent without a guide is not told to read or write papers either."
-    return FULL if guide else replace(FULL, first=SHORT.first, review=SHORT.review)
+def _plans_on_paper(tools: dict) -> bool:
+    "May something be written in a strategic phase, as far as `tools` say where their writing tool may be used?"
+    writing = [t for t in tools.values() if (t.like or t.name) == 'write_file']
+    return not writing or any(not t.phases or 'strategic' in t.phases for t in writing)
+
+
+def _usual_rules(guide: str, tools: dict) -> Rules:
+    "The rules where a file says no others: papers are asked for only where there is a guide and they can be written."
+    if not guide:
+        return replace(FULL, first=SHORT.first, review=SHORT.review)
+    if _plans_on_paper(tools):
+        return FULL
+    first, review = ([todo for todo in todos if '.md' not in todo] for todos in (FULL.first, FULL.review))
+    return replace(FULL, first=tuple(first), review=tuple(review))
 
 
 def _wrong_list(f: _File, at: tuple, todos: tuple):
@@ -298,8 +309,8 @@ def _wrong_list(f: _File, at: tuple, todos: tuple):
             f.wrong(at, f'holds {todo!r}, which is no text: put a todo with a colon between quotes')
 
 
-def _read_rules(f: _File, when: str | None) -> Rules:
-    "The rules of the file; `when` the job counts as ended."
+def _read_rules(f: _File, when: str | None, tools: dict) -> Rules:
+    "The rules of the file; `when` the job counts as ended, and with which `tools`."
     if when not in (None, *_WHEN):
         f.wrong(('done', 'when'), f'say {" or ".join(repr(w) for w in _WHEN)}, not {when!r}')
     names = [x.name for x in fields(Rules) if x.name != 'finish_todos']
@@ -315,7 +326,7 @@ def _read_rules(f: _File, when: str | None) -> Rules:
         if type(value) is int and value < 0:
             f.wrong(('rules', name), f'is {value}: it cannot be below 0')
         said[name] = value
-    usual = _usual_rules(said.get('guide', FULL.guide))
+    usual = _usual_rules(said.get('guide', FULL.guide), tools)
     rules = replace(usual, **said, finish_todos=_WHEN.get(when, FULL.finish_todos))
     if rules.max_todos < rules.min_todos:
         numbers = f'max_todos is {rules.max_todos}, and min_todos is {rules.min_todos}'
@@ -340,8 +351,9 @@ def read_contract(
     if ends and ends not in tools:
         f.wrong(('done', 'tool'), f'{ends!r} is none of the tools: add it, or say which tool ends a job (\'\': none)')
     seen = {name: said['seen'] for name, said in tools.items() if said and said.get('seen')}
-    own, rules = _own_phases(f), _read_rules(f, done.get('when'))
-    return Contract({name: _read_tool(f, name, ends, own) for name in tools}, rules, ends, seen, own)
+    own = _own_phases(f)
+    known = {name: _read_tool(f, name, ends, own) for name in tools}
+    return Contract(known, _read_rules(f, done.get('when'), known), ends, seen, own)
 
 # %% ../../nbs/core/07_contracts.ipynb #f9c381ed
 def _plain_tool(tool: Tool, seen: dict | None) -> dict | None:
@@ -376,7 +388,7 @@ def write_contract(
 ) -> Path:
     "Write a contract for a person to read and mend."
     rules = {x.name: getattr(contract.rules, x.name) for x in fields(Rules) if x.name != 'finish_todos'}
-    usual = _usual_rules(contract.rules.guide)
+    usual = _usual_rules(contract.rules.guide, contract.tools)
     plain = dict(
         done=dict(tool=contract.ends, when={v: k for k, v in _WHEN.items()}[contract.rules.finish_todos]),
         **(dict(phases=dict(contract.phases)) if contract.phases else {}),

@@ -24,6 +24,7 @@ from ..arena.tasks import Family, Task, expert_files, join
 from ..arena.toolboxes import disguise, under_contract
 from ..core.agent import FULL
 from ..core.contracts import Contract
+from ..core.intervals import counted
 from ..core.records import Message
 from .seeds import Seed, held_kind, read_seeds, seed_task
 from .variations import MOST_FILES, MOST_TODOS, vary_seed
@@ -185,7 +186,8 @@ def _under(contract: Contract, tasks: Iterator[Task], n: int) -> Iterator[Task]:
         except ValueError as e:
             whys[str(e)] += 1
     if not found and whys:
-        raise ValueError(f'no job of the arena can be done under this contract: {whys.most_common(1)[0][0]}')
+        why = '; '.join(f'{why} ({counted(n, "job")})' for why, n in whys.most_common(3))
+        raise ValueError(f'no job of the arena can be done under this contract: {why}')
 
 # %% ../../nbs/data/04_suites.ipynb #f38870af
 SUITES = dict(

@@ -7,6 +7,7 @@ __all__ = ['FIRST_SEED', 'Team', 'team_contract', 'training_jobs', 'evaluation_j
            'environment_example', 'environment_rows']
 
 # %% ../../nbs/generation/03_contract_rows.ipynb #2b010f08
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
@@ -41,6 +42,8 @@ class Team:
     jobs: list[Task] = field(default_factory=list)  # of its environment, to train on
     held: list[Task] = field(default_factory=list)  # of its evaluation
     counts: Counter = field(default_factory=Counter)  # what happened to its jobs
+    left_out: Counter = field(default_factory=Counter)  # (family, why): jobs that can't be done under the contract
+    too_long: list[int] = field(default_factory=list)  # tokens of rows under the contract that were longer than allowed
 
     @property
     def tasks(self) -> dict[str, Task]:  # as the gate takes them
@@ -108,7 +111,13 @@ def open_team(
 ) -> Team:
     "A team with its jobs; one without contract and environment changes nothing anywhere."
     jobs = training_jobs(environment, n, seed) if environment else []
-    return Team(contract, jobs, evaluation_jobs(contract, environment, per_suite))
+    try:
+        held = evaluation_jobs(contract, environment, per_suite)
+    except ValueError as e:
+        if 'under this contract' not in str(e):
+            raise
+        raise ValueError(f'{e}: let a tool of the contract act as it (like: ...), or say contract none') from None
+    return Team(contract, jobs, held)
 
 # %% ../../nbs/generation/03_contract_rows.ipynb #128e3675
 @patch
@@ -116,8 +125,22 @@ def place(
     self: Team,
     task: Task,
 ) -> Task:  # ValueError where it can't be done there
-    "The `task` under the team's contract; as it is where there is none."
-    return under_contract(task, self.contract) if self.contract else task
+    "The `task` under the team's contract, at least under short rules; as it is where there is none."
+    if not self.contract:
+        return task
+    try:
+        return under_contract(task, self.contract)
+    except ValueError:
+        return self.place_short(task)
+
+
+@patch
+def place_short(
+    self: Team,
+    task: Task,
+) -> Task:  # ValueError where it can't be done there
+    "The `task` with the team's tools and their phases, and with the short rules in place of its own."
+    return under_contract(task, replace(self.contract, rules=SHORT))
 
 
 @patch
@@ -135,9 +158,10 @@ def placer(
 # %% ../../nbs/generation/03_contract_rows.ipynb #48c30220
 def _of_contract(e: Example, contract: Contract, task: Task) -> list[Problem]:
     "Where a row differs from what the contract offers in its job."
-    if rules_of(e) != contract.rules:
+    rules = rules_of(e)
+    if rules not in (contract.rules, SHORT):
         return [Problem('other_contract', 'it was played under other rules')]
-    with Session(replace(task, toolbox=OwnTools(contract.tools), rules=contract.rules)) as s:
+    with Session(replace(task, toolbox=OwnTools(contract.tools), rules=rules)) as s:
         offered, first = s.contract, s.pending
         if e.tools != s.tools or tools_from_schemas(e.tools, e.meta.get('contract')) != offered:
             names = {t.get('function', t)['name'] for t in e.tools} ^ set(offered)
@@ -207,6 +231,30 @@ def task_of(
     task = self.tasks.get(str(e.meta.get('task', ''))) or example_task(e)
     return dressed(e, task) if task else None
 
+# %% ../../nbs/generation/03_contract_rows.ipynb #2aa67499
+_TOKENS = re.compile(r'(\d+) tokens, \d+ are allowed')
+
+
+def _note(team: Team, refused: list[Rejected]):
+    "Keep why rows under the contract were turned away, where the contract is the reason."
+    for x in refused:
+        if x.reason == 'not_under_contract':
+            team.left_out[x.family, x.detail] += 1
+        elif x.reason == 'too_long' and (found := _TOKENS.search(x.detail)):
+            team.too_long.append(int(found[1]))
+
+
+@patch
+def count_rows(
+    self: Team,
+    rows: list[Example],
+):
+    "Count those of `rows` that are under the contract, and those of them that have short rules in place of its own."
+    own = [e for e in rows if e.meta.get('team') == 'contract']
+    self.counts['rows under the contract'] += len(own)
+    if self.contract and self.contract.rules != SHORT:
+        self.counts['rows under short rules'] += sum(rules_of(e) == SHORT for e in own)
+
 # %% ../../nbs/generation/03_contract_rows.ipynb #c8993a7c
 _TRIAL = 12  # rows
 _APART = 400_000  # numbers of requests, between the parts
@@ -230,15 +278,37 @@ def _trial(quota: dict) -> dict:
     return dict(out)
 
 # %% ../../nbs/generation/03_contract_rows.ipynb #76e6dc57
-def _under(team: Team, seeds, quota, teacher, accept, start: int, **how) -> tuple[list, list]:
-    "Rows under the contract, and what was turned away; a trial comes first."
-    first = _trial(quota)
-    made, refused, _ = expand(seeds, first, teacher, accept, start=start, rounds=1, place=team.place, **how)
+def _missing(quota: dict, rows: list) -> dict:
+    "What `rows` leave open of a quota."
+    return dict(Counter(quota) - Counter((e.behaviour, e.family) for e in rows))
+
+
+def _tried(seeds, quota, teacher, accept, start: int, **how) -> tuple[list, list]:
+    "Rows of one form, and what was turned away; a trial comes first."
+    made, refused, _ = expand(seeds, _trial(quota), teacher, accept, start=start, rounds=1, **how)
     if not made:
         return made, refused
-    rest = Counter(quota) - Counter((e.behaviour, e.family) for e in made)
-    more, out, _ = expand(seeds, dict(rest), teacher, accept, start=start + 1000, place=team.place, **how)
+    more, out, _ = expand(seeds, _missing(quota, made), teacher, accept, start=start + 1000, **how)
     return made + more, refused + out
+
+
+def _under(team: Team, seeds, quota, room, teacher, accept, start: int, **how) -> tuple[list, list]:
+    "Rows under the contract, and what was turned away: the team's rules, then short ones, then kinds that went well."
+    forms = [team.place, team.place_short] if team.contract.rules != SHORT else [team.place]
+    made, refused = [], []
+    for k, place in enumerate(forms):
+        if missing := _missing(quota, made):
+            rows, out = _tried(seeds, missing, teacher, accept, start + k * 20_000, place=place, **how)
+            made, refused, last = made + rows, refused + out, out
+    _note(team, last if made or refused else [])
+    open_ = sum(quota.values()) - len(made)
+    went_well = {(e.behaviour, e.family) for e in made}
+    free = {kind: n for kind, n in _missing(room, made).items() if kind in went_well}
+    if open_ and free:
+        more, _ = _parted(free, min(open_ / sum(free.values()), 1))
+        rows, out, _ = expand(seeds, more, teacher, accept, start=start + 50_000, rounds=2, place=forms[-1], **how)
+        made, refused = made + rows, refused + out
+    return made, refused
 
 
 def team_rows(
@@ -257,11 +327,11 @@ def team_rows(
     if team.contract is None or not share:
         return expand(seeds, quota, teacher, accept, start=start, **how)
     mine, _ = _parted(quota, share)
-    made, refused = _under(team, seeds, mine, teacher, team.guard(accept), start + _APART, **how)
+    made, refused = _under(team, seeds, mine, quota, teacher, team.guard(accept), start + _APART, **how)
     rest = Counter(quota) - Counter((e.behaviour, e.family) for e in made)
     more, out, short = expand(seeds, {k: rest[k] for k in quota}, teacher, accept, start=start, **how)
     team.counts['rows wanted under the contract'] += sum(mine.values())
-    team.counts['rows under the contract'] += len(made)
+    team.count_rows(made)
     return made + more, refused + out, short
 
 # %% ../../nbs/generation/03_contract_rows.ipynb #cd111665
@@ -332,6 +402,51 @@ def environment_rows(
     team.counts['rows of the environment'] += len(kept)
     return kept, out
 
+# %% ../../nbs/generation/03_contract_rows.ipynb #3e48c72a
+def _why_left_out(left_out: Counter) -> str:
+    "Families with the reason why their jobs can't be done under a contract, and how many were tried."
+    return '; '.join(f'{family}: {why} ({counted(k, "job")})' for (family, why), k in left_out.most_common(5))
+
+
+@patch
+def under(
+    self: Team,
+) -> str:  # '' where none was wanted
+    "How many of the wanted rows are under the contract, with what keeps the others from it."
+    n = self.counts
+    made, wanted, short = (
+        n[k] for k in ('rows under the contract', 'rows wanted under the contract', 'rows under short rules')
+    )
+    if not wanted:
+        return ''
+    said = f'{made} of {counted(wanted, "wanted row")} are under the contract'
+    if short:
+        said += f' ({short} with its tools and short rules)'
+    if made < wanted and self.too_long:
+        few, most = min(self.too_long), max(self.too_long)
+        said += f': its tools and rules make rows too long, {few} tokens and more; max_len {most} would do'
+    return said
+
+
+@patch
+def advice(
+    self: Team,
+) -> list[str]:  # empty where all that was wanted is there
+    "What to do where rows are not under the contract."
+    n, out = self.counts, []
+    if n['rows under short rules']:
+        out.append(
+            "Under the team's own rules some jobs are longer than a row, or cannot be done: such rows have its tools "
+            'and their phases, and short rules for todos.'
+        )
+    if self.left_out:
+        out.append(f'Left out under the contract: {_why_left_out(self.left_out)}.')
+    if n['rows under the contract'] < n['rows wanted under the contract']:
+        what = f'a larger max_len ({max(self.too_long)}), or fewer or shorter tools' if self.too_long else ''
+        what = what or 'other families, or a contract whose tools can do their work in the phases that it says'
+        out.append(f'The missing ones are in the usual words (`rejected.jsonl` says why). To do: {what}.')
+    return out
+
 # %% ../../nbs/generation/03_contract_rows.ipynb #fdac7148
 @patch
 def remarks(
@@ -339,12 +454,9 @@ def remarks(
 ) -> list[str]:  # one sentence each; empty without a team
     "What became of the team's rows."
     n, out = self.counts, []
-    if wanted := n['rows wanted under the contract']:
-        made = n['rows under the contract']
-        rest = '' if made == wanted else '; the others were made in the usual words (`rejected.jsonl` says why)'
-        out.append(
-            f"{made} of {counted(wanted, 'row')} wanted under the team's contract have its tools and rules{rest}."
-        )
+    if n['rows wanted under the contract']:
+        out.append(f"{self.under()[:1].upper()}{self.under()[1:]}.")
+        out += self.advice()
     if jobs := n['jobs of the environment']:
         rows = n['rows of the environment']
         out.append(f"{rows} of {counted(jobs, 'job')} of the team's environment became rows.")

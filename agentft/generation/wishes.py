@@ -20,9 +20,10 @@ import yaml
 
 from ..arena.catalogue import make_task
 from ..arena.dialogues import SHAPES, Dialogue
-from ..arena.players import expert_script
+from ..arena.players import Expert, expert_script, play
 from ..arena.sessions import Session
 from ..arena.tasks import Task
+from ..checks.judges import QUESTIONS, judge_request
 from ..core.records import Example, to_dict
 from ..data.expansion import job_weights, rules_note
 from ..data.seeds import BEHAVIOURS, NO_ACTION, Rejected, Seed, seed_task, show_seed
@@ -480,6 +481,7 @@ def expected_usd(
     generations: int = 2,
     plays: int = 2,
     evolve_share: float = 0.3,
+    judged: int = 0,  # rows that the teacher is asked to judge, three questions each
 ) -> tuple[float, float]:  # expected, and at most
     "What `n` rows will cost, in dollars."
     first = teacher.estimate([_first_question(w, prompts) for w in wished])
@@ -487,7 +489,19 @@ def expected_usd(
     middles = [_middle(k, prompts['play']) for k in range(4)]
     play = teacher.estimate(middles)
     turns = n * plays * PLAYED / len(middles)
-    return first.usd * calls + play.usd * turns, first.usd_max * calls + play.usd_max * turns
+    usd, most = first.usd * calls + play.usd * turns, first.usd_max * calls + play.usd_max * turns
+    if not judged:
+        return usd, most
+    verdicts = teacher.estimate([q for k in range(4) for q in _verdict_questions(k, prompts)])
+    return usd + verdicts.usd * judged / 4, most + verdicts.usd_max * judged / 4
+
+
+def _verdict_questions(k: int, prompts: dict) -> list:
+    "What judges are asked about the row of a simulated job."
+    job = play(make_task('config', k), Expert())
+    row = Example(job.messages(), job.tools)
+    asked = [judge_request(row, question) for question in QUESTIONS]
+    return [prompts[d['prompt']].fill(d['schema'], **d['fields']) for d in asked]
 
 
 def _middle(k: int, prompt):

@@ -166,6 +166,26 @@ def _steered(r, p) -> dict:
     return dict(variety=read_variety(p.prompts), failures=told, seeds=spelled, evolve_share=p.evolve_share)
 
 
+def _estimate(r, p):
+    "Say what the teacher will cost, before it is asked anything."
+    r.expected = None
+    if r.teacher.offline:
+        return
+    n, prompts = p.trial or p.n_examples, read_prompts(p.prompts)
+    shares = behaviour_shares([b for b, _ in r.failures], r.found.budget, p.even_share)
+    sample = wishes(min(n, 40), _weights(p.shapes), shares, **_steered(r, p), start=p.seed * 1_000_000)
+    judged = n if p.judges == 'teacher' and 'judges' in listed(p.layers) else 0
+    how = (p.generations, p.plays, p.evolve_share, judged)
+    r.expected = about, most = expected_usd(n, sample, r.teacher, prompts, *how)
+    early = '; it will probably end before that' if r.teacher.price.priced and p.max_usd < about else ''
+    print(
+        f'{n} rows, all of {r.teacher.name} where your own history gives none: about ${about:.2f}, at most '
+        f'${most:.2f}; the budget is ${p.max_usd:g}{early}'
+    )
+    if judged and not p.trial and (r.found.jobs or r.found.edits):
+        print(f'Rows of your own history are sent to {r.teacher.name} to be judged.')
+
+
 def _ask_model(r, p, gate, n: int):
     "Rows of a language model, up to `n`."
     prompts, steered, start = read_prompts(p.prompts), _steered(r, p), p.seed * 1_000_000
@@ -173,14 +193,10 @@ def _ask_model(r, p, gate, n: int):
     shapes, how = _weights(p.shapes), dict(generations=p.generations, plays=p.plays)
     if p.explain:
         prompts['play'], how['check'] = with_style(prompts['play'], prompts['explain']), unexplained
-    sample = wishes(min(n, 40), shapes, shares, **steered, start=start)
-    r.expected = expected_usd(n, sample, r.teacher, prompts, p.generations, p.plays, p.evolve_share)
-    about, most = r.expected
-    early = '; it will probably end before that' if r.teacher.price.priced and p.max_usd < about else ''
-    print(f'{n} rows of {r.teacher.name}: about ${about:.2f}, at most ${most:.2f}; the budget is ${p.max_usd:g}{early}')
     place, accept = r.team.placer(p.contract_share), r.team.guard(gate)
     batches = p.batch != 'never' and p.teacher.startswith('claude')
-    wave = 5 if p.trial else 1000 if batches else 50
+    scarce = r.teacher.price.priced and r.expected[0] > p.max_usd
+    wave = 5 if p.trial or scarce else 1000 if batches else 50
     return generate_all(
         n,
         shapes,
@@ -208,9 +224,15 @@ def _of_environment(r, p, gate) -> list:
     return rows
 
 
+def _job_share(shapes: str) -> float:
+    "The share of jobs, which alone can be under a contract, among all shapes."
+    weights = _weights(shapes)
+    return weights.get('job', 0) / (sum(weights.values()) or 1)
+
+
 def _ask_teacher(r, p, gate, n: int) -> list:
     "The rows of the teacher; what it could not make is noted."
-    r.expected, r.made = None, Generated()
+    r.made = Generated()
     if r.teacher.offline:
         r.quota = budget(r.seeds, r.failures, n, p.spelled_share, p.even_share, r.found.budget)
         start = p.seed * 1_000_000
@@ -221,6 +243,9 @@ def _ask_teacher(r, p, gate, n: int) -> list:
         made, refused = r.made.examples, r.made.rejected
         if missing := n - len(made):
             r.short = {('of a language model', r.teacher.name): missing}
+        placed = round(n * p.contract_share * _job_share(p.shapes)) if r.team.contract else 0
+        r.team.counts['rows wanted under the contract'] += placed
+        r.team.count_rows(made)
     r.rejected += refused
     return made
 
@@ -303,8 +328,9 @@ def _synthesize(r, p):
     r.dropped = drop_forgotten(r.found, r.forgotten)
     _read_seeds(r, p)
     r.gate = _gate(r, p, fmt)
-    _own_history(r, p, r.gate, fmt)
     r.failures = r.found.failed_kinds()
+    _estimate(r, p)
+    _own_history(r, p, r.gate, fmt)
     own = r.own.examples + _of_environment(r, p, r.gate)
     made = _ask_teacher(r, p, r.gate, p.trial or max(p.n_examples - len(own), 0))
     r.own.flows += [seed_flow(r.found, made, r.rejected), failure_flow(r.found, r.own)]
@@ -478,6 +504,8 @@ def _verdict(r) -> str:
     "How many examples there are, where they come from, and what did not get through."
     origin = ', '.join(f'{n} from {words}' for words, n in _by_origin(r).items())
     said = [f'{counted(len(r.examples), "verified example")} ({origin})', counted(len(r.preferences), 'pair')]
+    if under := r.team.under():
+        said.append(under)
     n = _own_turns(r)
     if r.own.turns:
         share = percent(n['trained'], n['right'])

@@ -24,7 +24,7 @@ from fastcore.basics import patch
 from ..core.records import write_atomic
 from .figures import markdown_table
 from .recipes import RecipeError, notebook_of
-from .runs import check_disk, is_finished, phase_dir, read_result, write_result
+from .runs import check_disk, held_folder, is_finished, phase_dir, read_result, write_result
 
 # %% ../../nbs/workbench/05_phases.ipynb #8afa6d7b
 def parameters_of(
@@ -71,8 +71,9 @@ def start(self: Phase, parameters: dict) -> SimpleNamespace:
     r = SimpleNamespace(parameters=dict(parameters), started=time.time())
     r.out = Path(p.out or tempfile.mkdtemp(prefix=f'agentft-{self.name}-'))
     check_disk(r.out, self.needs_gb, self.name)
-    (r.out / 'result.json').unlink(missing_ok=True)
-    self.work(r, p)
+    with held_folder(r.out):
+        (r.out / 'result.json').unlink(missing_ok=True)
+        self.work(r, p)
     return r
 
 # %% ../../nbs/workbench/05_phases.ipynb #cff5cfae

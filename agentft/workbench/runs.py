@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PHASES', 'PACKAGES', 'WHERE', 'phase_name', 'run_folder', 'phase_dir', 'code_version', 'code_hash', 'provenance',
-           'parameters_hash', 'write_result', 'read_result', 'is_finished', 'artifact', 'cache_dir', 'check_disk']
+           'parameters_hash', 'write_result', 'read_result', 'is_finished', 'artifact', 'cache_dir', 'held_folder',
+           'check_disk']
 
 # %% ../../nbs/workbench/00_runs.ipynb #5907734c
 import errno
@@ -14,6 +15,7 @@ import os
 import re
 import shutil
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -220,6 +222,32 @@ def artifact(
 def cache_dir() -> Path:
     "Folder of what outlives a run (converted models, placeholders): `$AGENTFT_CACHE`, or `~/.cache/agentft`."
     return Path(os.environ.get('AGENTFT_CACHE') or Path.home() / '.cache' / 'agentft')
+
+# %% ../../nbs/workbench/00_runs.ipynb #be0aecc3
+@contextmanager
+def held_folder(
+    out,  # the phase's folder; made where it is missing
+):
+    "Hold `out` for this process while a `with` block runs; `RuntimeError` where another one works there."
+    Path(out).mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+
+        fd = os.open(out, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise RuntimeError(f'another run works in {out}: wait until it ends, or name another folder with out') from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(fd)
 
 # %% ../../nbs/workbench/00_runs.ipynb #bf3097fb
 def check_disk(
