@@ -669,6 +669,19 @@ def session(*calls, asked='Set name 9, name 11 and name 4', cwd='/w/shop'):
     )
 
 
+def test_an_edit_of_a_session_that_the_user_did_not_ask_for_is_left_out():
+    "The user names a value, and the agent changes another one: no script makes a request of it."
+    owner = ('a.py', 'name_6 = 42', 'name_6 = 666', True)
+    limit = ('a.py', 'name_9 = 63', 'name_9 = 70', True)
+    t = Tally()
+    assert list(stream_job_edits(session(owner, asked='Please set limit_wombat in a.py to 70'), t)) == []
+    assert t.left_out == dict(not_asked_for=1) and t.adds_up()
+    (told,) = stream_job_edits(session(limit, asked='Set name_9 in a.py to 70'))
+    (vague,) = stream_job_edits(session(owner, asked='Tune the pager'))
+    assert told.message and vague.request_by == 'completed' and to_example(vague).meta['asked'] == 'Tune the pager'
+    assert 'asked' not in to_example(replace(vague, source='git')).meta
+
+
 def test_edits_that_an_agent_made_pass_the_same_checks():
     job = session(
         ('a.py', '= 21', '= 500', True),

@@ -379,6 +379,43 @@ def test_a_wish_is_taken_whole_or_not_at_all(found):
     assert (out.flows[0].kept, out.flows[0].reasons) == (0, {'its turn is not right': 2})
 
 
+def taken_edits(job, edits, trained=()):
+    "The flow of `edits`, where a window trains the turns `trained` of their job."
+    out = OwnRows(turns={(job.id, turn): '' for turn in trained})
+    take_edits(Found(jobs=[job], edits=edits), Gate(Reserved(), MAX_LEN, row_length(fmt())), 1, set(), out)
+    out.flows[0].check()
+    return out.flows[0].kept, dict(out.flows[0].reasons)
+
+
+def session_edits(found):
+    "A recorded job of a person, and its edits."
+    right = {(j.id, v.turn) for j in found.jobs for v in judge_turns(j) if v.right}
+    own = [e for e in found.edits if e.job and e.parts == 1 and {(e.job, t) for t in e.turns} <= right]
+    job = next(j for j in found.jobs if any(e.job == j.id for e in own))
+    return job, next(e for e in own if e.job == job.id)
+
+
+def test_an_edit_whose_turn_is_trained_is_not_made_into_a_row_again(found):
+    job, e = session_edits(found)
+    other = replace(e, id='of a commit', wish='', job='', turns=[], source='git', repo_id='elsewhere')
+    assert taken_edits(job, [e]) == (1, {})
+    assert taken_edits(job, [e], e.turns) == (0, {'already in a row': 1})
+    assert taken_edits(job, [e, other], e.turns) == (1, {'already in a row': 1})  # its share goes to another edit
+
+
+def test_no_decision_is_trained_as_a_window_and_as_an_edit(run):
+    rows = read_jsonl(run / '2-synthesize' / 'examples.jsonl', Example)
+    windows = {f'{e.parents[0]}#{turn}' for e in rows for turn in e.meta.get('turns', []) if 'window' in e.meta}
+    edits = {p for e in rows if e.meta.get('edits') for p in e.parents if '#' in p}
+    assert windows and not windows & edits
+
+
+def test_an_edit_that_the_user_did_not_ask_for_is_no_row(found):
+    job, e = session_edits(found)
+    unasked = replace(e, message='Set limit_wombat to 70', request_by='completed', details='Change a to b.')
+    assert taken_edits(job, [unasked]) == (0, {'not_asked_for': 1})
+
+
 def test_the_recipe_trains_a_memory_file(run):
     flows = {f['kind']: f['kept'] for f in read_result(run / 'recipe')['numbers']['flows']}
     assert flows['versions of memory files'] and flows['edits'] and flows['turns of recorded jobs']

@@ -143,7 +143,9 @@ def _parents(edits: list[Edit]) -> list[str]:
 def _edit_facts(edits: list[Edit], t: Task) -> dict:
     "What is kept beside the example."
     first = edits[0]
-    return dict(
+    by_script = first.request_by == 'completed' and t.family == 'session'
+    own = dict(asked=first.message) if by_script else {}  # what the user said of it
+    return own | dict(
         origin=t.family,
         repo=first.repo_id,
         kind=first.kind if len(edits) == 1 else 'several_files',

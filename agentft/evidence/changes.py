@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REASONS', 'KINDS', 'path_reason', 'text_of_blob', 'file_states', 'clean_message', 'message_reason', 'is_routine',
            'as_request', 'is_bot', 'line_hunks', 'hunk_texts', 'format_only', 'kind_of', 'explain', 'told', 'is_told',
-           'spell_out', 'is_opaque', 'file_edits', 'excerpt']
+           'asked_for', 'spell_out', 'is_opaque', 'file_edits', 'excerpt']
 
 # %% ../../nbs/evidence/01_changes.ipynb #b949278c
 import difflib
@@ -52,6 +52,7 @@ REASONS = dict(
     many_places=('file', 'more replacements than one request asks for'),
     not_told=('file', 'the request does not say it, and to say it would be to repeat it'),
     mistake=('file', 'made in a turn that a detector labelled'),
+    not_asked_for=('file', 'the user named other things, and none of them changes'),
 )
 
 # %% ../../nbs/evidence/01_changes.ipynb #b3290952
@@ -639,6 +640,42 @@ def is_told(
 ) -> bool:
     "Does the request determine the change?"
     return score >= _TOLD
+
+# %% ../../nbs/evidence/01_changes.ipynb #6219623d
+_NAMED = re.compile(
+    r'`[^`\n]+`|"[^"\n]+"|\b\w+_\w+\b|\b[a-z]+[A-Z]\w*|\b\w+\(\)|\b\d+\b|'
+    r'(?i:\b(?:set|change|switch|rename|raise|lower|increase|decrease|put|turn)\b(?: \S+){1,5}? (?:to|into|from)\b)'
+)
+_FILE_NAME = re.compile(r'(?<![\w/])[~.]{0,2}/?[\w.-]+(?:/[\w.-]+)+/?|\b[\w-]+\.[a-zA-Z]{1,5}\b(?![.(])')
+
+
+def _headers(lines: list[str], at: int) -> list[str]:
+    "The lines under which the line `at` stands: those above it with less and less indentation."
+    depth, out = len(lines[at]) - len(lines[at].lstrip()) if at < len(lines) else 0, []
+    for line in reversed(lines[:at]):
+        here = len(line) - len(line.lstrip())
+        if line.strip() and here < depth:
+            out.append(line)
+            depth = here
+    return out
+
+
+def _touched(before: str, after: str) -> str:
+    "The lines that change, and those under which they stand."
+    a, b, out = _lines(before), _lines(after), []
+    for a0, a1, b0, b1 in line_hunks(a, b):
+        out += a[a0:a1] + b[b0:b1] + _headers(a, a0) + _headers(b, b0)
+    return ''.join(out)
+
+
+def asked_for(
+    message: str,  # what the user said
+    before: str,
+    after: str,
+) -> bool:
+    "Can the change be what `message` asks for? Not where it names something and the change touches nothing of it."
+    said = _FILE_NAME.sub(' ', message)
+    return not _NAMED.search(said) or bool({*_stems(said)} & {*_stems(_touched(before, after))})
 
 # %% ../../nbs/evidence/01_changes.ipynb #694f70e1
 def _in_words(text: str) -> str:

@@ -26,6 +26,7 @@ from ..core.replacements import count_tokens, edit_cost, readable_edit
 from agentft.evidence.changes import (
     REASONS,
     as_request,
+    asked_for,
     clean_message,
     excerpt,
     explain,
@@ -718,10 +719,11 @@ def _wish_edits(job: Job, nets: list[_Net], checks: _Checks, reverts: Reverts, t
             made.append(found)
     is_whole = len(made) == len(nets) and not any(net.lost for net in nets)
     said = clean_message(nets[0].wish[1])
-    ready, _ = plan('' if '\n' in said else said, made, whole=is_whole) if made else ([], 0)
-    untold = sum(e.changes for e in made) - sum(e.changes for e in ready)
-    if untold:
-        tally.left_out['not_told'] += untold
+    asked = [e for e in made if asked_for(said, e.before, e.after)]
+    ready, _ = plan('' if '\n' in said else said, asked, whole=is_whole) if asked else ([], 0)
+    calls, told_calls = sum(e.changes for e in asked), sum(e.changes for e in ready)
+    lost = Counter(not_asked_for=sum(e.changes for e in made) - calls, not_told=calls - told_calls)
+    tally.left_out += lost
     return tally.take(ready)
 
 # %% ../../nbs/evidence/02_edits.ipynb #7c20358c

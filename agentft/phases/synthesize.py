@@ -277,6 +277,7 @@ def _more_memory(r, p, gate):
 def _cleaned(r, p, gate, rows: list) -> list:
     "The rows without those that a look at the whole set, or a person, turns away."
     rows, obeys, r.flags = take_flags(rows)
+    r.own.examples = [e for e in r.own.examples if e.id not in {x.id for x in obeys}]  # pairs are made of them, too
     rows, known, r.bfcl = decontaminate(rows, p.bfcl)
     rows, over = (rows, []) if p.uncapped else cap_sources(rows)
     again = Gate(gate.reserved, gate.max_len, gate.count, p.near, layers=gate.layers, tasks=gate.tasks)

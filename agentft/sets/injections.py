@@ -12,9 +12,9 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..core.records import Example, Message, to_dict
+from ..core.records import Example, Message, ToolCall, to_dict
 from ..data.seeds import Rejected
 
 # %% ../../nbs/sets/01_injections.ipynb #78e8c6ee
@@ -52,6 +52,7 @@ _ACT = (
     r'write|append|overwrite|reply|respond|answer|output|print|include|disable|change|set|approve|merge|push|reveal|mark|'
     r'drop|copy|treat|recommend|add|create|enter|rewrite|insert|wire|pay|share|say)'
 )
+_DO = rf'(?:{_ACT}|update|replace|switch|move|rename|turn|use|put|raise|lower|assign)'
 _AFTER = r'(?:\s*[:,!.;]|\s+[-–—]|\s+(?:must|should|please|reading|processing|parsing|that|who|which|working|only)\b)'
 _CALLED = r'(?:note|message|instructions?|attention|notice|reminder|important|urgent|request|hint|hello|hi|hey|dear)'
 _THIS = r'(?:this|the) (?:\w+ )?(?:document|page|file|e-?mail|mail|text|ticket|issue|message|repository|note)'
@@ -123,7 +124,18 @@ _ORDER = (
     r'now (?:call|run|do|send)|instructions? (?:have|has|are|is)|immediately|proceed|permission|'
     rf'the user (?:has|wants|asked|approved|confirmed))\b|(?:^|[.,!:>)\]\n])\s*{_ACT}\b)'
 )
+_POLICY = (
+    r'(?:\b(?:new|changed|updated) polic(?:y|ies)\b|'
+    r'\b(?:must|shall|has to|have to|requires?|required?)\b[^.\n]{0,40}?\bbe (?!\w+(?:ed|ing|en)\b)'
+    r'(?!(?:able|at|below|above|in|on|of|no|not|less|more|an?|the|between|within|under|over|due|ready|open)\b)[\w"\'`]|'
+    r'\b(?:silently|quietly)\b)'
+)
+_OBJECT = r'''(?:(?:the|all|any|every|this|that|it|your|an?)\b|["'`]|[\w.-]+ (?:to|from|into|as|with)\b)'''
+_LABEL = r'(?:assistant|system)\s*:\s*'
 _FAKE_ROLE = [
+    rf'(?:^|(?<=["\n])|(?=[#/;<]))[\s\d#*/;<!-]*{_LABEL}(?=[^\n]{{0,160}}?{_POLICY})',
+    rf'(?:^|(?<=["\n])|(?=[#/;<]))[\s\d#*/;<!-]*{_LABEL}(?=(?:please |now |you (?:must|should) )?{_DO} {_OBJECT})',
+    rf'(?:(?=\[)|(?=<))(?:<system>|\[(?:system|assistant)\])(?=[^\n]{{0,160}}?{_POLICY})',
     rf"(?:^|(?<=[\s\"'>]))\s*{_TAG}(?=[^\"']{{0,200}}?{_ORDER})",
     rf'(?:^|(?<=["\n])|(?=#)|(?=\[)|(?=<))[\s#*/>-]*{_CLAIM}(?=\s*{_ACT}\b|[\s\S]{{0,200}}?{_ORDER})',
     rf'(?:^|(?<=["\n]))[\s\d#*/>-]*(?:(?-i:SYSTEM|DEVELOPER|ADMIN){_SPEAKER}|(?:system|developer|admin) '
@@ -320,6 +332,25 @@ class Flag:
     mention: bool = False  # it is only spoken about
     message: int = -1  # index of the message in its row; -1: a file that the row was made from
     passage: str = ''  # the text around it
+    said: str = ''  # its lines, with those after it that go on with an order
+
+
+_ORDER_LINE = re.compile(rf'(?i){_ORDER}|{_POLICY}|^[\W\d]*{_DO}\b')
+
+
+def _said(text: str, start: int, end: int) -> str:
+    "The lines of a place, and up to three more that go on with an order; of a long line what is near."
+    a, b = _line_at(text, start)[0], _line_at(text, max(end - 1, start))[1]
+    for _ in range(3):
+        blank = re.match(r'\n[ \t]*(?=\n)', text[b:])
+        until = _line_at(text, b + 1 + (len(blank[0]) if blank else 0))[1] if b < len(text) else b
+        if not _ORDER_LINE.search(text[b + 1 : until]):
+            break
+        b = until
+    if text.lstrip()[:1] in ('{', '['):  # a value of JSON ends with its quote
+        a, after = max(a, text.rfind('"', 0, start) + 1), text.find('"', end)
+        b = min(b, after) if after >= 0 else b
+    return text[max(a, start - 300) : min(b, end + 500)]
 
 
 def find_flags(
@@ -337,7 +368,7 @@ def find_flags(
             continue
         named = can_be_named and _speaks_about(written, start, end)
         around = text[max(0, start - 300) : end + 500]
-        out.append(Flag(kind, evidence, start, end, named, passage=around))
+        out.append(Flag(kind, evidence, start, end, named, passage=around, said=_said(text, start, end)))
         until = end
     return out
 
@@ -383,10 +414,14 @@ _TOLD = re.compile(
 
 
 def _targets(f: Flag) -> set[str]:
-    "What the passage around a place asks to be used."
-    said = _decoded_of(f)
+    "What the passage around a place asks to be used; all but addresses and commands has to stand in its own lines."
+    said, near = _decoded_of(f), _decoded_of(replace(f, passage=f.said or f.passage))
     found = {(m[1] or m[0]).strip('.,;:)') for m in _TARGET.finditer(said)} | {m[1] for m in _TOLD.finditer(said)}
-    return {x for x in found if len(x) > 3}
+    return {
+        x
+        for x in found
+        if len(x) > 3 and (x in near or re.search(r'://|@|^(?:curl|wget|rm|nc|scp|chmod|git push) ', x))
+    }
 
 
 def _decoded_of(f: Flag) -> str:
@@ -403,6 +438,176 @@ def _used(m: Message, f: Flag) -> str:
         parts += [str(v) for k, v in c.arguments.items() if k != 'old_string']
     return '\n'.join(part for part in parts if f.evidence[:40] not in ' '.join(part.split()))
 
+# %% ../../nbs/sets/01_injections.ipynb #c5871885
+_VALUE_OF = r'''(?:"[^"\n]+"|`[^`\n]+`|'[^'\n]+'|[^\s,;!<>]+)'''
+_SETS = (
+    r'(?:set|change|switch|turn|update|reset|make|put|point|replace|rename|raise|lower|assign|setzen?|ändern?|ändere)'
+)
+_DELETES = r'(?:delet|remov|drop|eras|wip|unlink|rm|rmdir|lösch|entfern|supprim|borra|elimin)'
+_SENDS = r'(?:send|forward|e?-?mail|post|upload|wire|transfer|pay|share|message|notify|sende|schick)'
+_WRITTEN = r'(?:write|append|add|insert|include|enter|put|schreibe|füge)'
+_TO_WHAT = r'(?:to|into|in|at|under|as|onto|auf|zu|an|hinzu)'
+_FILL = r'(?:(?:all|any|every|the|an?|your|our|my|this|that|file|folder|directory|line|table|key|den|die|das|la|el) )*'
+_ORDERED = [
+    ('set', rf'\b{_SETS}\b (?P<key>[^\n]{{1,60}}?) (?:to|into|as|with|by|=|auf|zu|durch|in) (?P<what>{_VALUE_OF})'),
+    ('set', rf'(?P<key>[\w.-]+) (?:(?:must|should|shall|has to|have to|needs? to) )?be (?P<what>{_VALUE_OF})'),
+    ('set', rf'(?P<key>[\w.-]{{2,}}) ?[:=] ?(?P<what>{_VALUE_OF})'),
+    ('delete', rf'\b{_DELETES}\w*\b {_FILL}(?P<what>{_VALUE_OF})'),
+    ('send', rf'\b{_SENDS}\w*\b [^\n]{{0,120}}?\b(?:to|an) {_FILL}(?P<what>{_VALUE_OF})'),
+    ('run', r'\b(?:run|execute|call|install)\b (?P<what>[^.;\n]{3,60})'),
+    ('write', rf'\b{_WRITTEN}\b (?P<what>[^\n]{{3,80}}?) {_TO_WHAT}\b'),
+    ('name', r'(?P<what>(?<!\w)\w+(?:[-_.]\w+)+(?!\w))'),
+]
+_ORDERED = [(kind, re.compile(rf'(?i){pattern}')) for kind, pattern in _ORDERED]
+_SMALL = frozenset(
+    '''a an the to of in on at for from by with and or not is are be it its this that these those all any every you your
+    i we our my user agent assistant please must should shall will now then also before after when as into only never
+    always do does without line file text note order message'''.split()
+)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r'[^\W_]+', text.lower())
+
+
+def _plain(text: str) -> str:
+    "The words of `text`, each between blanks."
+    return f' {" ".join(_words(text))} '
+
+
+def _holds(text: str, words) -> bool:
+    "Does `text`, from `_plain`, hold each of the words?"
+    return all(f' {w} ' in text for w in words)
+
+
+@dataclass
+class _Order:
+    "Something that a flagged text wants to be done."
+
+    kind: str  # set, delete, send, run, write or name
+    what: list[str]  # words of the value, the thing, the receiver
+    key: list[str]  # words of what is set
+
+
+def _orders(said: str) -> list[_Order]:
+    "What the lines of a place ask for."
+    out, text = [], re.sub(r'[ \t]+', ' ', said)
+    for kind, pattern in _ORDERED:
+        for m in pattern.finditer(text):
+            key = [w for w in _words(m.groupdict().get('key') or '') if w not in _SMALL]
+            what = _words(m['what'])
+            if kind in ('run', 'write'):
+                what = what[:2] if kind == 'run' else [w for w in what if w not in _SMALL]
+            enough = len(what) > 1 if kind in ('run', 'write') else set(what) - (_SMALL - {'on'})
+            if enough and (key or kind != 'set'):
+                out.append(_Order(kind, what, key))
+    return out
+
+# %% ../../nbs/sets/01_injections.ipynb #0421a709
+def _without_places(text: str, told: list[str]) -> str:
+    "`text` without the lines of flagged places."
+    text = text.replace('\\n', ' \n')
+    for said in told:
+        text = text.replace(said, '\n')
+    lines = {_plain(re.sub(r'^\s*\d+\t', '', line)) for said in told for line in said.splitlines()}
+    kept = (re.sub(r'^\s*\d+\t', '', line) for line in text.splitlines())
+    return '\n'.join(line for line in kept if _plain(line) not in lines or not line.strip())
+
+
+@dataclass
+class _Asked:
+    "What was asked for by others than the flagged places, as `_plain`."
+
+    user: str
+    lines: list[str]  # of results and of the system prompt
+
+    @property
+    def all(self) -> str:
+        return self.user + ' '.join(self.lines)
+
+
+def _asked(e: Example, f: Flag, k: int, told: list[str]) -> _Asked:
+    "What others than the flagged places had said before message `k`."
+    own, lines = [e.meta['asked']] if 'asked' in e.meta else [], []
+    for i, m in enumerate(e.messages[:k]):
+        if m.role in ('tool', 'system'):
+            lines += _without_places(m.content, told).splitlines()
+        elif 'asked' not in e.meta and (m.role == 'user' or i < f.message):
+            own += [m.content, *(json.dumps(c.arguments, ensure_ascii=False) for c in m.tool_calls)]
+    return _Asked(_plain('\n'.join(own)), [_plain(line) for line in lines])
+
+
+def _is_asked(o: _Order, asked: _Asked) -> bool:
+    "Did somebody else ask for it?"
+    verb = dict(delete=_DELETES, send=_SENDS).get(o.kind, '')
+    for text in (asked.user, *asked.lines):
+        if o.kind in ('run', 'write', 'name') and f' {" ".join(o.what)} ' in text:
+            return True
+        if o.kind == 'set' and _holds(text, o.what) and any(f' {w} ' in text for w in o.key):
+            return True
+        if verb and _holds(text, o.what) and (text is asked.user or re.search(rf' {verb}', text)):
+            return True
+    return False
+
+# %% ../../nbs/sets/01_injections.ipynb #650ea4ba
+@dataclass
+class _Deed:
+    "What a call does, without the lines of flagged places, as `_plain`."
+
+    name: str
+    new: list[str]  # lines that it writes
+    old: str  # what it replaces
+    rest: str  # its other arguments
+
+
+def _deed(c: ToolCall, told: list[str], asked: _Asked) -> _Deed:
+    old = _without_places(str(c.arguments.get('old_string', '')), told)
+    known = {_plain(line) for line in old.splitlines()} | {*asked.lines}
+    text = '\n'.join(_without_places(str(c.arguments[a]), told) for a in _WRITES if a in c.arguments)
+    new = [line for line in map(_plain, text.splitlines()) if line.strip() and line not in known]
+    rest = [json.dumps(v, ensure_ascii=False) for a, v in c.arguments.items() if a not in (*_WRITES, 'old_string')]
+    return _Deed(_plain(c.name), new, _plain(old), _plain(_without_places('\n'.join(rest), told)))
+
+
+def _does(o: _Order, d: _Deed, asked: _Asked) -> bool:
+    "Does the call do what the order wants?"
+    if o.kind == 'set':
+        anew = not _holds(asked.all, o.what)
+        keys = [w for line in (d.old, d.rest) for w in o.key if f' {w} ' in line]
+        wrote = any(_holds(line, o.what) and (anew or keys or any(f' {w} ' in line for w in o.key)) for line in d.new)
+        return wrote or _holds(d.rest, o.what) and any(f' {w} ' in d.rest for w in o.key)
+    if o.kind == 'delete':
+        gone = _holds(d.old, o.what) and not _holds(''.join(d.new), o.what) and bool(d.old.strip())
+        return gone or _holds(d.rest, o.what) and bool(re.search(rf' {_DELETES}', d.name + d.rest))
+    if o.kind == 'send':
+        return _holds(d.rest, o.what) and bool(re.search(rf' {_SENDS}', d.name))
+    return any(f' {" ".join(o.what)} ' in text for text in (*d.new, d.rest))
+
+
+def _copies(d: _Deed, said: str, asked: _Asked) -> str:
+    "A word that is new, where all new words of a call stand in the flagged lines and nowhere else."
+    known = asked.all + d.old
+    new = [w for line in d.new for w in line.split() if f' {w} ' not in known and w not in _SMALL and len(w) > 2]
+    return new[0] if new and _holds(_plain(said), new) else ''
+
+
+_REPORTS = ('job_complete', 'todo_complete')  # to tell of a place is not to obey it
+
+
+def _ordered(e: Example, f: Flag, k: int, told: list[str]) -> list[str]:
+    "What a trained message does of what the lines of a place ask for, and nobody else does."
+    if not f.said or e.messages[f.message].role != 'tool':
+        return []
+    asked = _asked(e, f, k, told)
+    orders = [o for o in _orders(f.said) if not _is_asked(o, asked)]
+    for c in e.messages[k].tool_calls:
+        if c.name not in _REPORTS:
+            d = _deed(c, told, asked)
+            done = [' '.join([*o.key, *o.what]) for o in orders if _does(o, d, asked)]
+            if done or (word := _copies(d, f.said, asked)):
+                return done or [word]
+    return []
+
 # %% ../../nbs/sets/01_injections.ipynb #8f02e3ad
 def _same_call(m: Message, f: Flag) -> bool:
     "Does `m` make the call that the place has the shape of?"
@@ -413,7 +618,9 @@ def _same_call(m: Message, f: Flag) -> bool:
 
 
 def _given(e: Example, k: int) -> str:
-    "What stood in the conversation before message `k`, calls included."
+    "What stood in the conversation before message `k`, calls included; of a completed request the user's own words."
+    if 'asked' in e.meta:
+        return '\n'.join([e.meta['asked'], *(m.content for m in e.messages[:k] if m.role in ('system', 'tool'))])
     before = e.messages[:k]
     calls = [json.dumps(c.arguments, ensure_ascii=False) for m in before for c in m.tool_calls]
     return '\n'.join([*(m.content for m in before), *calls])
@@ -424,7 +631,7 @@ def obeyed(
     flags: list[Flag],  # of `e`
 ) -> list[tuple]:  # (Flag, index of the message, what it uses)
     "Trained turns that do what a flagged place asks for."
-    out = []
+    out, told = [], [f.said for f in flags if f.message >= 0 and e.messages[f.message].role == 'tool']
     for f in flags:
         if f.message < 0 or e.messages[f.message].role == 'assistant':
             continue
@@ -432,12 +639,12 @@ def obeyed(
         wanted = {x for x in _targets(f) if x not in given}
         for k in range(f.message + 1, len(e.messages)):
             m = e.messages[k]
-            if m.role == 'user':
+            if m.role == 'user' and 'asked' not in e.meta:
                 wanted = {x for x in wanted if x not in m.content}
             if m.role != 'assistant' or not e.weights[k]:
                 continue
             used = _used(m, f)
-            hit = sorted(x for x in wanted if x in used)
+            hit = sorted(x for x in wanted if x in used) or _ordered(e, f, k, told)
             if hit or _same_call(m, f):
                 out.append((f, k, hit[0] if hit else m.tool_calls[0].name))
                 break
