@@ -237,7 +237,7 @@ def _unasked(said: str, before: dict, after: dict) -> str:
 _PAIR = re.compile(r'^\s*(?:- )?["\'`]?([A-Za-z_][\w.-]*)["\'`]?\s*[:=]\s*["\'`]?(\S.*?)["\'`]?,?\s*$')
 _EVERYDAY = set('name value file title line list key text id type note date status point entry item to in of'.split())
 _BESIDE = re.compile(
-    r'\b(after|before|below|above|under|behind|between|next|than|except|others?|another|apart|besides|like|same|sum'
+    r'\b(after|before|below|above|under|between|next|than|except|others?|another|apart|besides|like|same|sum'
     r'|total|depends|follows?|every|each|all but|until|(?:high|low|larg|small)est|most|least|fine|right'
     r'|as (?:high|low|many|much))\b',
     re.I,
@@ -274,7 +274,8 @@ def _other_line(said: str, before: dict, after: dict) -> str:
     lines = [line for p in files for line in before[p].splitlines()]
     left = Counter(line for p in files for line in after[p].splitlines())
     out = list((Counter(lines) - left).elements())
-    quotes = [q for q in _QUOTED.findall(said) if any(q in line for line in lines)]
+    spoken = _QUOTED.findall(said) + re.findall(r'\b(?:line|point|entry) of ([\w -]{4,60}?)(?=[,.;]|$)', said)
+    quotes = [q for q in spoken if any(q in line for line in lines)]
     if quotes and out and not any(q in line for q in quotes for line in out):
         return f'the line with {quotes[0]!r} is asked about, and {out[0].strip()[:60]!r} is changed'
     named, touched = _named_keys(said, {k for k, _ in _pairs(lines)}), _pairs(out)
