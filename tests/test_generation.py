@@ -24,6 +24,7 @@ from agentft.generation.blueprints import (
     blueprint_seed,
     check_dialogue_blueprint,
     check_job,
+    contradiction,
 )
 from agentft.generation.plays import Play, agreed
 from agentft.generation.wishes import generate, wishes
@@ -267,3 +268,52 @@ def test_a_second_process_in_the_same_folder_is_told_at_once(tmp_path):
 
     Phase('synthesize', work, str, list, dict).start(dict(out=str(tmp_path)))
     Phase('synthesize', lambda *x: None, str, list, dict).start(dict(out=str(tmp_path)))
+
+
+APP = {'a.yaml': 'host: web\nretries: 3\nmode: fast\nmargin: 96\nlimit: 44\n'}
+
+
+@pytest.mark.parametrize('said', ['Give retries the value 9', 'mode should become slow'])
+def test_a_request_that_names_a_key_is_not_met_by_another(said):
+    other, own = APP['a.yaml'].replace('web', 'db'), APP['a.yaml'].replace('3\n', '9\n').replace('fast', 'slow')
+    assert contradiction(said, APP, {'a.yaml': other})[0] == 'not_as_requested'
+    assert contradiction(said, APP, {'a.yaml': own}) == ('', '')
+    assert contradiction('Make it faster', APP, {'a.yaml': other}) == ('', '')
+
+
+def test_a_point_that_is_quoted_is_the_one_that_goes():
+    before, said = {'a.md': '- kelp one\n- slate two\n'}, 'drop the point that begins with "slate"'
+    assert contradiction(said, before, {'a.md': '- slate two\n'})[0] == 'not_as_requested'
+    assert contradiction(said, before, {'a.md': '- kelp one\n'}) == ('', '')
+
+
+def test_the_value_of_another_key_is_no_answer():
+    said = 'How many margin does a.yaml allow'
+    assert contradiction(said, APP, APP, 'It is 44')[0] == 'not_as_requested'
+    assert contradiction(said, APP, APP, 'It is 96') == ('', '')
+
+
+@pytest.mark.parametrize(
+    'said',
+    ['Erase a.md', 'Discard the draft', 'Wipe a.md', 'Eliminate a.md', 'Bitte lösche die Datei a.md', 'Supprime a.md'],
+)
+def test_a_file_that_was_asked_to_go_may_go(said):
+    assert contradiction(said, {'a.md': 'x\n'}, {}) == ('', '')
+
+
+@pytest.mark.parametrize(
+    'said', ['Put the limit into b.md', 'Delete b.md', 'Please look at the limit', 'Call the desk']
+)
+def test_a_verb_licenses_the_file_that_is_named_only(said):
+    assert contradiction(said, {'a.md': 'x\n', 'b.md': 'y\n'}, {'b.md': 'y\n'})[0] == 'not_as_requested'
+
+
+@pytest.mark.parametrize('reason', ['ask', 'missing', 'tool', 'phase'])
+@pytest.mark.parametrize('said', ['Give limit in a.yaml the value 257', 'Delete a.yaml now'])
+def test_a_request_that_can_be_carried_out_is_not_refused(said, reason):
+    value = dialogue_blueprint('no_action', reason, 1)
+    value |= dict(turns=[dict(says=said, answers=False)], files=[dict(path='a.yaml', text=APP['a.yaml'])], reads=[])
+    offered = value | dict(tools=['read_file', 'edit_file', 'delete_file'])
+    assert check_dialogue_blueprint(blueprint_dialogue(offered, 'no_action'))[0] == 'not_as_requested'
+    lacks = value | dict(tools=['read_file'])
+    assert check_dialogue_blueprint(blueprint_dialogue(lacks, 'no_action')) == ('', '')

@@ -265,6 +265,7 @@ def test_a_right_conversation_of_every_shape_passes(shape):
     assert not against(GOOD[shape])
 
 
+EVERY_REASON = 'No: it is unclear which one, that is already done, needs another tool, and is for a later phase. Which?'
 BAD = [
     ('not_single', conversation('single', 'Read both.', [USE], [APP], 'Done.', files=FILES)),
     ('no_answer', conversation('single', 'Which port is in etc/app.yml?', [APP], files=FILES)),
@@ -279,6 +280,7 @@ BAD = [
     ('unread_edit', conversation('single', 'Make the port 9090 in etc/app.yml.', [SET], 'Now 9090.', files=FILES)),
     ('changes_something', conversation('no_action', 'Is it 9090?', [APP], [SET], 'It is not.', no_action='nothing')),
     ('says_no_reason', conversation('no_action', 'Set the port.', 'I will do it at once.', no_action='ask')),
+    ('says_no_reason', conversation('no_action', 'Set the port.', EVERY_REASON, no_action='missing')),
     ('unknown_reason', conversation('no_action', 'Set the port.', 'No.', no_action='lazy')),
     ('needed_tool_unnamed', conversation('no_action', 'Delete it.', 'I have no tool for that.', no_action='tool')),
     (

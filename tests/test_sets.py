@@ -38,7 +38,7 @@ from agentft.sets.contamination import decontaminate, read_bfcl
 from agentft.sets.forgetting import ROWS_RECORD, find_runs, forget, rows_record, tell, trace_job
 from agentft.sets.injections import find_flags, obeyed, row_flags, take_flags
 from agentft.sets.manifests import check_manifest, manifest
-from agentft.sets.provenance import add_provenance, ancestors, cap_sources
+from agentft.sets.provenance import add_provenance, ancestors, cap_answers, cap_sources
 from agentft.sets.rows import read_set
 from agentft.workbench.recipes import project
 from agentft.workbench.runs import read_result
@@ -272,6 +272,18 @@ def test_a_source_keeps_its_share_and_no_behaviour_vanishes(made, share, rng):
     mixed = rows[:]
     rng.shuffle(mixed)
     assert {e.id for e in cap_sources(mixed, dict(repository=share), least=3)[0]} == {e.id for e in kept}
+
+
+def test_one_answer_ends_a_few_rows_only(rows):
+    said = ['No, I will not change "{}" to {} today.', 'It is done, all else in {} stays as {} it was.']
+    ends = [
+        Example([Message('user', f'{k}'), Message('assistant', said[k % 2].format(k, k))], behaviour='edit')
+        for k in range(200)
+    ]
+    kept, refused = cap_answers(ends)
+    assert len(kept) == 6 and {x.reason for x in refused} == {'same_answer'} and len(kept) + len(refused) == 200
+    assert {e.id for e in cap_answers(ends[::-1])[0]} == {e.id for e in kept}
+    assert cap_answers(rows) == (rows, [])
 
 
 def test_rows_say_where_they_come_from(runs, rows):

@@ -538,8 +538,24 @@ _REASONS = dict(
 )  # words of which one has to stand in an answer that says this
 
 
+_CLAIMS = dict(
+    done=r'(?:is|was|are|been) already|already (?:done|so|there|set)|no change|nothing to (?:do|change)',
+    unclear='unclear|not clear|ambiguous|which one',
+    missing=r'what is missing|(?:is|are) missing|not found|does not exist',
+    phase=r'(?:later|other|another|next|different) phase|not (?:in )?this phase|not yet|not now',
+    tool=r'(?:no|another|other|different|missing) tools?|tools? (?:is|are) (?:missing|not)',
+)  # words that claim a reason, each its own
+
+
+def _claims(text: str) -> list[str]:
+    "The reasons that an answer claims, each of them in words of its own."
+    return [why for why, words in _CLAIMS.items() if re.search(rf'\b(?:{words})\b', text, re.I)]
+
+
 def _says_why(text: str, why: str) -> bool:
     "Does an answer say this reason? In other languages than English that is not known."
+    if len(_claims(text)) > 2:
+        return False
     if why == 'ask':
         return '?' in text
     if language_of(text) not in ('', 'en'):

@@ -59,7 +59,7 @@ from ..sets.contamination import decontaminate
 from ..sets.diversity import diversity
 from ..sets.injections import take_flags
 from ..sets.manifests import manifest
-from ..sets.provenance import add_provenance, cap_sources
+from ..sets.provenance import add_provenance, cap_answers, cap_sources
 from ..teachers.bill import bill
 from ..teachers.endpoint import teacher_of
 from ..teachers.prompts import read_prompts
@@ -280,9 +280,10 @@ def _cleaned(r, p, gate, rows: list) -> list:
     r.own.examples = [e for e in r.own.examples if e.id not in {x.id for x in obeys}]  # pairs are made of them, too
     rows, known, r.bfcl = decontaminate(rows, p.bfcl)
     rows, over = (rows, []) if p.uncapped else cap_sources(rows)
+    rows, alike = cap_answers(rows)
     again = Gate(gate.reserved, gate.max_len, gate.count, p.near, layers=gate.layers, tasks=gate.tasks)
     r.reviewed = honour(rows, r.decisions, again)
-    r.rejected += obeys + known + over + r.reviewed.rejected
+    r.rejected += obeys + known + over + alike + r.reviewed.rejected
     return r.reviewed.rows
 
 
