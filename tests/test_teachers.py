@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,12 +24,12 @@ import killing
 from claude_server import claude_server, dummy
 
 from agentft.core.records import Message
-from agentft.teachers.asking import TeacherStopped, Unanswered
+from agentft.teachers.asking import PaidTeacher, Reply, TeacherStopped, Unanswered
 from agentft.teachers.bill import bill
 from agentft.teachers.budget import BudgetReached
 from agentft.teachers.claude import Claude
 from agentft.teachers.endpoint import EndpointTeacher, teacher_of
-from agentft.teachers.prices import find_price
+from agentft.teachers.prices import Price, find_price
 from agentft.teachers.questions import Question, Store, Tokens
 
 SCHEMA = dict(
@@ -771,3 +772,30 @@ def test_nobody_at_a_url_is_said_at_once(tmp_path):
     t = teacher_of('http://127.0.0.1:9/v1 some-model', tmp_path / 'a.sqlite')
     with pytest.raises(ConnectionError, match='cannot be reached'):
         t.ask([asked('one')])
+
+
+class Dear(PaidTeacher):
+    "Bills three times the most that a request may cost."
+
+    def send(self, question, room):
+        return Reply(value=dict(text='X'), paid=round(3 * self.most(question, room) / self.over))
+
+
+def test_a_server_that_bills_too_much_is_known_after_its_first_bill(tmp_path):
+
+    price = Price('dear', Decimal(2), Decimal(10))
+    asked = [
+        Question('Count.', [Message('user', f'number {k}')], max_tokens=2_000, prompt='count@1') for k in range(30)
+    ]
+    for flight in (1, 4):
+        teacher = Dear(tmp_path / f'{flight}.sqlite', 'dear', price, max_usd=0.30, concurrency=flight)
+        one = teacher.most(asked[0])
+        teacher.ask(asked, partial=True)
+        spent = teacher.budget.sums().paid
+        assert 0 < spent <= 300_000 + flight * 2 * one
+        assert teacher.over == pytest.approx(3, abs=0.01) and teacher.most(asked[0]) == pytest.approx(3 * one, rel=0.01)
+        before = spent
+        later = Dear(tmp_path / f'{flight}.sqlite', 'dear', price, max_usd=0.30)
+        later.ask(asked, partial=True)
+        assert later.budget.sums().paid == before or later.budget.sums().paid <= 300_000
+        assert 'up to 3.0 times' in str(bill(later.store))

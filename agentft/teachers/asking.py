@@ -9,6 +9,7 @@ __all__ = ['SCHEMA_TROUBLE', 'FEW', 'SAMPLE', 'SHARE', 'read_json', 'Reply', 'Te
 # %% ../../nbs/teachers/03_asking.ipynb #30e2fbcf
 import heapq
 import json
+import math
 import random
 import re
 import time
@@ -178,6 +179,7 @@ class PaidTeacher(Teacher):
         self.concurrency, self.timeout_s, self.retries = concurrency, timeout_s, retries
         self.back_off_s = 1.0  # before the first retry, where the server does not say
         self.told = Counter()  # what happened on the way in this run
+        self.over = self.budget.overrun(name)  # times the most that a request could cost, as this server has billed
 
     def send(self, question: Question, room: int) -> Reply:
         "Make one request; called in several threads."
@@ -216,7 +218,8 @@ def most(
     "What one request for `question` can cost at most."
     cached = size(Question(question.system, [], question.tools))
     fresh = max(size(question) - cached, 0)
-    return most_cost(self.price, fresh, cached, self.room_for(question, room), batch, hour=batch)
+    most = most_cost(self.price, fresh, cached, self.room_for(question, room), batch, hour=batch)
+    return math.ceil(most * self.over)
 
 # %% ../../nbs/teachers/03_asking.ipynb #0e4ccd87
 @patch
@@ -253,6 +256,8 @@ def book(
         t.failed += 1
         t.lost += reply.billed == 'unknown'
         return Settlement(number, 'free' if reply.billed == 'no' else 'lost', why=reply.error)
+    allowed = self.most(t.question, t.room, bool(batch)) / self.over
+    self.over = max(self.over, reply.paid / allowed if allowed else 1)
     t.paid += reply.paid
     t.tokens = Tokens(**{k: n + getattr(reply.tokens, k) for k, n in vars(t.tokens).items()})
     grows = self.room_for(t.question, t.room * 2) > self.room_for(t.question, t.room)

@@ -33,6 +33,7 @@ class Bill:
     spent_usd: float = 0.0  # paid and lost
     lost_usd: float = 0.0
     reserved_usd: float = 0.0  # for what is under way
+    over: float = 1.0  # times the most that a request could cost, billed by a server that does not keep to it
     planned_usd: float | None = None  # what an estimate expected of questions that are answered now
     planned_spent_usd: float = 0.0  # what those questions cost
     batches: dict[str, int] = field(default_factory=dict)  # state -> how many
@@ -50,6 +51,7 @@ class Bill:
 _CALLS = """select teacher, state, why, intent != '', count(*), sum(paid), sum(most) from calls group by 1, 2, 3, 4"""
 _PROMPTS = """select prompt, teacher, count(*), sum(coalesce(json_extract(answer, '$.error'), '') != ''), sum(cost_usd),
     avg(coalesce(json_extract(answer, '$.tokens.output'), 0)) from answers group by 1, 2 order by 1, 2"""
+_OVER = """select max(paid * 1.0 / most) from calls where state = 'paid' and most > 0"""
 _PLANNED = """select count(*), sum(usd), (select sum(paid) from calls where key in (select plans.key from plans, answers
     where plans.key = answers.key)) from plans, answers where plans.key = answers.key"""
 
@@ -92,6 +94,7 @@ def bill(
     b.teachers = [row['teacher'] for row in b.prompts]
     if _has(db, 'calls'):
         _count_calls(b, db)
+        b.over = max(db.execute(_OVER).fetchone()[0] or 1, 1)
         total = Counter()
         for (text,) in db.execute("select tokens from calls where tokens != ''"):
             total.update(json.loads(text))
@@ -132,6 +135,7 @@ def bill_rows(
         ('tokens written', f'{t.output:,}' if b.requests else ''),
         ('spent', 'nothing: unpriced' if b.unpriced else _dollars(b.spent_usd)),
         ('of it for requests that were cut off', lost),
+        ('billed, of the most that was allowed', f'up to {b.over:.1f} times' if b.over > 1 else ''),
         ('reserved', f'{_dollars(b.reserved_usd)} for {counted(b.open, "request")} under way' if b.open else ''),
         ('planned', planned),
     ]

@@ -259,6 +259,18 @@ def past(
     cut_short = any(why == 'max_tokens' for why, _, _ in rows)
     return Past(len(rows), cut_short, Tokens(**tokens), sum(paid for _, _, paid in rows))
 
+# %% ../../nbs/teachers/02_budget.ipynb #c6ee943c
+@patch
+def overrun(
+    self: Budget,
+    teacher: str,  # its name
+) -> float:  # 1 where it kept to it
+    "How many times the most that a request could cost a teacher's server has billed, at most."
+    query = "select max(paid * 1.0 / most) from calls where teacher = ? and state = 'paid' and most > 0"
+    with self.lock:
+        (found,) = self.db.execute(query, [teacher]).fetchone()
+    return max(found or 1.0, 1.0)
+
 # %% ../../nbs/teachers/02_budget.ipynb #2e7b7a25
 @dataclass
 class BatchCall:
