@@ -167,14 +167,21 @@ _CUT = re.compile(r'\[\.\.\. (\d+) (lines|characters) left out(?: \.\.\.)?\]$')
 
 
 def _changed_lines(text: str, recorded: str) -> list[str]:
-    "Lines of `text` that are neither in `recorded`, nor the beginning of one there, nor a mark of what was left out."
-    lines, out = recorded.splitlines(), []
+    "Lines of `text` that `recorded` has not, or not there, and one that is lost though no mark says so."
+    lines, out, at, lost, marked = recorded.splitlines(), [], 0, [], 0
     for line in text.splitlines():
         mark = _CUT.search(line)
         begin = line[: mark.start()].rstrip() if mark else ''
-        if not (line in lines or mark and (not begin or any(x.startswith(begin) for x in lines))):
+        if mark and not begin:
+            marked += int(mark[1]) if mark[2] == 'lines' else 0
+            continue
+        found = (k for k in range(at, len(lines)) if lines[k] == line or begin and lines[k].startswith(begin))
+        if (k := next(found, None)) is None:
             out.append(line)
-    return out or [''] * (bool(recorded.strip()) and not text.strip())
+        else:
+            lost, at = lost + lines[at:k], k + 1
+    lost += lines[at:]
+    return out or (lost[:1] if len(lost) > marked else [])
 
 # %% ../../nbs/checks/02_execution.ipynb #a5d8a6e5
 def _lost_lines(head: str, task: str) -> list[str]:
@@ -186,18 +193,36 @@ def _lost_lines(head: str, task: str) -> list[str]:
     return lost if len(lost) > sum(int(m[1]) for m in marks if m[2] == 'lines') else []
 
 
+def _shown_anew(call, recorded) -> bool:
+    "Does a call that is context have arguments that the recorded one has not, but for what is left out?"
+    if set(call.arguments) != set(recorded.arguments):
+        return True
+    for name, value in call.arguments.items():
+        was = recorded.arguments[name]
+        texts = isinstance(value, str) and isinstance(was, str)
+        if value != was and (not texts or _changed_lines(value, was)):
+            return True
+    return False
+
+
 def _said_anew(said: Message, turn: Turn, trained: bool) -> str:
     "What a row's turn has that the recorded one has not; '' where it has nothing."
-    calls, recorded = ([(c.name, c.arguments, c.malformed) for c in m.tool_calls] for m in (said, turn.said))
-    names, before = (', '.join(c[0] for c in x) or 'nothing' for x in (calls, recorded))
+    names, before = (', '.join(c.name for c in m.tool_calls) or 'nothing' for m in (said, turn.said))
     if names != before:
         return f'calls {names}, not {before}'
-    return 'says or does something else' if trained and (said.content, calls) != (turn.said.content, recorded) else ''
+    pairs = [*zip(said.tool_calls, turn.said.tool_calls)]
+    if trained:
+        same = said.content == turn.said.content and all(
+            (a.arguments, a.malformed) == (b.arguments, b.malformed) for a, b in pairs
+        )
+    else:
+        same = not _changed_lines(said.content, turn.said.content) and not any(_shown_anew(*x) for x in pairs)
+    return '' if same else 'says or does something else'
 
 
 def _answered_anew(results: list[Message], turn: Turn) -> str:
     "What the results of a row's turn have that the recorded ones have not; '' where they have nothing."
-    if results and [r.name for r in results] != [r.name for r in turn.results]:
+    if results and [(r.name, r.ok) for r in results] != [(r.name, r.ok) for r in turn.results]:
         return 'has other results'
     changed = [x for r, was in zip(results, turn.results) for x in _changed_lines(r.content, was.content)]
     return f'has a result with {changed[0][:60]!r}' if changed else ''
@@ -221,6 +246,8 @@ def check_record(
         results = [m for m in example.messages[k + 1 : end] if m.role == 'tool']
         for what in (_said_anew(example.messages[k], turn, example.weights[k] > 0), _answered_anew(results, turn)):
             out += [Problem('not_as_recorded', f'turn {i} {what}')] * bool(what)
+        if example.weights[k] and i not in example.meta.get('turns', [i]):
+            out.append(Problem('not_as_recorded', f'turn {i} is trained, and was context'))
     return out
 
 # %% ../../nbs/checks/02_execution.ipynb #1d36e0b9

@@ -226,12 +226,13 @@ def _unasked(said: str, before: dict, after: dict) -> str:
     language = language_of(said)
     if language not in ('', 'en', 'de') or not (language or _GOES.search(said) or _KNOWN.search(said)):
         return ''
-    gone, new = sorted(set(before) - set(after)), [after[p] for p in after if p not in before]
+    new = [after[p] for p in after if p not in before]
+    gone = [p for p in sorted(set(before) - set(after)) if before[p] not in new and p.rpartition('/')[2] not in said]
     if not gone or not _GOES.search(said) and not _GOES_NAMED.search(said):
         return gone[0] if gone else ''
     named = any(path in said for path in before)
     strict = named or not _GOES.search(said)
-    return next((path for path in gone if strict and before[path] not in new and not _names(said, path)), '')
+    return next((path for path in gone if strict and not _names(said, path)), '')
 
 # %% ../../nbs/generation/00_blueprints.ipynb #10bdd973
 _PAIR = re.compile(r'^\s*(?:- )?["\'`]?([A-Za-z_][\w.-]*)["\'`]?\s*[:=]\s*["\'`]?(\S.*?)["\'`]?,?\s*$')
@@ -296,6 +297,30 @@ def _other_answer(said: str, before: dict, after: dict, answer: str) -> str:
     right = next(v for k, v in pairs if k in named)
     return f'{min(named)} is {right}, and the answer is {answer[:60]!r}, which is {given[0][0]}'
 
+# %% ../../nbs/generation/00_blueprints.ipynb #8bb38cd9
+_NO_VALUE = frozenset(
+    '''a an the be it its match point use what whatever something anything another this that these those them you
+    one two three four five six seven eight nine ten twelve zero none nothing half twice double thrice'''.split()
+)
+_TAKEN_BACK = re.compile(r'(?i)\b(leave it|never ?mind|forget (?:it|that)|on second thoughts?|cancel|undo)\b')
+_RECKONED = re.compile(r'(?i)\b(times|twice|double|half|plus|minus|sum|percent|in words|rounded)\b')
+
+
+def _is_value(word: str, rest: str) -> bool:
+    "Is the word after *to* a whole value? It is none before a colon, a slash or a percent sign, nor before a noun."
+    if rest[:1] in tuple(':/%') or word.casefold() in _NO_VALUE:
+        return False
+    ends = re.match(r'[`"\']|[.,;!?)]*(?:\s*$|\s+(?:in|of|at|and|for|please|so|because)\b|[.,;!?)]\s)', rest)
+    return bool(ends) or word.replace('.', '', 1).isdigit()
+
+
+def _said_of(value: str, word: str, said: str) -> bool:
+    "Was the `value` that stands there now said: with the `word` after *to*, or elsewhere in the request?"
+    plain = value.strip('"\'` ,').casefold()
+    if word.casefold() in re.findall(r'[\w.-]+', plain) or plain.startswith(word.casefold()):
+        return True
+    return bool(plain) and re.search(rf'(?<![\w.-]){re.escape(plain)}(?!\w)', said.casefold()) is not None
+
 # %% ../../nbs/generation/00_blueprints.ipynb #38ea5f27
 def contradiction(
     said: str,  # what the user asks for, in all turns
@@ -306,13 +331,14 @@ def contradiction(
     "Where what comes of a request is seen to be another thing than it asks for."
     if word := _WORKSHOP.search(said):
         return 'speaks_of_the_check', f'{word[0]!r} stands in the request'
-    for key, value in _SET.findall(said):
-        there, now = _keys_of(before, key), _keys_of(after, key)
-        if there and value not in now:
-            return 'not_as_requested', f'{key} is to be {value}, and is {", ".join(now) or "gone"}'
-    for key, path in _WHAT.findall(said):
-        values = _value_at(before.get(path, ''), key)
-        if answer is not None and values and not any(v.casefold() in answer.casefold() for v in values):
+    for m in () if _TAKEN_BACK.search(said) else _SET.finditer(said):
+        there, now = _keys_of(before, m[1]), _keys_of(after, m[1])
+        if there and _is_value(m[2], said[m.end() :]) and not any(_said_of(value, m[2], said) for value in now):
+            return 'not_as_requested', f'{m[1]} is to be {m[2]}, and is {", ".join(now) or "gone"}'
+    reckoned = answer is None or _RECKONED.search(said)
+    for key, path in [] if reckoned else _WHAT.findall(said):
+        values = [v for files in (before, after) for v in _value_at(files.get(path, ''), key)]
+        if values and not any(v.casefold() in answer.casefold() for v in values):
             return 'not_as_requested', f'{key} in {path} is {values[0]}, and the answer is {answer[:60]!r}'
     if path := _unasked(said, before, after):
         return 'not_as_requested', f'{path} goes away, and nobody asked for it'
@@ -322,11 +348,11 @@ def contradiction(
 # %% ../../nbs/generation/00_blueprints.ipynb #637d56ff
 _LATER = re.compile(
     r'\b(if|when|until|once|after|before|unless|later|then|plan\w*|phase|strategic|tactical|approv\w*|freeze|frozen|next|tomorrow|or'
-    r'|either|not|never|without|only)\b|n\'t\b',
+    r'|either|not|never|without|only|and)\b|n\'t\b',
     re.I,
 )
 _DELETE = re.compile(r'^\s*(?:please\s+)?(?:delete|remove|erase|discard|wipe)\s+(?:the\s+file\s+)?`?([\w./-]*\w)', re.I)
-_NUMBER = re.compile(r'(?<![\w./-])\d+(?:\.\d+)?(?![\w/-])')
+_NUMBER = re.compile(r'(?:\bto|\bvalue|\bbe|=|:)\s*[`"]?(\d+(?:\.\d+)?)(?![\w/%:-])')  # where something is to be it
 
 
 def refused_though_possible(
