@@ -429,8 +429,7 @@ def _versions(repos: list) -> list:
     for repo in repos:
         with suppress(OSError, ValueError, RuntimeError), Git(repo) as git:
             repo_id, keys = git.identity()
-            found = [replace(v, job=f'{repo_id}/{v.job}', repo_id=repo_id) for v in git_compact_pairs(repo)]
-            out.append((SimpleNamespace(repo_id=repo_id, keys=list(keys)), found))
+            out.append((SimpleNamespace(repo_id=repo_id, keys=list(keys)), list(git_compact_pairs(repo))))
     return out
 
 # %% ../../nbs/1_collect.ipynb #f00cbb6e
@@ -464,8 +463,8 @@ def _look_back(r, led, repos=()):
             r.seeds.append(facts['seed'])
     r.code_bases = {e.id: SimpleNamespace(**e.facts['code_base']) for e in entries if 'code_base' in e.facts}
     join_code_bases([*r.edits, *r.code_bases.values(), *(place for place, _ in r.versions)], repos)
-    r.versions = [replace(v, repo_id=place.repo_id) for place, found in r.versions for v in found]
-    r.versions = [redact(v, r.redactor)[0] for v in r.versions]
+    bases = [(place.repo_id, v) for place, found in r.versions for v in found]
+    r.versions = [redact(replace(v, job=f'{b}/{v.job}', repo_id=b), r.redactor)[0] for b, v in bases]
     r.edits, gone = distinct(r.edits)
     r.rejected.update({f'edits: {k}': n for k, n in gone.items()})
     split_edits(r.edits)

@@ -56,18 +56,20 @@ def find_runs(
     return out
 
 # %% ../../nbs/sets/08_forgetting.ipynb #f0621ba5
+def _readable(raw: bytes) -> dict:
+    "The record of a line; {} where it is none."
+    try:
+        d = json.loads(raw)
+    except ValueError:
+        return {}
+    return d if isinstance(d, dict) else {}
+
+
 def _lines(path: Path):
     "Records of a JSONL file; lines that are no objects are passed over."
-    if not path.is_file():
-        return
-    with path.open('rb') as f:
-        for raw in f:
-            try:
-                d = json.loads(raw)
-            except ValueError:
-                continue
-            if isinstance(d, dict):
-                yield d
+    if path.is_file():
+        with path.open('rb') as f:
+            yield from filter(None, map(_readable, f))
 
 
 _ROWS = ('examples.jsonl', 'preferences.jsonl', 'references.jsonl', 'rejected.jsonl')
@@ -324,15 +326,6 @@ def _rewrite(path: Path, keep) -> int:
     if len(kept) < len(lines):
         write_atomic(path, (raw.decode('utf-8', 'replace') for raw in kept))
     return len(lines) - len(kept)
-
-
-def _readable(raw: bytes) -> dict:
-    "The record of a line; {} where it is none."
-    try:
-        d = json.loads(raw)
-    except ValueError:
-        return {}
-    return d if isinstance(d, dict) else {}
 
 
 def _is_another(name: str, job: str):
